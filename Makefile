@@ -1,0 +1,52 @@
+# `make` alone lists what there is. Needs Python ≥ 3.11, make, git and a C compiler; everything else it installs itself.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
+export UV
+export UV_PYTHON_DOWNLOADS := never
+RUN := $(UV) run --frozen
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast check format schema clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+demo: setup ## A real Airflow 3 with sample DAGs, mirrored by Windsock: prints the URL, a key and curl lines
+	@$(RUN) python demo/demo.py
+
+test: setup ## Every test, also against a real Airflow 3 and 2.11, which it installs and starts
+	$(RUN) pytest
+
+test-fast: setup ## Every test that needs no Airflow
+	$(RUN) pytest -m "not airflow"
+
+check: setup ## Style, types, layers
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) mypy
+	$(RUN) lint-imports --no-cache
+
+format: setup ## Put the code into its form, and mend what can be mended
+	$(RUN) ruff format
+	$(RUN) ruff check --fix
+
+schema: setup ## Write docs/schema.sql from the migrations
+	$(RUN) python tests/laws/write_schema.py
+
+setup: .venv/.is-current ## Install uv if it is missing, and the project with what it needs
+
+.venv/.is-current: pyproject.toml uv.lock | $(UV)
+	@echo "Setting up the project's environment (.venv)"
+	@$(UV) sync --frozen --quiet
+	@touch $@
+
+# Only reached when no uv is on the PATH.
+$(CURDIR)/.uv/bin/uv:
+	@echo "Installing uv into .uv"
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+
+clean: ## Remove environments and the demo's data (asks nothing)
+	rm -rf .venv .uv .airflow .demo

@@ -1,0 +1,409 @@
+-- The tables of Windsock, as the migrations make them. Written by `make schema`; editing it changes nothing.
+
+-- A UUID version 7 (RFC 9562): 48 bits of milliseconds, then random bits.
+CREATE FUNCTION uuid7()
+ RETURNS uuid
+ LANGUAGE sql
+ PARALLEL SAFE
+RETURN (encode(set_bit(set_bit(OVERLAY(uuid_send(gen_random_uuid()) PLACING SUBSTRING(int8send(((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::bigint) FROM 3) FROM 1 FOR 6), (52)::bigint, 1), (53)::bigint, 1), 'hex'::text))::uuid;
+
+-- The space this transaction works in; null when it has named none.
+CREATE FUNCTION current_space()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (NULLIF(current_setting('windsock.space_id'::text, true), ''::text))::uuid;
+
+-- The user this transaction works for; null when it has named none.
+CREATE FUNCTION current_caller()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN (NULLIF(current_setting('windsock.user_id'::text, true), ''::text))::uuid;
+
+-- A time inside a jsonb column, written as everywhere else in the API.
+CREATE FUNCTION rfc3339(at timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+RETURN replace(to_char((at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text), '.000000Z'::text, 'Z'::text);
+
+-- What q looks through: the parts in lower case, a line each.
+CREATE FUNCTION search_text(VARIADIC parts text[])
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN lower(array_to_string(parts, '
+'::text));
+
+-- People. A superadmin is admin in every space.
+CREATE TABLE users (
+    id            uuid        NOT NULL DEFAULT uuid7(),
+    email         text        NOT NULL,
+    name          text        NOT NULL,
+    is_superadmin boolean     NOT NULL DEFAULT false,
+    is_active     boolean     NOT NULL DEFAULT true,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT users_pkey PRIMARY KEY (id),
+    CONSTRAINT users_email_unique UNIQUE (email),
+    CONSTRAINT users_email_is_lower_case CHECK (email = lower(email))
+);
+
+-- Keys act as the user who made them. Only the SHA-256 of the 32 random bytes is kept.
+CREATE TABLE api_keys (
+    id           uuid        NOT NULL DEFAULT uuid7(),
+    user_id      uuid        NOT NULL,
+    name         text        NOT NULL,
+    key_prefix   text        NOT NULL,
+    key_hash     bytea       NOT NULL,
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+    last_used_at timestamptz,  -- Written at most once a minute.
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_keys_key_hash_unique UNIQUE (key_hash),
+    CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX api_keys_user ON api_keys (user_id);
+
+-- Tenants. Everything below belongs to exactly one.
+CREATE TABLE spaces (
+    id         uuid        NOT NULL DEFAULT uuid7(),
+    slug       text        NOT NULL,
+    name       text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT spaces_pkey PRIMARY KEY (id),
+    CONSTRAINT spaces_slug_unique UNIQUE (slug)
+);
+
+-- Who may do what in a space. Its row-level security also shows people their own.
+CREATE TABLE memberships (
+    space_id   uuid        NOT NULL,
+    user_id    uuid        NOT NULL,
+    role       text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT memberships_pkey PRIMARY KEY (space_id, user_id),
+    CONSTRAINT memberships_role_is_known CHECK (role = ANY (ARRAY['viewer', 'editor', 'admin'])),
+    CONSTRAINT memberships_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE,
+    CONSTRAINT memberships_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX memberships_user ON memberships (user_id);
+ALTER TABLE memberships ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_memberships ON memberships FOR SELECT USING (user_id = (SELECT current_caller()));
+CREATE POLICY within_space ON memberships USING (space_id = (SELECT current_space()));
+
+-- Groups of people who own pipelines.
+CREATE TABLE teams (
+    space_id   uuid        NOT NULL,
+    id         uuid        NOT NULL DEFAULT uuid7(),
+    name       text        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT teams_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT teams_name_unique UNIQUE (space_id, name),
+    CONSTRAINT teams_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE teams ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON teams USING (space_id = (SELECT current_space()));
+
+CREATE TABLE team_members (
+    space_id uuid NOT NULL,
+    team_id  uuid NOT NULL,
+    user_id  uuid NOT NULL,
+    CONSTRAINT team_members_pkey PRIMARY KEY (space_id, team_id, user_id),
+    CONSTRAINT team_members_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT team_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+ALTER TABLE team_members ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON team_members USING (space_id = (SELECT current_space()));
+
+-- Other systems of a space; those of type airflow are mirrored.
+CREATE TABLE connectors (
+    space_id         uuid        NOT NULL,
+    id               uuid        NOT NULL DEFAULT uuid7(),
+    name             text        NOT NULL,
+    connector_type   text        NOT NULL,
+    config           jsonb       NOT NULL DEFAULT '{}',
+    credentials      bytea,  -- Encrypted (Fernet) with keys that are not in this database.
+    is_active        boolean     NOT NULL DEFAULT true,
+    source_system_id uuid,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at       timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT connectors_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT connectors_name_unique UNIQUE (space_id, name),
+    CONSTRAINT connectors_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE connectors ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON connectors USING (space_id = (SELECT current_space()));
+
+-- What a connector's sync remembers from one pass to the next. Only the sync writes it.
+CREATE TABLE sync_states (
+    space_id            uuid        NOT NULL,
+    connector_id        uuid        NOT NULL,
+    api_version         text,
+    provider_version    text,
+    watermark           timestamptz,  -- By the provider's clock: everything changed before it is stored.
+    pipelines_listed_at timestamptz,  -- By our clock: when the pipeline list was last read whole.
+    -- DAGs of that list that the connector's include and exclude leave out.
+    unwanted            text[]      NOT NULL DEFAULT '{}',
+    checkpoint          jsonb,  -- Where an unfinished pass goes on; null after a complete one.
+    next_sync_at        timestamptz NOT NULL DEFAULT now(),
+    -- Passes in a row that did not end complete; they stretch next_sync_at.
+    failures            integer     NOT NULL DEFAULT 0,
+    last_sync_at        timestamptz,
+    last_sync_status    text,
+    last_complete_at    timestamptz,
+    CONSTRAINT sync_states_pkey PRIMARY KEY (space_id, connector_id),
+    CONSTRAINT sync_states_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
+);
+CREATE INDEX sync_states_next_sync_at ON sync_states (next_sync_at);
+ALTER TABLE sync_states ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON sync_states USING (space_id = (SELECT current_space()));
+
+-- Each sync: what it counted, what it covered, and in words what went wrong.
+CREATE TABLE sync_runs (
+    space_id          uuid        NOT NULL,
+    id                uuid        NOT NULL DEFAULT uuid7(),
+    connector_id      uuid        NOT NULL,
+    status            text        NOT NULL DEFAULT 'queued',
+    trigger           text        NOT NULL,
+    is_full           boolean     NOT NULL DEFAULT false,
+    requested_by      uuid,
+    queued_at         timestamptz NOT NULL DEFAULT now(),
+    started_at        timestamptz,
+    finished_at       timestamptz,
+    phase             text        NOT NULL DEFAULT 'waiting for a worker',
+    pipelines         jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
+    runs              jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
+    task_runs         jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
+    provider_requests integer     NOT NULL DEFAULT 0,
+    coverage          jsonb       NOT NULL DEFAULT '{"read": 0, "expected": 0}',
+    warnings          jsonb       NOT NULL DEFAULT '[]',
+    error             text,
+    lease_holder      text,
+    lease_until       timestamptz,  -- The worker renews it; past it the worker counts as dead, and cannot write.
+    CONSTRAINT sync_runs_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT sync_runs_status_is_known CHECK (status = ANY (ARRAY['queued', 'running', 'complete', 'partial', 'failed'])),
+    CONSTRAINT sync_runs_trigger_is_known CHECK (trigger = ANY (ARRAY['manual', 'schedule'])),
+    CONSTRAINT sync_runs_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT sync_runs_requested_by_fkey FOREIGN KEY (requested_by) REFERENCES users(id) ON DELETE SET NULL
+);
+CREATE INDEX sync_runs_newest ON sync_runs (space_id, queued_at DESC, id DESC);
+-- One unfinished sync per connector, whatever processes there are.
+CREATE UNIQUE INDEX sync_runs_one_at_a_time ON sync_runs (space_id, connector_id) WHERE status = ANY (ARRAY['queued', 'running']);
+CREATE INDEX sync_runs_unfinished ON sync_runs (status) WHERE status = ANY (ARRAY['queued', 'running']);
+ALTER TABLE sync_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON sync_runs USING (space_id = (SELECT current_space()));
+
+-- DAGs. criticality and team_id are people's; a sync never writes them.
+CREATE TABLE pipelines (
+    space_id             uuid        NOT NULL,
+    id                   uuid        NOT NULL DEFAULT uuid7(),
+    connector_id         uuid        NOT NULL,
+    provider             text        NOT NULL DEFAULT 'airflow',
+    external_id          text        NOT NULL,
+    name                 text        NOT NULL,
+    description          text,
+    owner                text,
+    owners               text[]      NOT NULL DEFAULT '{}',
+    tags                 text[]      NOT NULL DEFAULT '{}',
+    schedule             text,
+    schedule_description text,
+    next_run_at          timestamptz,
+    is_paused            boolean     NOT NULL,
+    is_active            boolean     NOT NULL,
+    has_import_errors    boolean     NOT NULL,
+    provider_metadata    jsonb       NOT NULL DEFAULT '{}',
+    -- That of the newest run (by run_at); kept by the sync, as are last_run and recent_runs.
+    status               text        NOT NULL DEFAULT 'unknown',
+    last_run             jsonb,
+    recent_runs          jsonb       NOT NULL DEFAULT '[]',
+    criticality          text        NOT NULL DEFAULT 'medium',
+    team_id              uuid,
+    missed_by            uuid,  -- The complete sync that first did not see it; a second one in a row removes it.
+    removed_at           timestamptz,
+    search               text        NOT NULL GENERATED ALWAYS AS (search_text(VARIADIC ARRAY[name, external_id, description, search_text(VARIADIC owners), search_text(VARIADIC tags)])) STORED,
+    -- When a sync last wrote the row; what people read is the later complete pass.
+    last_synced_at       timestamptz NOT NULL DEFAULT now(),
+    created_at           timestamptz NOT NULL DEFAULT now(),
+    updated_at           timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT pipelines_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
+    CONSTRAINT pipelines_criticality_is_known CHECK (criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
+    CONSTRAINT pipelines_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT pipelines_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE SET NULL (team_id)
+);
+CREATE INDEX pipelines_by_name ON pipelines (space_id, name, id);
+CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NOT NULL;
+ALTER TABLE pipelines ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipelines USING (space_id = (SELECT current_space()));
+
+-- DAG runs. removed_at: two complete passes did not find it in Airflow any more; we keep it.
+CREATE TABLE runs (
+    space_id             uuid             NOT NULL,
+    id                   uuid             NOT NULL DEFAULT uuid7(),
+    pipeline_id          uuid             NOT NULL,
+    external_id          text             NOT NULL,
+    status               text             NOT NULL,
+    run_type             text             NOT NULL,
+    -- Orders the runs of a pipeline; never null, never changes: run_after, else see the provider.
+    run_at               timestamptz      NOT NULL,
+    queued_at            timestamptz,
+    started_at           timestamptz,
+    ended_at             timestamptz,
+    duration_seconds     double precision GENERATED ALWAYS AS (EXTRACT(epoch FROM ended_at - started_at)::double precision) STORED,
+    run_after            timestamptz,
+    logical_date         timestamptz,
+    data_interval_start  timestamptz,
+    data_interval_end    timestamptz,
+    conf                 jsonb            NOT NULL DEFAULT '{}',
+    note                 text,
+    triggered_by         text,
+    provider_metadata    jsonb            NOT NULL DEFAULT '{}',
+    -- Task runs by status; kept by the sync in the transaction that stores the task runs.
+    task_counts          jsonb            NOT NULL DEFAULT '{}',
+    triggered_by_user_id uuid,
+    missed_by            uuid,
+    removed_at           timestamptz,
+    last_synced_at       timestamptz      NOT NULL DEFAULT now(),
+    created_at           timestamptz      NOT NULL DEFAULT now(),
+    updated_at           timestamptz      NOT NULL DEFAULT now(),
+    CONSTRAINT runs_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT runs_identity UNIQUE (space_id, pipeline_id, external_id),
+    CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT runs_triggered_by_user_id_fkey FOREIGN KEY (triggered_by_user_id) REFERENCES users(id) ON DELETE SET NULL
+);
+CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at);
+CREATE INDEX runs_newest ON runs (space_id, run_at DESC, id DESC);
+CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, run_at DESC, id DESC);
+CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) WHERE status = ANY (ARRAY['queued', 'running']);
+-- The position in time by which the provider can list runs again.
+CREATE INDEX runs_window ON runs (space_id, COALESCE(run_after, logical_date));
+ALTER TABLE runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON runs USING (space_id = (SELECT current_space()));
+
+-- Task instances. Never known by Airflow's own id, which changes with every try.
+CREATE TABLE task_runs (
+    space_id          uuid             NOT NULL,
+    id                uuid             NOT NULL DEFAULT uuid7(),
+    run_id            uuid             NOT NULL,
+    external_id       text             NOT NULL,
+    -- -1: not an instance of a mapped task (answered as null).
+    map_index         integer          NOT NULL DEFAULT '-1',
+    name              text             NOT NULL,
+    operator          text,
+    status            text             NOT NULL,
+    try_number        integer          NOT NULL,
+    max_tries         integer          NOT NULL,
+    queued_at         timestamptz,
+    started_at        timestamptz,
+    ended_at          timestamptz,
+    duration_seconds  double precision GENERATED ALWAYS AS (EXTRACT(epoch FROM ended_at - started_at)::double precision) STORED,
+    pool              text,
+    queue             text,
+    hostname          text,
+    note              text,
+    provider_metadata jsonb            NOT NULL DEFAULT '{}',
+    missed_by         uuid,
+    removed_at        timestamptz,
+    last_synced_at    timestamptz      NOT NULL DEFAULT now(),
+    created_at        timestamptz      NOT NULL DEFAULT now(),
+    updated_at        timestamptz      NOT NULL DEFAULT now(),
+    CONSTRAINT task_runs_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT task_runs_identity UNIQUE (space_id, run_id, external_id, map_index),
+    CONSTRAINT task_runs_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE task_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON task_runs USING (space_id = (SELECT current_space()));
+
+CREATE TABLE watches (
+    space_id    uuid        NOT NULL,
+    pipeline_id uuid        NOT NULL,
+    user_id     uuid        NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT watches_pkey PRIMARY KEY (space_id, pipeline_id, user_id),
+    CONSTRAINT watches_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT watches_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+ALTER TABLE watches ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON watches USING (space_id = (SELECT current_space()));
+
+-- On a run, or on one task run of it (then both are named).
+CREATE TABLE comments (
+    space_id    uuid        NOT NULL,
+    id          uuid        NOT NULL DEFAULT uuid7(),
+    run_id      uuid        NOT NULL,
+    task_run_id uuid,
+    parent_id   uuid,
+    author_id   uuid,
+    content     text        NOT NULL,
+    is_edited   boolean     NOT NULL DEFAULT false,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT comments_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT comments_content_length CHECK (length(content) >= 1 AND length(content) <= 10000),
+    CONSTRAINT comments_author_id_fkey FOREIGN KEY (author_id) REFERENCES users(id) ON DELETE SET NULL,
+    CONSTRAINT comments_parent FOREIGN KEY (space_id, parent_id) REFERENCES comments(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT comments_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT comments_task_run FOREIGN KEY (space_id, task_run_id) REFERENCES task_runs(space_id, id) ON DELETE CASCADE
+);
+CREATE INDEX comments_run ON comments (space_id, run_id, created_at, id);
+CREATE INDEX comments_task_run ON comments (space_id, task_run_id, created_at, id) WHERE task_run_id IS NOT NULL;
+ALTER TABLE comments ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON comments USING (space_id = (SELECT current_space()));
+
+-- From the hash of a key and a slug to the caller, the space and the role in it (null: none).
+CREATE FUNCTION authorize(hash bytea, space_slug text)
+ RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, key_id uuid, space_id uuid, slug text, role text)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    WITH presented AS (
+        SELECT k.id, k.last_used_at, u.id AS user_id, u.email, u.name, u.is_superadmin
+        FROM api_keys k JOIN users u ON u.id = k.user_id
+        WHERE k.key_hash = hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
+    ), used AS (
+        UPDATE api_keys k SET last_used_at = now()
+        FROM presented p
+        WHERE k.id = p.id AND (p.last_used_at IS NULL OR p.last_used_at < now() - interval '1 minute')
+    )
+    SELECT p.user_id, p.email, p.name, p.is_superadmin, p.id, s.id, s.slug,
+           CASE WHEN p.is_superadmin THEN 'admin' ELSE m.role END
+    FROM presented p
+    LEFT JOIN spaces s ON s.slug = space_slug
+    LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
+$function$;
+
+-- Connectors whose next sync is due and that have none unfinished.
+CREATE FUNCTION syncs_to_start()
+ RETURNS TABLE(space_id uuid, connector_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT s.space_id, s.connector_id
+    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
+    WHERE s.next_sync_at <= now() AND c.is_active AND c.connector_type = 'airflow'
+      AND NOT EXISTS (SELECT FROM sync_runs r
+                      WHERE r.space_id = s.space_id AND r.connector_id = s.connector_id AND r.status IN ('queued', 'running'))
+    ORDER BY s.next_sync_at
+    LIMIT 1000
+$function$;
+
+-- Queued syncs that may have lost their job, and running ones whose worker is gone.
+CREATE FUNCTION syncs_to_look_after()
+ RETURNS TABLE(space_id uuid, sync_id uuid, status text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT r.space_id, r.id, r.status
+    FROM sync_runs r
+    WHERE (r.status = 'running' AND r.lease_until < now())
+       OR (r.status = 'queued' AND r.queued_at < now() - interval '2 seconds')
+    ORDER BY r.queued_at
+    LIMIT 1000
+$function$;

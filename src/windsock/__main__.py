@@ -1,0 +1,32 @@
+"""The commands: `windsock --help`."""
+
+import signal
+from types import FrameType
+
+import click
+
+from windsock import __version__
+from windsock.commands.access import init, key
+from windsock.commands.connectors import connector
+from windsock.commands.operate import migrate, rotate_secrets
+from windsock.commands.serve import serve
+from windsock.commands.sync import sync
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def main() -> None:
+    """Windsock makes Apache Airflow visible to everybody who depends on it."""
+    # Unwinding stops the embedded PostgreSQL too. uvicorn stops gracefully on SIGTERM, and then raises it again.
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+for command in (init, serve, connector, sync, key, migrate, rotate_secrets):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""API keys: how they are made, written and compared."""
+
+import hashlib
+import secrets
+
+PREFIX = "wsk_"
+SHOWN = len(PREFIX) + 6
+"""How much of a key is shown again in lists."""
+
+
+def new_key() -> str:
+    """`wsk_` and 32 random bytes; shown once, never stored."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_of(key: str) -> bytes:
+    """SHA-256: the key has 256 random bits, so nothing slower makes it safer."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,93 @@
+"""What clients see of users, keys, spaces and members."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from windsock.inputs import Body, Name
+
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, to_lower=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$"),
+]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Role = Literal["viewer", "editor", "admin"]
+
+
+class SpaceOut(BaseModel):
+    id: UUID
+    slug: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class SpaceIn(Body):
+    slug: Slug
+    name: Name
+
+
+class SpaceChange(Body):
+    name: Name
+
+
+class SpaceOfCaller(BaseModel):
+    id: UUID
+    name: str
+    slug: str
+    role: Role
+
+
+class Member(BaseModel):
+    user_id: UUID
+    email: str
+    name: str
+    role: Role
+    created_at: datetime
+
+
+class MemberChange(Body):
+    role: Role
+
+
+class Me(BaseModel):
+    id: UUID
+    email: str
+    name: str
+    is_superadmin: bool
+    spaces: list[SpaceOfCaller]
+
+
+class User(BaseModel):
+    id: UUID
+    email: str
+    name: str
+    is_superadmin: bool
+    is_active: bool
+    created_at: datetime
+
+
+class UserIn(Body):
+    email: Email
+    name: Name
+    is_superadmin: bool = False
+
+
+class ApiKey(BaseModel):
+    id: UUID
+    name: str
+    key_prefix: Annotated[str, Field(description="The first characters, to tell keys apart.")]
+    expires_at: datetime | None
+    last_used_at: Annotated[datetime | None, Field(description="Kept to the minute.")]
+    created_at: datetime
+
+
+class NewApiKey(ApiKey):
+    full_key: Annotated[str, Field(description="Shown this once; only its SHA-256 is stored.")]
+
+
+class ApiKeyIn(Body):
+    name: Name
+    expires_in_days: Annotated[int | None, Field(ge=1, le=3650)] = None

@@ -1,0 +1,125 @@
+"""The wall: a route gets a Space, and with it its data, only by asking for a permission."""
+
+import re
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from windsock.access.keys import hash_of
+from windsock.db import Database, Row, Transaction
+from windsock.errors import Forbidden, NotAuthenticated
+from windsock.sql import load
+
+QUERIES = load(__package__, "access.sql")
+
+ROLES = ("viewer", "editor", "admin")
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer wsk_…`", scheme_name="API key")
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody with a valid key."""
+
+    id: UUID
+    email: str
+    name: str
+    is_superadmin: bool
+    key_id: UUID
+    _db: Database
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Outside any space; shows the caller's own memberships."""
+        return self._db.as_caller(self.id)
+
+    def transaction_in(self, space_id: UUID) -> AbstractAsyncContextManager[Transaction]:
+        """In a space that is being made or left; everything else asks for a Space."""
+        return self._db.in_space(space_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A space the caller may be in, with the role there. Holding one is the only way to its data."""
+
+    id: UUID
+    slug: str
+    role: str
+    caller: Caller
+    _db: Database
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Row-level security shows this space and nothing else. Do not hold it while somebody else thinks."""
+        return self._db.in_space(self.id)
+
+
+async def _authorize(
+    request: Request, credentials: HTTPAuthorizationCredentials | None, slug: str | None
+) -> tuple[Caller, Row]:
+    if credentials is None or not credentials.credentials:
+        raise NotAuthenticated("This needs an API key: send the header Authorization: Bearer <API key>.")
+    db: Database = request.app.state.db
+    async with db.transaction() as tx:
+        row = await tx.row(QUERIES["authorize"], key_hash=hash_of(credentials.credentials), slug=slug)
+    if row is None:
+        raise NotAuthenticated("This API key is unknown, expired or revoked. Make another one and try again.")
+    structlog.contextvars.bind_contextvars(user_id=str(row["user_id"]))
+    caller = Caller(row["user_id"], row["email"], row["name"], row["is_superadmin"], row["key_id"], db)
+    return caller, row
+
+
+async def authenticate(request: Request) -> Caller:
+    """The caller, for answers that are given before a route could ask: a body that is no JSON must not hide a 401."""
+    caller, _ = await _authorize(request, await bearer(request), None)
+    return caller
+
+
+async def _any_caller(request: Request, credentials: Bearer) -> Caller:
+    caller, _ = await _authorize(request, credentials, None)
+    return caller
+
+
+async def _superadmin(request: Request, credentials: Bearer) -> Caller:
+    caller, _ = await _authorize(request, credentials, None)
+    if not caller.is_superadmin:
+        raise Forbidden("This needs a superadmin.")
+    return caller
+
+
+def _member(least: str, right: str) -> Callable[..., Awaitable[Space]]:
+    """A dependency giving the Space of the path's slug to callers whose role there is `least` or more."""
+
+    async def permission(request: Request, slug: str, credentials: Bearer) -> Space:
+        known = slug if SLUG.fullmatch(slug) else None
+        caller, row = await _authorize(request, credentials, known)
+        if row["space_id"] is None or row["role"] is None:
+            raise Forbidden("This space does not exist, or you are not a member of it. Ask an admin of the space.")
+        if ROLES.index(row["role"]) < ROLES.index(least):
+            raise Forbidden(f"Only the role {least} or above may {right} in this space; yours is {row['role']}.")
+        structlog.contextvars.bind_contextvars(space=row["slug"])
+        return Space(row["space_id"], row["slug"], row["role"], caller, request.app.state.db)
+
+    return permission
+
+
+may_view = _member("viewer", "read")
+may_edit = _member("editor", "create and edit connectors")
+may_sync = _member("editor", "start a sync")
+may_administer = _member("admin", "manage members, teams and what is deleted")
+
+IsCaller = Annotated[Caller, Depends(_any_caller)]
+IsSuperadmin = Annotated[Caller, Depends(_superadmin)]
+CanView = Annotated[Space, Depends(may_view)]
+CanEdit = Annotated[Space, Depends(may_edit)]
+CanSync = Annotated[Space, Depends(may_sync)]
+CanAdminister = Annotated[Space, Depends(may_administer)]
+
+PERMISSIONS = frozenset({_any_caller, _superadmin, may_view, may_edit, may_sync, may_administer})
+"""Every dependency that counts as asking; the law test walks the routes with it."""

@@ -1,0 +1,53 @@
+"""The queries of users, keys, spaces and members, with what a violated constraint means."""
+
+from uuid import UUID
+
+from windsock.access.keys import SHOWN, hash_of, new_key
+from windsock.access.space import QUERIES
+from windsock.db import Row, Transaction, explained
+from windsock.errors import Conflict, NotFound
+
+
+async def create_space(tx: Transaction, *, slug: str, name: str) -> Row:
+    with explained({"spaces_slug_unique": Conflict(f"There is a space {slug} already; choose another slug.")}):
+        row = await tx.row(QUERIES["create_space"], slug=slug, name=name)
+    return present(row)
+
+
+async def put_member(tx: Transaction, space_id: UUID, user_id: UUID, role: str) -> Row:
+    with explained({"memberships_user_id_fkey": NotFound("user")}):
+        row = await tx.row(QUERIES["put_member"], space_id=space_id, user_id=user_id, role=role)
+    return present(row)
+
+
+async def refuse_to_lose_the_last_admin(tx: Transaction, space_id: UUID, user_id: UUID) -> None:
+    row = present(await tx.row(QUERIES["count_other_admins"], space_id=space_id, user_id=user_id))
+    if row["total"] == 0:
+        raise Conflict("This would leave the space without an admin. Make somebody else admin first.")
+
+
+async def create_user(tx: Transaction, *, email: str, name: str, is_superadmin: bool) -> Row:
+    with explained({"users_email_unique": Conflict(f"There is a user {email.lower()} already.")}):
+        row = await tx.row(QUERIES["create_user"], email=email, name=name, is_superadmin=is_superadmin)
+    return present(row)
+
+
+async def create_key(tx: Transaction, user_id: UUID, *, name: str, expires_in_days: int | None) -> Row:
+    """The new key's row, with `full_key`: the only time it is seen."""
+    key = new_key()
+    row = await tx.row(
+        QUERIES["create_key"],
+        user_id=user_id,
+        name=name,
+        key_prefix=key[:SHOWN],
+        key_hash=hash_of(key),
+        expires_in_days=expires_in_days,
+    )
+    return present(row) | {"full_key": key}
+
+
+def present(row: Row | None) -> Row:
+    """The row of a query that always gives one."""
+    if row is None:
+        raise LookupError("a query that always gives a row gave none")
+    return row

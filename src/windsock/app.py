@@ -1,0 +1,135 @@
+"""The web application: routers, error answers, what it opens and closes."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import psycopg
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from windsock import __version__
+from windsock.access import routes as spaces
+from windsock.access import users
+from windsock.access.space import authenticate
+from windsock.connectors import routes as connectors
+from windsock.errors import Invalid, Unavailable, WindsockError
+from windsock.pages import to_json
+from windsock.pipelines import routes as pipelines
+from windsock.process import Process
+from windsock.requests import AroundRequests
+from windsock.runs import routes as runs
+from windsock.sync import routes as syncs
+
+API = "/api/v1.0"
+MOST_COMPLAINTS = 20
+"""Of one request; whoever sends more mistakes than that learns from the first ones."""
+health = APIRouter(tags=["health"])
+
+
+def create_app(process: Process, *, works: bool = True) -> FastAPI:
+    """The API over one process's resources, which it opens at start and closes at the end."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with process.opened(works=works):
+            app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs
+            yield
+
+    app = FastAPI(
+        title="Windsock",
+        version=__version__,
+        summary="Makes Apache Airflow visible to everybody who depends on it.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes)
+    app.include_router(health)
+    for feature in (spaces, users, connectors, syncs, pipelines, runs):
+        app.include_router(feature.router, prefix=API)
+    handlers: dict[type[Exception], Callable[[Request, Any], Response | Awaitable[Response]]] = {
+        WindsockError: _answer_error,
+        RequestValidationError: _answer_invalid,
+        HTTPException: _answer_http_error,
+        psycopg.DataError: _answer_unstorable,
+        psycopg.IntegrityError: _answer_overtaken,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
+    return app
+
+
+@health.get("/health", summary="Is the process alive?")
+async def get_health() -> Response:
+    return _json(200, {"status": "ok", "version": __version__})
+
+
+@health.get("/health/ready", summary="Can it answer? Checks the database.")
+async def get_readiness(request: Request) -> Response:
+    try:
+        await request.app.state.db.ping()
+    except Unavailable as error:
+        return _json(503, {"status": "not ready", "detail": str(error)})
+    return _json(200, {"status": "ready"})
+
+
+@health.get("/metrics", summary="Numbers for Prometheus")
+async def get_metrics() -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _json(status: int, value: object, headers: dict[str, str] | None = None) -> Response:
+    return Response(to_json(value), status, headers, "application/json")
+
+
+def _answer_error(_request: Request, error: WindsockError) -> Response:
+    if isinstance(error, Invalid):
+        return _json(error.status, {"detail": [{"loc": error.loc, "msg": str(error), "type": error.kind}]})
+    return _json(error.status, {"detail": str(error)}, error.headers)
+
+
+async def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
+    """Where, what, of which kind; never the value itself, which may be a credential."""
+    if any(one["type"] == "json_invalid" for one in error.errors()) and (refusal := await _refusal(request)):
+        return refusal
+    detail = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()[:MOST_COMPLAINTS]]
+    return _json(422, {"detail": detail})
+
+
+async def _refusal(request: Request) -> Response | None:
+    """The 401 of a request whose body cannot be read: FastAPI reads it before any dependency could ask for a key."""
+    try:
+        await authenticate(request)
+    except WindsockError as error:
+        return _answer_error(request, error)
+    return None
+
+
+async def _answer_http_error(request: Request, error: HTTPException) -> Response:
+    if error.status_code == HTTPStatus.BAD_REQUEST and (refusal := await _refusal(request)):
+        return refusal
+    sentences = {
+        400: "The body cannot be read: it must be JSON in UTF-8.",
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.method} is not possible at {request.url.path}.",
+    }
+    return _json(
+        error.status_code, {"detail": sentences.get(error.status_code, error.detail)}, dict(error.headers or {})
+    )
+
+
+def _answer_overtaken(_request: Request, _error: psycopg.IntegrityError) -> Response:
+    """What a store foresees it explains itself; the rest is a thing that went while it was being used."""
+    sentence = "Something this depends on was changed or deleted at the same moment. Look again, then try again."
+    return _json(409, {"detail": sentence})
+
+
+def _answer_unstorable(_request: Request, _error: psycopg.DataError) -> Response:
+    sentence = "A value in the request is out of the range that can be stored."
+    return _json(422, {"detail": [{"loc": [], "msg": sentence, "type": "value_error"}]})

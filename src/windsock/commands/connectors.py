@@ -1,0 +1,129 @@
+"""`windsock connector`: add an Airflow, try it, list what there is."""
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+import click
+from rich.table import Table
+
+from windsock.access.space import QUERIES as ACCESS
+from windsock.commands.frame import json_option, on_process, print_json, print_table
+from windsock.connectors.models import ConnectorIn
+from windsock.connectors.store import QUERIES, create_connector, open_connector
+from windsock.db import Database, Row
+from windsock.errors import WindsockError
+from windsock.process import Process
+from windsock.providers.airflow import diagnose
+
+space_option = click.option("--space", "slug", required=True, help="The space's short name.")
+
+
+async def find_space(db: Database, slug: str) -> Row:
+    async with db.transaction() as tx:
+        space = await tx.row(ACCESS["find_space"], slug=slug)
+    if space is None:
+        raise WindsockError(f"There is no space {slug}. Make one with: windsock init --email … --space {slug}")
+    return space
+
+
+async def find_connector(db: Database, space: Row, which: str) -> Row:
+    """By id or name."""
+    async with db.in_space(space["id"]) as tx:
+        found = await tx.rows(QUERIES["find_connectors"], space_id=space["id"], which=which)
+    if not found:
+        raise WindsockError(f"The space {space['slug']} has no connector {which}.")
+    return found[0]
+
+
+@click.group()
+def connector() -> None:
+    """Add an Airflow to a space, try the connection, list connectors."""
+
+
+@connector.command("add")
+@space_option
+@click.option("--name", required=True, help="What people call this Airflow.")
+@click.option("--url", required=True, help="Where it answers, such as https://airflow.example.com")
+@click.option("--username", help="Sign in with a password: --password, or it is asked for.")
+@click.option("--password", envvar="WINDSOCK_AIRFLOW_PASSWORD", show_envvar=True)
+@click.option("--token", envvar="WINDSOCK_AIRFLOW_TOKEN", show_envvar=True, help="Sign in with an API token instead.")
+@click.option("--history-days", type=click.IntRange(1, 3650), default=14, show_default=True)
+@json_option
+@on_process
+async def add(
+    process: Process,
+    slug: str,
+    name: str,
+    url: str,
+    username: str | None,
+    password: str | None,
+    token: str | None,
+    history_days: int,
+    as_json: bool,
+) -> None:
+    """Add an Airflow. A running `windsock serve` begins to mirror it at once."""
+    credentials: dict[str, Any] = {"auth_type": "none"}
+    if username:
+        password = password or click.prompt("Password", hide_input=True)
+        credentials = {"auth_type": "password", "username": username, "password": password}
+    elif token:
+        credentials = {"auth_type": "api_token", "token": token}
+    body = ConnectorIn(
+        name=name,
+        connector_type="airflow",
+        config={"base_url": url, "history_days": history_days},
+        credentials=credentials,
+    )
+    space = await find_space(process.db, slug)
+    async with process.db.in_space(space["id"]) as tx:
+        row = await create_connector(tx, space["id"], body, process.secrets)
+    if as_json:
+        print_json(row)
+        return
+    click.echo(f"Added {name}. ", nl=False)
+    await _try(process, space, row["id"], as_json=False)
+
+
+@connector.command("test")
+@space_option
+@click.option("--connector", "which", required=True, help="Its name or id.")
+@json_option
+@on_process
+async def test(process: Process, slug: str, which: str, as_json: bool) -> None:
+    """Try a connection, and say what to check when it does not work."""
+    space = await find_space(process.db, slug)
+    await _try(process, space, (await find_connector(process.db, space, which))["id"], as_json=as_json)
+
+
+@connector.command("list")
+@space_option
+@json_option
+@on_process
+async def list_all(process: Process, slug: str, as_json: bool) -> None:
+    """List the connectors of a space."""
+    space = await find_space(process.db, slug)
+    async with process.db.in_space(space["id"]) as tx:
+        rows = await tx.answers(QUERIES["list_connectors"], space_id=space["id"], limit=1000, offset=0)
+    if as_json:
+        print_json(rows)
+        return
+    table = Table("name", "type", "pipelines", "last sync", "status", "id", box=None)
+    for row in rows:
+        last = f"{row['last_sync']:%Y-%m-%d %H:%M}" if row["last_sync"] else ""
+        table.add_row(
+            row["name"], row["connector_type"], str(row["product_count"]), last, row["last_sync_status"], str(row["id"])
+        )
+    print_table(table)
+
+
+async def _try(process: Process, space: Row, connector_id: UUID, *, as_json: bool) -> None:
+    async with process.db.in_space(space["id"]) as tx:
+        opened = await open_connector(tx, space["id"], connector_id, process.secrets)
+    diagnosis = await diagnose(opened.config, opened.credentials)
+    if as_json:
+        print_json(asdict(diagnosis))
+    else:
+        click.echo("\n  - ".join((diagnosis.message, *diagnosis.hints)))
+    if not diagnosis.success:
+        raise click.exceptions.Exit(1)

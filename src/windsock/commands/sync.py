@@ -1,0 +1,99 @@
+"""`windsock sync`: sync a connector now and watch it."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import click
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from windsock.commands.connectors import find_connector, find_space, space_option
+from windsock.commands.frame import json_option, on_process, print_json
+from windsock.pages import to_json
+from windsock.process import Process
+from windsock.sync.jobs import abandon_sync
+from windsock.sync.store import get_sync, queue_sync, unfinished_sync
+
+LOOK_SECONDS = 0.3
+UNFINISHED = ("queued", "running")
+
+
+@click.command()
+@space_option
+@click.option("--connector", "which", required=True, help="Its name or id.")
+@click.option("--full", is_flag=True, help="Read the whole history again, and find what was deleted.")
+@json_option
+@on_process
+async def sync(process: Process, slug: str, which: str, full: bool, as_json: bool) -> None:
+    """Sync a connector now and show its progress. Follows the running sync when there is one already.
+
+    Exit status: 0 when complete, 1 when partial or failed.
+    """
+    space = await find_space(process.db, slug)
+    connector_id = (await find_connector(process.db, space, which))["id"]
+    async with process.db.in_space(space["id"]) as tx:
+        left = await unfinished_sync(tx, space["id"], connector_id)
+    if left is not None:
+        await abandon_sync(process.db, space["id"], left["id"])  # if its worker is gone; else this does nothing
+    async with process.db.in_space(space["id"]) as tx:
+        sync_id = await queue_sync(tx, space["id"], connector_id, trigger="manual", is_full=full)
+        running = None if sync_id else await unfinished_sync(tx, space["id"], connector_id)
+    if sync_id is None and running is None:
+        raise click.ClickException("The sync that was running has just ended. Try again.")
+    followed: UUID = sync_id or (running or {})["id"]
+    # Claimed right here if nobody has it yet: it works without a server, and a server beside us finds it taken.
+    mine = asyncio.create_task(process.execution.run(space["id"], followed))
+    last = await _follow(process, space["id"], followed, quiet=as_json)
+    await mine
+    if as_json:
+        print_json(last)
+    else:
+        _report(last)
+    if last["status"] != "complete":
+        raise click.exceptions.Exit(1)
+
+
+async def _follow(process: Process, space_id: UUID, sync_id: UUID, *, quiet: bool) -> dict[str, Any]:
+    """Look again and again until it has ended; a bar on a terminal."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows, {task.fields[requests]} requests"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=quiet or not Console(stderr=True).is_terminal,
+    )
+    with bar:
+        task = bar.add_task("waiting", total=None, requests=0)
+        while True:
+            async with process.db.in_space(space_id) as tx:
+                now: dict[str, Any] = orjson.loads(to_json(await get_sync(tx, space_id, sync_id)))
+            bar.update(
+                task,
+                description=now["phase"],
+                total=now["coverage"]["expected"] or None,
+                completed=now["coverage"]["read"],
+                requests=now["provider_requests"],
+            )
+            if now["status"] not in UNFINISHED:
+                return now
+            await abandon_sync(process.db, space_id, sync_id)  # without a server nobody else would notice
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def _report(sync_run: dict[str, Any]) -> None:
+    click.echo(
+        f"{sync_run['status']}: read {sync_run['coverage']['read']} rows in {sync_run['provider_requests']} requests"
+    )
+    for kind in ("pipelines", "runs", "task_runs"):
+        counts = ", ".join(f"{number} {outcome}" for outcome, number in sync_run[kind].items())
+        click.echo(f"  {kind.replace('_', ' ')}: {counts}")
+    for warning in sync_run["warnings"]:
+        click.echo(f"  warning: {warning}")
+    if sync_run["error"]:
+        click.echo(f"  {sync_run['error']}", err=True)

@@ -1,0 +1,82 @@
+-- fragment: connector
+SELECT c.id, c.space_id, c.name, c.connector_type, c.config, c.is_active, c.source_system_id,
+       (SELECT count(*) FROM pipelines p
+        WHERE p.space_id = c.space_id AND p.connector_id = c.id AND p.removed_at IS NULL) AS product_count,
+       c.credentials IS NOT NULL AS has_credentials,
+       s.api_version, s.provider_version, s.last_sync_at AS last_sync, s.last_sync_status, c.created_at, c.updated_at
+FROM connectors c
+LEFT JOIN sync_states s ON s.space_id = c.space_id AND s.connector_id = c.id
+
+-- name: list_connectors
+{connector}
+WHERE c.space_id = %(space_id)s
+ORDER BY c.name, c.id
+LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: count_connectors
+SELECT count(*) AS total FROM connectors WHERE space_id = %(space_id)s
+
+-- name: get_connector
+{connector}
+WHERE c.space_id = %(space_id)s AND c.id = %(connector_id)s
+
+-- name: find_connectors
+SELECT id, name FROM connectors
+WHERE space_id = %(space_id)s AND (id::text = %(which)s OR name = %(which)s)
+
+-- name: get_connector_to_use
+SELECT id, name, connector_type, config, credentials, is_active FROM connectors
+WHERE space_id = %(space_id)s AND id = %(connector_id)s
+
+-- name: lock_connector
+SELECT id, name, connector_type, config, credentials, is_active FROM connectors
+WHERE space_id = %(space_id)s AND id = %(connector_id)s
+FOR UPDATE
+
+-- name: create_connector
+INSERT INTO connectors (space_id, name, connector_type, config, credentials, source_system_id)
+VALUES (%(space_id)s, %(name)s, %(connector_type)s, %(config)s, %(credentials)s, %(source_system_id)s)
+RETURNING id
+
+-- name: begin_sync_state
+INSERT INTO sync_states (space_id, connector_id) VALUES (%(space_id)s, %(connector_id)s)
+
+-- name: update_connector
+UPDATE connectors
+SET name = coalesce(%(name)s, name),
+    config = %(config)s,
+    credentials = coalesce(%(credentials)s, credentials),
+    is_active = coalesce(%(is_active)s, is_active),
+    source_system_id = CASE WHEN %(sets_source_system)s THEN %(source_system_id)s::uuid ELSE source_system_id END,
+    updated_at = now()
+WHERE space_id = %(space_id)s AND id = %(connector_id)s
+
+-- name: sync_soon
+UPDATE sync_states SET next_sync_at = now(), failures = 0
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
+-- name: begin_anew
+UPDATE sync_states
+SET api_version = NULL, provider_version = NULL, watermark = NULL, pipelines_listed_at = NULL, checkpoint = NULL
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
+-- name: end_unfinished_sync
+-- A sync of what the connector was before must not leave its watermark behind; without its lease it can write no more.
+UPDATE sync_runs
+SET status = CASE WHEN (coverage ->> 'read')::bigint > 0 THEN 'partial' ELSE 'failed' END,
+    finished_at = now(), phase = 'ended', lease_holder = NULL, lease_until = NULL,
+    error = 'The connector was changed while this sync was under way; the next one reads anew.'
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND status IN ('queued', 'running')
+
+-- name: delete_connector
+DELETE FROM connectors WHERE space_id = %(space_id)s AND id = %(connector_id)s
+
+-- name: list_space_ids
+-- across spaces: `windsock rotate-secrets` goes through all of them, each in its own transaction
+SELECT id FROM spaces ORDER BY id
+
+-- name: lock_credentials
+SELECT id, credentials FROM connectors WHERE space_id = %(space_id)s AND credentials IS NOT NULL FOR UPDATE
+
+-- name: replace_credentials
+UPDATE connectors SET credentials = %(credentials)s WHERE space_id = %(space_id)s AND id = %(connector_id)s

@@ -1,0 +1,54 @@
+"""What clients see of connectors, and what they may send."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from windsock.inputs import Body, Name, Word
+
+
+class Connector(BaseModel):
+    id: UUID
+    space_id: UUID
+    name: str
+    connector_type: str
+    config: dict[str, Any]
+    is_active: bool
+    source_system_id: UUID | None
+    product_count: Annotated[int, Field(description="Pipelines of this connector that still exist.")]
+    has_credentials: Annotated[bool, Field(description="Credentials can be written, never read.")]
+    api_version: Annotated[str | None, Field(description="Which Airflow API answers; known after the first sync.")]
+    provider_version: str | None
+    last_sync: datetime | None
+    last_sync_status: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ConnectorIn(Body):
+    name: Name
+    connector_type: Word
+    config: dict[str, Any] = Field(default_factory=dict)
+    credentials: Annotated[dict[str, Any] | None, Field(repr=False)] = None
+    source_system_id: UUID | None = None
+
+
+class ConnectorChange(Body):
+    """Only what is sent changes; of `config` only the keys that are sent, null for a key's default."""
+
+    name: Name | None = None
+    config: dict[str, Any] | None = None
+    credentials: Annotated[dict[str, Any] | None, Field(repr=False)] = None
+    is_active: bool | None = None
+    source_system_id: UUID | None = None
+
+
+class ConnectorTest(BaseModel):
+    success: bool
+    message: Annotated[str, Field(description="What happened, in a sentence.")]
+    latency_ms: float | None
+    provider_version: str | None
+    api_version: str | None
+    hints: Annotated[list[str], Field(description="What to check or change, most likely first.")]

@@ -1,0 +1,70 @@
+"""Connectors of a space: list, create, change, delete, test."""
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response
+
+from windsock.access.space import CanAdminister, CanEdit, CanView
+from windsock.access.store import present
+from windsock.connectors.models import Connector, ConnectorChange, ConnectorIn, ConnectorTest
+from windsock.connectors.store import (
+    QUERIES,
+    change_connector,
+    create_connector,
+    get_connector,
+    open_connector,
+)
+from windsock.errors import NotFound
+from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
+from windsock.providers.airflow import diagnose
+
+router = APIRouter(prefix="/catalog/spaces/{slug}/connectors", tags=["connectors"])
+
+LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
+
+
+@router.get("", response_model=list[Connector], responses=LIST, summary="List connectors")
+async def list_connectors(request: Request, space: CanView, paging: SmallPage) -> Response:
+    async with space.transaction() as tx:
+        rows = await tx.answers(QUERIES["list_connectors"], space_id=space.id, limit=paging.size, offset=paging.offset)
+        total = present(await tx.row(QUERIES["count_connectors"], space_id=space.id))["total"]
+    return answer_page(request, rows, total, paging)
+
+
+@router.post("", response_model=Connector, status_code=201, summary="Create a connector")
+async def make_connector(request: Request, space: CanEdit, body: ConnectorIn) -> Response:
+    async with space.transaction() as tx:
+        row = await create_connector(tx, space.id, body, request.app.state.secrets)
+    return answer(request, row, status=201)
+
+
+@router.get("/{connector_id}", response_model=Connector, summary="One connector")
+async def get_one_connector(request: Request, space: CanView, connector_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        row = await get_connector(tx, space.id, connector_id)
+    return answer(request, row)
+
+
+@router.patch("/{connector_id}", response_model=Connector, summary="Change a connector")
+async def patch_connector(request: Request, space: CanEdit, connector_id: UUID, body: ConnectorChange) -> Response:
+    async with space.transaction() as tx:
+        row = await change_connector(tx, space.id, connector_id, body, request.app.state.secrets)
+    return answer(request, row)
+
+
+@router.delete("/{connector_id}", status_code=204, summary="Delete a connector with everything it mirrored")
+async def delete_connector(space: CanAdminister, connector_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        if not await tx.run(QUERIES["delete_connector"], space_id=space.id, connector_id=connector_id):
+            raise NotFound("connector")
+    return Response(status_code=204)
+
+
+@router.post("/{connector_id}/test", response_model=ConnectorTest, summary="Try the connection, and say what is wrong")
+async def test_connector(request: Request, space: CanEdit, connector_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        connector = await open_connector(tx, space.id, connector_id, request.app.state.secrets)
+    diagnosis = await diagnose(connector.config, connector.credentials)
+    return answer(request, asdict(diagnosis))

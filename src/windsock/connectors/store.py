@@ -1,0 +1,156 @@
+"""Connectors as they are kept: validated configuration, encrypted credentials."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from windsock.connectors.models import ConnectorChange, ConnectorIn
+from windsock.connectors.secrets import Secrets
+from windsock.db import Row, Transaction, explained
+from windsock.errors import BadRequest, Conflict, Invalid, NotFound
+from windsock.providers.airflow.config import AirflowConfig, Credentials, NoCredentials
+from windsock.sql import load
+
+QUERIES = load(__package__, "connectors.sql")
+AIRFLOW = "airflow"
+READ_ANEW_WHEN_CHANGED = ("api_version", "history_days", "include_dags", "exclude_dags", "include_tags")
+"""What is asked of the provider changes with these, so what was read before is not the whole any more."""
+
+_credentials: TypeAdapter[Credentials] = TypeAdapter(Credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class AirflowConnector:
+    """A connector ready for use; its credentials are decrypted, so it must not be logged or kept."""
+
+    id: UUID
+    name: str
+    is_active: bool
+    config: AirflowConfig
+    credentials: Credentials
+
+
+async def get_connector(tx: Transaction, space_id: UUID, connector_id: UUID) -> Row:
+    rows = await tx.answers(QUERIES["get_connector"], space_id=space_id, connector_id=connector_id)
+    if not rows:
+        raise NotFound("connector")
+    return rows[0]
+
+
+async def create_connector(tx: Transaction, space_id: UUID, body: ConnectorIn, secrets: Secrets) -> Row:
+    config = body.config
+    if body.connector_type == AIRFLOW:
+        config = _airflow_config(body.config)
+        _checked_credentials(body.credentials)
+    with explained({"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}):
+        row = await tx.row(
+            QUERIES["create_connector"],
+            space_id=space_id,
+            name=body.name,
+            connector_type=body.connector_type,
+            config=Jsonb(config),
+            credentials=None if body.credentials is None else secrets.encrypt(body.credentials),
+            source_system_id=body.source_system_id,
+        )
+    if row is None:
+        raise NotFound("connector")
+    if body.connector_type == AIRFLOW:
+        await tx.run(QUERIES["begin_sync_state"], space_id=space_id, connector_id=row["id"])
+    return await get_connector(tx, space_id, row["id"])
+
+
+async def change_connector(
+    tx: Transaction, space_id: UUID, connector_id: UUID, body: ConnectorChange, secrets: Secrets
+) -> Row:
+    names = {"space_id": space_id, "connector_id": connector_id}
+    old = await tx.row(QUERIES["lock_connector"], **names)
+    if old is None:
+        raise NotFound("connector")
+    config = old["config"] | (body.config or {})
+    config = {key: value for key, value in config.items() if value is not None}
+    moved = False
+    if old["connector_type"] == AIRFLOW:
+        config = _airflow_config(config)
+        if body.credentials is not None:
+            _checked_credentials(body.credentials)
+        moved = config["base_url"] != old["config"].get("base_url")
+        if moved and body.credentials is None and old["credentials"] is not None:
+            # Otherwise an editor could have the password sent to a server of their own.
+            raise Invalid(
+                "Send the credentials too when base_url changes: those kept are only for the old address.",
+                loc=("body", "credentials"),
+            )
+    with explained({"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}):
+        await tx.run(
+            QUERIES["update_connector"],
+            **names,
+            name=body.name,
+            config=Jsonb(config),
+            credentials=None if body.credentials is None else secrets.encrypt(body.credentials),
+            is_active=body.is_active,
+            sets_source_system="source_system_id" in body.model_fields_set,
+            source_system_id=body.source_system_id,
+        )
+    if moved or any(config.get(key) != old["config"].get(key) for key in READ_ANEW_WHEN_CHANGED):
+        await tx.run(QUERIES["end_unfinished_sync"], **names)
+        await tx.run(QUERIES["begin_anew"], **names)
+    if old["connector_type"] == AIRFLOW:
+        await tx.run(QUERIES["sync_soon"], **names)
+    return await get_connector(tx, space_id, connector_id)
+
+
+async def open_connector(tx: Transaction, space_id: UUID, connector_id: UUID, secrets: Secrets) -> AirflowConnector:
+    """The connector with what is needed to call its Airflow; 400 when it is of another type."""
+    row = await tx.row(QUERIES["get_connector_to_use"], space_id=space_id, connector_id=connector_id)
+    if row is None:
+        raise NotFound("connector")
+    if row["connector_type"] != AIRFLOW:
+        raise BadRequest("Only Airflow connectors are supported.")
+    credentials: Credentials = NoCredentials(auth_type="none")
+    if row["credentials"] is not None:
+        credentials = _credentials.validate_python(secrets.decrypt(row["credentials"]))
+    config = AirflowConfig.model_validate(row["config"])
+    return AirflowConnector(row["id"], row["name"], row["is_active"], config, credentials)
+
+
+async def rotate_secrets(tx: Transaction, space_id: UUID, secrets: Secrets) -> int:
+    """Encrypt a space's credentials with the first key; says how many there were."""
+    rows = await tx.rows(QUERIES["lock_credentials"], space_id=space_id)
+    for row in rows:
+        await tx.run(
+            QUERIES["replace_credentials"],
+            space_id=space_id,
+            connector_id=row["id"],
+            credentials=secrets.rotate(row["credentials"]),
+        )
+    return len(rows)
+
+
+def _airflow_config(config: dict[str, Any]) -> dict[str, Any]:
+    return _checked(AirflowConfig, config, "config").model_dump(mode="json")
+
+
+def _checked_credentials(credentials: dict[str, Any] | None) -> None:
+    if credentials is None:
+        return
+    try:
+        _credentials.validate_python(credentials)
+    except ValidationError as error:
+        raise _first_of(error, "credentials") from None  # the cause would show the password
+
+
+def _checked(model: type[BaseModel], value: dict[str, Any], place: str) -> BaseModel:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise _first_of(error, place) from None
+
+
+def _first_of(error: ValidationError, place: str) -> Invalid:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if first["type"] == "union_tag_invalid":  # pydantic's own words repeat what was sent
+        first["msg"] = "auth_type must be one of password, api_token, none"
+    return Invalid(first["msg"], loc=("body", place, *first["loc"]), kind=first["type"])

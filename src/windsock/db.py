@@ -1,0 +1,164 @@
+"""The way to PostgreSQL: a pool, transactions that name their space, and constraint violations in words."""
+
+import select
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.conninfo import make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from windsock.errors import Unavailable, WindsockError
+from windsock.sql import Query, literal
+
+set_json_dumps(orjson.dumps)
+set_json_loads(orjson.loads)
+
+SESSION = (
+    "-c search_path=windsock -c timezone=UTC -c jit=off"
+    " -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
+)
+POOL_TIMEOUT_SECONDS = 5.0
+
+Row = dict[str, Any]
+
+
+class _AsItStands(Loader):
+    """jsonb as bytes that the answer contains unparsed."""
+
+    def load(self, data: Buffer) -> orjson.Fragment:
+        return orjson.Fragment(bytes(data))
+
+
+class Transaction:
+    """One open transaction. Queries come from .sql files; parameters are named as in the query."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
+        self._connection = connection
+
+    async def rows(self, query: Query, /, **parameters: object) -> list[Row]:
+        cursor = await self._connection.execute(literal(query), parameters)
+        return await cursor.fetchall()
+
+    async def row(self, query: Query, /, **parameters: object) -> Row | None:
+        cursor = await self._connection.execute(literal(query), parameters)
+        return await cursor.fetchone()
+
+    async def answers(self, query: Query, /, **parameters: object) -> list[Row]:
+        """Rows that go out as they are: jsonb columns stay unparsed (orjson.Fragment)."""
+        async with self._connection.cursor() as cursor:
+            cursor.adapters.register_loader("jsonb", _AsItStands)
+            await cursor.execute(literal(query), parameters)
+            return await cursor.fetchall()
+
+    async def run(self, query: Query, /, **parameters: object) -> int:
+        """Execute and say how many rows were touched."""
+        cursor = await self._connection.execute(literal(query), parameters)
+        return cursor.rowcount
+
+
+class Database:
+    """The application's role on one database. Open it before use, close it after."""
+
+    def __init__(self, url: str, *, pool_size: int) -> None:
+        self.url = url
+        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
+            make_conninfo(url, options=SESSION, application_name="windsock"),
+            min_size=1,
+            max_size=pool_size,
+            max_waiting=pool_size * 20,
+            timeout=POOL_TIMEOUT_SECONDS,
+            # Its pauses double: with the default of 300 s it would stay away minutes longer than PostgreSQL did.
+            reconnect_timeout=5.0,
+            open=False,
+            check=_is_alive,
+            kwargs={"row_factory": dict_row, "prepare_threshold": None},
+        )
+
+    async def open(self) -> None:
+        await self._pool.open(wait=True, timeout=30)
+        await self._refuse_a_role_that_could_pass_the_wall()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction outside any space: users, keys, the list of spaces."""
+        async with self._connection() as connection, connection.transaction():
+            yield Transaction(connection)
+
+    @asynccontextmanager
+    async def in_space(self, space_id: UUID) -> AsyncIterator[Transaction]:
+        """A transaction in which row-level security shows this space and nothing else."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("SELECT set_config('windsock.space_id', %s, true)", (str(space_id),))
+            yield Transaction(connection)
+
+    @asynccontextmanager
+    async def as_caller(self, user_id: UUID) -> AsyncIterator[Transaction]:
+        """A transaction outside any space in which a user's own memberships are visible."""
+        async with self._connection() as connection, connection.transaction():
+            await connection.execute("SELECT set_config('windsock.user_id', %s, true)", (str(user_id),))
+            yield Transaction(connection)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if isinstance(error, psycopg.errors.QueryCanceled):
+                raise Unavailable("The database needed longer than 60 s for this; narrow the request.") from error
+            raise Unavailable(
+                "The database cannot be reached right now. Nothing was changed; try again in a moment.",
+                headers={"Retry-After": "5"},
+            ) from error
+
+    async def ping(self) -> None:
+        """Raises Unavailable when the database does not answer."""
+        async with self._connection() as connection:
+            await connection.execute("SELECT 1")
+
+    async def _refuse_a_role_that_could_pass_the_wall(self) -> None:
+        async with self._connection() as connection:
+            cursor = await connection.execute(
+                "SELECT current_user AS name, r.rolsuper OR r.rolbypassrls OR EXISTS (SELECT FROM pg_class c"
+                " WHERE c.relnamespace = 'windsock'::regnamespace AND pg_has_role(c.relowner, 'USAGE')) AS is_mighty"
+                " FROM pg_roles r WHERE r.rolname = current_user"
+            )
+            role = await cursor.fetchone()
+        if role is None or role["is_mighty"]:
+            name = role["name"] if role else "this role"
+            raise WindsockError(
+                f"The application must not connect as {name}: it is a superuser or owns the tables, so row-level "
+                "security would not hold it. Give WINDSOCK_DATABASE_APP_URL another role."
+            )
+
+
+async def _is_alive(connection: psycopg.AsyncConnection[DictRow]) -> None:
+    """An idle connection with something to read has been closed by the server; costs no round trip."""
+    readable = select.poll()  # unlike select(), it takes file descriptors beyond 1023
+    if not connection.closed:
+        readable.register(connection.fileno(), select.POLLIN)
+    if connection.closed or readable.poll(0):
+        await connection.close()  # the pool would take a connection back that looks open, and offer it again
+        raise psycopg.OperationalError("the server closed this connection")
+
+
+@contextmanager
+def explained(sentences: Mapping[str, WindsockError]) -> Iterator[None]:
+    """Turn the violation of a named constraint into the error for it; any other violation passes as it is."""
+    try:
+        yield
+    except psycopg.IntegrityError as violation:
+        if error := sentences.get(violation.diag.constraint_name or ""):
+            raise error from violation
+        raise

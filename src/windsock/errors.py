@@ -1,0 +1,114 @@
+"""Every error a caller can receive, with its status and a sentence a person can act on."""
+
+from collections.abc import Mapping
+
+
+class WindsockError(Exception):
+    """What a caller is told: `status` is the HTTP status, `str(error)` the sentence."""
+
+    status = 500
+
+    def __init__(self, sentence: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(sentence)
+        self.headers = dict(headers or {})
+
+
+class BadRequest(WindsockError):
+    status = 400
+
+
+class NotAuthenticated(WindsockError):
+    status = 401
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(WindsockError):
+    status = 403
+
+
+class NotFound(WindsockError):
+    """Unknown, or of another space: the caller must not be able to tell which."""
+
+    status = 404
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no such {what} in this space.")
+
+
+class Conflict(WindsockError):
+    status = 409
+
+
+class Invalid(WindsockError):
+    """A value that fits the schema and still cannot be accepted; answered in the shape of a validation error."""
+
+    status = 422
+
+    def __init__(self, sentence: str, *, loc: tuple[str | int, ...], kind: str = "value_error") -> None:
+        super().__init__(sentence)
+        self.loc = loc
+        self.kind = kind
+
+
+class Unavailable(WindsockError):
+    status = 503
+
+
+class ProviderFailed(WindsockError):
+    """An answer (or none) of the orchestrator that is not what was asked for.
+
+    `status` is what our caller gets: the provider's own status where it answered, 502 where it could not be reached or
+    spoke nonsense, 504 where it took too long. `is_transient` tells whether the same request may succeed later;
+    `retry_after` is in seconds, where the provider named it. The sentence never holds a credential or a raw HTML body.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        sentence: str,
+        *,
+        is_transient: bool,
+        hints: tuple[str, ...] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(sentence, headers={"X-Provider": "airflow"})
+        self.status = status
+        self.is_transient = is_transient
+        self.hints = hints
+        self.retry_after = retry_after
+
+
+class ProviderRefused(ProviderFailed):
+    """The provider answered, with a status of its own that says no (4xx), or that it is in trouble (5xx)."""
+
+
+class ProviderRejectedCredentials(ProviderRefused):
+    """401, or 403 where the version answers 403 to a bad password; asking again would only lock the account."""
+
+
+class ProviderUnreachable(ProviderFailed):
+    """No answer: name not found, connection refused or dropped, TLS failure."""
+
+    def __init__(self, sentence: str, *, hints: tuple[str, ...] = ()) -> None:
+        super().__init__(502, sentence, is_transient=True, hints=hints)
+
+
+class ProviderTimedOut(ProviderFailed):
+    def __init__(self, sentence: str, *, hints: tuple[str, ...] = ()) -> None:
+        super().__init__(504, sentence, is_transient=True, hints=hints)
+
+
+class ProviderNonsense(ProviderFailed):
+    """An answer that is not what this API gives: an HTML login page, truncated JSON, a missing key, another product."""
+
+    def __init__(self, sentence: str, *, hints: tuple[str, ...] = (), is_transient: bool = True) -> None:
+        super().__init__(502, sentence, is_transient=is_transient, hints=hints)
+
+
+class ProviderIncomplete(ProviderFailed):
+    """Fewer rows than promised, or a listing that never stood still: what was read must not be taken for the whole."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(502, sentence, is_transient=True)

@@ -1,0 +1,52 @@
+"""What is accepted from a caller: bodies without unknown keys, and text that PostgreSQL can hold."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
+
+DEEPEST = 32
+"""Levels of nesting accepted in a JSON body; nobody's configuration is deeper."""
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain the character U+0000")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must not contain half of a surrogate pair")
+    return text
+
+
+def _storable_throughout(value: Any, depth: int = 0) -> None:  # noqa: ANN401 - any JSON
+    if depth > DEEPEST:
+        raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
+    if isinstance(value, str):
+        _storable(value)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError("must not contain whole numbers beyond 64 bits")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _storable_throughout(key, depth + 1)
+            _storable_throughout(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _storable_throughout(inner, depth + 1)
+
+
+class Body(BaseModel):
+    """A request body: an unknown key is refused, since it is a misunderstanding; so is text that cannot be stored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_storable(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the caller sent
+        _storable_throughout(value)
+        return value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+"""For parameters; bodies are checked as a whole."""
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
+"""A lower-case word of the provider's, such as a state; never a closed list, since Airflow keeps adding some."""

@@ -1,0 +1,1 @@
+"""Pipelines: the list everybody opens in the morning, and one of them."""

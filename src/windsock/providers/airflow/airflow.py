@@ -1,0 +1,129 @@
+"""Airflow as a provider: reads DAGs, runs and task instances of one Airflow 2.6 or newer, completely or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Literal
+from urllib.parse import quote
+
+import httpx2
+
+from windsock.errors import ProviderNonsense, ProviderRefused
+from windsock.providers.airflow import identify as identification
+from windsock.providers.airflow import pipelines
+from windsock.providers.airflow.auth import Session, TokenCache
+from windsock.providers.airflow.config import AirflowConfig, Credentials
+from windsock.providers.airflow.dialect import Dialect
+from windsock.providers.airflow.failures import WrongApiVersion
+from windsock.providers.airflow.http import Http, Sleep
+from windsock.providers.airflow.listing import Limits
+from windsock.providers.airflow.v1 import V1
+from windsock.providers.airflow.v2 import V2
+from windsock.providers.contract import (
+    Identity,
+    Page,
+    PipelineListing,
+    ProviderRun,
+    ProviderTaskRun,
+    Resume,
+    Scope,
+)
+
+ApiVersion = Literal["v1", "v2"]
+
+_DIALECTS: dict[str, Dialect] = {"v1": V1(), "v2": V2()}
+_NOT_FOUND = 404
+
+
+class Airflow:
+    """One Airflow behind the Provider contract. It sends one request at a time; close it when done.
+
+    `api_version`: what an earlier `identify` found, so that it need not be asked again; None finds it at first need.
+    `tokens` and `key` (see `token_key`): where the sign-in of one sync is kept for the next.
+    `transport`, `sleep`, `tries` and `limits` are for tests and for the test of a connection.
+    """
+
+    def __init__(
+        self,
+        config: AirflowConfig,
+        credentials: Credentials,
+        *,
+        api_version: ApiVersion | None,
+        tokens: TokenCache,
+        key: str,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        sleep: Sleep = asyncio.sleep,
+        tries: int = 3,
+        limits: Limits | None = None,
+    ) -> None:
+        self._forced: ApiVersion | None = None if config.api_version == "auto" else config.api_version
+        known = self._forced or api_version
+        self._dialect: Dialect | None = _DIALECTS[known] if known else None
+        self._limits = limits or Limits()
+        self._http = Http(config, transport=transport, sleep=sleep, tries=tries)
+        self._session = Session(self._http, credentials, tokens=tokens, key=key)
+
+    @property
+    def requests(self) -> int:
+        return self._http.requests
+
+    async def identify(self) -> Identity:
+        """Ask anew which API answers, whatever was known; from then on that one is used."""
+        identity = await identification.identify(self._session.get_version, self._forced)
+        self._dialect = _DIALECTS[identity.api_version]
+        return identity
+
+    async def list_pipelines(self) -> PipelineListing:
+        dialect = await self._known()
+        return await pipelines.list_pipelines(
+            self._session.get, dialect.pipelines(), f"{dialect.root}/importErrors", self._limits
+        )
+
+    async def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]:
+        dialect = await self._known()
+        async for page in dialect.runs(self._session.get, self._limits, scope, resume):
+            yield page
+
+    async def task_runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]:
+        dialect = await self._known()
+        async for page in dialect.task_runs(self._session.get, self._limits, scope, resume):
+            yield page
+
+    async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:
+        dialect = await self._known()
+        dag, run = quote(pipeline_external_id, safe="~"), quote(external_id, safe="~")
+        try:
+            answer = await self._session.get(f"{dialect.root}/dags/{dag}/dagRuns/{run}")
+        except ProviderRefused as failure:
+            if failure.status != _NOT_FOUND:
+                raise
+            return None
+        if not isinstance(answer.body, dict):
+            raise ProviderNonsense(f"Airflow gave something that is not a DAG run for {external_id}.")
+        return dialect.parse_run(answer.body)
+
+    async def probe(self) -> tuple[int, float]:
+        """How many DAGs the account may see, and the seconds that the answer took."""
+        dialect = await self._known()
+        listing = dialect.pipelines()
+        answer = await self._session.get(listing.path, {**listing.params, "limit": "1"})
+        total = answer.body.get("total_entries") if isinstance(answer.body, dict) else None
+        if isinstance(total, bool) or not isinstance(total, int):
+            raise ProviderNonsense(f"The answer to GET {listing.path} does not say how many DAGs there are.")
+        return total, answer.elapsed
+
+    async def health(self) -> dict[str, str]:
+        """The status of each part of Airflow ("healthy", "unhealthy"), of those that are there."""
+        dialect = await self._known()
+        body = (await self._session.get(dialect.health)).body
+        parts = body.items() if isinstance(body, dict) else ()
+        return {name: str(part["status"]) for name, part in parts if isinstance(part, dict) and part.get("status")}
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _known(self) -> Dialect:
+        if self._dialect is None:
+            await self.identify()
+        if self._dialect is None:
+            raise WrongApiVersion("It is not known which API this Airflow has.")
+        return self._dialect

@@ -1,0 +1,101 @@
+"""What differs between the APIs of Airflow 2 (v1) and Airflow 3 (v2), as the rest of the provider sees it."""
+
+from collections.abc import AsyncIterator
+from typing import Literal, Protocol
+
+from windsock.providers.airflow.listing import Ask, Limits, Listing
+from windsock.providers.contract import (
+    Json,
+    Page,
+    ProviderPipeline,
+    ProviderRun,
+    ProviderTaskRun,
+    Resume,
+    Scope,
+)
+
+ALL_RUNS = "/dags/~/dagRuns"
+ALL_TASK_RUNS = "/dags/~/dagRuns/~/taskInstances"
+
+
+class Dialect(Protocol):
+    """One API. `root` stands before every path, `health` is the whole path of its health check."""
+
+    @property
+    def name(self) -> Literal["v1", "v2"]: ...
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def health(self) -> str: ...
+
+    def pipelines(self) -> Listing[ProviderPipeline]:
+        """All DAGs, also stale ones: both APIs leave those out unless told otherwise."""
+        ...
+
+    def parse_run(self, raw: Json) -> ProviderRun: ...
+
+    def runs(
+        self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None
+    ) -> AsyncIterator[Page[ProviderRun]]: ...
+
+    def task_runs(
+        self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None
+    ) -> AsyncIterator[Page[ProviderTaskRun]]: ...
+
+
+def pipeline_key(row: ProviderPipeline) -> tuple[object, ...]:
+    return (row.external_id,)
+
+
+def run_key(row: ProviderRun) -> tuple[object, ...]:
+    return (row.pipeline_external_id, row.external_id)
+
+
+def task_run_key(row: ProviderTaskRun) -> tuple[object, ...]:
+    return (row.pipeline_external_id, row.run_external_id, row.external_id, row.map_index)
+
+
+PIPELINE_COLUMNS = frozenset(
+    {"dag_id", "dag_display_name", "description", "owners", "tags", "is_paused", "has_import_errors"}
+)
+"""What has its own column, in both APIs."""
+
+CHANGES_AT_EVERY_PARSE = frozenset(
+    {
+        "last_parsed_time", "last_parse_duration", "last_expired", "last_pickled", "pickle_id", "scheduler_lock",
+        "file_token", "dag_run_states",
+        "next_dagrun", "next_dagrun_create_after", "next_dagrun_run_after", "next_dagrun_logical_date",
+        "next_dagrun_data_interval_start", "next_dagrun_data_interval_end",
+    }
+)  # fmt: skip
+"""Fields of a DAG that differ in each answer though nobody changed the DAG."""
+
+RUN_COLUMNS = frozenset(
+    {
+        "dag_run_id", "dag_id", "state", "run_type", "run_after", "logical_date", "execution_date", "queued_at",
+        "start_date", "end_date", "duration", "data_interval_start", "data_interval_end", "conf", "note",
+        "triggering_user_name",
+        "last_scheduling_decision",
+    }
+)  # fmt: skip
+"""What has its own column, what follows from the columns, and what changes at every pass of the scheduler."""
+
+TASK_RUN_COLUMNS = frozenset(
+    {
+        "dag_id", "dag_run_id", "task_id", "map_index", "task_display_name", "state", "try_number", "max_tries",
+        "queued_when", "start_date", "end_date", "duration", "pool", "queue", "hostname", "note",
+        "run_after", "logical_date", "execution_date",
+        "id", "rendered_fields", "last_heartbeat_at",
+    }
+)  # fmt: skip
+"""What has its own column here or at the run, what is too large, and ids and heartbeats that change by themselves."""
+
+
+def task_run_metadata(raw: Json) -> Json:
+    kept = {name: value for name, value in raw.items() if name not in TASK_RUN_COLUMNS}
+    job = kept.get("triggerer_job")
+    if isinstance(job, dict):
+        kept["triggerer_job"] = {name: value for name, value in job.items() if name != "latest_heartbeat"}
+    return kept

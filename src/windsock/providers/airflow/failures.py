@@ -1,0 +1,184 @@
+"""Turns what went wrong on the way to Airflow into an error with a sentence and hints that a person can act on."""
+
+import errno
+import socket
+import ssl
+from collections.abc import Collection, Iterator
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from windsock.errors import (
+    ProviderFailed,
+    ProviderNonsense,
+    ProviderRefused,
+    ProviderRejectedCredentials,
+    ProviderTimedOut,
+    ProviderUnreachable,
+)
+
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LONGEST_DETAIL = 300
+_SHORTEST_SECRET = 4
+_REMOVED = "has been removed in Airflow 3"
+
+LOGIN_HINT = (
+    "Something in front of Airflow wants a person to sign in (a login page, a proxy). Give Windsock an address or a "
+    "token with which a program gets in."
+)
+PATH_HINT = (
+    "Check the path of base_url: it must be what stands before /home or /dags in the browser when Airflow is open, "
+    "for instance https://example.com/airflow."
+)
+
+
+class AnswerTooLarge(ProviderNonsense):
+    """More bytes than are read into memory; a smaller window of time may fit."""
+
+
+class WrongApiVersion(ProviderNonsense):
+    """This Airflow has the other API: upgraded, or api_version is set wrongly; `identify` finds the right one."""
+
+    def __init__(self, sentence: str, *, hints: tuple[str, ...] = ()) -> None:
+        super().__init__(sentence, hints=hints, is_transient=False)
+
+
+def scrub(words: str, secrets: Collection[str]) -> str:
+    """Some servers repeat in their error what they were sent, passwords included."""
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            words = words.replace(secret, "…")
+    return words
+
+
+def _detail(body: object, secrets: Collection[str]) -> str:
+    """What the JSON error says, in one line: v2 gives text, a list or an object; v1 title and detail."""
+    if not isinstance(body, dict):
+        return ""
+    found = body.get("detail") or body.get("title") or body.get("error")
+    if isinstance(found, list):
+        found = "; ".join(str(item.get("msg", "")) if isinstance(item, dict) else str(item) for item in found)
+    if isinstance(found, dict):
+        found = found.get("message") or found.get("reason")
+    # Before it is cut: half a password is a secret too.
+    words = " ".join(scrub(str(found or ""), secrets).split())
+    return words if len(words) <= _LONGEST_DETAIL else f"{words[:_LONGEST_DETAIL]}…"
+
+
+def from_status(
+    asked: str,
+    status: int,
+    body: object,
+    *,
+    secrets: Collection[str],
+    retry_after: float | None,
+) -> ProviderFailed:
+    """The failure that an answer of 4xx or 5xx means; `body` is its JSON, None where it had none."""
+    says = _detail(body, secrets)
+    said = f"Airflow answered {asked} with {status}" + (f": {says.rstrip('.')}." if says else ".")
+    if status == HTTPStatus.NOT_FOUND:
+        if body is None:
+            return ProviderNonsense(f"{said} It is a page, not an answer of Airflow's API.", hints=(PATH_HINT,))
+        if _REMOVED in says:
+            return WrongApiVersion(
+                said, hints=("This is an Airflow 3, which has only /api/v2: set api_version to auto or v2.",)
+            )
+        if says in {"", "Not Found"}:
+            return ProviderNonsense(f"{said} There is no such address in this API.", hints=(PATH_HINT,))
+    is_v1, is_forbidden = " /api/v1/" in asked, status == HTTPStatus.FORBIDDEN
+    if status == HTTPStatus.UNAUTHORIZED or (is_forbidden and (is_v1 or "Invalid JWT" in says)):
+        hints = _hints_for_v1(status) if is_v1 else _HINTS_FOR_V2
+        if body is None:
+            hints = (*hints, LOGIN_HINT)
+        refused = f"Airflow refused the credentials. {said}"
+        return ProviderRejectedCredentials(status, refused, is_transient=False, hints=hints)
+    hints = ()
+    if is_forbidden:
+        hints = (LOGIN_HINT if body is None else _PERMISSION_HINT,)
+    return ProviderRefused(status, said, is_transient=status in _TRANSIENT, hints=hints, retry_after=retry_after)
+
+
+_PERMISSION_HINT = "The account may sign in, but has not the permission to read this."
+_HINTS_FOR_V2 = (
+    "Check username and password, or whether the token has expired or is one of another Airflow.",
+    "Airflow 3 knows no basic authentication: user and password are exchanged for a token at /auth/token.",
+)
+
+
+_BASIC_AUTH_HINT = (
+    "The API of Airflow 2 must allow basic authentication: [api] auth_backends must contain "
+    "airflow.api.auth.backend.basic_auth (the default, session, lets only browsers in)."
+)
+
+
+def _hints_for_v1(status: int) -> tuple[str, ...]:
+    first = "Check username and password" + (
+        ", and the permissions of the account" if status == HTTPStatus.FORBIDDEN else ""
+    )
+    return (
+        f"{first}: Airflow 2.11 answers 403 to a wrong password too.",
+        _BASIC_AUTH_HINT,
+    )
+
+
+def redirected(asked: str, status: int, location: str, *, is_https: bool, secrets: Collection[str]) -> ProviderNonsense:
+    try:
+        target = urlsplit(location)
+    except ValueError:
+        target = urlsplit("")
+    where = scrub(f"{target.netloc.rpartition('@')[2]}{target.path}", secrets)[:_LONGEST_DETAIL]
+    hint = LOGIN_HINT
+    if not is_https and target.scheme == "https":
+        hint = "base_url should start with https://."
+    return ProviderNonsense(
+        f"Airflow answered {asked} with {status}, a redirect to {where or 'nowhere'}.", hints=(hint,)
+    )
+
+
+def not_json(asked: str, status: int, content_type: str) -> ProviderNonsense:
+    kind = content_type.partition(";")[0].strip()[:80] or "no content type"
+    return ProviderNonsense(f"{asked} was answered with {status} and {kind} where JSON was due.", hints=(LOGIN_HINT,))
+
+
+def timed_out(asked: str, seconds: float) -> ProviderTimedOut:
+    return ProviderTimedOut(
+        f"Airflow did not answer {asked} within {seconds:g} s.",
+        hints=("Check that the address is reachable from here, or set timeout_seconds higher.",),
+    )
+
+
+def from_transport(asked: str, error: BaseException) -> ProviderUnreachable:
+    """The failure that no answer means; of the error only its kind is told, for its text may hold a header."""
+    why, hint = _reason(error)
+    return ProviderUnreachable(f"{asked} could not be sent to Airflow: {why}.", hints=(hint,))
+
+
+def _reason(error: BaseException) -> tuple[str, str]:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its TLS certificate is not trusted ({cause.verify_message.rstrip('.')})",
+                "Self-signed, or of a private authority? Give its PEM as ca_certificate, or turn verify_tls off.",
+            )
+        if isinstance(cause, ssl.SSLError):
+            return "TLS failed", "Check http:// against https:// in base_url, and the port."
+        if isinstance(cause, socket.gaierror):
+            return "the name of the host is not known", "Check the host in base_url; it is looked up from this machine."
+        if isinstance(cause, ConnectionRefusedError) or getattr(cause, "errno", None) == errno.ECONNREFUSED:
+            return "the connection was refused", "Check host and port in base_url, and that Airflow's webserver runs."
+    return (
+        f"the connection failed or was dropped ({type(error).__name__})",
+        "Check http:// against https:// in base_url, the port, and the network between Windsock and Airflow.",
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions

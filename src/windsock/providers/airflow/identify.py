@@ -1,0 +1,89 @@
+"""Finds out which of the two APIs an Airflow has, and whether it is new enough."""
+
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Literal
+
+from windsock.errors import ProviderFailed, ProviderNonsense, ProviderRefused
+from windsock.providers.airflow.failures import PATH_HINT, WrongApiVersion
+from windsock.providers.airflow.http import Answer
+from windsock.providers.contract import Identity
+
+ApiVersion = Literal["v1", "v2"]
+
+_OTHER: dict[ApiVersion, ApiVersion] = {"v1": "v2", "v2": "v1"}
+_OLDEST = (2, 6)
+_FIRST_WITH_V2 = (3, 0)
+_NUMBERS = re.compile(r"(\d{1,9})\.(\d{1,9})")
+
+
+async def identify(get: Callable[[str], Awaitable[Answer]], forced: ApiVersion | None) -> Identity:
+    """Ask for the version, first of v2, unless one is `forced`; `get` asks without signing in.
+
+    Raises WrongApiVersion when the forced one is not there but the other is, ProviderNonsense when this is no Airflow
+    or one that is too old. Measured: v2 is a 404 page on 2.x, v1 a 404 in JSON on 3.x.
+    """
+    name = forced or "v2"
+    first = await _find(get, name)
+    if isinstance(first, Identity):
+        return first
+    other = await _find(get, _OTHER[name])
+    if isinstance(other, Identity):
+        if forced is None:
+            return other
+        raise WrongApiVersion(
+            f"This is Airflow {other.version}, which has /api/{other.api_version} and no /api/{forced}.",
+            hints=(f"Set api_version to auto or {other.api_version}.",),
+        )
+    failure = other if isinstance(other, _NotAirflow) else first
+    if not failure.hints:
+        failure.hints = (PATH_HINT,)
+    raise failure
+
+
+async def _find(get: Callable[[str], Awaitable[Answer]], api_version: ApiVersion) -> Identity | ProviderFailed:
+    """The identity, or why this API is not there; trouble that says nothing about the version is raised."""
+    try:
+        return await _ask(get, api_version)
+    except _TooOld:
+        raise
+    except ProviderNonsense as nonsense:
+        return nonsense
+    except ProviderRefused as refused:
+        if refused.status != HTTPStatus.NOT_FOUND:
+            raise
+        return refused
+
+
+class _NotAirflow(ProviderNonsense):
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"GET {path} was answered with JSON, but not with the version of an Airflow.",
+            hints=("Another program seems to answer at base_url; check host, port and path.",),
+            is_transient=False,
+        )
+
+
+class _TooOld(ProviderNonsense):
+    def __init__(self, version: str) -> None:
+        super().__init__(
+            f"This is Airflow {version}; Windsock needs 2.6 or newer.",
+            hints=("Before 2.6 Airflow cannot tell what has changed (it has no filter on updated_at).",),
+            is_transient=False,
+        )
+
+
+async def _ask(get: Callable[[str], Awaitable[Answer]], api_version: ApiVersion) -> Identity:
+    path = f"/api/{api_version}/version"
+    body = (await get(path)).body
+    version = body.get("version") if isinstance(body, dict) else None
+    found = _NUMBERS.match(version) if isinstance(version, str) else None
+    if not isinstance(version, str) or found is None:
+        raise _NotAirflow(path)
+    numbers = int(found[1]), int(found[2])
+    if (numbers >= _FIRST_WITH_V2) != (api_version == "v2"):
+        raise _NotAirflow(path)
+    if numbers < _OLDEST:
+        raise _TooOld(version)
+    return Identity(api_version=api_version, version=version)

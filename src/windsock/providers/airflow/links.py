@@ -1,0 +1,33 @@
+"""Builds the addresses at which a person opens a pipeline, a run or a task run in Airflow's own pages."""
+
+from typing import Literal
+from urllib.parse import quote, urlencode
+
+from windsock.providers.contract import NOT_MAPPED
+
+ApiVersion = Literal["v1", "v2"]
+
+
+def pipeline_url(web_url: str, api_version: ApiVersion, pipeline: str) -> str:
+    dag = f"{web_url.rstrip('/')}/dags/{quote(pipeline, safe='')}"
+    return f"{dag}/grid" if api_version == "v1" else dag
+
+
+def run_url(web_url: str, api_version: ApiVersion, pipeline: str, run: str) -> str:
+    address = pipeline_url(web_url, api_version, pipeline)
+    return f"{address}?{_query(dag_run_id=run)}" if api_version == "v1" else f"{address}/runs/{quote(run, safe='')}"
+
+
+def task_run_url(
+    web_url: str, api_version: ApiVersion, pipeline: str, run: str, task: str, map_index: int = NOT_MAPPED
+) -> str:
+    is_mapped = map_index != NOT_MAPPED
+    if api_version == "v1":
+        mapped = {"map_index": str(map_index)} if is_mapped else {}
+        return f"{pipeline_url(web_url, 'v1', pipeline)}?{_query(dag_run_id=run, task_id=task, **mapped)}"
+    address = f"{run_url(web_url, 'v2', pipeline, run)}/tasks/{quote(task, safe='')}"
+    return f"{address}/mapped/{map_index}" if is_mapped else address
+
+
+def _query(**values: str) -> str:
+    return urlencode(values, quote_via=quote, safe="")

@@ -1,0 +1,166 @@
+"""What every orchestrator gives us, in typed values: pipelines, runs, task runs, and how they are read completely."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+NOT_MAPPED = -1
+"""The map_index of a task run that is not an instance of a mapped task (Airflow's own number for it)."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderPipeline:
+    """A DAG. `owner` is the provider's own string; `owners` its parts, trimmed, in a stable order; tags sorted."""
+
+    external_id: str
+    name: str
+    description: str | None
+    owner: str | None
+    owners: list[str]
+    tags: list[str]
+    schedule: str | None
+    schedule_description: str | None
+    next_run_at: datetime | None
+    is_paused: bool
+    is_active: bool
+    has_import_errors: bool
+    provider_metadata: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRun:
+    """A DAG run, identified by (pipeline_external_id, external_id). All times are aware and in UTC.
+
+    `run_at` orders the runs of a pipeline as a person expects: run_after where the provider has it, else the later of
+    logical date and end of the data interval; never changes for a run and is never null.
+    """
+
+    pipeline_external_id: str
+    external_id: str
+    status: str
+    run_type: str
+    run_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    run_after: datetime | None
+    logical_date: datetime | None
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+    conf: Json
+    note: str | None
+    triggered_by: str | None
+    provider_metadata: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderTaskRun:
+    """A task instance, identified by (pipeline_external_id, run_external_id, external_id, map_index).
+
+    `map_index` is NOT_MAPPED or ≥ 0. The row with NOT_MAPPED of a mapped task is a placeholder that stops to exist when
+    the first instance with a map_index ≥ 0 appears; the mirror drops it then. `status` is "none" where Airflow says
+    null.
+    """
+
+    pipeline_external_id: str
+    run_external_id: str
+    external_id: str
+    map_index: int
+    name: str
+    operator: str | None
+    status: str
+    try_number: int
+    max_tries: int
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    pool: str | None
+    queue: str | None
+    hostname: str | None
+    note: str | None
+    provider_metadata: Json
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedSince:
+    """Everything the provider says has changed at or after `since` (its own clock)."""
+
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunsBetween:
+    """Everything of the runs whose position in time (run_after; logical date on Airflow 2) is in [start, end].
+
+    Both ends are included, since both APIs only offer gte and lte; `end=None` is open and holds runs of the future.
+    """
+
+    start: datetime
+    end: datetime | None
+
+
+Scope = ChangedSince | RunsBetween
+
+Resume = dict[str, Any]
+"""Where a scan goes on after a page, as a JSON object that only the provider understands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """One page of a scan.
+
+    `as_of`: the provider's clock at the moment before the scan's *first* request was answered (Date header minus the
+    time the request took); also after a resume. Everything changed before `as_of` is in the scan.
+    `expected`: rows the provider promises for the whole scan, None where it does not say.
+    `resume`: hand it to the same scan to go on after this page; None on the last page.
+    """
+
+    rows: list[T]
+    as_of: datetime
+    expected: int | None
+    resume: Resume | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineListing:
+    """The complete list of pipelines that the account may see; `import_errors` counts files that failed to parse."""
+
+    rows: list[ProviderPipeline]
+    import_errors: int
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Which API answers: `api_version` is "v1" or "v2", `version` the provider's own ("3.3.2")."""
+
+    api_version: str
+    version: str
+
+
+class Provider(Protocol):
+    """One orchestrator behind one connector. Each method gives everything it promises or raises ProviderFailed."""
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far, retries and sign-in included."""
+        ...
+
+    async def identify(self) -> Identity: ...
+
+    async def list_pipelines(self) -> PipelineListing: ...
+
+    def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]: ...
+
+    def task_runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]: ...
+
+    async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:
+        """One run, or None when the provider says that it does not exist."""
+        ...
+
+    async def aclose(self) -> None: ...

@@ -1,0 +1,73 @@
+"""What clients see of a run and of its task runs."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+
+class NamedRef(BaseModel):
+    id: UUID
+    name: str
+
+
+class Run(BaseModel):
+    id: UUID
+    external_id: Annotated[str, Field(description="Airflow's dag_run_id.")]
+    status: str
+    run_type: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    duration_seconds: float | None
+    pipeline_id: UUID
+    pipeline: NamedRef
+    space_id: UUID
+    provider: Literal["airflow"]
+    queued_at: datetime | None
+    run_after: datetime | None
+    logical_date: datetime | None
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+    conf: dict[str, Any]
+    note: str | None
+    triggered_by: Annotated[str | None, Field(description="The provider's user.")]
+    triggered_by_user: Annotated[NamedRef | None, Field(description="Who triggered it here.")]
+    task_counts: Annotated[dict[str, int], Field(description="Task runs by status.")]
+    comment_count: int
+    provider_url: str
+    removed_at: Annotated[
+        datetime | None, Field(description="When it was found to be gone from the provider; kept here.")
+    ]
+    last_synced_at: Annotated[datetime, Field(description="As of when this is true.")]
+    created_at: datetime
+    updated_at: datetime
+
+
+class TaskRun(BaseModel):
+    id: UUID
+    run_id: UUID
+    external_id: Annotated[str, Field(description="Airflow's task_id.")]
+    name: str
+    map_index: Annotated[int | None, Field(description="Null when it is not an instance of a mapped task.")]
+    operator: str | None
+    status: str
+    try_number: int
+    max_tries: int
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    duration_seconds: float | None
+    pool: str | None
+    queue: str | None
+    hostname: str | None
+    note: str | None
+    comment_count: int
+    provider_url: str
+    removed_at: datetime | None
+    provider_metadata: dict[str, Any]
+
+
+class RunDetail(Run):
+    provider_metadata: dict[str, Any]
+    task_runs: list[TaskRun]

@@ -1,0 +1,65 @@
+-- fragment: run
+r.id, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
+jsonb_build_object('id', p.id, 'name', p.name) AS pipeline, r.space_id, p.provider, r.queued_at, r.run_after,
+r.logical_date, r.data_interval_start, r.data_interval_end, r.conf, r.note, r.triggered_by,
+CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
+r.task_counts,
+(SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.run_id = r.id) AS comment_count,
+r.removed_at,
+CASE WHEN r.removed_at IS NULL THEN greatest(r.last_synced_at, y.last_complete_at) ELSE r.last_synced_at END
+    AS last_synced_at,
+r.created_at, r.updated_at,
+coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version, p.external_id AS dag_id
+
+-- fragment: around
+JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
+JOIN connectors c ON c.space_id = %(space_id)s AND c.id = p.connector_id
+LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
+LEFT JOIN users u ON u.id = r.triggered_by_user_id
+
+-- fragment: matching
+FROM runs r
+WHERE r.space_id = %(space_id)s AND r.pipeline_id = %(pipeline_id)s
+  AND (%(status)s::text[] IS NULL OR r.status = ANY (%(status)s))
+
+-- name: list_runs
+WITH page AS MATERIALIZED (
+    SELECT r.id
+    {matching}
+    ORDER BY r.run_at DESC, r.id DESC
+    LIMIT %(limit)s OFFSET %(offset)s
+)
+SELECT {run}
+FROM page
+JOIN runs r ON r.space_id = %(space_id)s AND r.id = page.id
+{around}
+ORDER BY r.run_at DESC, r.id DESC
+
+-- name: count_runs
+SELECT count(*) AS total
+{matching}
+
+-- name: has_pipeline
+SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
+
+-- name: get_run
+SELECT {run}, r.provider_metadata
+FROM runs r
+{around}
+WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
+
+-- name: list_task_runs
+SELECT t.id, t.run_id, t.external_id, t.name, nullif(t.map_index, -1) AS map_index, t.operator, t.status, t.try_number,
+       t.max_tries, t.queued_at, t.started_at, t.ended_at, t.duration_seconds, t.pool, t.queue, t.hostname, t.note,
+       (SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.task_run_id = t.id) AS comment_count,
+       t.removed_at, t.provider_metadata
+FROM task_runs t
+JOIN (
+    SELECT x.external_id, min(x.started_at) AS first_started_at
+    FROM task_runs x
+    WHERE x.space_id = %(space_id)s AND x.run_id = %(run_id)s
+    GROUP BY x.external_id
+) k ON k.external_id = t.external_id
+WHERE t.space_id = %(space_id)s AND t.run_id = %(run_id)s
+-- By the start of the task, the instances of a mapped one together; what has not started last.
+ORDER BY k.first_started_at NULLS LAST, t.external_id, t.map_index, t.id

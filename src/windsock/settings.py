@@ -1,0 +1,53 @@
+"""Every setting, read once from the environment (WINDSOCK_…), with its unit."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_data_dir() -> Path:
+    """A service's folder for root, since others cannot look into root's home; else the platform's own."""
+    return Path("/var/lib/windsock") if os.name == "posix" and os.geteuid() == 0 else user_data_path("windsock")
+
+
+class Settings(BaseSettings):
+    """One field per setting; the environment variable is WINDSOCK_ and the field's name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="WINDSOCK_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    data: Annotated[
+        Path, Field(description="Folder of the embedded PostgreSQL and of the key file; `--data` on every command.")
+    ] = Field(default_factory=_default_data_dir)
+    database_url: Annotated[
+        SecretStr | None,
+        Field(description="An external PostgreSQL (≥ 15) as its owner; without it the embedded one is used."),
+    ] = None
+    database_app_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="How the application connects to the external PostgreSQL; without it Windsock makes the role "
+            "`<database>_app` itself, for which the owner needs CREATEROLE."
+        ),
+    ] = None
+    database_pool_size: Annotated[int, Field(ge=2, le=200, description="Connections per process, at most.")] = 10
+    secret_keys: Annotated[
+        SecretStr | None,
+        Field(
+            description="Fernet keys, comma-separated: the first encrypts, all decrypt. Without it a key file with "
+            "mode 0600 in the data folder is used. Every process of one installation needs the same keys."
+        ),
+    ] = None
+    host: Annotated[str, Field(description="Address `windsock serve` listens on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port `windsock serve` listens on.")] = 8420
+    log_format: Annotated[
+        Literal["auto", "json", "text"], Field(description="auto: text on a terminal, else JSON lines.")
+    ] = "auto"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="Least level logged.")] = (
+        "info"
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body accepted, in bytes.")] = 1_048_576
+    worker_concurrency: Annotated[int, Field(ge=1, le=100, description="Syncs a worker runs at the same time.")] = 4

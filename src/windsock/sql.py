@@ -1,0 +1,67 @@
+"""Named queries from .sql files; a query that neither names the space nor says why not cannot be loaded."""
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import LiteralString, NewType, cast
+
+Query = NewType("Query", str)
+
+HEADING = re.compile(r"^-- (name|fragment): (\w+)[ \t]*$", re.MULTILINE)
+INCLUDE = re.compile(r"\{(\w+)\}")
+SPACE = "%(space_id)s"
+ACROSS = "-- across spaces"
+
+LOADED: dict[str, "Queries"] = {}
+"""Every file loaded so far, so that the tests can walk all queries."""
+
+
+class Queries(Mapping[str, Query]):
+    """The blocks of one .sql file.
+
+    A block starts with `-- name: some_query`. A `-- fragment: some_part` is text that `{some_part}` includes, so that a
+    list and its count share one WHERE. Each query contains %(space_id)s, or `-- across spaces` and the reason.
+    """
+
+    def __init__(self, source: str, text: str) -> None:
+        self.source = source
+        parts = HEADING.split(text)[1:]
+        fragments: dict[str, str] = {}
+        queries: dict[str, str] = {}
+        for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+            if name in fragments or name in queries:
+                raise ValueError(f"{source}: two blocks are named {name}")
+            (fragments if kind == "fragment" else queries)[name] = body.strip().removesuffix(";")
+        self._queries = {name: Query(self._with_fragments(body, fragments)) for name, body in queries.items()}
+        for name, query in self._queries.items():
+            if SPACE not in query and ACROSS not in query:
+                raise ValueError(f"{source}: {name} must use {SPACE}, or say {ACROSS!r} and why")
+
+    def _with_fragments(self, body: str, fragments: Mapping[str, str]) -> str:
+        def include(match: re.Match[str]) -> str:
+            if match[1] not in fragments:
+                raise ValueError(f"{self.source}: there is no fragment {match[1]}")
+            return self._with_fragments(fragments[match[1]], fragments)
+
+        return INCLUDE.sub(include, body)
+
+    def __getitem__(self, name: str) -> Query:
+        return self._queries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._queries)
+
+    def __len__(self) -> int:
+        return len(self._queries)
+
+
+def load(package: str, name: str) -> Queries:
+    """The queries of `name` (a .sql file) in `package`."""
+    source = f"{package}/{name}"
+    LOADED[source] = Queries(source, files(package).joinpath(name).read_text(encoding="utf-8"))
+    return LOADED[source]
+
+
+def literal(query: Query) -> LiteralString:
+    """Psycopg takes literal strings only, so that nobody builds SQL from data; our files are as good as literals."""
+    return cast("LiteralString", query)

@@ -1,0 +1,173 @@
+"""Stores pages of what the provider gave: writes what differs, keeps what is derived from it, marks what is missing."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from windsock.db import Row, Transaction
+from windsock.providers.contract import NOT_MAPPED, ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.sql import load
+
+QUERIES = load(__package__, "mirror.sql")
+
+MOST_UNKNOWN_RUNS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a page: ids of all its rows here, and how many were created, updated, unchanged."""
+
+    ids: set[UUID] = field(default_factory=set)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time whose runs were read whole: [start, end), or open when end is None."""
+
+    start: datetime
+    end: datetime | None
+
+
+class Mirror:
+    """One connector's part of the mirror, for one sync."""
+
+    def __init__(self, space_id: UUID, connector_id: UUID, sync_id: UUID) -> None:
+        self._names = {"space_id": space_id, "connector_id": connector_id}
+        self._space = {"space_id": space_id}
+        self._sync_id = sync_id
+        self._gone: dict[str, set[UUID]] = {"pipelines": set(), "runs": set(), "task_runs": set()}
+
+    async def known_pipelines(self, tx: Transaction) -> dict[str, UUID]:
+        rows = await tx.rows(QUERIES["known_pipelines"], **self._names)
+        return {row["external_id"]: row["id"] for row in rows}
+
+    async def store_pipelines(
+        self, tx: Transaction, pipelines: Sequence[ProviderPipeline]
+    ) -> tuple[Stored, dict[str, UUID]]:
+        """The outcome, and the id of each DAG."""
+        unique = {pipeline.external_id: pipeline for pipeline in pipelines}
+        rows = await tx.rows(
+            QUERIES["store_pipelines"], **self._names, rows=Jsonb([_columns(row) for row in unique.values()])
+        )
+        return _stored(rows), {row["external_id"]: row["id"] for row in rows}
+
+    async def miss_pipelines(self, tx: Transaction, seen: Iterable[UUID]) -> None:
+        """Mark the pipelines that a complete listing did not hold."""
+        rows = await tx.rows(QUERIES["miss_pipelines"], **self._names, sync_id=self._sync_id, seen=list(seen))
+        self._gone["pipelines"].update(row["id"] for row in rows)
+
+    async def store_runs(self, tx: Transaction, runs: Sequence[ProviderRun], pipelines: Mapping[str, UUID]) -> Stored:
+        """Store the runs of known pipelines, and bring those pipelines' status and newest runs up to date."""
+        unique = {
+            (run.pipeline_external_id, run.external_id): _row(run, pipelines)
+            for run in runs
+            if run.pipeline_external_id in pipelines
+        }
+        if not unique:
+            return Stored()
+        rows = await tx.rows(QUERIES["store_runs"], **self._space, rows=Jsonb(list(unique.values())))
+        touched = {row["pipeline_id"] for row in rows if row["outcome"] != "unchanged"}
+        await self._refresh_pipelines(tx, touched)
+        return _stored(rows)
+
+    async def unknown_runs(
+        self, tx: Transaction, task_runs: Sequence[ProviderTaskRun], pipelines: Mapping[str, UUID]
+    ) -> list[tuple[str, str]]:
+        """(dag_id, run_id) of the runs that these task runs need and that are not stored yet."""
+        keys = {
+            (task.pipeline_external_id, task.run_external_id)
+            for task in task_runs
+            if task.pipeline_external_id in pipelines
+        }
+        wanted = [{"pipeline_id": pipelines[dag_id], "run_external_id": run_id} for dag_id, run_id in keys]
+        if not wanted:
+            return []
+        dag_ids = {pipeline_id: dag_id for dag_id, pipeline_id in pipelines.items()}
+        rows = await tx.rows(QUERIES["unknown_runs"], **self._space, keys=Jsonb(wanted))
+        return [(dag_ids[row["pipeline_id"]], row["run_external_id"]) for row in rows]
+
+    async def store_task_runs(
+        self, tx: Transaction, task_runs: Sequence[ProviderTaskRun], pipelines: Mapping[str, UUID]
+    ) -> Stored:
+        """Store the task runs of stored runs, without the placeholders of tasks that have been expanded."""
+        mine = [task for task in task_runs if task.pipeline_external_id in pipelines]
+        expanded = {
+            (task.pipeline_external_id, task.run_external_id, task.external_id)
+            for task in mine
+            if task.map_index != NOT_MAPPED
+        }
+        unique = {
+            (task.pipeline_external_id, task.run_external_id, task.external_id, task.map_index): _row(task, pipelines)
+            for task in mine
+            if task.map_index != NOT_MAPPED
+            or (task.pipeline_external_id, task.run_external_id, task.external_id) not in expanded
+        }
+        if not unique:
+            return Stored()
+        if expanded:
+            keys = Jsonb(
+                [
+                    {"pipeline_id": pipelines[dag_id], "run_external_id": run_id, "external_id": task_id}
+                    for dag_id, run_id, task_id in expanded
+                ]
+            )
+            await tx.run(QUERIES["expand_placeholders"], **self._space, keys=keys)
+            await tx.run(QUERIES["drop_placeholders"], **self._space, keys=keys)
+        rows = await tx.rows(QUERIES["store_task_runs"], **self._space, rows=Jsonb(list(unique.values())))
+        touched = {row["run_id"] for row in rows if row["outcome"] != "unchanged"}
+        await self._refresh_task_counts(tx, touched)
+        return _stored(rows)
+
+    async def miss_in(
+        self, tx: Transaction, window: Window, runs: Iterable[UUID], task_runs: Iterable[UUID], begun_at: datetime
+    ) -> None:
+        """Mark the runs and task runs of a window that reading it whole, from `begun_at` on, did not show."""
+        names = self._names | {
+            "sync_id": self._sync_id,
+            "start": window.start,
+            "end": window.end,
+            "begun_at": begun_at,
+        }
+        for kind, seen in (("runs", runs), ("task_runs", task_runs)):
+            rows = await tx.rows(QUERIES[f"miss_{kind}"], **names, seen=list(seen))
+            self._gone[kind].update(row["id"] for row in rows)
+
+    async def remove_gone(self, tx: Transaction) -> dict[str, int]:
+        """At the end of a complete pass: what it and a complete one before it did not see is gone. How many of each."""
+        removed = {
+            kind: await tx.rows(QUERIES[f"remove_{kind}"], **self._space, ids=list(ids))
+            for kind, ids in self._gone.items()
+            if ids
+        }
+        await self._refresh_pipelines(tx, {row["pipeline_id"] for row in removed.get("runs", [])})
+        await self._refresh_task_counts(tx, {row["run_id"] for row in removed.get("task_runs", [])})
+        return {kind: len(rows) for kind, rows in removed.items()}
+
+    async def _refresh_pipelines(self, tx: Transaction, pipeline_ids: set[UUID]) -> None:
+        if pipeline_ids:
+            await tx.run(QUERIES["refresh_pipelines"], **self._space, pipeline_ids=sorted(pipeline_ids))
+
+    async def _refresh_task_counts(self, tx: Transaction, run_ids: set[UUID]) -> None:
+        if run_ids:
+            await tx.run(QUERIES["refresh_task_counts"], **self._space, run_ids=sorted(run_ids))
+
+
+def _row(value: ProviderRun | ProviderTaskRun, pipelines: Mapping[str, UUID]) -> dict[str, Any]:
+    row = _columns(value)
+    row["pipeline_id"] = pipelines[row.pop("pipeline_external_id")]
+    return row
+
+
+def _columns(value: ProviderPipeline | ProviderRun | ProviderTaskRun) -> dict[str, Any]:
+    """Not dataclasses.asdict, which copies every nested value."""
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+def _stored(rows: Sequence[Row]) -> Stored:
+    return Stored({row["id"] for row in rows}, Counter(row["outcome"] for row in rows))

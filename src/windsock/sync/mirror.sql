@@ -1,0 +1,257 @@
+-- Each store_… statement takes a page of rows as jsonb, writes only those that are new or differ, and answers with one
+-- row per incoming row: its id here, and whether it was created, updated or unchanged. The comparison comes first, as a
+-- join: ON CONFLICT alone would lock, and write ahead, every unchanged row too.
+
+-- name: known_pipelines
+SELECT id, external_id FROM pipelines
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND removed_at IS NULL
+
+-- name: store_pipelines
+WITH matched AS MATERIALIZED (
+    SELECT i.*, e.id AS known_id,
+           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL
+           OR (e.name, e.description, e.owner, e.owners, e.tags, e.schedule, e.schedule_description, e.next_run_at,
+               e.is_paused, e.is_active, e.has_import_errors, e.provider_metadata)
+              IS DISTINCT FROM
+              (i.name, i.description, i.owner, i.owners, i.tags, i.schedule, i.schedule_description, i.next_run_at,
+               i.is_paused, i.is_active, i.has_import_errors, i.provider_metadata) AS differs
+    FROM jsonb_to_recordset(%(rows)s) AS i (
+        external_id text, name text, description text, owner text, owners text[], tags text[], schedule text,
+        schedule_description text, next_run_at timestamptz, is_paused boolean, is_active boolean,
+        has_import_errors boolean, provider_metadata jsonb)
+    LEFT JOIN pipelines e ON e.space_id = %(space_id)s AND e.connector_id = %(connector_id)s
+                         AND e.external_id = i.external_id
+), stored AS (
+    INSERT INTO pipelines (space_id, connector_id, external_id, name, description, owner, owners, tags, schedule,
+                           schedule_description, next_run_at, is_paused, is_active, has_import_errors,
+                           provider_metadata)
+    SELECT %(space_id)s, %(connector_id)s, external_id, name, description, owner, owners, tags, schedule,
+           schedule_description, next_run_at, is_paused, is_active, has_import_errors, provider_metadata
+    FROM matched WHERE differs
+    ON CONFLICT (space_id, connector_id, external_id) DO UPDATE
+    SET name = excluded.name, description = excluded.description, owner = excluded.owner, owners = excluded.owners,
+        tags = excluded.tags, schedule = excluded.schedule, schedule_description = excluded.schedule_description,
+        next_run_at = excluded.next_run_at, is_paused = excluded.is_paused, is_active = excluded.is_active,
+        has_import_errors = excluded.has_import_errors, provider_metadata = excluded.provider_metadata,
+        missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
+    RETURNING id, external_id
+)
+SELECT m.external_id, coalesce(m.known_id, s.id) AS id,
+       CASE WHEN NOT m.differs THEN 'unchanged' WHEN m.known_id IS NULL THEN 'created' ELSE 'updated' END AS outcome
+FROM matched m LEFT JOIN stored s ON s.external_id = m.external_id
+
+-- Each miss_… statement marks what was not seen in something that was read whole, and answers with what a complete
+-- sync before this one had not seen either. Only remove_…, at the end of a complete pass, makes that gone; what people
+-- wrote stays.
+
+-- fragment: missed_before
+-- By a sync that ended complete; one that broke off proves nothing.
+EXISTS (SELECT FROM sync_runs s
+        WHERE s.space_id = %(space_id)s AND s.id = x.missed_by AND s.status = 'complete') AS is_again
+
+-- name: miss_pipelines
+WITH missing AS MATERIALIZED (
+    SELECT x.id, {missed_before}
+    FROM pipelines x
+    WHERE x.space_id = %(space_id)s AND x.connector_id = %(connector_id)s AND x.removed_at IS NULL
+      AND x.missed_by IS DISTINCT FROM %(sync_id)s
+      AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = x.id)
+), marked AS (
+    UPDATE pipelines x SET missed_by = %(sync_id)s, updated_at = now()
+    FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id AND NOT m.is_again
+)
+SELECT id FROM missing WHERE is_again
+
+-- name: remove_pipelines
+UPDATE pipelines SET removed_at = now(), is_active = false, updated_at = now()
+WHERE space_id = %(space_id)s AND id = ANY (%(ids)s) AND missed_by IS NOT NULL AND removed_at IS NULL
+RETURNING id
+
+-- name: store_runs
+WITH matched AS MATERIALIZED (
+    SELECT i.*, e.id AS known_id,
+           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL
+           OR (e.status, e.run_type, e.queued_at, e.started_at, e.ended_at, e.run_after, e.logical_date,
+               e.data_interval_start, e.data_interval_end, e.conf, e.note, e.triggered_by, e.provider_metadata)
+              IS DISTINCT FROM
+              (i.status, i.run_type, i.queued_at, i.started_at, i.ended_at, i.run_after, i.logical_date,
+               i.data_interval_start, i.data_interval_end, i.conf, i.note, i.triggered_by, i.provider_metadata)
+           AS differs
+    FROM jsonb_to_recordset(%(rows)s) AS i (
+        pipeline_id uuid, external_id text, status text, run_type text, run_at timestamptz, queued_at timestamptz,
+        started_at timestamptz, ended_at timestamptz, run_after timestamptz, logical_date timestamptz,
+        data_interval_start timestamptz, data_interval_end timestamptz, conf jsonb, note text, triggered_by text,
+        provider_metadata jsonb)
+    LEFT JOIN runs e ON e.space_id = %(space_id)s AND e.pipeline_id = i.pipeline_id AND e.external_id = i.external_id
+), stored AS (
+    INSERT INTO runs (space_id, pipeline_id, external_id, status, run_type, run_at, queued_at, started_at, ended_at,
+                      run_after, logical_date, data_interval_start, data_interval_end, conf, note, triggered_by,
+                      provider_metadata)
+    SELECT %(space_id)s, pipeline_id, external_id, status, run_type, run_at, queued_at, started_at, ended_at,
+           run_after, logical_date, data_interval_start, data_interval_end, conf, note, triggered_by,
+           provider_metadata
+    FROM matched WHERE differs
+    ON CONFLICT (space_id, pipeline_id, external_id) DO UPDATE
+    SET status = excluded.status, run_type = excluded.run_type, queued_at = excluded.queued_at,
+        started_at = excluded.started_at, ended_at = excluded.ended_at, run_after = excluded.run_after,
+        logical_date = excluded.logical_date, data_interval_start = excluded.data_interval_start,
+        data_interval_end = excluded.data_interval_end, conf = excluded.conf, note = excluded.note,
+        triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,
+        missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
+    RETURNING id, pipeline_id, external_id
+)
+SELECT coalesce(m.known_id, s.id) AS id, m.pipeline_id,
+       CASE WHEN NOT m.differs THEN 'unchanged' WHEN m.known_id IS NULL THEN 'created' ELSE 'updated' END AS outcome
+FROM matched m LEFT JOIN stored s ON s.pipeline_id = m.pipeline_id AND s.external_id = m.external_id
+
+-- name: refresh_pipelines
+-- status, last_run and recent_runs of the pipelines whose runs were touched, all of them in one statement
+UPDATE pipelines p
+SET status = coalesce(newest.last_run ->> 'status', 'unknown'), last_run = newest.last_run,
+    recent_runs = newest.recent_runs, last_synced_at = now(), updated_at = now()
+FROM (
+    SELECT t.pipeline_id, (array_agg(r.brief ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
+           coalesce(jsonb_agg(r.brief ORDER BY r.run_at, r.id) FILTER (WHERE r.id IS NOT NULL), '[]') AS recent_runs
+    FROM unnest(%(pipeline_ids)s::uuid[]) AS t (pipeline_id)
+    LEFT JOIN LATERAL (
+        SELECT r.id, r.run_at,
+               jsonb_build_object('id', r.id, 'external_id', r.external_id, 'status', r.status, 'run_type', r.run_type,
+                                  'started_at', rfc3339(r.started_at), 'ended_at', rfc3339(r.ended_at),
+                                  'duration_seconds', r.duration_seconds) AS brief
+        FROM runs r
+        WHERE r.space_id = %(space_id)s AND r.pipeline_id = t.pipeline_id AND r.removed_at IS NULL
+        ORDER BY r.run_at DESC, r.id DESC
+        LIMIT 14
+    ) r ON true
+    GROUP BY t.pipeline_id
+) newest
+WHERE p.space_id = %(space_id)s AND p.id = newest.pipeline_id
+  AND (p.status, p.last_run, p.recent_runs)
+      IS DISTINCT FROM (coalesce(newest.last_run ->> 'status', 'unknown'), newest.last_run, newest.recent_runs)
+
+-- name: unknown_runs
+SELECT DISTINCT i.pipeline_id, i.run_external_id
+FROM jsonb_to_recordset(%(keys)s) AS i (pipeline_id uuid, run_external_id text)
+WHERE NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = i.pipeline_id
+                                       AND r.external_id = i.run_external_id)
+LIMIT 10001
+
+-- fragment: expanded
+-- Tasks of which an instance with a map_index has arrived.
+expanded AS (
+    SELECT DISTINCT r.id AS run_id, i.external_id
+    FROM jsonb_to_recordset(%(keys)s) AS i (pipeline_id uuid, run_external_id text, external_id text)
+    JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = i.pipeline_id AND r.external_id = i.run_external_id
+)
+
+-- name: expand_placeholders
+-- Airflow re-keys the placeholder of a mapped task to map_index 0 in place; so do we, which keeps its comments.
+WITH {expanded}
+UPDATE task_runs t SET map_index = 0, updated_at = now()
+FROM expanded x
+WHERE t.space_id = %(space_id)s AND t.run_id = x.run_id AND t.external_id = x.external_id AND t.map_index = -1
+  AND NOT EXISTS (SELECT FROM task_runs o WHERE o.space_id = %(space_id)s AND o.run_id = t.run_id
+                                            AND o.external_id = t.external_id AND o.map_index = 0)
+
+-- name: drop_placeholders
+WITH {expanded}
+DELETE FROM task_runs t USING expanded x
+WHERE t.space_id = %(space_id)s AND t.run_id = x.run_id AND t.external_id = x.external_id AND t.map_index = -1
+
+-- name: store_task_runs
+WITH matched AS MATERIALIZED (
+    SELECT i.*, r.id AS run_id, e.id AS known_id,
+           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL
+           OR (e.name, e.operator, e.status, e.try_number, e.max_tries, e.queued_at, e.started_at, e.ended_at, e.pool,
+               e.queue, e.hostname, e.note, e.provider_metadata)
+              IS DISTINCT FROM
+              (i.name, i.operator, i.status, i.try_number, i.max_tries, i.queued_at, i.started_at, i.ended_at, i.pool,
+               i.queue, i.hostname, i.note, i.provider_metadata) AS differs
+    FROM jsonb_to_recordset(%(rows)s) AS i (
+        pipeline_id uuid, run_external_id text, external_id text, map_index integer, name text, operator text,
+        status text, try_number integer, max_tries integer, queued_at timestamptz, started_at timestamptz,
+        ended_at timestamptz, pool text, queue text, hostname text, note text, provider_metadata jsonb)
+    JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = i.pipeline_id AND r.external_id = i.run_external_id
+    LEFT JOIN task_runs e ON e.space_id = %(space_id)s AND e.run_id = r.id AND e.external_id = i.external_id
+                         AND e.map_index = i.map_index
+    -- A placeholder read before the task was expanded must not come back beside its instances.
+    WHERE i.map_index >= 0
+       OR NOT EXISTS (SELECT FROM task_runs o WHERE o.space_id = %(space_id)s AND o.run_id = r.id
+                                                AND o.external_id = i.external_id AND o.map_index >= 0)
+), stored AS (
+    INSERT INTO task_runs (space_id, run_id, external_id, map_index, name, operator, status, try_number, max_tries,
+                           queued_at, started_at, ended_at, pool, queue, hostname, note, provider_metadata)
+    SELECT %(space_id)s, run_id, external_id, map_index, name, operator, status, try_number, max_tries,
+           queued_at, started_at, ended_at, pool, queue, hostname, note, provider_metadata
+    FROM matched WHERE differs
+    ON CONFLICT (space_id, run_id, external_id, map_index) DO UPDATE
+    SET name = excluded.name, operator = excluded.operator, status = excluded.status,
+        try_number = excluded.try_number, max_tries = excluded.max_tries, queued_at = excluded.queued_at,
+        started_at = excluded.started_at, ended_at = excluded.ended_at, pool = excluded.pool, queue = excluded.queue,
+        hostname = excluded.hostname, note = excluded.note, provider_metadata = excluded.provider_metadata,
+        missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
+    RETURNING id, run_id, external_id, map_index
+)
+SELECT coalesce(m.known_id, s.id) AS id, m.run_id,
+       CASE WHEN NOT m.differs THEN 'unchanged' WHEN m.known_id IS NULL THEN 'created' ELSE 'updated' END AS outcome
+FROM matched m
+LEFT JOIN stored s ON s.run_id = m.run_id AND s.external_id = m.external_id AND s.map_index = m.map_index
+
+-- name: refresh_task_counts
+UPDATE runs r
+SET task_counts = c.task_counts, last_synced_at = now(), updated_at = now()
+FROM (
+    SELECT t.run_id, coalesce(jsonb_object_agg(n.status, n.total) FILTER (WHERE n.status IS NOT NULL), '{}') AS task_counts
+    FROM unnest(%(run_ids)s::uuid[]) AS t (run_id)
+    LEFT JOIN LATERAL (
+        SELECT k.status, count(*) AS total
+        FROM task_runs k
+        WHERE k.space_id = %(space_id)s AND k.run_id = t.run_id AND k.removed_at IS NULL
+        GROUP BY k.status
+    ) n ON true
+    GROUP BY t.run_id
+) c
+WHERE r.space_id = %(space_id)s AND r.id = c.run_id AND r.task_counts IS DISTINCT FROM c.task_counts
+
+-- fragment: read_whole
+-- Runs in a window of time that was read from end to end, of pipelines that the listing of this pass held.
+r.space_id = %(space_id)s AND p.space_id = %(space_id)s AND p.id = r.pipeline_id
+  AND p.connector_id = %(connector_id)s AND p.missed_by IS NULL AND p.removed_at IS NULL
+  AND coalesce(r.run_after, r.logical_date) >= %(start)s
+  AND (%(end)s::timestamptz IS NULL OR coalesce(r.run_after, r.logical_date) < %(end)s)
+  AND x.removed_at IS NULL AND x.created_at < %(begun_at)s AND x.missed_by IS DISTINCT FROM %(sync_id)s
+  AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = x.id)
+
+-- name: miss_runs
+WITH missing AS MATERIALIZED (
+    SELECT x.id, {missed_before}
+    FROM runs r, pipelines p, runs x
+    WHERE {read_whole}
+      AND x.space_id = %(space_id)s AND x.id = r.id
+), marked AS (
+    UPDATE runs x SET missed_by = %(sync_id)s, updated_at = now()
+    FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id AND NOT m.is_again
+)
+SELECT id FROM missing WHERE is_again
+
+-- name: miss_task_runs
+WITH missing AS MATERIALIZED (
+    SELECT x.id, {missed_before}
+    FROM runs r, pipelines p, task_runs x
+    WHERE {read_whole}
+      AND x.space_id = %(space_id)s AND x.run_id = r.id AND r.removed_at IS NULL AND r.missed_by IS NULL
+), marked AS (
+    UPDATE task_runs x SET missed_by = %(sync_id)s, updated_at = now()
+    FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id AND NOT m.is_again
+)
+SELECT id FROM missing WHERE is_again
+
+-- name: remove_runs
+UPDATE runs SET removed_at = now(), updated_at = now()
+WHERE space_id = %(space_id)s AND id = ANY (%(ids)s) AND missed_by IS NOT NULL AND removed_at IS NULL
+RETURNING pipeline_id
+
+-- name: remove_task_runs
+UPDATE task_runs SET removed_at = now(), updated_at = now()
+WHERE space_id = %(space_id)s AND id = ANY (%(ids)s) AND missed_by IS NOT NULL AND removed_at IS NULL
+RETURNING run_id

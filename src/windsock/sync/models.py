@@ -1,0 +1,47 @@
+"""What clients see of a sync."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from windsock.inputs import Body
+
+
+class SyncCounts(BaseModel):
+    created: int
+    updated: int
+    unchanged: int
+    removed: int
+
+
+class Coverage(BaseModel):
+    expected: Annotated[int, Field(description="Rows the provider promised, as far as it did; grows while reading.")]
+    read: int
+
+
+class SyncRun(BaseModel):
+    id: UUID
+    space_id: UUID
+    connector_id: UUID
+    status: Annotated[str, Field(description="queued, running, then complete, partial or failed")]
+    trigger: Annotated[str, Field(description="manual or schedule")]
+    is_full: bool
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    phase: Annotated[str, Field(description="What it is doing, in words.")]
+    pipelines: SyncCounts
+    runs: SyncCounts
+    task_runs: SyncCounts
+    provider_requests: int
+    coverage: Coverage
+    warnings: list[str]
+    error: Annotated[str | None, Field(description="Why it is partial or failed, in a sentence.")]
+
+
+class SyncIn(Body):
+    is_full: Annotated[
+        bool, Field(description="Read the whole history again, and find what was deleted; not only what changed.")
+    ] = False

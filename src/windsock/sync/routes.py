@@ -1,0 +1,87 @@
+"""Ask for a sync, follow it, and look at the earlier ones."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Query, Request, Response
+
+from windsock.access.space import CanSync, CanView
+from windsock.access.store import present
+from windsock.connectors.store import open_connector
+from windsock.errors import Conflict
+from windsock.inputs import Word
+from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
+from windsock.sync.models import SyncIn, SyncRun
+from windsock.sync.progress import QUERIES
+from windsock.sync.store import get_sync, queue_sync, unfinished_sync
+
+router = APIRouter(tags=["syncs"])
+
+LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"headers": {"Location": {"description": "Where to follow it.", "schema": {"type": "string"}}}}
+}
+
+
+@router.post(
+    "/spaces/{slug}/orchestration/connectors/{connector_id}/sync",
+    response_model=SyncRun,
+    status_code=202,
+    responses=ACCEPTED,
+    summary="Sync a connector now",
+)
+@router.post(
+    "/catalog/spaces/{slug}/connectors/{connector_id}/sync",
+    response_model=SyncRun,
+    status_code=202,
+    responses=ACCEPTED,
+    summary="Sync a connector now",
+    name="sync_catalog_connector",
+)
+async def sync_connector(
+    request: Request, space: CanSync, connector_id: UUID, body: Annotated[SyncIn | None, Body()] = None
+) -> Response:
+    """While one is queued or running for the connector, that one is answered: a double click does no harm."""
+    async with space.transaction() as tx:
+        connector = await open_connector(tx, space.id, connector_id, request.app.state.secrets)
+        if not connector.is_active:
+            raise Conflict("This connector is switched off (is_active is false). Switch it on to sync it.")
+        sync_id = await queue_sync(
+            tx,
+            space.id,
+            connector_id,
+            trigger="manual",
+            is_full=body.is_full if body else False,
+            requested_by=space.caller.id,
+        )
+        row = await (get_sync(tx, space.id, sync_id) if sync_id else unfinished_sync(tx, space.id, connector_id))
+    if row is None:
+        raise Conflict("The sync that was running has just ended. Try again.")
+    if sync_id is not None:
+        await request.app.state.jobs.defer(space.id, sync_id, is_manual=True)
+    location = f"/api/v1.0/spaces/{space.slug}/orchestration/syncs/{row['id']}"
+    return answer(request, row, status=202, headers={"Location": location})
+
+
+@router.get("/spaces/{slug}/orchestration/syncs/{sync_id}", response_model=SyncRun, summary="One sync, to follow it")
+async def get_one_sync(request: Request, space: CanView, sync_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        row = await get_sync(tx, space.id, sync_id)
+    return answer(request, row)
+
+
+@router.get(
+    "/catalog/spaces/{slug}/sync-history", response_model=list[SyncRun], responses=LIST, summary="Syncs, newest first"
+)
+async def list_syncs(
+    request: Request,
+    space: CanView,
+    paging: SmallPage,
+    connector_id: Annotated[list[UUID] | None, Query(description="Several mean any of them.")] = None,
+    status: Annotated[list[Word] | None, Query(description="Several mean any of them.")] = None,
+) -> Response:
+    which = {"space_id": space.id, "connector_id": connector_id, "status": status}
+    async with space.transaction() as tx:
+        rows = await tx.answers(QUERIES["list_syncs"], **which, limit=paging.size, offset=paging.offset)
+        total = present(await tx.row(QUERIES["count_syncs"], **which))["total"]
+    return answer_page(request, rows, total, paging)

@@ -1,0 +1,81 @@
+"""A real Airflow for the tests here: installed once under the repository, started when a test first asks for it.
+
+A test that takes `airflow` runs on Airflow 3 and on Airflow 2; one that takes `airflow3` or `airflow2` on that one.
+They are the same session fixture with another parameter, so that never two Airflows run at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from airflow_lab import SAMPLE_DAGS, AirflowLab, Version, install
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE: Final = Path(__file__).parent
+VERSIONS: Final[tuple[Version, ...]] = ("3", "2")
+SECONDS: Final = 900  # the first test of a version may have to install it
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "airflow" in metafunc.fixturenames:  # also below airflow3 and airflow2
+        only = [version for version in VERSIONS if f"airflow{version}" in metafunc.fixturenames]
+        versions = only or VERSIONS
+        ids = [f"airflow{version}" for version in versions]
+        metafunc.parametrize("airflow", versions, ids=ids, indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark the tests here before any are chosen by mark; afterwards put them last, one version after the other."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.airflow)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(SECONDS))
+    yield
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """pytest groups by the parameter's position, which says nothing where there is only one. This sort is stable."""
+    called = getattr(item, "callspec", None)
+    if HERE not in item.path.parents or called is None:
+        return -1
+    return VERSIONS.index(called.params["airflow"]) if "airflow" in called.params else -1
+
+
+@pytest.fixture(scope="session")
+def airflow(request: pytest.FixtureRequest) -> Iterator[AirflowLab]:
+    """A running Airflow with a copy of the sample DAGs in `airflow.dags`, which tests may change and must restore."""
+    version: Version = request.param
+    installed = Path(os.environ.get("WINDSOCK_TEST_AIRFLOW_ENVS") or HERE.parents[1] / ".airflow") / version
+    install(version, installed, print)
+    # Root's PostgreSQL runs as nobody, who must be able to pass through.
+    folder = Path(tempfile.mkdtemp(prefix=f"windsock-airflow{version}-"))
+    folder.chmod(0o711)
+    try:
+        dags = folder / "dags"
+        shutil.copytree(SAMPLE_DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
+        with AirflowLab(version, installed, folder / "home", dags=dags) as lab:
+            lab.wait_ready(print)
+            yield lab
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def airflow3(airflow: AirflowLab) -> AirflowLab:
+    return airflow
+
+
+@pytest.fixture(scope="session")
+def airflow2(airflow: AirflowLab) -> AirflowLab:
+    return airflow

@@ -1,0 +1,104 @@
+"""A proxy before a real Airflow that misbehaves on purpose: real answers, then a fault of the test's choosing."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx2
+
+LOGIN_PAGE = b"<!doctype html><html><title>Sign in</title><form action=/login>password</form></html>"
+PASSED_ON = {"authorization", "content-type", "accept"}
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+Fault = Callable[[Answer], Answer | None]
+"""What becomes of an answer; None: the connection is dropped without one."""
+
+
+@dataclass
+class Proxy:
+    """`fault` is applied to answers for paths that contain `where`, from the `after`-th of them on."""
+
+    target: str
+    fault: Fault | None = None
+    where: str = ""
+    after: int = 0
+    page: int | None = None
+    delay: float = 0.0
+    seen: int = 0
+    requests: list[str] = field(default_factory=list)
+    url: str = ""
+
+    def misbehave(self, fault: Fault | None, *, where: str = "", after: int = 0) -> None:
+        self.fault, self.where, self.after, self.seen = fault, where, after, 0
+
+    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer | None:
+        self.requests.append(f"{method} {path}")
+        answer = self._ask(method, path, headers, body)
+        time.sleep(self.delay)
+        if self.fault is None or self.where not in path:
+            return answer
+        self.seen += 1
+        return self.fault(answer) if self.seen > self.after else answer
+
+    def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        parts = urlsplit(path)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        if self.page is not None:  # as a server that caps its pages lower
+            query = [(name, str(self.page) if (name, value) == ("limit", "100") else value) for name, value in query]
+        url = f"{self.target}{parts.path}" + (f"?{urlencode(query)}" if query else "")
+        given = {name: value for name, value in headers.items() if name.lower() in PASSED_ON}
+        got = httpx2.request(method, url, headers=given, content=body, timeout=60)
+        kept = {name: got.headers[name] for name in ("content-type", "date") if name in got.headers}
+        return Answer(got.status_code, kept, got.content)
+
+
+@contextlib.contextmanager
+def a_proxy(target: str, **settings: Any) -> Iterator[Proxy]:
+    """On a port of its own, in a thread of its own."""
+    proxy = Proxy(target, **settings)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            answer = proxy.answer(self.command, self.path, dict(self.headers), body)
+            if answer is None:
+                self.close_connection = True
+                return
+            self.send_response_only(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(answer.body)
+
+        do_POST = do_GET  # noqa: N815 - the name that http.server calls
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    proxy.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield proxy
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

@@ -1,0 +1,181 @@
+"""From nothing to a served API: init before and beside serve, keys, connectors, stopping, killing."""
+
+import os
+import shutil
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import psycopg
+import pytest
+
+from commands.running import Installation, is_alive, wait_for
+from windsock.embedded import EmbeddedPostgres
+from windsock.storage import DATABASE, OWNER
+
+PLANTED = "planted-password-7788"
+
+
+@pytest.fixture(scope="module")
+def installation(open_folder: Path) -> Iterator[Installation]:
+    folder = open_folder / f"commands-{time.monotonic_ns()}"
+    folder.mkdir(mode=0o711)
+    made = Installation(folder / "data")
+    try:
+        yield made
+    finally:
+        if made.server is not None and made.server.poll() is None:
+            made.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def key(installation: Installation) -> str:
+    """The first user's; made before a server ever ran, which then does."""
+    made = installation.facts("init", "--email", "Ana@Example.com", "--space", "finance", "--name", "Finance")
+    assert set(made) == {"key", "space", "user_id"}
+    assert made["space"] == "finance"
+    installation.serve()
+    return str(made["key"])
+
+
+def test_the_first_user_is_superadmin_and_admin_of_the_space(installation: Installation, key: str) -> None:
+    me = installation.ask(key, "GET", "/users/me").json()
+    assert (me["email"], me["is_superadmin"]) == ("ana@example.com", True)
+    assert [(space["slug"], space["name"], space["role"]) for space in me["spaces"]] == [
+        ("finance", "Finance", "admin")
+    ]
+
+
+def test_init_again_gives_no_second_key_and_says_how_to_make_one(installation: Installation, key: str) -> None:
+    assert key
+    again = installation.run("init", "--email", "ana@example.com", "--space", "finance")
+    assert again.returncode == 0
+    assert "wsk_" not in again.stdout
+    assert "windsock key create --email ana@example.com" in again.stdout
+    assert installation.facts("init", "--email", "ana@example.com", "--space", "finance")["key"] is None
+
+
+def test_init_beside_the_server_makes_a_user_who_sees_only_the_new_space(installation: Installation, key: str) -> None:
+    assert key
+    other = installation.facts("init", "--email", "bob@example.com", "--space", "marketing", "--role", "viewer")["key"]
+    me = installation.ask(other, "GET", "/users/me").json()
+    assert me["is_superadmin"] is False
+    assert [(space["slug"], space["role"]) for space in me["spaces"]] == [("marketing", "viewer")]
+    assert installation.ask(other, "GET", "/spaces/finance/orchestration/pipelines").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("init", "--email", "ana@example.com", "--space", "Not A Slug"), "lower-case"),
+        (("init", "--email", "nobody", "--space", "finance"), "email"),
+        (("key", "create", "--email", "nobody@example.com"), "no user"),
+        (("key", "revoke", "wsk_nothing"), "no such API key"),
+        (("connector", "list", "--space", "nowhere"), "no space nowhere"),
+        (("sync", "--space", "finance", "--connector", "nothing"), "no connector nothing"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_1(
+    installation: Installation, key: str, arguments: tuple[str, ...], word: str
+) -> None:
+    assert key
+    done = installation.run(*arguments)
+    assert done.returncode == 1
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_bad_setting_is_named(installation: Installation) -> None:
+    done = installation.run("migrate", WINDSOCK_PORT="many")
+    assert done.returncode == 1
+    assert "WINDSOCK_PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_keys_are_made_listed_and_revoked_at_once(installation: Installation, key: str) -> None:
+    assert key
+    made = installation.facts("key", "create", "--email", "ana@example.com", "--expires-in-days", "3")
+    assert installation.ask(made["key"], "GET", "/users/me").status_code == 200
+    rows = {row["id"]: row for row in installation.facts("key", "list", "--email", "ana@example.com")}
+    assert rows[made["id"]]["key_prefix"] == made["key"][:10]
+    assert "key_hash" not in rows[made["id"]]
+    assert installation.facts("key", "revoke", made["id"]) == {"revoked": 1}
+    assert installation.ask(made["key"], "GET", "/users/me").status_code == 401
+    assert installation.facts("migrate") == {"revision": "0002"}
+
+
+def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installation: Installation, key: str) -> None:
+    nobody = "http://127.0.0.1:9"
+    added = installation.run(
+        *("connector", "add", "--space", "finance", "--name", "prod", "--url", nobody, "--username", "ana"),
+        WINDSOCK_AIRFLOW_PASSWORD=PLANTED,
+    )
+    assert added.returncode == 1, "nobody answers there"
+    assert "Added prod." in added.stdout
+    tried = installation.run("connector", "test", "--space", "finance", "--connector", "prod", "--json")
+    assert '"success":false' in tried.stdout
+    (row,) = installation.facts("connector", "list", "--space", "finance")
+    assert row["has_credentials"] is True
+    synced = installation.run("sync", "--space", "finance", "--connector", "prod")
+    assert synced.returncode == 1
+    assert "failed" in synced.stdout
+    assert "could not be sent to Airflow" in synced.stderr
+    assert installation.facts("rotate-secrets") == {"rotated": 1}
+    for text in (added.stdout, added.stderr, tried.stdout, tried.stderr, synced.stdout, synced.stderr):
+        assert PLANTED not in text
+    log = installation.log.read_text()
+    assert "answered" in log
+    assert PLANTED not in log
+    assert key not in log
+
+
+def test_a_sync_that_a_killed_process_left_behind_does_not_block_the_next(installation: Installation, key: str) -> None:
+    """As the command finds it when no server runs: claimed by a worker that is gone."""
+    assert key
+    installation.stop()
+    with EmbeddedPostgres(installation.data) as embedded:
+        url = embedded.url(user=OWNER, database=DATABASE)
+        with psycopg.connect(url, options="-c search_path=windsock") as db:
+            left = db.execute(
+                "INSERT INTO sync_runs (space_id, connector_id, trigger, status, lease_holder, lease_until)"
+                " SELECT space_id, id, 'schedule', 'running', 'gone', now() - interval '1 minute' FROM connectors"
+                " ON CONFLICT DO NOTHING RETURNING id"
+            ).fetchall()
+        synced = installation.run("sync", "--space", "finance", "--connector", "prod", "--json")
+    assert len(left) == 1
+    assert synced.returncode == 1
+    told = orjson.loads(synced.stdout)
+    assert told["id"] != str(left[0][0])
+    assert "could not be sent to Airflow" in told["error"]
+    installation.serve()
+
+
+def test_the_key_file_is_for_its_owner_only(installation: Installation, key: str) -> None:
+    assert key
+    assert stat.S_IMODE((installation.data / "secret.key").stat().st_mode) == 0o600
+
+
+def test_a_killed_postgres_is_started_again(installation: Installation, key: str) -> None:
+    killed = installation.postmaster()
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: not is_alive(killed), "the postmaster to be gone")
+    wait_for(lambda: installation.status("/health/ready") == 200, "the server to be ready again")
+    assert installation.ask(key, "GET", "/users/me").status_code == 200
+    assert installation.postmaster() != killed
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_stopped_or_killed_serves_again(
+    installation: Installation, key: str, number: signal.Signals
+) -> None:
+    postmaster = installation.postmaster()
+    status = installation.stop(number)
+    if number is not signal.SIGKILL:
+        assert status == 0
+        wait_for(lambda: not is_alive(postmaster), "PostgreSQL to stop with the server", 10)
+    installation.serve()
+    assert installation.ask(key, "GET", "/users/me").status_code == 200

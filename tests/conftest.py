@@ -1,0 +1,159 @@
+"""What tests stand on: a real PostgreSQL, a world of two spaces, callers of every kind, checked answers."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+from fastapi import FastAPI
+from psycopg import sql
+from psycopg.rows import DictRow, dict_row
+
+from checking import CheckedClient
+from windsock import log
+from windsock.app import create_app
+from windsock.db import SESSION, Database
+from windsock.embedded import EmbeddedPostgres
+from windsock.process import Process
+from windsock.settings import Settings
+from windsock.storage import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
+from world import World, make_world
+
+SECRET_KEY = Fernet.generate_key().decode()
+WORLD = "world"
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can reach, unlike pytest's own: PostgreSQL does not run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="windsock-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(open_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL of the tests' own with a migrated, empty database; fsync is off, since nothing of it is kept."""
+    with EmbeddedPostgres(open_folder / "data", settings={"fsync": "off", "max_connections": "200"}) as embedded:
+        _make_roles_and_database(embedded)
+        _migrate(embedded.url(user=OWNER, database=DATABASE), APPLICATION)
+        yield embedded
+
+
+@pytest.fixture(scope="session")
+def make_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
+    """Copies the migrated database under another name and gives the application's URL of it."""
+
+    def make(name: str) -> str:
+        with psycopg.connect(postgres.url(user="postgres", database="postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+                    sql.Identifier(name), sql.Identifier(DATABASE), sql.Identifier(OWNER)
+                )
+            )
+        return postgres.url(user=APPLICATION, database=name)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+async def _world_url_and_world(make_database: Callable[[str], str]) -> tuple[str, World]:
+    url = make_database(WORLD)
+    db = Database(url, pool_size=2)
+    await db.open()
+    try:
+        world = await make_world(db, SECRET_KEY)
+    finally:
+        await db.close()
+    return url, world
+
+
+@pytest.fixture(scope="session")
+def world(_world_url_and_world: tuple[str, World]) -> World:
+    """Two spaces with things of the same names, and callers of every kind; see world.py."""
+    return _world_url_and_world[1]
+
+
+class RolledBackDatabase(Database):
+    """Everything happens in one transaction on one connection, which the test rolls back.
+
+    Each transaction of the application is a savepoint. Settings made for one would last on, so they are cleared first.
+    """
+
+    def __init__(self, url: str, connection: psycopg.AsyncConnection[DictRow]) -> None:
+        super().__init__(url, pool_size=2)
+        self.connection = connection
+        self.statements = 0
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+        await self.connection.execute(
+            "SELECT set_config('windsock.space_id', '', true), set_config('windsock.user_id', '', true)"
+        )
+        yield self.connection
+
+
+@pytest.fixture
+async def db(_world_url_and_world: tuple[str, World]) -> AsyncIterator[RolledBackDatabase]:
+    """The world's database as the application's role; whatever the test does is rolled back."""
+    url = _world_url_and_world[0]
+    connection = await psycopg.AsyncConnection.connect(
+        url, options=SESSION, row_factory=dict_row, prepare_threshold=None
+    )
+    try:
+        async with connection.transaction(force_rollback=True):
+            yield RolledBackDatabase(url, connection)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def process(db: RolledBackDatabase, open_folder: Path) -> Process:
+    settings = Settings(data=open_folder / "data")
+    made = Process(settings, Storage(db.url, (SECRET_KEY,), None))
+    made.db = db
+    return made
+
+
+class NoJobs:
+    """Remembers what was deferred; no test of a route waits for a worker."""
+
+    def __init__(self) -> None:
+        self.deferred: list[object] = []
+
+    async def defer(self, _space_id: object, sync_id: object, *, is_manual: bool) -> None:
+        assert is_manual
+        self.deferred.append(sync_id)
+
+
+@pytest.fixture
+def app(process: Process) -> FastAPI:
+    made = create_app(process, works=False)
+    made.state.db, made.state.secrets, made.state.jobs = process.db, process.secrets, NoJobs()
+    return made
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[CheckedClient]:
+    """Requests without a server; every answer is checked against the models of its route."""
+    async with CheckedClient(app, httpx2.ASGITransport(app=app)) as made:
+        yield made
+
+
+def pytest_configure() -> None:
+    """Nothing of the caller's environment may change what is tested; logs are what users get."""
+    log.configure("json", "warning")
+    for name in [name for name in os.environ if name.startswith("WINDSOCK_") and not name.startswith("WINDSOCK_TEST_")]:
+        del os.environ[name]

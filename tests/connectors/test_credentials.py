@@ -1,0 +1,138 @@
+"""Credentials: written, encrypted, used, never read."""
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+from cryptography.fernet import Fernet
+from fastapi import FastAPI
+
+from checking import CheckedClient
+from windsock.connectors.secrets import Secrets
+from windsock.connectors.store import open_connector, rotate_secrets
+from windsock.errors import Conflict
+from windsock.process import Process
+from windsock.providers.airflow.config import PasswordCredentials
+from windsock.sql import Query
+from world import PASSWORD, World
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+CONNECTORS = "/catalog/spaces/finance/connectors"
+PLANTED = "planted-secret-0815"
+BODY: dict[str, Any] = {"name": "new", "connector_type": "airflow", "config": {"base_url": "http://127.0.0.1:9"}}
+CREDENTIALS = [
+    {"auth_type": "password", "username": "me", "password": PLANTED},
+    {"auth_type": "api_token", "token": PLANTED},
+    {"auth_type": "none"},
+]
+
+
+async def stored(db: "RolledBackDatabase", space_id: UUID, connector_id: object) -> bytes:
+    async with db.in_space(space_id) as tx:
+        row = await tx.row(Query("SELECT credentials FROM connectors WHERE id = %(id)s"), id=connector_id)
+    assert row is not None
+    found: bytes = row["credentials"]
+    return found
+
+
+@pytest.mark.parametrize("credentials", CREDENTIALS, ids=["password", "api_token", "none"])
+async def test_credentials_are_encrypted_and_in_no_answer(
+    client: CheckedClient, world: World, db: "RolledBackDatabase", app: FastAPI, credentials: dict[str, str]
+) -> None:
+    editor = world.keys["editor"]
+    made = await client.as_(editor, "POST", CONNECTORS, json=BODY | {"credentials": credentials})
+    path = f"{CONNECTORS}/{made.json()['id']}"
+    answers = [
+        made,
+        await client.as_(editor, "GET", path),
+        await client.as_(editor, "GET", CONNECTORS),
+        await client.as_(editor, "PATCH", path, json={"credentials": credentials}),
+        await client.as_(editor, "POST", f"{path}/sync"),
+        await client.as_(editor, "GET", "/catalog/spaces/finance/sync-history"),
+    ]
+    for answer in answers:
+        assert answer.status_code < 300
+        assert PLANTED not in answer.text
+        assert '"credentials"' not in answer.text
+    assert made.json()["has_credentials"] is True
+    token = await stored(db, world.finance.id, made.json()["id"])
+    assert PLANTED.encode() not in token
+    assert app.state.secrets.decrypt(token) == credentials
+
+
+@pytest.mark.parametrize(
+    ("credentials", "loc"),
+    [
+        ({}, []),
+        ({"auth_type": "kerberos", "password": PLANTED}, []),
+        ({"auth_type": "password", "username": "me"}, ["password", "password"]),
+        ({"auth_type": "password", "username": "", "password": PLANTED}, ["password", "username"]),
+        ({"auth_type": "password", "username": "me", "password": PLANTED, "x": 1}, ["password", "x"]),
+        ({"auth_type": "password", "username": "me", "password": [PLANTED]}, ["password", "password"]),
+        ({"auth_type": "api_token", "token": ""}, ["api_token", "token"]),
+        ({"auth_type": "api_token", "token": "x", "password": PLANTED}, ["api_token", "password"]),
+        ({"auth_type": "none", "password": PLANTED}, ["none", "password"]),
+    ],
+)
+async def test_credentials_that_cannot_work_are_refused_without_repeating_them(
+    client: CheckedClient, world: World, credentials: dict[str, Any], loc: list[str]
+) -> None:
+    made = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=BODY | {"credentials": credentials})
+    path = f"{CONNECTORS}/{world.finance.connector_id}"
+    changed = await client.as_(world.keys["editor"], "PATCH", path, json={"credentials": credentials})
+    for answer in (made, changed):
+        assert answer.status_code == 422
+        assert answer.json()["detail"][0]["loc"] == ["body", "credentials", *loc]
+        assert PLANTED not in answer.text
+
+
+async def test_a_change_without_credentials_keeps_them(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    before = await stored(db, world.finance.id, world.finance.connector_id)
+    path = f"{CONNECTORS}/{world.finance.connector_id}"
+    for body in ({"name": "renamed"}, {"credentials": None}):
+        assert (await client.as_(world.keys["editor"], "PATCH", path, json=body)).status_code == 200
+        assert await stored(db, world.finance.id, world.finance.connector_id) == before
+
+
+async def test_credentials_of_a_lost_key_are_a_conflict_in_words(
+    client: CheckedClient, world: World, app: FastAPI
+) -> None:
+    app.state.secrets = Secrets([Fernet.generate_key().decode()])
+    path = f"{CONNECTORS}/{world.finance.connector_id}"
+    for what in ("test", "sync"):
+        answer = await client.as_(world.keys["editor"], "POST", f"{path}/{what}")
+        assert answer.status_code == 409
+        assert answer.json() == {
+            "detail": "The credentials of this connector were encrypted with a key that is not configured any more. "
+            "Enter them again, or add the key to WINDSOCK_SECRET_KEYS."
+        }
+    # Looking at it and entering them again still works.
+    assert (await client.as_(world.keys["viewer"], "GET", path)).status_code == 200
+    entered = await client.as_(world.keys["editor"], "PATCH", path, json={"credentials": CREDENTIALS[0]})
+    assert entered.status_code == 200
+    assert (await client.as_(world.keys["editor"], "POST", f"{path}/sync")).status_code == 202
+
+
+async def test_rotated_secrets_are_read_by_the_new_key_alone(
+    world: World, db: "RolledBackDatabase", process: Process
+) -> None:
+    old, new = process.secrets, Fernet.generate_key().decode()
+    both = Secrets([new, *process.storage.secret_keys])
+    space_id, connector_id = world.finance.id, world.finance.connector_id
+    async with db.in_space(space_id) as tx:
+        before = await open_connector(tx, space_id, connector_id, both)
+        assert await rotate_secrets(tx, space_id, both) == 1
+        after = await open_connector(tx, space_id, connector_id, Secrets([new]))
+        assert after == before
+        assert isinstance(after.credentials, PasswordCredentials)
+        assert after.credentials.password.get_secret_value() == PASSWORD
+        assert PASSWORD not in repr(after)
+    with pytest.raises(Conflict):
+        old.decrypt(await stored(db, space_id, connector_id))
+    # The other space was not touched.
+    old.decrypt(await stored(db, world.marketing.id, world.marketing.connector_id))

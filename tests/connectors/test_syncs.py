@@ -1,0 +1,175 @@
+"""Asking for a sync, following it, and the history of syncs."""
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi import FastAPI
+
+from checking import CheckedClient
+from windsock.sql import Query
+from world import World
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+SPACE = "/spaces/finance/orchestration"
+CATALOG = "/catalog/spaces/finance"
+HISTORY = f"{CATALOG}/sync-history"
+NEW: dict[str, Any] = {"connector_type": "airflow", "config": {"base_url": "http://127.0.0.1:9"}}
+COUNTS = {"created": 0, "updated": 0, "unchanged": 0, "removed": 0}
+
+
+async def create(client: CheckedClient, world: World, name: str = "new") -> str:
+    answer = await client.as_(world.keys["editor"], "POST", f"{CATALOG}/connectors", json=NEW | {"name": name})
+    made: str = answer.json()["id"]
+    return made
+
+
+@pytest.mark.parametrize("base", [SPACE, CATALOG])
+async def test_a_sync_is_queued_and_can_be_followed(
+    client: CheckedClient, world: World, app: FastAPI, base: str
+) -> None:
+    connector_id = await create(client, world)
+    answer = await client.as_(world.keys["editor"], "POST", f"{base}/connectors/{connector_id}/sync")
+    assert answer.status_code == 202
+    queued = answer.json()
+    assert (
+        queued
+        | {
+            "connector_id": connector_id,
+            "status": "queued",
+            "trigger": "manual",
+            "is_full": False,
+            "started_at": None,
+            "finished_at": None,
+            "pipelines": COUNTS,
+            "runs": COUNTS,
+            "task_runs": COUNTS,
+            "provider_requests": 0,
+            "coverage": {"expected": 0, "read": 0},
+            "warnings": [],
+            "error": None,
+        }
+        == queued
+    )
+    location = answer.headers["location"]
+    assert location == f"/api/v1.0{SPACE}/syncs/{queued['id']}"
+    followed = await client.as_(world.keys["viewer"], "GET", location.removeprefix("/api/v1.0"))
+    assert followed.json() == queued
+    assert app.state.jobs.deferred == [UUID(queued["id"])]
+
+
+async def test_a_double_click_answers_the_same_sync(client: CheckedClient, world: World, app: FastAPI) -> None:
+    connector_id = await create(client, world)
+    answers = [
+        await client.as_(world.keys["editor"], "POST", f"{base}/connectors/{connector_id}/sync", json=body)
+        for base, body in ((SPACE, None), (CATALOG, {}), (SPACE, {"is_full": True}))
+    ]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert answers[0].json() == answers[1].json() == answers[2].json()
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert len(app.state.jobs.deferred) == 1
+
+
+async def test_a_sync_asked_for_while_a_scheduled_one_waits_is_that_one(
+    client: CheckedClient, world: World, app: FastAPI
+) -> None:
+    path = f"{SPACE}/connectors/{world.finance.connector_id}/sync"
+    answer = await client.as_(world.keys["editor"], "POST", path)
+    assert (answer.json()["id"], answer.json()["trigger"]) == (str(world.finance.sync_id), "schedule")
+    assert app.state.jobs.deferred == []
+
+
+async def test_after_a_sync_has_ended_another_one_begins(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    path = f"{SPACE}/connectors/{await create(client, world)}/sync"
+    first = (await client.as_(world.keys["editor"], "POST", path)).json()
+    async with db.in_space(world.finance.id) as tx:
+        await tx.run(Query("UPDATE sync_runs SET status = 'running' WHERE id = %(id)s"), id=first["id"])
+        assert (await client.as_(world.keys["editor"], "POST", path)).json()["id"] == first["id"]
+    async with db.in_space(world.finance.id) as tx:
+        await tx.run(Query("UPDATE sync_runs SET status = 'failed' WHERE id = %(id)s"), id=first["id"])
+    second = (await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})).json()
+    assert second["id"] != first["id"]
+    assert second["is_full"] is True
+
+
+async def test_a_connector_that_is_switched_off_is_not_synced(
+    client: CheckedClient, world: World, app: FastAPI
+) -> None:
+    path = f"{CATALOG}/connectors/{world.finance.connector_id}"
+    await client.as_(world.keys["editor"], "PATCH", path, json={"is_active": False})
+    answer = await client.as_(world.keys["editor"], "POST", f"{path}/sync")
+    assert answer.status_code == 409
+    assert answer.json() == {"detail": "This connector is switched off (is_active is false). Switch it on to sync it."}
+    assert app.state.jobs.deferred == []
+
+
+@pytest.mark.parametrize("body", [{"full": True}, {"is_full": "perhaps"}, []])
+async def test_a_body_that_makes_no_sense_starts_nothing(
+    client: CheckedClient, world: World, app: FastAPI, body: object
+) -> None:
+    path = f"{SPACE}/connectors/{await create(client, world)}/sync"
+    assert (await client.as_(world.keys["editor"], "POST", path, json=body)).status_code == 422
+    assert app.state.jobs.deferred == []
+
+
+async def test_a_connector_of_another_space_is_not_synced_from_here(client: CheckedClient, world: World) -> None:
+    for connector_id in (world.marketing.connector_id, uuid4()):
+        answer = await client.as_(world.keys["editor"], "POST", f"{SPACE}/connectors/{connector_id}/sync")
+        assert (answer.status_code, answer.json()) == (404, {"detail": "There is no such connector in this space."})
+
+
+@pytest.fixture
+async def past(client: CheckedClient, world: World, db: "RolledBackDatabase") -> dict[str, str]:
+    """Syncs numbered by age, the newest 1; and the connectors' ids."""
+    ids = {"prod": str(world.finance.connector_id), "new": await create(client, world)}
+    rows = [("prod", "complete"), ("new", "failed"), ("prod", "partial"), ("new", "complete"), ("prod", "complete")]
+    async with db.in_space(world.finance.id) as tx:
+        await tx.run(Query("DELETE FROM sync_runs"))
+        for age, (name, status) in enumerate(rows, start=1):
+            await tx.run(
+                Query(
+                    "INSERT INTO sync_runs (space_id, connector_id, status, trigger, queued_at, provider_requests)"
+                    " VALUES (%(space_id)s, %(connector_id)s, %(status)s, 'schedule',"
+                    " now() - make_interval(mins => %(age)s), %(age)s)"
+                ),
+                space_id=world.finance.id,
+                connector_id=ids[name],
+                status=status,
+                age=age,
+            )
+    return ids
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({}, [1, 2, 3, 4, 5]),
+        ({"connector_id": "prod"}, [1, 3, 5]),
+        ({"connector_id": ["prod", "new"]}, [1, 2, 3, 4, 5]),
+        ({"connector_id": "unknown"}, []),
+        ({"status": "complete"}, [1, 4, 5]),
+        ({"status": ["partial", "failed"]}, [2, 3]),
+        ({"status": "queued"}, []),
+        ({"status": "complete", "connector_id": "new"}, [4]),
+        ({"page": 2, "size": 2}, [3, 4]),
+    ],
+)
+async def test_the_history_is_newest_first_and_filtered(
+    client: CheckedClient, world: World, past: dict[str, str], params: dict[str, Any], expected: list[int]
+) -> None:
+    names = params.get("connector_id", [])
+    ids = [past.get(name, str(uuid4())) for name in ([names] if isinstance(names, str) else names)]
+    sent = params | ({"connector_id": ids} if ids else {})
+    answer = await client.as_(world.keys["viewer"], "GET", HISTORY, params=sent)
+    assert [row["provider_requests"] for row in answer.json()] == expected
+
+
+async def test_a_malformed_filter_is_refused(client: CheckedClient, world: World) -> None:
+    for params in ({"connector_id": "prod"}, {"status": "Complete"}, {"size": 0}, {"page": 0}):
+        answer = await client.as_(world.keys["viewer"], "GET", HISTORY, params=params)
+        assert answer.status_code == 422

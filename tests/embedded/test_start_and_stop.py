@@ -1,0 +1,205 @@
+"""The embedded PostgreSQL starts, is shared, stops, and survives being killed."""
+
+import os
+import signal
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from embedded.servers import (
+    IS_ROOT,
+    connect,
+    leave,
+    line_of,
+    other,
+    postmaster_pid,
+    server_user,
+    value,
+    wait_for,
+)
+from windsock.embedded import EmbeddedPostgres, processes
+
+
+def test_a_first_start_makes_a_database_that_speaks_utf8_sorts_by_code_point_and_has_checksums(
+    postgres: EmbeddedPostgres,
+) -> None:
+    postgres.start()
+    assert value(postgres, "SELECT current_setting('server_encoding')") == "UTF8"
+    assert value(postgres, "SELECT 'Z' < 'a'")
+    assert value(postgres, "SELECT current_setting('data_checksums')") == "on"
+    assert value(postgres, "SELECT current_setting('jit')") == "off"
+    assert value(postgres, "SELECT current_setting('listen_addresses')") == ""
+    assert value(postgres, "SELECT current_user") == "postgres"
+    assert postgres.binary("pg_ctl").exists()
+
+
+def test_a_database_is_durable_unless_somebody_says_otherwise(data_dir: Path) -> None:
+    with EmbeddedPostgres(data_dir) as postgres:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            assert value(postgres, f"SELECT current_setting('{setting}')") == "on"
+
+
+def test_nobody_but_the_servers_user_reaches_files_or_socket(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    cluster = postgres.cluster_dir.stat()
+    assert cluster.st_mode & 0o777 == 0o700
+    assert cluster.st_uid == server_user()[0]
+    assert (postgres.cluster_dir / ".s.PGSQL.5432").stat().st_mode & 0o077 == 0
+
+
+def test_the_server_sees_no_secret_of_our_environment(
+    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINDSOCK_SECRET_KEYS", "planted")
+    monkeypatch.setenv("PGPORT", "1")
+    postgres.start()
+    with connect(postgres) as connection:
+        connection.execute("CREATE TEMPORARY TABLE said (line text)")
+        connection.execute("COPY said FROM PROGRAM 'env'")
+        names = {str(line).split("=")[0] for (line,) in connection.execute("SELECT line FROM said")}
+    assert "PATH" in names
+    assert not names & {"WINDSOCK_SECRET_KEYS", "PGPORT"}
+
+
+def test_a_warm_start_finds_what_was_written_and_a_clean_stop_leaves_no_process(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    with connect(postgres) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS number")
+    postgres.stop()
+    assert processes.living_in(postgres.cluster_dir) == []
+    assert not (postgres.cluster_dir / "postmaster.pid").exists()
+    postgres.start()
+    assert value(postgres, "SELECT number FROM kept") == 42
+
+
+def test_starting_again_while_it_runs_changes_nothing(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    pid = postmaster_pid(postgres)
+    postgres.start()
+    assert postmaster_pid(postgres) == pid
+    postgres.stop()
+    assert processes.living_in(postgres.cluster_dir) == []
+
+
+def test_stopping_twice_or_before_a_start_does_nothing(postgres: EmbeddedPostgres) -> None:
+    postgres.stop()
+    postgres.start()
+    postgres.stop()
+    postgres.stop()
+
+
+def test_two_processes_share_one_server_and_the_last_one_stops_it(postgres: EmbeddedPostgres, data_dir: Path) -> None:
+    with other(data_dir) as process:
+        assert line_of(process) == "started"
+        pid = postmaster_pid(postgres)
+        postgres.start()
+        assert postmaster_pid(postgres) == pid
+        leave(process)
+    assert value(postgres, "SELECT 1") == 1
+    postgres.stop()
+    assert processes.living_in(postgres.cluster_dir) == []
+
+
+def test_the_process_that_started_the_server_may_leave_before_the_others(
+    postgres: EmbeddedPostgres, data_dir: Path
+) -> None:
+    postgres.start()
+    with other(data_dir) as process:
+        assert line_of(process) == "started"
+        postgres.stop()
+        assert processes.living_in(postgres.cluster_dir)
+        leave(process)
+    assert processes.living_in(postgres.cluster_dir) == []
+
+
+def test_processes_that_start_at_the_same_moment_get_one_server(data_dir: Path) -> None:
+    with other(data_dir) as one, other(data_dir) as two, other(data_dir) as three:
+        assert [line_of(process) for process in (one, two, three)] == ["started"] * 3
+        for process in (one, two, three):
+            leave(process)
+    assert processes.living_in(data_dir / "postgres") == []
+
+
+def test_after_kill_9_of_its_owner_the_server_is_joined_and_then_stopped(
+    postgres: EmbeddedPostgres, data_dir: Path
+) -> None:
+    with other(data_dir) as process:
+        assert line_of(process) == "started"
+        process.kill()
+        process.wait()
+    pid = postmaster_pid(postgres)
+    postgres.start()
+    assert postmaster_pid(postgres) == pid
+    assert value(postgres, "SELECT 1") == 1
+    postgres.stop()
+    assert processes.living_in(postgres.cluster_dir) == []
+
+
+def test_after_kill_9_of_the_postmaster_a_start_recovers_what_was_committed_and_nothing_else(
+    postgres: EmbeddedPostgres,
+) -> None:
+    postgres.start()
+    with connect(postgres) as connection:
+        connection.execute("CREATE TABLE kept (number int)")
+        connection.execute("INSERT INTO kept VALUES (1)")
+    lost = connect(postgres)
+    lost.execute("INSERT INTO kept VALUES (2)")
+    os.kill(postmaster_pid(postgres), signal.SIGKILL)
+    postgres.start()
+    assert value(postgres, "SELECT array_agg(number) FROM kept") == [1]
+    with pytest.raises(psycopg.OperationalError):
+        lost.execute("SELECT 1")
+    lost.close()
+
+
+def test_a_busy_backend_of_a_killed_postmaster_does_not_prevent_the_next_start(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    with closing(connect(postgres)) as busy:
+        busy.autocommit = True
+        # Blocked in another program, it does not notice that its postmaster is gone.
+        busy.pgconn.send_query(b"COPY (SELECT 1) TO PROGRAM 'sleep 20'")
+        wait_for(
+            lambda: value(postgres, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'COPY%' AND state = 'active'")
+        )
+        os.kill(postmaster_pid(postgres), signal.SIGKILL)
+        postgres.start()
+        assert value(postgres, "SELECT 1") == 1
+
+
+def test_a_process_that_only_joined_restarts_the_server_when_its_postmaster_was_killed(
+    postgres: EmbeddedPostgres, data_dir: Path
+) -> None:
+    with other(data_dir) as process:
+        assert line_of(process) == "started"
+        postgres.start()
+        process.send_signal(signal.SIGSTOP)  # so that it does not wait for its child, which becomes a zombie
+        os.kill(postmaster_pid(postgres), signal.SIGKILL)
+        postgres.start()
+        assert value(postgres, "SELECT 1") == 1
+        process.send_signal(signal.SIGCONT)
+        leave(process)
+        assert value(postgres, "SELECT 1") == 1
+
+
+def test_a_stale_pid_file_whose_pid_is_another_programs_by_now_is_not_believed(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    pid = postmaster_pid(postgres)
+    pid_file = postgres.cluster_dir / "postmaster.pid"
+    lock_file = postgres.cluster_dir / ".s.PGSQL.5432.lock"
+    texts = {path: path.read_text() for path in (pid_file, lock_file)}
+    os.kill(pid, signal.SIGKILL)
+    processes.end_all(postgres.cluster_dir, patience=0)
+    uid, gid = server_user()
+    # Of the server's user: PostgreSQL itself takes the pids of other users for stale, and of its own for alive.
+    with subprocess.Popen(["/bin/sleep", "60"], user=uid if IS_ROOT else None, group=gid if IS_ROOT else None) as sleep:
+        for path, text in texts.items():
+            path.write_text(text.replace(str(pid), str(sleep.pid), 1))
+        try:
+            postgres.start()
+            assert value(postgres, "SELECT 1") == 1
+            assert sleep.poll() is None
+        finally:
+            sleep.kill()

@@ -1,0 +1,134 @@
+"""Every operation of the API: who may call it, and a request that it accepts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+
+from world import SpaceOfWorld, World
+
+API = "/api/v1.0"
+PUBLIC = {"/health", "/health/ready", "/metrics", f"{API}/openapi.json"}
+"""What needs no key. Nothing joins this list without an entry in docs/decisions."""
+
+ROLES = ("viewer", "editor", "admin", "superadmin")
+SPACE_ROLES = ROLES[:3]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`least`: a role in the space, superadmin, or caller (anybody with a key); `status`: what that one gets."""
+
+    method: str
+    path: str
+    least: str
+    status: int = 200
+    body: Mapping[str, Any] | None = None
+    takes_any_user: str = ""
+    """Why an id that is not of this space is right here."""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_of_a_space(self) -> bool:
+        return "{slug}" in self.path
+
+
+_CONNECTORS = "/catalog/spaces/{slug}/connectors"
+_ORCHESTRATION = "/spaces/{slug}/orchestration"
+_NEW_CONNECTOR = {"name": "another", "connector_type": "airflow", "config": {"base_url": "http://127.0.0.1:9"}}
+
+OPERATIONS = [
+    Operation("GET", "/users/me", "caller"),
+    Operation("GET", "/users", "superadmin"),
+    Operation("POST", "/users", "superadmin", 201, {"email": "new@example.com", "name": "New"}),
+    Operation("GET", "/api-keys/me/api-keys", "caller"),
+    Operation("POST", "/api-keys/me/api-keys", "caller", 201, {"name": "another"}),
+    Operation("DELETE", "/api-keys/me/api-keys/{key_id}", "caller", 204),
+    Operation("GET", "/spaces", "caller"),
+    Operation("POST", "/spaces", "superadmin", 201, {"slug": "sales", "name": "Sales"}),
+    Operation("GET", "/spaces/{slug}", "viewer"),
+    Operation("PATCH", "/spaces/{slug}", "admin", 200, {"name": "Renamed"}),
+    Operation("DELETE", "/spaces/{slug}", "superadmin", 204),
+    Operation("GET", "/spaces/{slug}/members", "viewer"),
+    Operation(
+        "PUT",
+        "/spaces/{slug}/members/{user_id}",
+        "admin",
+        200,
+        {"role": "editor"},
+        takes_any_user="a person becomes a member by this very request",
+    ),
+    Operation("DELETE", "/spaces/{slug}/members/{user_id}", "admin", 204),
+    Operation("GET", _CONNECTORS, "viewer"),
+    Operation("POST", _CONNECTORS, "editor", 201, _NEW_CONNECTOR),
+    Operation("GET", _CONNECTORS + "/{connector_id}", "viewer"),
+    Operation("PATCH", _CONNECTORS + "/{connector_id}", "editor", 200, {"name": "renamed"}),
+    Operation("DELETE", _CONNECTORS + "/{connector_id}", "admin", 204),
+    Operation("POST", _CONNECTORS + "/{connector_id}/test", "editor"),
+    Operation("POST", _CONNECTORS + "/{connector_id}/sync", "editor", 202),
+    Operation("POST", _ORCHESTRATION + "/connectors/{connector_id}/sync", "editor", 202, {"is_full": True}),
+    Operation("GET", _ORCHESTRATION + "/syncs/{sync_id}", "viewer"),
+    Operation("GET", "/catalog/spaces/{slug}/sync-history", "viewer"),
+    Operation("GET", _ORCHESTRATION + "/pipelines", "viewer"),
+    Operation("GET", _ORCHESTRATION + "/pipelines/{pipeline_id}", "viewer"),
+    Operation("GET", _ORCHESTRATION + "/pipelines/{pipeline_id}/runs", "viewer"),
+    Operation("GET", _ORCHESTRATION + "/runs/{run_id}", "viewer"),
+]
+GETS = [operation for operation in OPERATIONS if operation.method == "GET"]
+
+REFERS_TO_NOTHING = {"source_system_id"}
+"""UUIDs in a body that name nothing of ours: they are stored as they come."""
+
+
+def ids_of(world: World, space: SpaceOfWorld, key_ids: Mapping[str, UUID]) -> dict[str, UUID]:
+    """What each path parameter can be in this space; a new kind of thing is added here."""
+    is_finance = space is world.finance
+    return {
+        "user_id": world.users["viewer" if is_finance else "stranger"],
+        "key_id": key_ids["viewer" if is_finance else "stranger"],
+        "connector_id": space.connector_id,
+        "sync_id": space.sync_id,
+        "pipeline_id": space.pipelines["daily_report"],
+        "run_id": space.run_id,
+        "task_run_id": space.task_run_id,
+    }
+
+
+def documented(app: FastAPI) -> dict[tuple[str, str], dict[str, Any]]:
+    """The operations of the OpenAPI document by method and path below /api/v1.0, without the public ones."""
+    return {
+        (method.upper(), path.removeprefix(API)): operation
+        for path, methods in app.openapi()["paths"].items()
+        if path not in PUBLIC
+        for method, operation in methods.items()
+    }
+
+
+def parameters(operation: Mapping[str, Any], place: str) -> dict[str, dict[str, Any]]:
+    """The schemas of an operation's `path` or `query` parameters."""
+    return {one["name"]: one["schema"] for one in operation.get("parameters", []) if one["in"] == place}
+
+
+def body_schema(app: FastAPI, operation: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an operation's body, references followed; {} without a body."""
+    content = operation.get("requestBody", {}).get("content", {})
+    schema: dict[str, Any] = content.get("application/json", {}).get("schema", {})
+    return resolved(app, schema)
+
+
+def resolved(app: FastAPI, schema: dict[str, Any]) -> dict[str, Any]:
+    for inner in (schema, *schema.get("anyOf", [])):
+        if "$ref" in inner:
+            found: dict[str, Any] = app.openapi()["components"]["schemas"][inner["$ref"].rsplit("/", 1)[1]]
+            return found
+    return schema
+
+
+def is_uuid(schema: Mapping[str, Any]) -> bool:
+    """A UUID, perhaps null, perhaps several."""
+    inner = [schema, *schema.get("anyOf", [])]
+    return any(one.get("format") == "uuid" or one.get("items", {}).get("format") == "uuid" for one in inner)

@@ -1,0 +1,104 @@
+"""Migrations from zero give docs/schema.sql, do no harm when repeated, and are never edited once released."""
+
+import hashlib
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import procrastinate
+import psycopg
+import pytest
+from psycopg import sql
+
+from laws.write_schema import SCHEMA
+from windsock import migrations
+from windsock.embedded import EmbeddedPostgres
+from windsock.migrations.describe import describe
+from windsock.migrations.runner import migrate
+from windsock.storage import APPLICATION, OWNER
+
+VERSIONS = Path(migrations.__file__).parent / "versions"
+
+SHA_256 = {
+    "v0001_spaces_and_mirror.sql": "c4f907c2a01f9eb736160e1e1241eb1c82779c74f2970bec53792f56c83061c8",
+    "v0002_jobs.sql": "30cb657faafede68920642280401dbeeff217d96013ba153148695f33a79201a",
+}
+"""A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
+
+
+@pytest.fixture
+def new_database(postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> str:
+    """The owner's URL of a database without anything in it."""
+    name = re.sub(r"\W", "_", str(request.node.name))[:60]
+    with psycopg.connect(postgres.url(user=postgres.superuser, database="postgres"), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+    return postgres.url(user=OWNER, database=name)
+
+
+def description_of(url: str) -> str:
+    with psycopg.connect(url) as connection:
+        return describe(connection)
+
+
+def test_migrations_from_zero_give_the_documented_schema(empty_database: Callable[[str], str]) -> None:
+    assert description_of(empty_database(OWNER)) == SCHEMA.read_text(encoding="utf-8"), "run `make schema`"
+
+
+def test_the_documented_schema_can_be_run(new_database: str) -> None:
+    """A description that PostgreSQL understands leaves nothing to guess."""
+    with psycopg.connect(new_database) as connection:
+        connection.execute("CREATE SCHEMA windsock")
+        connection.execute("SET search_path = windsock")
+        connection.execute("SET check_function_bodies = off")
+        connection.execute(SCHEMA.read_bytes())
+        made = describe(connection)
+    assert without_comments(made) == without_comments(SCHEMA.read_text(encoding="utf-8"))
+
+
+def without_comments(text: str) -> list[str]:
+    return [line for line in re.sub(r" *-- .*", "", text).splitlines() if line]
+
+
+def test_migrating_twice_is_harmless(new_database: str) -> None:
+    migrate(new_database, APPLICATION)
+    once = description_of(new_database)
+    migrate(new_database, APPLICATION)
+    assert description_of(new_database) == once == SCHEMA.read_text(encoding="utf-8")
+
+
+def test_two_processes_that_migrate_at_once_are_harmless(new_database: str) -> None:
+    code = "import sys; from windsock.migrations.runner import migrate; migrate(*sys.argv[1:])"
+    command = [sys.executable, "-W", "error", "-c", code, new_database, APPLICATION]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        _, complaint = process.communicate(timeout=60)
+        assert process.returncode == 0, complaint
+    assert description_of(new_database) == SCHEMA.read_text(encoding="utf-8")
+
+
+def test_released_revisions_stay_as_they_are() -> None:
+    now = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(VERSIONS.glob("*.sql"))}
+    assert now == SHA_256, "write another revision instead of editing one; before 0.1.0, put the new sums here"
+
+
+def test_revisions_form_one_line_and_their_files_are_named_by_it() -> None:
+    earlier = None
+    for path in sorted(VERSIONS.glob("v*.py")):
+        revision = importlib.import_module(f"windsock.migrations.versions.{path.stem}")
+        assert revision.down_revision == earlier
+        assert path.name.startswith(f"v{revision.revision}_")
+        assert path.with_suffix(".sql").exists()
+        earlier = revision.revision
+    assert earlier == migrations.newest_revision()
+
+
+def test_the_jobs_are_kept_in_the_schema_of_the_procrastinate_that_is_installed() -> None:
+    theirs = files(procrastinate).joinpath("sql", "schema.sql").read_text(encoding="utf-8")
+    ours = VERSIONS.joinpath("v0002_jobs.sql").read_text(encoding="utf-8")
+    assert ours.endswith(theirs)
+    before = [line for line in ours.removesuffix(theirs).splitlines() if line and not line.startswith("--")]
+    assert before == ["CREATE SCHEMA procrastinate;", "SET LOCAL search_path = procrastinate;"]

@@ -1,0 +1,132 @@
+"""Every query can run, names its space, and counts what it lists."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+import windsock
+from windsock.db import SESSION
+from windsock.sql import HEADING, INCLUDE, LOADED, Queries, Query
+from windsock.storage import APPLICATION
+
+NOT_TO_IMPORT = re.compile(r"windsock\.(__main__|migrations\.(env|versions))")
+"""What runs when it is imported."""
+
+for _module in pkgutil.walk_packages(windsock.__path__, "windsock."):
+    if not NOT_TO_IMPORT.match(_module.name):
+        importlib.import_module(_module.name)
+
+QUERIES = {f"{source}: {name}": query for source, queries in LOADED.items() for name, query in queries.items()}
+MARK = re.compile(r"%%|%\((\w+)\)s|%")
+
+
+def numbered(query: Query) -> str:
+    """With $1, $2 … for the named parameters, as psycopg sends it; a lone % would make psycopg raise."""
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        if match[0] == "%%":
+            return "%"
+        assert match[1], "a lone % must be written %%"
+        if match[1] not in names:
+            names.append(match[1])
+        return f"${names.index(match[1]) + 1}"
+
+    return MARK.sub(number, query)
+
+
+def test_every_sql_file_is_loaded() -> None:
+    root = Path(str(files("windsock")))
+    on_disk = {path.relative_to(root) for path in root.rglob("*.sql") if "migrations" not in path.parts}
+    loaded = {Path(source.partition("/")[0].replace(".", "/")) / source.partition("/")[2] for source in LOADED}
+    assert {path.relative_to("windsock") for path in loaded} == on_disk
+
+
+@pytest.fixture(scope="module")
+def connection(empty_database: Callable[[str], str]) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(empty_database(APPLICATION), options=SESSION, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("name", sorted(QUERIES))
+def test_every_query_can_be_prepared_by_the_application(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(sql.SQL("PREPARE law AS ") + sql.SQL(numbered(QUERIES[name])))
+    connection.execute("DEALLOCATE law")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("-- name: all_runs\nSELECT id FROM runs", "all_runs must use"),
+        ("-- name: all_runs\nSELECT id FROM runs WHERE space_id = %(space)s", "all_runs must use"),
+        ("-- name: all_runs\n-- across: everything\nSELECT id FROM runs", "all_runs must use"),
+        ("-- fragment: runs\nFROM runs\n-- name: all_runs\nSELECT id {runs}", "all_runs must use"),
+        ("-- name: a\nSELECT %(space_id)s\n-- name: a\nSELECT %(space_id)s", "two blocks are named a"),
+        ("-- fragment: a\nx\n-- name: a\nSELECT %(space_id)s", "two blocks are named a"),
+        ("-- name: a\nSELECT %(space_id)s {missing}", "there is no fragment missing"),
+    ],
+)
+def test_a_file_that_breaks_a_rule_cannot_be_loaded(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Queries("some.sql", text)
+
+
+def test_a_space_named_in_a_fragment_counts_and_a_reason_does_too() -> None:
+    loaded = Queries(
+        "some.sql",
+        "-- fragment: here\nWHERE space_id = %(space_id)s\n-- name: a\nSELECT 1 FROM runs {here}\n"
+        "-- name: b\n-- across spaces: the law test\nSELECT 1;\n",
+    )
+    assert dict(loaded) == {
+        "a": "SELECT 1 FROM runs WHERE space_id = %(space_id)s",
+        "b": "-- across spaces: the law test\nSELECT 1",
+    }
+
+
+def test_every_query_across_spaces_says_why() -> None:
+    for name, query in QUERIES.items():
+        for reason in re.findall(r"-- across spaces(.*)", query):
+            assert re.match(r": \S+", reason), name
+
+
+def blocks(source: str) -> dict[str, str]:
+    """The blocks of a loaded file as they were written, fragments not yet included."""
+    package, _, name = source.partition("/")
+    parts = HEADING.split(files(package).joinpath(name).read_text(encoding="utf-8"))[1:]
+    return dict(zip(parts[1::3], parts[2::3], strict=True))
+
+
+LISTS = [
+    (source, name)
+    for source, queries in LOADED.items()
+    for name, query in queries.items()
+    if name.startswith("list_") and "%(limit)s" in query
+]
+
+
+def own_condition(text: str) -> str:
+    """The WHERE of a block itself, with one name for its table, up to where ordering starts."""
+    condition = re.split(r"\bWHERE\b", text, maxsplit=1)[1:]
+    return re.sub(r"\b[a-z]\.", "", " ".join(" ".join(condition).split("ORDER BY")[0].split()))
+
+
+@pytest.mark.parametrize(("source", "name"), LISTS)
+def test_every_list_and_its_count_share_their_conditions(source: str, name: str) -> None:
+    of_file = blocks(source)
+    count = of_file["count_" + name.removeprefix("list_")]
+    shared = set(INCLUDE.findall(of_file[name])) & set(INCLUDE.findall(count))
+    if not any("WHERE" in of_file[fragment] for fragment in shared):
+        assert own_condition(of_file[name]) == own_condition(count), "put the conditions into a fragment of both"
+
+
+@pytest.mark.parametrize(("source", "name"), LISTS)
+def test_every_list_ends_its_order_with_an_id(source: str, name: str) -> None:
+    order = LOADED[source][name].rpartition("ORDER BY")[2].partition("LIMIT")[0].strip()
+    assert re.search(r"\bid( DESC)?$", order), f"ordered by {order}: rows alike would change places between pages"

@@ -1,0 +1,106 @@
+"""Walks the application: no route without a permission, a summary, a shape and its headers."""
+
+import inspect
+from typing import Any, get_origin
+
+import pytest
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+
+from laws.conftest import Ask
+from laws.operations import API, OPERATIONS, PUBLIC, Operation, documented, ids_of
+from windsock.access.space import PERMISSIONS
+from windsock.pages import LIST_HEADERS
+from world import World
+
+_PERMISSIONS: frozenset[Any] = PERMISSIONS
+OF_A_SPACE = {permission for permission in _PERMISSIONS if "slug" in inspect.signature(permission).parameters}
+
+
+def routes(app: FastAPI) -> list[RouteContext]:
+    return list(iter_route_contexts(app.routes))
+
+
+def guarded(app: FastAPI) -> list[RouteContext]:
+    return [route for route in routes(app) if route.path not in PUBLIC]
+
+
+def asked_by(dependant: Dependant) -> set[Any]:
+    """The permissions anywhere in a dependency tree."""
+    below = [asked_by(inner) for inner in dependant.dependencies]
+    return ({dependant.call} & PERMISSIONS).union(*below)
+
+
+def test_every_route_asks_for_a_permission_or_is_on_the_public_list(bare_app: FastAPI) -> None:
+    assert OF_A_SPACE
+    assert OF_A_SPACE < PERMISSIONS
+    for route in guarded(bare_app):
+        assert isinstance(route.route, APIRoute), f"{route.path} is no API route and is not on the public list"
+        assert asked_by(route.dependant), f"{route.methods} {route.path} asks for no permission"
+
+
+def test_every_route_with_a_slug_asks_for_a_permission_in_that_space(bare_app: FastAPI) -> None:
+    for route in guarded(bare_app):
+        path = str(route.path)
+        assert bool(asked_by(route.dependant) & OF_A_SPACE) == ("{slug}" in path), f"{route.methods} {path}"
+        assert ("/spaces/{" in path) == ("/spaces/{slug}" in path), f"{path} names its space otherwise"
+
+
+def test_every_public_route_exists_and_only_reads(bare_app: FastAPI) -> None:
+    public = {route.path: route.methods or set() for route in routes(bare_app) if route.path in PUBLIC}
+    assert set(public) == PUBLIC
+    assert all(methods <= {"GET", "HEAD"} for methods in public.values())
+
+
+def test_every_route_is_in_the_openapi_document(bare_app: FastAPI) -> None:
+    """What is hidden from it would be hidden from the matrix of callers as well."""
+    shown = set(documented(bare_app))
+    for route in guarded(bare_app):
+        for method in route.methods or set():
+            assert (method, str(route.path).removeprefix(API)) in shown, f"{method} {route.path}"
+
+
+def test_no_two_routes_are_at_the_same_place(bare_app: FastAPI) -> None:
+    seen = [(method, route.path_format) for route in routes(bare_app) for method in sorted(route.methods or set())]
+    assert len(seen) == len(set(seen))
+
+
+def test_every_route_has_a_summary(bare_app: FastAPI) -> None:
+    for route in routes(bare_app):
+        if isinstance(route.route, APIRoute):
+            assert route.summary, f"{route.methods} {route.path} has no summary"
+
+
+def test_every_answer_with_a_body_declares_its_shape(bare_app: FastAPI) -> None:
+    for route in guarded(bare_app):
+        assert (route.response_model is None) == (route.status_code == 204), f"{route.methods} {route.path}"
+
+
+def test_every_list_documents_the_pagination_headers(bare_app: FastAPI) -> None:
+    lists = [route for route in guarded(bare_app) if get_origin(route.response_model) is list]
+    assert len(lists) > 5
+    for route in lists:
+        operation = documented(bare_app)["GET", str(route.path).removeprefix(API)]
+        assert set(operation["responses"]["200"].get("headers", {})) >= set(LIST_HEADERS), route.path
+        assert {"page", "size"} <= {one["name"] for one in operation["parameters"]}, route.path
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operation", OPERATIONS, ids=str)
+async def test_a_slash_at_the_end_changes_nothing(
+    ask: Ask, world: World, key_ids: dict[str, Any], operation: Operation
+) -> None:
+    path = operation.path.format(slug="finance", **ids_of(world, world.finance, key_ids))
+    key = world.keys["viewer" if operation.least == "caller" else "superadmin"]
+    without, with_slash = [await ask(key, operation.method, path + end, json=operation.body) for end in ("", "/")]
+    assert without.status_code == with_slash.status_code == operation.status
+    if operation.method == "GET":
+        assert without.content == with_slash.content
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", sorted(PUBLIC))
+async def test_what_is_public_needs_no_key(ask: Ask, path: str) -> None:
+    for end in ("", "/"):
+        assert (await ask(None, "GET", f"http://windsock.test{path}{end}")).status_code == 200

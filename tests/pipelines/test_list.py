@@ -1,0 +1,125 @@
+"""The pipeline list: its filters, pages and order."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from cryptography.fernet import Fernet
+
+from checking import CheckedClient
+from windsock.connectors.models import ConnectorIn
+from windsock.connectors.secrets import Secrets
+from windsock.connectors.store import create_connector
+from windsock.sync.mirror import Mirror
+from world import World, a_pipeline
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+LIST = "/spaces/finance/orchestration/pipelines"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, ["daily_report", "hourly_load", "never_run"]),
+        ({"status": "success"}, ["daily_report"]),
+        ({"status": ["running", "unknown"]}, ["hourly_load", "never_run"]),
+        ({"status": "a_state_of_tomorrow"}, []),
+        ({"q": "REPORT"}, ["daily_report"]),
+        ({"q": "report finance"}, ["daily_report"]),
+        ({"q": "report marketing"}, []),
+        ({"q": "tier-1"}, ["daily_report"]),
+        ({"q": "alice"}, ["daily_report", "hourly_load"]),
+        ({"q": "%"}, ["daily_report"]),
+        ({"q": "_"}, ["daily_report", "hourly_load", "never_run"]),
+        ({"q": "y_r"}, ["daily_report"]),
+        ({"q": "d%y"}, []),
+        ({"q": "\\"}, []),
+        ({"q": "  "}, ["daily_report", "hourly_load", "never_run"]),
+        ({"page": 2, "size": 2}, ["never_run"]),
+        ({"page": 9, "size": 2}, []),
+        ({"page": 10**18}, []),
+    ],
+)
+async def test_filters_and_pages(
+    client: CheckedClient, world: World, query: dict[str, Any], expected: list[str]
+) -> None:
+    answer = await client.as_(world.keys["viewer"], "GET", LIST, params=query)
+    assert answer.status_code == 200
+    assert [row["name"] for row in answer.json()] == expected
+
+
+async def test_pipelines_of_several_connectors_are_any_of_them(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    new = ConnectorIn(name="new", connector_type="airflow", config={"base_url": "https://a.example.com"})
+    async with db.in_space(world.finance.id) as tx:
+        other = (await create_connector(tx, world.finance.id, new, Secrets([Fernet.generate_key().decode()])))["id"]
+        await Mirror(world.finance.id, other, uuid4()).store_pipelines(tx, [a_pipeline("daily_report")])
+    prod = world.finance.connector_id
+    for ids, expected in (
+        ([prod], ["daily_report", "hourly_load", "never_run"]),
+        ([other], ["daily_report"]),
+        ([prod, other], ["daily_report", "daily_report", "hourly_load", "never_run"]),
+        ([world.marketing.connector_id], []),
+        ([uuid4()], []),
+    ):
+        params = {"connector_id": [str(one) for one in ids]}
+        answer = await client.as_(world.keys["viewer"], "GET", LIST, params=params)
+        assert [row["name"] for row in answer.json()] == expected
+        assert {row["connector_id"] for row in answer.json()} <= {str(one) for one in ids}
+        assert answer.headers["x-total-count"] == str(len(expected))
+
+
+async def test_pipelines_of_one_name_keep_their_order_over_pages(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    mirror = Mirror(world.finance.id, world.finance.connector_id, world.finance.sync_id)
+    async with db.in_space(world.finance.id) as tx:
+        await mirror.store_pipelines(tx, [replace(a_pipeline(f"dag_{n}"), name="the same") for n in range(7)])
+    pages = [
+        await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "same", "size": 2, "page": page})
+        for page in range(1, 5)
+    ]
+    ids = [row["id"] for page in pages for row in page.json()]
+    assert len(ids) == 7
+    assert ids == sorted(ids)
+
+
+async def test_a_vanished_pipeline_stays_listed_as_not_active(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    space = world.finance
+    seen = [space.pipelines["daily_report"], space.pipelines["never_run"]]
+    async with db.in_space(space.id) as tx:
+        await tx._connection.execute("UPDATE sync_runs SET status = 'complete'")
+        await Mirror(space.id, space.connector_id, space.sync_id).miss_pipelines(tx, seen)
+        second = Mirror(space.id, space.connector_id, uuid4())
+        await second.miss_pipelines(tx, seen)
+        assert await second.remove_gone(tx) == {"pipelines": 1}
+    rows = (await client.as_(world.keys["viewer"], "GET", LIST)).json()
+    assert {row["name"]: row["is_active"] for row in rows} == {
+        "daily_report": True,
+        "hourly_load": False,
+        "never_run": True,
+    }
+
+
+async def test_a_list_and_an_object_answer_with_and_without_a_slash(client: CheckedClient, world: World) -> None:
+    for path in (LIST, f"{LIST}/{world.finance.pipelines['daily_report']}"):
+        plain = await client.as_(world.keys["viewer"], "GET", path)
+        slashed = await client.as_(world.keys["viewer"], "GET", f"{path}/")
+        assert slashed.status_code == 200
+        assert slashed.json() == plain.json()
+
+
+@pytest.mark.parametrize("query", [{"status": "Success"}, {"status": "a b"}, {"connector_id": "x"}, {"q": "a\0b"}])
+async def test_a_filter_that_makes_no_sense_is_refused(
+    client: CheckedClient, world: World, query: dict[str, str]
+) -> None:
+    answer = await client.as_(world.keys["viewer"], "GET", LIST, params=query)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"][:2] == ["query", next(iter(query))]

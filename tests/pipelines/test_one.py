@@ -1,0 +1,186 @@
+"""One pipeline: its shape, its addresses, its newest runs, and as of when it is true."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from checking import CheckedClient
+from windsock.providers.contract import ProviderRun
+from windsock.sql import Query
+from windsock.sync.mirror import Mirror
+from world import NOW, SpaceOfWorld, World, a_pipeline, a_run
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+LIST = "/spaces/finance/orchestration/pipelines"
+
+
+async def get(client: CheckedClient, world: World, name: str = "daily_report") -> dict[str, Any]:
+    path = f"{LIST}/{world.finance.pipelines[name]}"
+    answer = await client.as_(world.keys["viewer"], "GET", path)
+    assert answer.status_code == 200
+    one: dict[str, Any] = answer.json()
+    return one
+
+
+async def store(db: "RolledBackDatabase", space: SpaceOfWorld, runs: list[ProviderRun]) -> None:
+    async with db.in_space(space.id) as tx:
+        await Mirror(space.id, space.connector_id, space.sync_id).store_runs(tx, runs, space.pipelines)
+
+
+async def state(db: "RolledBackDatabase", world: World, changes: str, **parameters: object) -> None:
+    async with db.in_space(world.finance.id) as tx:
+        query = Query(f"UPDATE sync_states SET {changes} WHERE connector_id = %(connector_id)s")  # noqa: S608
+        await tx.run(query, connector_id=world.finance.connector_id, **parameters)
+
+
+async def test_a_pipeline_is_what_airflow_says_and_what_people_add(client: CheckedClient, world: World) -> None:
+    one = await get(client, world)
+    assert (
+        one
+        | {
+            "space_id": str(world.finance.id),
+            "provider": "airflow",
+            "external_id": "daily_report",
+            "name": "daily_report",
+            "description": "The report of finance",
+            "connector_id": str(world.finance.connector_id),
+            "connector": {"id": str(world.finance.connector_id), "name": "prod"},
+            "owner": "alice",
+            "owners": ["alice"],
+            "tags": ["tier-1", "100%"],
+            "schedule": "@daily",
+            "schedule_description": "Every day",
+            "next_run_at": f"{NOW + timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}",
+            "is_paused": False,
+            "is_active": True,
+            "has_import_errors": False,
+            "status": "success",
+            "criticality": "medium",
+            "team_id": None,
+            "team": None,
+            "is_watched": False,
+            "provider_metadata": {"max_active_runs": 16},
+        }
+        == one
+    )
+
+
+async def test_the_list_has_all_of_it_but_the_providers_own(client: CheckedClient, world: World) -> None:
+    listed = (await client.as_(world.keys["viewer"], "GET", LIST)).json()
+    for row in listed:
+        one = await get(client, world, row["name"])
+        del one["provider_metadata"]
+        assert row == one
+
+
+async def test_a_pipeline_that_never_ran_is_unknown_and_empty(client: CheckedClient, world: World) -> None:
+    one = await get(client, world, "never_run")
+    assert (one["status"], one["last_run"], one["recent_runs"], one["is_paused"]) == ("unknown", None, [], True)
+
+
+async def test_a_paused_pipeline_keeps_the_status_of_its_newest_run(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    space = world.finance
+    async with db.in_space(space.id) as tx:
+        await Mirror(space.id, space.connector_id, space.sync_id).store_pipelines(
+            tx, [a_pipeline("daily_report", is_paused=True)]
+        )
+    one = await get(client, world)
+    assert (one["status"], one["is_paused"]) == ("success", True)
+
+
+async def test_the_newest_fourteen_runs_stand_oldest_first(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    assert [run["external_id"] for run in (await get(client, world))["recent_runs"]] == ["r1", "r2"]
+    # Stored in another order than they ran, as pages may come.
+    hours = [5, 1, 4, 2, 3, 6, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10]
+    await store(db, world.finance, [a_run("never_run", f"h{h}", "success", hours_ago=h) for h in hours])
+    await store(db, world.finance, [a_run("never_run", "h0", "queued", hours_ago=0, minutes=None, started_at=None)])
+    one = await get(client, world, "never_run")
+    expected = [f"h{h}" for h in sorted([0, *hours])[:14]][::-1]
+    assert [run["external_id"] for run in one["recent_runs"]] == expected
+    assert one["last_run"] == one["recent_runs"][-1]
+    assert one["status"] == "queued"
+    assert one["last_run"] == {
+        "id": one["last_run"]["id"],
+        "external_id": "h0",
+        "status": "queued",
+        "run_type": "scheduled",
+        "started_at": None,
+        "ended_at": None,
+        "duration_seconds": None,
+    }
+    brief = one["recent_runs"][-2]
+    assert brief["started_at"] == f"{NOW - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    assert brief["duration_seconds"] == 300.0
+
+
+async def test_a_backfill_of_the_past_is_not_the_newest_run(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    await store(db, world.finance, [a_run("daily_report", "old", "failed", hours_ago=400, run_type="backfill")])
+    one = await get(client, world)
+    assert (one["status"], one["last_run"]["external_id"]) == ("success", "r2")
+    assert [run["external_id"] for run in one["recent_runs"]] == ["old", "r1", "r2"]
+
+
+async def test_every_brief_is_the_run_itself(client: CheckedClient, world: World) -> None:
+    for brief in (await get(client, world))["recent_runs"]:
+        path = f"/spaces/finance/orchestration/runs/{brief['id']}"
+        run = (await client.as_(world.keys["viewer"], "GET", path)).json()
+        assert {name: run[name] for name in brief} == brief
+
+
+@pytest.mark.parametrize(
+    ("api_version", "web_url", "url"),
+    [
+        ("v1", None, "http://127.0.0.1:9/dags/daily_report/grid"),
+        ("v2", None, "http://127.0.0.1:9/dags/daily_report"),
+        ("v2", "https://airflow.example.com/x", "https://airflow.example.com/x/dags/daily_report"),
+        (None, None, "http://127.0.0.1:9/dags/daily_report"),
+    ],
+)
+async def test_the_address_is_where_people_open_it_in_that_airflow(
+    client: CheckedClient,
+    world: World,
+    db: "RolledBackDatabase",
+    api_version: str | None,
+    web_url: str | None,
+    url: str,
+) -> None:
+    path = f"/catalog/spaces/finance/connectors/{world.finance.connector_id}"
+    await client.as_(world.keys["editor"], "PATCH", path, json={"config": {"web_url": web_url}})
+    await state(db, world, "api_version = %(api_version)s::text", api_version=api_version)
+    assert (await get(client, world))["provider_url"] == url
+
+
+@pytest.mark.parametrize(("age", "is_later"), [("-1 hour", False), ("1 hour", True)])
+async def test_it_is_true_as_of_its_row_or_the_last_complete_pass(
+    client: CheckedClient, world: World, db: "RolledBackDatabase", age: str, *, is_later: bool
+) -> None:
+    written = datetime.fromisoformat((await get(client, world))["last_synced_at"])
+    change = "last_complete_at = %(written)s::timestamptz + %(age)s::interval"
+    await state(db, world, change, written=written, age=age)
+    shown = datetime.fromisoformat((await get(client, world))["last_synced_at"])
+    assert shown == (written + timedelta(hours=1) if is_later else written)
+
+
+async def test_the_etag_stands_until_something_changes(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    viewer = world.keys["viewer"]
+    for path in (LIST, f"{LIST}/{world.finance.pipelines['daily_report']}"):
+        first = await client.as_(viewer, "GET", path)
+        known = {"If-None-Match": first.headers["etag"]}
+        same = await client.as_(viewer, "GET", path, headers=known)
+        assert (same.status_code, same.headers["etag"]) == (304, first.headers["etag"])
+        await store(db, world.finance, [a_run("daily_report", f"after {path}", "running", hours_ago=0, minutes=None)])
+        changed = await client.as_(viewer, "GET", path, headers=known)
+        assert changed.status_code == 200
+        assert changed.headers["etag"] != first.headers["etag"]

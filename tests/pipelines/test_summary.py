@@ -1,0 +1,161 @@
+"""The summary of a pipeline, against the same numbers computed here over histories made up at random."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from checking import CheckedClient
+from windsock.providers.contract import ProviderRun
+from windsock.sql import Query
+from windsock.sync.mirror import Mirror
+from world import NOW, World, a_run
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+LIST = "/spaces/finance/orchestration/pipelines"
+EMPTY = {
+    "days": 7,
+    "total_runs": 0,
+    "success_count": 0,
+    "failed_count": 0,
+    "running_count": 0,
+    "success_rate": None,
+    "avg_duration_seconds": None,
+    "p50_duration_seconds": None,
+    "p95_duration_seconds": None,
+}
+
+
+async def summary(client: CheckedClient, world: World, name: str = "never_run") -> dict[str, Any]:
+    path = f"{LIST}/{world.finance.pipelines[name]}"
+    found: dict[str, Any] = (await client.as_(world.keys["viewer"], "GET", path)).json()["summary"]
+    return found
+
+
+async def store(db: "RolledBackDatabase", world: World, runs: Sequence[ProviderRun]) -> None:
+    space = world.finance
+    async with db.in_space(space.id) as tx:
+        await Mirror(space.id, space.connector_id, space.sync_id).store_runs(tx, runs, space.pipelines)
+
+
+async def remove(db: "RolledBackDatabase", world: World, run_ids: Sequence[str]) -> None:
+    """As when two complete passes did not find them in Airflow any more."""
+    async with db.in_space(world.finance.id) as tx:
+        query = Query("UPDATE runs SET removed_at = now() WHERE pipeline_id = %(id)s AND external_id = ANY (%(runs)s)")
+        touched = await tx.run(query, id=world.finance.pipelines["never_run"], runs=list(run_ids))
+    assert touched == len(run_ids)
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """Between the two nearest ranks, as everybody's spreadsheet does."""
+    if not values:
+        return None
+    ranked = sorted(values)
+    below = int(share * (len(ranked) - 1))
+    above = min(below + 1, len(ranked) - 1)
+    return ranked[below] + (ranked[above] - ranked[below]) * (share * (len(ranked) - 1) - below)
+
+
+def a_history(random: Random, number: int) -> list[ProviderRun]:
+    """Runs of every status that ended within seven days or before (never near the border), or have not ended."""
+    runs = []
+    for index in range(number):
+        status = random.choice(["success", "success", "failed", "running", "queued", "state_of_tomorrow"])
+        has_ended = status not in {"running", "queued"}
+        hours_ago = random.choice([random.uniform(0.1, 160), random.uniform(180, 400)])
+        ended = NOW - timedelta(hours=hours_ago)
+        has_started = status != "queued" and random.random() > 0.1
+        started = ended - timedelta(seconds=random.randint(0, 30_000))
+        runs.append(
+            a_run(
+                "never_run",
+                f"run {index}",
+                status,
+                hours_ago=hours_ago,
+                started_at=started if has_started else None,
+                ended_at=ended if has_ended else None,
+            )
+        )
+    return runs
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_the_summary_is_what_its_runs_say(
+    client: CheckedClient, world: World, db: "RolledBackDatabase", seed: int
+) -> None:
+    random = Random(seed)  # noqa: S311 - histories, not secrets
+    runs = a_history(random, random.choice([1, 2, 3, 20, 60]))
+    await store(db, world, runs)
+    removed = {run.external_id for run in runs if random.random() < 0.2}
+    await remove(db, world, sorted(removed))
+    counted = [run for run in runs if run.ended_at and run.ended_at > NOW - timedelta(days=7)]
+    took = [(run.ended_at - run.started_at).total_seconds() for run in counted if run.started_at and run.ended_at]
+    success = sum(run.status == "success" for run in counted)
+    failed = sum(run.status == "failed" for run in counted)
+    now = [run for run in runs if run.status in {"queued", "running"} and run.external_id not in removed]
+    rate = success / (success + failed) if success + failed else None
+    average = sum(took) / len(took) if took else None
+    assert await summary(client, world) == {
+        "days": 7,
+        "total_runs": len(counted),
+        "success_count": success,
+        "failed_count": failed,
+        "running_count": len(now),
+        "success_rate": rate if rate is None else pytest.approx(rate),
+        "avg_duration_seconds": average if average is None else pytest.approx(average),
+        "p50_duration_seconds": pytest.approx(percentile(took, 0.5)) if took else None,
+        "p95_duration_seconds": pytest.approx(percentile(took, 0.95)) if took else None,
+    }
+
+
+async def test_without_a_run_everything_is_zero_or_null(client: CheckedClient, world: World) -> None:
+    assert await summary(client, world) == EMPTY
+
+
+async def test_what_runs_now_counts_whatever_its_age_and_gives_no_rate(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    ages = [("running", 24 * 90), ("queued", 24 * 8), ("running", 1)]
+    await store(db, world, [a_run("never_run", f"{h}", status, hours_ago=h, minutes=None) for status, h in ages])
+    assert await summary(client, world) == EMPTY | {"running_count": 3}
+
+
+async def test_a_run_counts_by_its_end_not_by_its_start(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    await store(
+        db,
+        world,
+        [
+            a_run("never_run", "ended inside", "success", hours_ago=24 * 7 + 5, minutes=6 * 60),
+            a_run("never_run", "ended before", "failed", hours_ago=24 * 7 + 5, minutes=4 * 60),
+        ],
+    )
+    found = await summary(client, world)
+    assert (found["total_runs"], found["success_rate"], found["avg_duration_seconds"]) == (1, 1.0, 6 * 3600.0)
+
+
+async def test_finished_runs_that_airflow_forgot_still_count_unfinished_ones_do_not(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    await store(db, world, [a_run("never_run", "done", "failed"), a_run("never_run", "on", "running", minutes=None)])
+    await remove(db, world, ["done", "on"])
+    found = await summary(client, world)
+    assert (found["total_runs"], found["failed_count"], found["running_count"]) == (1, 1, 0)
+
+
+async def test_the_list_and_the_pipeline_agree_and_spaces_do_not_mix(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    await store(db, world, [a_run("daily_report", f"more {n}", "success", hours_ago=n + 1) for n in range(5)])
+    for row in (await client.as_(world.keys["viewer"], "GET", LIST)).json():
+        assert row["summary"] == await summary(client, world, row["name"])
+    path = f"/spaces/marketing/orchestration/pipelines/{world.marketing.pipelines['daily_report']}"
+    other = (await client.as_(world.keys["stranger"], "GET", path)).json()
+    assert other["summary"]["total_runs"] == 2
+    assert (await summary(client, world, "daily_report"))["total_runs"] == 7

@@ -1,0 +1,220 @@
+"""What comes back from the network, however broken, becomes an error that says what to do, and nothing secret."""
+
+import asyncio
+import gzip
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from windsock.errors import (
+    ProviderFailed,
+    ProviderNonsense,
+    ProviderRefused,
+    ProviderTimedOut,
+    ProviderUnreachable,
+)
+from windsock.providers.airflow import AirflowConfig
+from windsock.providers.airflow.failures import AnswerTooLarge, WrongApiVersion
+from windsock.providers.airflow.http import Http
+
+if TYPE_CHECKING:
+    from providers.conftest import Lab, Reply
+    from windsock.providers.airflow import Airflow
+    from windsock.providers.contract import ProviderRun
+
+RUN = {"dag_id": "d", "dag_run_id": "r", "run_after": "2026-11-23T14:00:00Z", "state": "queued", "run_type": "manual"}
+
+
+async def one_run(airflow: "Airflow") -> "ProviderRun | None":
+    return await airflow.run("d", "r")
+
+
+def failing(lab: "Lab", *replies: "Reply", **options: Any) -> ProviderFailed:
+    """The failure after `replies`, the last of which is repeated."""
+    left = list(replies)
+    with pytest.raises(ProviderFailed) as caught:
+        lab.against(lambda _: left.pop(0) if len(left) > 1 else left[0], one_run, **options)
+    return caught.value
+
+
+def test_one_503_is_tried_again_after_a_pause(lab: "Lab") -> None:
+    replies = [lab.Reply({}, status=503), lab.Reply(RUN)]
+    found, double = lab.against(lambda _: replies.pop(0), one_run)
+    assert found is not None
+    assert found.external_id == "r"
+    assert len(double.asked) == 2
+    assert 0.5 <= lab.slept[0] <= 1
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_trouble_that_stays_is_tried_three_times(lab: "Lab", status: int) -> None:
+    failure = failing(lab, lab.Reply({}, status=status))
+    assert isinstance(failure, ProviderRefused)
+    assert (failure.status, failure.is_transient, len(lab.slept)) == (status, True, 2)
+    assert lab.slept[1] > lab.slept[0]
+
+
+@pytest.mark.parametrize("status", [400, 409, 422, 500, 501])
+def test_what_the_server_will_answer_again_is_asked_once(lab: "Lab", status: int) -> None:
+    failure = failing(lab, lab.Reply({"detail": "no"}, status=status))
+    assert (failure.status, lab.slept) == (status, [])
+    assert str(failure) == f"Airflow answered GET /api/v2/dags/d/dagRuns/r with {status}: no."
+
+
+def test_a_pause_that_the_server_asks_for_is_kept(lab: "Lab") -> None:
+    failure = failing(lab, lab.Reply({}, status=429, headers={"Retry-After": "17"}))
+    assert lab.slept == [17, 17]
+    assert failure.retry_after == 17
+
+
+def test_a_pause_that_is_too_long_is_told_instead(lab: "Lab") -> None:
+    failure = failing(lab, lab.Reply({}, status=429, headers={"Retry-After": "3600"}))
+    assert (lab.slept, failure.retry_after) == ([], 3600)
+
+
+def test_a_pause_may_be_a_date_and_may_be_nonsense(lab: "Lab") -> None:
+    past = {"Retry-After": "Mon, 23 Nov 2020 14:35:33 GMT"}
+    assert failing(lab, lab.Reply({}, status=503, headers=past)).retry_after == 0
+    assert failing(lab, lab.Reply({}, status=503, headers={"Retry-After": "soon"})).retry_after is None
+
+
+def test_a_connection_that_is_reset_once_is_tried_again(lab: "Lab") -> None:
+    replies = [lab.Reply(drops=True), lab.Reply(RUN)]
+    found, _ = lab.against(lambda _: replies.pop(0), one_run)
+    assert found is not None
+
+
+def test_a_connection_that_is_always_reset_is_unreachable(lab: "Lab") -> None:
+    failure = failing(lab, lab.Reply(drops=True))
+    assert isinstance(failure, ProviderUnreachable)
+    assert len(lab.slept) == 2
+
+
+def test_an_answer_cut_off_on_the_way_is_no_answer(lab: "Lab") -> None:
+    assert isinstance(failing(lab, lab.Reply(RUN, cuts=True)), ProviderUnreachable)
+
+
+def test_json_that_is_cut_off_is_nonsense(lab: "Lab") -> None:
+    failure = failing(lab, lab.Reply(b'{"dag_id": "d"'))
+    assert isinstance(failure, ProviderNonsense)
+    assert "cut off" in str(failure)
+    assert isinstance(failing(lab, lab.Reply(b"[" * 100_000)), ProviderNonsense)
+    assert isinstance(failing(lab, lab.Reply(b'"\xff"')), ProviderNonsense)
+
+
+def test_a_login_page_is_named_and_not_shown(lab: "Lab") -> None:
+    page = lab.Reply(b"<html>Sign in, please</html>", content_type="text/html; charset=utf-8")
+    failure = failing(lab, page)
+    assert isinstance(failure, ProviderNonsense)
+    assert "Sign in" not in str(failure)
+    assert "text/html" in str(failure)
+    assert "sign in" in failure.hints[0]
+
+
+def test_a_redirect_is_not_followed(lab: "Lab") -> None:
+    location = "https://user:pw@login.example.com/realms/x?token=abc"
+    failure = failing(lab, lab.Reply(b"", status=302, headers={"Location": location}))
+    assert isinstance(failure, ProviderNonsense)
+    assert "a redirect to login.example.com/realms/x." in str(failure)
+    assert "https://" in failure.hints[0]
+    assert "sign in" in failing(lab, lab.Reply(b"", status=302, headers={"Location": "/login/?next=x"})).hints[0]
+    assert isinstance(failing(lab, lab.Reply(b"", status=307)), ProviderNonsense)
+
+
+def test_a_404_page_is_not_taken_for_a_run_that_is_gone(lab: "Lab") -> None:
+    assert isinstance(failing(lab, lab.Reply(b"<html>", status=404, content_type="text/html")), ProviderNonsense)
+    assert isinstance(failing(lab, lab.Reply({"detail": "Not Found"}, status=404)), ProviderNonsense)
+    assert isinstance(failing(lab, lab.Reply(b"{", status=404)), ProviderNonsense)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"detail": "The DagRun with dag_id: `d` and run_id: `r` was not found"},
+        {"detail": None, "status": 404, "title": "DAGRun not found", "type": "x"},
+    ],
+)
+def test_a_run_that_is_gone_is_none(lab: "Lab", body: object) -> None:
+    found, _ = lab.against(lambda _: lab.Reply(body, status=404, content_type="application/problem+json"), one_run)
+    assert found is None
+
+
+def test_the_names_in_a_path_are_quoted(lab: "Lab") -> None:
+    async def use(airflow: "Airflow") -> None:
+        await airflow.run("a/ü?", "manual__2026-11-23T14:32:22+00:00")
+
+    _, double = lab.against(lambda _: lab.Reply(RUN), use)
+    assert double.asked[0].path == "/api/v2/dags/a/ü?/dagRuns/manual__2026-11-23T14:32:22+00:00"
+    assert double.asked[0].params == {}
+
+
+def test_an_airflow_that_was_upgraded_says_so(lab: "Lab") -> None:
+    body = {"error": "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2 instead."}
+    failure = failing(lab, lab.Reply(body, status=404), api_version="v1")
+    assert isinstance(failure, WrongApiVersion)
+    assert "api_version" in failure.hints[0]
+
+
+def test_a_server_that_hangs_times_out(lab: "Lab") -> None:
+    failure = failing(lab, lab.Reply(RUN, delay=3), timeout_seconds=1)
+    assert isinstance(failure, ProviderTimedOut)
+    assert "within 1 s" in str(failure)
+
+
+def test_nobody_at_the_port_is_unreachable(lab: "Lab") -> None:
+    async def use() -> None:
+        airflow = lab.airflow("http://127.0.0.1:9")
+        try:
+            await airflow.run("d", "r")
+        finally:
+            await airflow.aclose()
+
+    with pytest.raises(ProviderUnreachable, match="refused") as caught:
+        asyncio.run(use())
+    assert "host and port" in caught.value.hints[0]
+
+
+def sent_through(transport: httpx2.AsyncBaseTransport, *, largest_body: int = 10**7, **config: str) -> object:
+    """The body of an answer that never was on a socket."""
+
+    async def send() -> object:
+        found = AirflowConfig.model_validate({"base_url": "http://a", **config})
+        http = Http(found, transport=transport, largest_body=largest_body)
+        try:
+            return (await http.send("GET", "/x")).body
+        finally:
+            await http.aclose()
+
+    return asyncio.run(send())
+
+
+def test_an_answer_is_bounded_after_it_is_unpacked() -> None:
+    packed = gzip.compress(b'"' + b"x" * 5000 + b'"')
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=packed))
+    assert sent_through(transport) == "x" * 5000
+    with pytest.raises(AnswerTooLarge):
+        sent_through(transport, largest_body=4000)
+
+
+def test_an_answer_that_cannot_be_unpacked_is_nonsense() -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    transport = httpx2.MockTransport(
+        lambda _: httpx2.Response(200, headers=headers, stream=httpx2.ByteStream(b"not packed"))
+    )
+    with pytest.raises(ProviderNonsense, match="decompressed"):
+        sent_through(transport)
+
+
+def test_a_large_answer_is_read_in_a_thread_and_still_read() -> None:
+    body = b"[" + b",".join([rb'"\u0000"'] * 200_000) + b"]"
+    headers = {"content-type": "application/json"}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body))
+    assert sent_through(transport) == ["\ufffd"] * 200_000
+
+
+def test_a_certificate_that_is_none_is_named() -> None:
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200))
+    with pytest.raises(ProviderUnreachable, match="ca_certificate"):
+        sent_through(transport, base_url="https://a", ca_certificate="x")

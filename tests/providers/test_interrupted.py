@@ -1,0 +1,86 @@
+"""Scans that are interrupted, or under which the list moves, still give every row."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from windsock.providers.contract import Page, ProviderRun, Resume
+
+if TYPE_CHECKING:
+    from providers.conftest import Asked, Lab, Reply
+
+
+def ids(pages: list[Page[ProviderRun]]) -> list[str]:
+    return [row.external_id for page in pages for row in page.rows]
+
+
+@pytest.mark.parametrize("cursor", [True, False])
+def test_an_interrupted_scan_goes_on_where_it_was(lab: "Lab", *, cursor: bool) -> None:
+    script = lab.by_cursor(lab.runs(250)) if cursor else lab.by_offset(lab.runs(250))
+    before, _ = lab.against(script, lab.reading(most=1))
+    after, double = lab.against(script, lab.reading(resume=before[-1].resume))
+    assert set(ids(before) + ids(after)) == {row["dag_run_id"] for row in lab.runs(250)}
+    assert len(double.asked) == 2
+    assert after[0].as_of == before[0].as_of
+
+
+def test_a_scan_that_goes_on_by_offset_sees_that_rows_have_slipped(lab: "Lab") -> None:
+    before, _ = lab.against(lab.by_offset(lab.runs(250)), lab.reading(most=1), "v1")
+    left = lab.runs(250)[30:]
+    after, _ = lab.against(lab.by_offset(left), lab.reading(resume=before[-1].resume), "v1")
+    assert set(ids(before) + ids(after)) >= {row["dag_run_id"] for row in left}
+
+
+def test_a_cursor_that_has_become_invalid_starts_the_scan_again(lab: "Lab") -> None:
+    script = lab.by_cursor(lab.runs(150))
+
+    def forgetful(asked: "Asked") -> "Reply":
+        if asked.params["cursor"] == "old":
+            return lab.Reply({"detail": "Invalid cursor token"}, status=400)
+        return script(asked)
+
+    resume = {"cursor": "old", "as_of": "2026-01-01T00:00:00+00:00", "read": 100, "least": 150}
+    pages, _ = lab.against(forgetful, lab.reading(resume=resume))
+    assert len(ids(pages)) == 150
+    assert pages[0].as_of == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("resume", [{}, {"cursor": "x"}, {"offset": 3, "as_of": "?"}, {"windows": []}])
+def test_a_token_that_cannot_be_read_is_as_good_as_none(lab: "Lab", resume: Resume) -> None:
+    pages, _ = lab.against(lab.by_cursor(lab.runs(3)), lab.reading(resume=resume))
+    assert len(ids(pages)) == 3
+
+
+@given(
+    changes=st.lists(st.tuples(st.integers(0, 399), st.booleans()), max_size=12),
+    cap=st.sampled_from([7, 50, 100]),
+    api=st.sampled_from(["v1", "v2"]),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_deleted_or_appears_no_row_that_stays_is_lost(
+    lab: "Lab", changes: list[tuple[int, bool]], cap: int, api: str
+) -> None:
+    """Between two requests a stretch of rows is deleted, or rows that did not match before do now."""
+    rows, late = lab.runs(400)[::2], lab.runs(400)[1::2]
+    stays = {row["dag_run_id"] for row in rows}
+    left = list(changes)
+
+    def script(asked: "Asked") -> "Reply":
+        reply = lab.by_offset(rows, cap)(asked)
+        if left:
+            place, is_deleted = left.pop(0)
+            number = f"run-{place:05}"
+            if is_deleted:
+                gone = [row for row in rows if row["dag_run_id"] >= number][: 1 + place % 70]
+                stays.difference_update(row["dag_run_id"] for row in gone)
+                rows[:] = [row for row in rows if row not in gone]
+            else:
+                rows[:] = sorted([*rows, *late[place % 200 :][:5]], key=lambda row: str(row["dag_run_id"]))
+                del late[place % 200 : place % 200 + 5]
+        return reply
+
+    pages, _ = lab.against(script, lab.reading(), api)
+    assert stays <= set(ids(pages))

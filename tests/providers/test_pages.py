@@ -1,0 +1,194 @@
+"""Scans by cursor and by offset give every row, or raise."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from windsock.errors import ProviderIncomplete, ProviderNonsense
+from windsock.providers.airflow.listing import Limits
+from windsock.providers.contract import ChangedSince, Page, ProviderRun, RunsBetween
+
+if TYPE_CHECKING:
+    from providers.conftest import Asked, Lab, Reply
+    from windsock.providers.airflow import Airflow
+
+
+def ids(pages: list[Page[ProviderRun]]) -> list[str]:
+    return [row.external_id for page in pages for row in page.rows]
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
+def test_a_cursor_is_followed_to_its_end(lab: "Lab", count: int) -> None:
+    pages, double = lab.against(lab.by_cursor(lab.runs(count)), lab.reading())
+    assert ids(pages) == [row["dag_run_id"] for row in lab.runs(count)]
+    assert len(double.asked) == max(1, -(-count // 100))
+    assert [page.resume is None for page in pages] == [*[False] * (len(pages) - 1), True]
+    assert double.asked[0].params == {
+        "updated_at_gte": "2026-11-23T12:00:00.000005Z",
+        "order_by": "id",
+        "limit": "100",
+        "cursor": "",
+    }
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+@pytest.mark.parametrize("cap", [10, 50, 100])
+@pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
+def test_offsets_overlap_by_a_row_and_give_each_row_once(lab: "Lab", api: str, cap: int, count: int) -> None:
+    pages, double = lab.against(lab.by_offset(lab.runs(count), cap), lab.reading(), api)
+    assert ids(pages) == [row["dag_run_id"] for row in lab.runs(count)]
+    assert len(double.asked) == max(1, -(-(count - 1) // (cap - 1)))
+    assert ("cursor" in double.asked[0].params) == (api == "v2")
+
+
+def test_an_idle_scan_costs_one_request(lab: "Lab") -> None:
+    for api, script in (("v2", lab.by_cursor([])), ("v2", lab.by_offset([])), ("v1", lab.by_offset([]))):
+        pages, double = lab.against(script, lab.reading(), api)
+        assert (len(double.asked), len(pages), pages[0].expected, pages[0].resume) == (1, 1, 0, None)
+
+
+@pytest.mark.parametrize("deleted", [1, 5, 60, 190])
+def test_rows_that_slip_back_over_the_bound_of_a_page_are_fetched(lab: "Lab", deleted: int) -> None:
+    rows = lab.runs(330)
+    asked_so_far = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal asked_so_far
+        asked_so_far += 1
+        if asked_so_far == 3:
+            del rows[:deleted]
+        return lab.by_offset(rows)(asked)
+
+    pages, _ = lab.against(script, lab.reading(), "v1")
+    assert set(ids(pages)) == {row["dag_run_id"] for row in lab.runs(330)}
+
+
+def test_rows_that_appear_before_the_page_do_no_harm(lab: "Lab") -> None:
+    rows = lab.runs(250, start=200)
+    count = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal count
+        rows.insert(0, lab.runs(1, start=count)[0])
+        count += 1
+        return lab.by_offset(rows)(asked)
+
+    pages, _ = lab.against(script, lab.reading(), "v1")
+    assert {row["dag_run_id"] for row in lab.runs(250, start=200)} <= set(ids(pages))
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_a_server_that_ignores_the_offset_is_found_out(lab: "Lab", api: str) -> None:
+    for total in (250, 100_000):
+        body = {"dag_runs": lab.runs(100), "total_entries": total}
+        with pytest.raises(ProviderIncomplete):
+            lab.against(lambda _, body=body: lab.Reply(body), lab.reading(), api)  # type: ignore[misc]
+
+
+def test_pages_of_one_row_cannot_prove_anything(lab: "Lab") -> None:
+    with pytest.raises(ProviderIncomplete):
+        lab.against(lab.by_offset(lab.runs(9), cap=1), lab.reading(), "v1")
+
+
+def test_fewer_rows_than_promised_are_an_error(lab: "Lab") -> None:
+    with pytest.raises(ProviderIncomplete, match="promised 12 dag runs and gave 9"):
+        lab.against(lab.by_cursor(lab.runs(9), total_entries=12), lab.reading())
+    with pytest.raises(ProviderIncomplete):
+        lab.against(lambda _: lab.Reply({"dag_runs": [], "total_entries": 1}), lab.reading(), "v1")
+
+
+@pytest.mark.parametrize("promise", [{"total_entries": None}, {"total_entries": 50, "total_entries_limit": 50}])
+def test_a_count_that_is_missing_or_capped_promises_nothing(lab: "Lab", promise: dict[str, Any]) -> None:
+    pages, _ = lab.against(lab.by_cursor(lab.runs(40), **promise), lab.reading())
+    assert (len(ids(pages)), pages[0].expected) == (40, None)
+
+
+def test_rows_deleted_while_a_cursor_is_followed_are_no_loss(lab: "Lab") -> None:
+    rows = lab.runs(250)
+
+    def script(asked: "Asked") -> "Reply":
+        if asked.params["cursor"] == "100":
+            del rows[240:]
+        return lab.by_cursor(rows)(asked)
+
+    pages, _ = lab.against(script, lab.reading())
+    assert len(ids(pages)) == 240
+
+
+def test_a_cursor_that_repeats_is_found_out(lab: "Lab") -> None:
+    """Even where each answer brings rows that are new."""
+    starts = iter(range(0, 100, 5))
+
+    def script(_: "Asked") -> "Reply":
+        return lab.Reply({"dag_runs": lab.runs(5, next(starts)), "total_entries": None, "next_cursor": "x"})
+
+    with pytest.raises(ProviderIncomplete, match="circles"):
+        lab.against(script, lab.reading())
+    assert next(starts) == 10
+
+
+def test_cursors_without_new_rows_are_found_out(lab: "Lab") -> None:
+    def script(asked: "Asked") -> "Reply":
+        body = {"dag_runs": lab.runs(5), "total_entries": None, "next_cursor": asked.params["cursor"] + "x"}
+        return lab.Reply(body)
+
+    with pytest.raises(ProviderIncomplete, match="circles"):
+        lab.against(script, lab.reading())
+
+
+def test_a_scan_has_an_end(lab: "Lab") -> None:
+    with pytest.raises(ProviderIncomplete, match="More than 150"):
+        lab.against(lab.by_cursor(lab.runs(250)), lab.reading(), limits=Limits(rows=150))
+    with pytest.raises(ProviderIncomplete, match="After 2 requests"):
+        lab.against(lab.by_cursor(lab.runs(250)), lab.reading(), limits=Limits(requests=2))
+
+
+def test_as_of_is_the_clock_of_the_server_before_it_answered(lab: "Lab") -> None:
+    pages, _ = lab.against(lab.by_cursor(lab.runs(250)), lab.reading())
+    date = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
+    assert {page.as_of for page in pages} == {pages[0].as_of}
+    assert 0 < (date - pages[0].as_of).total_seconds() < 5
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+def test_without_a_date_our_own_clock_counts(lab: "Lab", date: str) -> None:
+    began = datetime.now(UTC)
+    body = {"dag_runs": [], "total_entries": 0}
+    pages, _ = lab.against(lambda _: lab.Reply(body, headers={"Date": date}), lab.reading())
+    assert began <= pages[0].as_of <= datetime.now(UTC)
+
+
+def test_runs_between_are_asked_by_their_place_in_time(lab: "Lab") -> None:
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    for api, field in (("v2", "run_after"), ("v1", "execution_date")):
+        _, double = lab.against(lab.by_offset([]), lab.reading(RunsBetween(start, end)), api)
+        sent = double.asked[0].params
+        assert (sent[f"{field}_gte"], sent[f"{field}_lte"]) == ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")
+        _, double = lab.against(lab.by_offset([]), lab.reading(RunsBetween(start, None)), api)
+        assert f"{field}_lte" not in double.asked[0].params
+
+
+def test_task_instances_that_get_a_new_id_at_a_retry_are_not_taken_for_a_circle(lab: "Lab") -> None:
+    """The same three tasks, cleared while they were read: measured on 3.x, they come again under later ids."""
+
+    def script(asked: "Asked") -> "Reply":
+        start, upcoming = {"": (0, "a"), "a": (3, "b"), "b": (6, None)}[asked.params["cursor"]]
+        row = {"dag_id": "d", "dag_run_id": "r", "try_number": start}
+        rows = [{**row, "id": f"i{start + n}", "task_id": f"t{n}"} for n in range(3)]
+        return lab.Reply({"task_instances": rows, "total_entries": 3, "next_cursor": upcoming})
+
+    async def read(airflow: "Airflow") -> list[int]:
+        return [
+            row.try_number
+            async for page in airflow.task_runs(ChangedSince(datetime(2026, 1, 1, tzinfo=UTC)))
+            for row in page.rows
+        ]
+
+    found, _ = lab.against(script, read)
+    assert found == [0, 0, 0, 3, 3, 3, 6, 6, 6]
+
+
+def test_a_list_without_a_count_is_nonsense_where_there_is_no_cursor(lab: "Lab") -> None:
+    with pytest.raises(ProviderNonsense):
+        lab.against(lambda _: lab.Reply({"dag_runs": []}), lab.reading())

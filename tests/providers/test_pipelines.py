@@ -1,0 +1,131 @@
+"""The list of DAGs is complete, or it is not given."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from windsock.errors import ProviderIncomplete, ProviderNonsense, ProviderRefused
+
+if TYPE_CHECKING:
+    from providers.conftest import Asked, Lab, Reply, Script
+    from windsock.providers.airflow import Airflow
+    from windsock.providers.contract import PipelineListing
+
+
+async def listing(airflow: "Airflow") -> "PipelineListing":
+    return await airflow.list_pipelines()
+
+
+def serving(lab: "Lab", rows: list[dict[str, Any]], cap: int = 100) -> "Script":
+    def script(asked: "Asked") -> "Reply":
+        if asked.path.endswith("/importErrors"):
+            return lab.Reply({"import_errors": [], "total_entries": 4})
+        return lab.page("dags", rows, asked, cap=cap)
+
+    return script
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+@pytest.mark.parametrize(
+    ("count", "cap", "requests"),
+    [(0, 100, 2), (1, 100, 2), (100, 100, 2), (101, 100, 3), (250, 100, 4), (101, 50, 4), (250, 10, 26), (101, 10, 12)],
+)
+def test_every_dag_is_listed_whatever_the_server_caps(
+    lab: "Lab", api: str, count: int, cap: int, requests: int
+) -> None:
+    found, double = lab.against(serving(lab, lab.dags(count), cap), listing, api)
+    assert [row.external_id for row in found.rows] == [f"dag-{number:05}" for number in range(count)]
+    assert found.import_errors == 4
+    assert len(double.asked) == requests
+    first = double.asked[0].params
+    assert (first.get("exclude_stale"), first.get("only_active")) == (
+        ("false", None) if api == "v2" else (None, "false")
+    )
+    assert (first["order_by"], first["limit"]) == ("dag_id", "100")
+
+
+def test_a_total_that_shrinks_while_it_is_read_starts_the_list_again(lab: "Lab") -> None:
+    rows = lab.dags(150)
+    pages = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal pages
+        reply = serving(lab, rows)(asked)
+        pages += 1
+        if pages == 1:
+            del rows[0]
+        return reply
+
+    found, double = lab.against(script, listing)
+    assert len(found.rows) == 149
+    assert [one.params["offset"] for one in double.asked[:4]] == ["0", "100", "0", "100"]
+
+
+def test_a_dag_pushed_over_the_bound_of_a_page_is_found_though_the_total_stays(lab: "Lab") -> None:
+    rows = lab.dags(150)
+    pages = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal pages
+        reply = serving(lab, rows)(asked)
+        pages += 1
+        if pages == 1:
+            rows[:] = [{"dag_id": "a-new-one"}, *rows[:-1]]
+        return reply
+
+    found, double = lab.against(script, listing)
+    assert {row.external_id for row in found.rows} == {str(row["dag_id"]) for row in rows}
+    assert [one.params["offset"] for one in double.asked[:4]] == ["0", "100", "0", "100"]
+
+
+def test_a_list_that_never_stands_still_is_not_given(lab: "Lab") -> None:
+    rows = lab.dags(150)
+
+    def script(asked: "Asked") -> "Reply":
+        rows.append({"dag_id": f"new-{len(rows)}"})
+        return serving(lab, rows)(asked)
+
+    with pytest.raises(ProviderIncomplete, match="4 times"):
+        lab.against(script, listing)
+
+
+@pytest.mark.parametrize("rows", [10, 0])
+def test_fewer_dags_than_promised_are_not_taken_for_all(lab: "Lab", rows: int) -> None:
+    with pytest.raises(ProviderIncomplete):
+        lab.against(lambda _: lab.Reply({"dags": lab.dags(rows), "total_entries": 11}), listing)
+
+
+def test_an_account_that_may_not_see_import_errors_sees_none(lab: "Lab") -> None:
+    def script(asked: "Asked") -> "Reply":
+        if asked.path.endswith("/importErrors"):
+            return lab.Reply({"detail": "Forbidden"}, status=403)
+        return lab.page("dags", lab.dags(3), asked)
+
+    for api in ("v1", "v2"):
+        found, _ = lab.against(script, listing, api)
+        assert (len(found.rows), found.import_errors) == (3, 0)
+
+
+def test_a_forbidden_list_of_dags_is_an_error(lab: "Lab") -> None:
+    with pytest.raises(ProviderRefused) as caught:
+        lab.against(lambda _: lab.Reply({"detail": "Forbidden"}, status=403), listing)
+    assert caught.value.status == 403
+    assert "GET /api/v2/dags with 403: Forbidden" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        {"total_entries": 0},
+        {"dags": []},
+        {"dags": [], "total_entries": None},
+        {"dags": ["x"], "total_entries": 1},
+        {"dags": {}, "total_entries": 0},
+        {"dags": [{"dag_id": None}], "total_entries": 1},
+        {"dags": [], "total_entries": -1},
+    ],
+)
+def test_an_answer_of_another_shape_is_nonsense(lab: "Lab", body: object) -> None:
+    with pytest.raises(ProviderNonsense):
+        lab.against(lambda _: lab.Reply(body), listing)

@@ -1,0 +1,183 @@
+"""Task instances of Airflow 2, which come in no order, are read whole by windows of time."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from windsock.errors import ProviderIncomplete, ProviderRefused, ProviderTimedOut
+from windsock.providers.airflow.listing import Limits
+from windsock.providers.airflow.windows import split
+from windsock.providers.contract import ChangedSince, Page, ProviderTaskRun, Resume, RunsBetween, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from providers.conftest import Asked, Lab, Reply
+    from windsock.providers.airflow import Airflow
+
+NOW = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
+START = NOW - timedelta(hours=1)
+EVERYTHING = ChangedSince(START)
+
+
+class Tasks:
+    """Task instances with the time of their last change; the server gives the youngest first."""
+
+    def __init__(self, lab: "Lab", count: int, every: timedelta, field: str = "updated_at") -> None:
+        self.lab = lab
+        self.field = field
+        self.times = {f"t{number}": START + every * number for number in range(count)}
+
+    def script(self, asked: "Asked") -> "Reply":
+        start = datetime.fromisoformat(asked.params[f"{self.field}_gte"])
+        end = datetime.fromisoformat(asked.params.get(f"{self.field}_lte", "9999-01-01T00:00:00Z"))
+        found = [name for name, time in self.times.items() if start <= time <= end][::-1]
+        rows = [{"dag_id": "d", "dag_run_id": "r", "task_id": name} for name in found]
+        return self.lab.Reply({"task_instances": rows[: int(asked.params["limit"])], "total_entries": len(rows)})
+
+
+def reading(scope: Scope = EVERYTHING, resume: Resume | None = None, most: int = 10**6) -> "Callable[[Airflow], Any]":
+    async def read(airflow: "Airflow") -> list[Page[ProviderTaskRun]]:
+        pages: list[Page[ProviderTaskRun]] = []
+        async for page in airflow.task_runs(scope, resume):
+            pages.append(page)
+            if len(pages) == most:
+                break
+        return pages
+
+    return read
+
+
+def names(pages: list[Page[ProviderTaskRun]]) -> set[str]:
+    return {row.external_id for page in pages for row in page.rows}
+
+
+def test_an_idle_scan_costs_one_request_of_parameters_that_every_version_knows(lab: "Lab") -> None:
+    pages, double = lab.against(Tasks(lab, 0, timedelta()).script, reading(), "v1")
+    assert [one.params for one in double.asked] == [{"updated_at_gte": "2026-11-23T13:35:33Z", "limit": "10000"}]
+    assert (pages[0].rows, pages[0].expected, pages[0].resume) == ([], 0, None)
+
+
+@pytest.mark.parametrize("count", [1, 10, 11, 101, 500])
+def test_a_window_with_more_than_an_answer_holds_is_split(lab: "Lab", count: int) -> None:
+    tasks = Tasks(lab, count, timedelta(seconds=7))
+    pages, double = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
+    assert names(pages) == set(tasks.times)
+    assert pages[0].expected == count
+    assert all(page.resume for page in pages[:-1])
+    assert pages[-1].resume is None
+    assert len(double.asked) < 5 + count
+
+
+def test_the_last_window_stays_open_and_is_read_last(lab: "Lab") -> None:
+    """A task that is touched while the scan runs leaves its window for a later one."""
+    tasks = Tasks(lab, 100, timedelta(seconds=30))
+    touched = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal touched
+        reply = tasks.script(asked)
+        tasks.times[f"t{99 - touched}"] = NOW + timedelta(seconds=touched)
+        touched = min(touched + 1, 50)
+        return reply
+
+    pages, double = lab.against(script, reading(), "v1", limits=Limits(window=10))
+    assert names(pages) == set(tasks.times)
+    assert "updated_at_lte" not in double.asked[-1].params
+
+
+def test_rows_of_one_moment_are_asked_for_with_a_larger_limit(lab: "Lab") -> None:
+    tasks = Tasks(lab, 35, timedelta())
+    pages, double = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
+    assert len(names(pages)) == 35
+    assert int(max(double.asked, key=lambda one: int(one.params["limit"])).params["limit"]) >= 35
+
+
+def test_rows_of_one_moment_that_are_held_back_are_an_error(lab: "Lab") -> None:
+    def script(asked: "Asked") -> "Reply":
+        found = Tasks(lab, 35, timedelta()).script(asked).body
+        return lab.Reply({**found, "task_instances": found["task_instances"][:10]})
+
+    with pytest.raises(ProviderIncomplete, match="promised 35"):
+        lab.against(script, reading(), "v1", limits=Limits(window=10))
+
+
+def test_a_server_that_caps_is_read_in_smaller_windows(lab: "Lab") -> None:
+    tasks = Tasks(lab, 90, timedelta(seconds=30))
+
+    def script(asked: "Asked") -> "Reply":
+        found = tasks.script(asked).body
+        return lab.Reply({**found, "task_instances": found["task_instances"][:7]})
+
+    pages, _ = lab.against(script, reading(), "v1")
+    assert names(pages) == set(tasks.times)
+
+
+@pytest.mark.parametrize("end", [None, NOW])
+def test_task_instances_of_a_time_are_found_by_the_date_of_their_runs(lab: "Lab", end: datetime | None) -> None:
+    tasks = Tasks(lab, 200, timedelta(seconds=60), "execution_date")
+    pages, double = lab.against(tasks.script, reading(RunsBetween(START, end)), "v1", limits=Limits(window=30))
+    assert names(pages) == {name for name, time in tasks.times.items() if end is None or time <= end}
+    assert ("execution_date_lte" in double.asked[0].params) == (end is not None)
+
+
+def test_an_interrupted_scan_reads_only_the_windows_that_are_left(lab: "Lab") -> None:
+    tasks = Tasks(lab, 100, timedelta(seconds=30))
+    before, _ = lab.against(tasks.script, reading(most=2), "v1", limits=Limits(window=10))
+    after, _ = lab.against(tasks.script, reading(resume=before[-1].resume), "v1", limits=Limits(window=10))
+    assert names(before) | names(after) == set(tasks.times)
+    assert len(names(after)) < 100
+    assert after[0].as_of == before[0].as_of
+    assert after[0].expected == 100
+
+
+@pytest.mark.parametrize("resume", [{"windows": [[1]], "as_of": NOW.isoformat()}, {"windows": 3}, {"windows": ["x"]}])
+def test_a_token_that_cannot_be_read_is_as_good_as_none(lab: "Lab", resume: Resume) -> None:
+    tasks = Tasks(lab, 5, timedelta(seconds=1))
+    pages, _ = lab.against(tasks.script, reading(resume=resume), "v1")
+    assert len(names(pages)) == 5
+
+
+def test_a_window_that_takes_too_long_is_tried_in_pieces(lab: "Lab") -> None:
+    """However many are slow, as long as some are not."""
+    tasks = Tasks(lab, 90, timedelta(seconds=30), "execution_date")
+    slow = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal slow
+        reply = tasks.script(asked)
+        if reply.body["total_entries"] > 5:
+            slow += 1
+            return lab.Reply({"detail": "too slow"}, status=504)
+        return reply
+
+    pages, _ = lab.against(script, reading(RunsBetween(START, NOW)), "v1")
+    assert names(pages) == set(tasks.times)
+    assert slow > 12
+
+
+def test_a_server_that_is_always_too_slow_is_given_up(lab: "Lab") -> None:
+    asked_so_far = 0
+
+    def script(_: "Asked") -> "Reply":
+        nonlocal asked_so_far
+        asked_so_far += 1
+        return lab.Reply({}, status=504)
+
+    with pytest.raises(ProviderRefused):
+        lab.against(script, reading(), "v1")
+    assert asked_so_far == 4 * 3
+    hanging = ChangedSince(NOW.replace(year=2090))
+    with pytest.raises(ProviderTimedOut):
+        lab.against(lambda _: lab.Reply({}, delay=2), reading(hanging), "v1", timeout_seconds=1)
+
+
+def test_pieces_share_their_bounds_and_leave_no_gap() -> None:
+    pieces = split((START, None), 5, NOW, timedelta(milliseconds=1))
+    assert len(pieces) == 5
+    assert (pieces[0][0], pieces[-1][1]) == (START, None)
+    assert all(one[1] == following[0] for one, following in pairwise(pieces))
+    assert split((START, START + timedelta(microseconds=1500)), 5, NOW, timedelta(milliseconds=1)) == []
+    assert split((NOW, None), 5, START, timedelta(milliseconds=1)) == []

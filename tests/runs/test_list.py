@@ -1,0 +1,150 @@
+"""The runs of a pipeline: newest first, filtered, in pages."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from checking import CheckedClient
+from windsock.providers.contract import ProviderRun
+from windsock.sql import Query
+from windsock.sync.mirror import Mirror
+from world import NOW, World, a_run
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+
+
+def runs_of(world: World, name: str = "never_run") -> str:
+    return f"/spaces/finance/orchestration/pipelines/{world.finance.pipelines[name]}/runs"
+
+
+async def store(db: "RolledBackDatabase", world: World, runs: list[ProviderRun]) -> None:
+    space = world.finance
+    async with db.in_space(space.id) as tx:
+        await Mirror(space.id, space.connector_id, space.sync_id).store_runs(tx, runs, space.pipelines)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, ["b", "e", "a", "d", "c"]),
+        ({"status": "success"}, ["b", "a"]),
+        ({"status": ["success", "failed"]}, ["b", "a", "d"]),
+        ({"status": "queued"}, ["e"]),
+        ({"status": "a_state_of_tomorrow"}, ["c"]),
+        ({"status": "a_state_of_the_day_after"}, []),
+        ({"size": 2}, ["b", "e"]),
+        ({"size": 2, "page": 3}, ["c"]),
+        ({"size": 2, "page": 4}, []),
+        ({"status": ["success", "failed"], "size": 1, "page": 2}, ["a"]),
+    ],
+)
+async def test_runs_are_newest_first_by_when_they_were_due(
+    client: CheckedClient,
+    world: World,
+    db: "RolledBackDatabase",
+    query: dict[str, Any],
+    expected: list[str],
+) -> None:
+    runs = [
+        a_run("never_run", "a", "success", hours_ago=30),
+        a_run("never_run", "b", "success", hours_ago=1),
+        a_run("never_run", "c", "a_state_of_tomorrow", hours_ago=500),
+        a_run("never_run", "d", "failed", hours_ago=31),
+        a_run("never_run", "e", "queued", hours_ago=2, minutes=None, started_at=None),
+    ]
+    await store(db, world, runs[:3])
+    await store(db, world, runs[3:])
+    answer = await client.as_(world.keys["viewer"], "GET", runs_of(world), params=query)
+    assert answer.status_code == 200
+    assert [run["external_id"] for run in answer.json()] == expected
+
+
+async def test_runs_due_at_the_same_time_keep_their_order_over_pages(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    await store(db, world, [a_run("never_run", f"run {n}", "success", hours_ago=1) for n in range(9)])
+    pages = [
+        (await client.as_(world.keys["viewer"], "GET", runs_of(world), params={"size": 2, "page": page})).json()
+        for page in range(1, 6)
+    ]
+    ids = [run["id"] for page in pages for run in page]
+    assert len(ids) == 9
+    assert ids == sorted(ids, reverse=True)
+
+
+async def test_a_run_is_what_airflow_says(client: CheckedClient, world: World) -> None:
+    (newest, oldest) = (await client.as_(world.keys["viewer"], "GET", runs_of(world, "daily_report"))).json()
+    due = NOW - timedelta(hours=30)
+    assert newest["external_id"] == "r2"
+    assert (
+        oldest
+        | {
+            "id": str(world.finance.run_id),
+            "space_id": str(world.finance.id),
+            "provider": "airflow",
+            "external_id": "r1",
+            "status": "failed",
+            "run_type": "scheduled",
+            "pipeline_id": str(world.finance.pipelines["daily_report"]),
+            "pipeline": {"id": str(world.finance.pipelines["daily_report"]), "name": "daily_report"},
+            "queued_at": f"{due:%Y-%m-%dT%H:%M:%SZ}",
+            "started_at": f"{due:%Y-%m-%dT%H:%M:%SZ}",
+            "ended_at": f"{due + timedelta(minutes=10):%Y-%m-%dT%H:%M:%SZ}",
+            "duration_seconds": 600.0,
+            "data_interval_start": f"{due - timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}",
+            "conf": {"day": "2026-11-23"},
+            "note": None,
+            "triggered_by": None,
+            "triggered_by_user": None,
+            "task_counts": {"success": 4, "failed": 1},
+            "comment_count": 0,
+            "removed_at": None,
+        }
+        == oldest
+    )
+
+
+async def test_who_triggered_it_here_is_named(client: CheckedClient, world: World, db: "RolledBackDatabase") -> None:
+    async with db.in_space(world.finance.id) as tx:
+        query = Query("UPDATE runs SET triggered_by_user_id = %(user)s WHERE id = %(run)s")
+        await tx.run(query, user=world.users["editor"], run=world.finance.run_id)
+    rows = (await client.as_(world.keys["viewer"], "GET", runs_of(world, "daily_report"))).json()
+    assert rows[1]["triggered_by_user"] == {"id": str(world.users["editor"]), "name": "Editor"}
+    assert rows[0]["triggered_by_user"] is None
+
+
+async def test_a_run_that_airflow_forgot_stays_and_says_so(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    async with db.in_space(world.finance.id) as tx:
+        query = Query("UPDATE runs SET removed_at = now() WHERE id = %(id)s")
+        await tx.run(query, id=world.finance.run_id)
+    rows = (await client.as_(world.keys["viewer"], "GET", runs_of(world, "daily_report"))).json()
+    assert [(row["external_id"], row["removed_at"] is None) for row in rows] == [("r2", True), ("r1", False)]
+
+
+async def test_a_pipeline_without_runs_has_an_empty_list_and_an_unknown_one_is_404(
+    client: CheckedClient, world: World
+) -> None:
+    empty = await client.as_(world.keys["viewer"], "GET", runs_of(world))
+    assert (empty.status_code, empty.json(), empty.headers["x-total-pages"]) == (200, [], "0")
+    unknown: list[UUID] = [uuid4(), world.marketing.pipelines["daily_report"], world.finance.run_id]
+    for pipeline_id in unknown:
+        path = f"/spaces/finance/orchestration/pipelines/{pipeline_id}/runs"
+        answer = await client.as_(world.keys["viewer"], "GET", path)
+        assert (answer.status_code, answer.json()) == (404, {"detail": "There is no such pipeline in this space."})
+
+
+async def test_run_lists_use_the_large_page_and_answer_with_a_slash(client: CheckedClient, world: World) -> None:
+    path = runs_of(world, "daily_report")
+    plain = await client.as_(world.keys["viewer"], "GET", path)
+    assert plain.headers["x-page-size"] == "100"
+    capped = await client.as_(world.keys["viewer"], "GET", path, params={"size": 100_000})
+    assert (capped.status_code, capped.headers["x-page-size"]) == (200, "500")
+    slashed = await client.as_(world.keys["viewer"], "GET", f"{path}/")
+    assert slashed.json() == plain.json()

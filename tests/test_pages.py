@@ -1,0 +1,164 @@
+"""Page parameters, pagination headers and conditional answers."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from starlette.requests import Request
+
+from checking import CheckedClient
+from windsock.pages import LAST_OFFSET, Paging, answer, answer_page, to_json
+from world import World
+
+PIPELINES = "/spaces/finance/orchestration/pipelines"
+MEMBERS = "/spaces/finance/members"
+
+
+def request(query: str = "", method: str = "GET", **headers: str) -> Request:
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": "/things",
+        "query_string": query.encode(),
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+    }
+    return Request(scope)
+
+
+def links_of(text: str) -> dict[str, str]:
+    """Relation to address, as RFC 8288 writes them."""
+    links = {}
+    for link in text.split(", "):
+        address, relation = link.split("; ")
+        links[relation.removeprefix('rel="').removesuffix('"')] = address.strip("<>")
+    return links
+
+
+@pytest.mark.parametrize(
+    ("page", "total", "expected"),
+    [
+        (1, 25, {"first": 1, "next": 2, "last": 3}),
+        (2, 25, {"first": 1, "prev": 1, "next": 3, "last": 3}),
+        (3, 25, {"first": 1, "prev": 2, "last": 3}),
+        (9, 25, {"first": 1, "prev": 3, "last": 3}),
+        (1, 10, {"first": 1, "last": 1}),
+        (1, 0, {}),
+    ],
+)
+def test_links_lead_to_the_pages_that_exist(page: int, total: int, expected: dict[str, int]) -> None:
+    answered = answer_page(request(f"page={page}&size=10"), [], total, Paging(page, 10))
+    links = links_of(answered.headers["link"]) if expected else {}
+    assert links == {relation: f"/things?size=10&page={to}" for relation, to in expected.items()}
+    assert "link" in answered.headers or not expected
+
+
+def test_links_keep_the_filters_with_their_strange_characters() -> None:
+    query = "status=failed&status=success&q=a%26b+%25%20%C3%A9&owner=&page=7"
+    answered = answer_page(request(query), [], 3, Paging(1, 1))
+    expected = "/things?status=failed&status=success&q=a%26b+%25+%C3%A9&owner=&page=2"
+    assert links_of(answered.headers["link"])["next"] == expected
+
+
+@pytest.mark.parametrize(("total", "size", "pages"), [(0, 10, 0), (1, 10, 1), (10, 10, 1), (11, 10, 2), (3, 1, 3)])
+def test_the_headers_say_how_much_there_is(total: int, size: int, pages: int) -> None:
+    headers = answer_page(request(), [], total, Paging(1, size)).headers
+    names = ("x-total-count", "x-page", "x-page-size", "x-total-pages")
+    assert [int(headers[name]) for name in names] == [total, 1, size, pages]
+
+
+def test_a_page_number_beyond_every_list_fits_the_database() -> None:
+    assert Paging(10**30, 500).offset == LAST_OFFSET
+    assert Paging(3, 20).offset == 40
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("path", "asked", "size"),
+    [
+        (PIPELINES, None, "100"),
+        (PIPELINES, 500, "500"),
+        (PIPELINES, 501, "500"),
+        (MEMBERS, None, "20"),
+        (MEMBERS, 100, "100"),
+        (MEMBERS, 10**30, "100"),
+        (MEMBERS, 1, "1"),
+    ],
+)
+async def test_a_larger_size_is_capped(
+    client: CheckedClient, world: World, path: str, asked: int | None, size: str
+) -> None:
+    params = {} if asked is None else {"size": asked}
+    answered = await client.as_(world.keys["viewer"], "GET", path, params=params)
+    assert (answered.status_code, answered.headers["x-page-size"]) == (200, size)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("params", [{"size": 0}, {"size": -1}, {"page": 0}, {"page": "x"}, {"size": 1.5}, {"page": ""}])
+async def test_less_than_one_is_refused(client: CheckedClient, world: World, params: dict[str, Any]) -> None:
+    for path in (PIPELINES, MEMBERS):
+        answered = await client.as_(world.keys["viewer"], "GET", path, params=params)
+        assert answered.status_code == 422
+        assert answered.json()["detail"][0]["loc"] == ["query", next(iter(params))]
+
+
+@pytest.mark.anyio
+async def test_walking_the_links_meets_everything_once(client: CheckedClient, world: World) -> None:
+    address: str | None = f"/api/v1.0{MEMBERS}?size=3"
+    emails = []
+    while address:
+        answered = await client.as_(world.keys["viewer"], "GET", address.removeprefix("/api/v1.0"))
+        emails += [member["email"] for member in answered.json()]
+        address = links_of(answered.headers["link"]).get("next")
+    assert emails == [f"{kind}@example.com" for kind in ("admin", "editor", "revoked", "viewer")]
+
+
+@pytest.mark.anyio
+async def test_a_page_past_the_end_is_empty_with_the_true_total(client: CheckedClient, world: World) -> None:
+    answered = await client.as_(world.keys["viewer"], "GET", MEMBERS, params={"page": 7, "size": 3})
+    assert (answered.json(), answered.headers["x-total-count"]) == ([], "4")
+
+
+@pytest.mark.parametrize(
+    ("condition", "status"),
+    [
+        ("{etag}", 304),
+        ("W/{etag}", 304),
+        ('"another", {etag}', 304),
+        ('"another",W/{etag} , "third"', 304),
+        ("*", 304),
+        ('"another"', 200),
+        ("", 200),
+        ("{etag}x", 200),
+    ],
+)
+def test_a_conditional_read_is_304_when_the_caller_has_this_very_answer(condition: str, status: int) -> None:
+    etag = answer(request(), {"a": 1}).headers["etag"]
+    answered = answer(request(if_none_match=condition.format(etag=etag)), {"a": 1})
+    assert answered.status_code == status
+    assert answered.headers["etag"] == etag
+    assert answered.headers["vary"] == "Authorization"
+    assert answered.headers["cache-control"] == "private, no-cache"
+    assert answered.body == (b"" if status == 304 else b'{"a":1}')
+
+
+def test_another_answer_has_another_etag() -> None:
+    assert answer(request(), {"a": 1}).headers["etag"] != answer(request(), {"a": 2}).headers["etag"]
+
+
+@pytest.mark.parametrize(("method", "status"), [("POST", 200), ("PATCH", 200), ("GET", 201)])
+def test_only_a_get_is_conditional(method: str, status: int) -> None:
+    answered = answer(request(method=method, if_none_match="*"), {}, status=status)
+    assert answered.status_code == status
+    assert "etag" not in answered.headers
+
+
+def test_json_writes_times_in_utc_with_a_z_and_ids_as_text() -> None:
+    at = datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC)
+    elsewhere = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    value = {"at": at, "there": elsewhere, "id": UUID(int=7), "raw": orjson.Fragment(b'{"x":1.0}'), "é": None}
+    assert to_json(value).decode() == (
+        '{"at":"2026-11-23T12:00:00.000005Z","there":"2026-11-23T17:30:00.000005+05:30",'
+        '"id":"00000000-0000-0000-0000-000000000007","raw":{"x":1.0},"é":null}'
+    )

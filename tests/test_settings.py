@@ -1,0 +1,119 @@
+"""Settings: each from its environment variable, with a default, and a sentence when it makes no sense."""
+
+import os
+from pathlib import Path
+
+import click
+import pytest
+from platformdirs import user_data_path
+from pydantic import SecretStr
+
+from windsock.commands.frame import read_settings
+from windsock.settings import Settings
+
+
+def shown(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def test_defaults_need_no_environment() -> None:
+    settings = Settings()
+    assert {name: getattr(settings, name) for name in Settings.model_fields if name != "data"} == {
+        "database_url": None,
+        "database_app_url": None,
+        "database_pool_size": 10,
+        "secret_keys": None,
+        "host": "127.0.0.1",
+        "port": 8420,
+        "log_format": "auto",
+        "log_level": "info",
+        "max_body_bytes": 1_048_576,
+        "worker_concurrency": 4,
+    }
+    assert settings.database_url is None
+
+
+@pytest.mark.parametrize("uid", [0, 1000])
+def test_the_data_folder_is_a_services_for_root_and_the_platforms_for_others(
+    monkeypatch: pytest.MonkeyPatch, uid: int
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert Settings().data == (Path("/var/lib/windsock") if uid == 0 else user_data_path("windsock"))
+
+
+GIVEN = {
+    "data": ("/somewhere", Path("/somewhere")),
+    "database_url": ("postgresql://owner:planted@db/windsock", "postgresql://owner:planted@db/windsock"),
+    "database_app_url": ("postgresql://app:planted@db/windsock", "postgresql://app:planted@db/windsock"),
+    "database_pool_size": ("25", 25),
+    "secret_keys": ("planted,more", "planted,more"),
+    "host": ("0.0.0.0", "0.0.0.0"),  # noqa: S104 - somebody's wish
+    "port": ("9000", 9000),
+    "log_format": ("json", "json"),
+    "log_level": ("debug", "debug"),
+    "max_body_bytes": ("2048", 2048),
+    "worker_concurrency": ("9", 9),
+}
+
+
+def test_each_setting_is_tested_here() -> None:
+    assert set(GIVEN) == set(Settings.model_fields)
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_each_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    text, value = GIVEN[name]
+    monkeypatch.setenv(f"WINDSOCK_{name.upper()}", text)
+    settings = read_settings(None)
+    assert shown(getattr(settings, name)) == value
+    assert (settings.database_url is None) is (name != "database_url")
+    assert "planted" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("port", "http"),
+        ("port", "65536"),
+        ("port", "-1"),
+        ("database_pool_size", "1"),
+        ("database_pool_size", "many"),
+        ("log_format", "xml"),
+        ("log_level", "loud"),
+        ("max_body_bytes", "1023"),
+        ("worker_concurrency", "0"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+    monkeypatch.setenv(f"WINDSOCK_{name.upper()}", text)
+    with pytest.raises(click.ClickException, match=rf"^WINDSOCK_{name.upper()}: Input should be ") as caught:
+        read_settings(None)
+    assert caught.value.exit_code == 1
+    assert caught.value.__cause__ is None
+
+
+def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDSOCK_DATA", "/from/the/environment")
+    monkeypatch.setenv("WINDSOCK_PORT", "1")
+    assert read_settings(None).data == Path("/from/the/environment")
+    settings = read_settings(Path("/given"), port=2, host=None)
+    assert (settings.data, settings.port, settings.host) == (Path("/given"), 2, "127.0.0.1")
+
+
+def test_the_data_folder_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_settings(Path("here")).data == tmp_path / "here"
+
+
+def test_other_variables_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDSOCK_TOMORROW", "1")
+    assert Settings() == Settings(data=Settings().data)
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As compose files leave them: an empty URL must not mean whatever database libpq finds."""
+    monkeypatch.setenv("WINDSOCK_DATABASE_URL", "")
+    monkeypatch.setenv("WINDSOCK_PORT", "")
+    assert Settings().database_url is None
+    assert Settings().port == 8420
