@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from windsock.providers.contract import Page, ProviderRun, Resume
@@ -59,6 +59,7 @@ def test_a_token_that_cannot_be_read_is_as_good_as_none(lab: "Lab", resume: Resu
     cap=st.sampled_from([7, 50, 100]),
     api=st.sampled_from(["v1", "v2"]),
 )
+@example(changes=[(0, False), (379, True), (0, False)], cap=100, api="v1")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_deleted_or_appears_no_row_that_stays_is_lost(
     lab: "Lab", changes: list[tuple[int, bool]], cap: int, api: str

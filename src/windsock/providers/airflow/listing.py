@@ -140,15 +140,20 @@ class Ledger:
         before = len(self._marks)
         self.remember(part.marks)
         self._keys.update(hash(key) for key in part.keys)
-        if part.total is not None:
-            self.least = part.total if self.least is None else min(self.least, part.total)
-            self.grown += max(0, part.total - (part.total if self._total is None else self._total))
-            self._total = part.total
+        self.hear(part.total)
         if self.read > self._limits.rows:
             raise ProviderIncomplete(
                 f"More than {self._limits.rows:,} {self._what} in one scan; read a shorter time (history_days)."
             )
         return len(self._marks) > before
+
+    def hear(self, total: int | None) -> None:
+        """What an answer promises counts also where its rows could not be used: rows may have come and gone since."""
+        if total is None:
+            return
+        self.least = total if self.least is None else min(self.least, total)
+        self.grown += max(0, total - (total if self._total is None else self._total))
+        self._total = total
 
     def close(self) -> None:
         """Raise unless as many rows came as were promised.

@@ -91,6 +91,7 @@ class PageScan(Generic[T]):
         while True:
             part, first = first or await self._ask(offset=str(offset)), None
             if offset and not self._ledger.knows_one_of(part.marks):
+                self._ledger.hear(part.total)
                 offset, step, steps = max(0, offset - step), step * 2, steps + 1
                 if steps > _MOST_STEPS_BACK:
                     raise ProviderIncomplete(f"Airflow's list of {self._listing.what} never stood still.")
