@@ -113,6 +113,7 @@ CREATE TABLE team_members (
     team_id  uuid NOT NULL,
     user_id  uuid NOT NULL,
     CONSTRAINT team_members_pkey PRIMARY KEY (space_id, team_id, user_id),
+    CONSTRAINT team_members_membership FOREIGN KEY (space_id, user_id) REFERENCES memberships(space_id, user_id) ON DELETE CASCADE,
     CONSTRAINT team_members_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE CASCADE,
     CONSTRAINT team_members_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
@@ -345,10 +346,11 @@ CREATE TABLE comments (
     CONSTRAINT comments_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT comments_content_length CHECK (length(content) >= 1 AND length(content) <= 10000),
     CONSTRAINT comments_author_id_fkey FOREIGN KEY (author_id) REFERENCES users(id) ON DELETE SET NULL,
-    CONSTRAINT comments_parent FOREIGN KEY (space_id, parent_id) REFERENCES comments(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT comments_parent FOREIGN KEY (space_id, parent_id) REFERENCES comments(space_id, id) ON DELETE SET NULL (parent_id),
     CONSTRAINT comments_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE,
     CONSTRAINT comments_task_run FOREIGN KEY (space_id, task_run_id) REFERENCES task_runs(space_id, id) ON DELETE CASCADE
 );
+CREATE INDEX comments_replies ON comments (space_id, parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX comments_run ON comments (space_id, run_id, created_at, id);
 CREATE INDEX comments_task_run ON comments (space_id, task_run_id, created_at, id) WHERE task_run_id IS NOT NULL;
 ALTER TABLE comments ENABLE ROW LEVEL SECURITY;

@@ -34,6 +34,8 @@ class SpaceOfWorld:
     run_id: UUID = NO_ID
     task_run_id: UUID = NO_ID
     sync_id: UUID = NO_ID
+    team_id: UUID = NO_ID
+    comment_id: UUID = NO_ID
 
 
 @dataclass
@@ -68,14 +70,14 @@ async def make_world(db: Database, secret_key: str) -> World:
     async with db.in_space(marketing["id"]) as tx:
         await put_member(tx, marketing["id"], users["stranger"], "admin")
     return World(
-        finance=await _fill(db, finance["id"], "finance", secrets),
-        marketing=await _fill(db, marketing["id"], "marketing", secrets),
+        finance=await _fill(db, finance["id"], "finance", secrets, users["viewer"]),
+        marketing=await _fill(db, marketing["id"], "marketing", secrets, users["stranger"]),
         keys=keys,
         users=users,
     )
 
 
-async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets) -> SpaceOfWorld:
+async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, person: UUID) -> SpaceOfWorld:
     async with db.in_space(space_id) as tx:
         connector = await create_connector(tx, space_id, airflow_connector("prod"), secrets)
         other = await create_connector(tx, space_id, ConnectorIn(name="crm", connector_type="salesforce"), secrets)
@@ -108,9 +110,28 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets) -> Sp
         run = await tx.row(ONE_RUN, space_id=space_id)
         task = await tx.row(ONE_TASK_RUN, space_id=space_id)
         made.run_id, made.task_run_id = present(run)["id"], present(task)["id"]
+        team = await tx.row(A_TEAM, space_id=space_id, user_id=person, pipeline_id=made.pipelines["hourly_load"])
+        comment = await tx.row(A_COMMENT, space_id=space_id, user_id=person)
+        made.team_id, made.comment_id = present(team)["id"], present(comment)["id"]
     return made
 
 
+A_TEAM: Any = """
+WITH team AS (
+    INSERT INTO teams (space_id, name) VALUES (%(space_id)s, 'ingestion') RETURNING id
+), member AS (
+    INSERT INTO team_members (space_id, team_id, user_id) SELECT %(space_id)s, id, %(user_id)s FROM team
+), owned AS (
+    UPDATE pipelines SET team_id = (SELECT id FROM team) WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
+)
+SELECT id FROM team
+"""
+A_COMMENT: Any = """
+INSERT INTO comments (space_id, run_id, author_id, content)
+SELECT r.space_id, r.id, %(user_id)s, 'the first load' FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
+WHERE r.space_id = %(space_id)s AND r.external_id = 'r1' AND p.external_id = 'hourly_load'
+RETURNING id
+"""
 ONE_RUN: Any = """
 SELECT r.id FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
 WHERE r.space_id = %(space_id)s AND r.external_id = 'r1' AND p.external_id = 'daily_report'

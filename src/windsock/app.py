@@ -13,8 +13,9 @@ from starlette.exceptions import HTTPException
 
 from windsock import __version__
 from windsock.access import routes as spaces
-from windsock.access import users
+from windsock.access import teams, users
 from windsock.access.space import authenticate
+from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
 from windsock.errors import Invalid, Unavailable, WindsockError
 from windsock.pages import to_json
@@ -51,7 +52,7 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     )
     app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes)
     app.include_router(health)
-    for feature in (spaces, users, connectors, syncs, pipelines, runs):
+    for feature in (spaces, users, teams, connectors, syncs, pipelines, runs, comments):
         app.include_router(feature.router, prefix=API)
     handlers: dict[type[Exception], Callable[[Request, Any], Response | Awaitable[Response]]] = {
         WindsockError: _answer_error,

@@ -1,8 +1,9 @@
 """What is accepted from a caller: bodies without unknown keys, and text that PostgreSQL can hold."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
 
 DEEPEST = 32
 """Levels of nesting accepted in a JSON body; nobody's configuration is deeper."""
@@ -50,3 +51,20 @@ Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
 """A lower-case word of the provider's, such as a state; never a closed list, since Airflow keeps adding some."""
+
+
+def _with_offset(value: object) -> object:
+    """RFC 3339 as datetime reads it; a number, a bare date or a time without an offset would be guessed."""
+    if isinstance(value, datetime) or value is None:
+        return value
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ValueError("must be a time with an offset, such as 2026-11-24T06:00:00Z; in an address + is written %2B")
+    return time
+
+
+Moment = Annotated[datetime, BeforeValidator(_with_offset)]
+"""A time that says its offset."""

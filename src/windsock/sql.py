@@ -55,10 +55,15 @@ class Queries(Mapping[str, Query]):
         return len(self._queries)
 
 
-def load(package: str, name: str) -> Queries:
-    """The queries of `name` (a .sql file) in `package`."""
+def text_of(package: str, name: str) -> str:
+    """A file of fragments that queries of several features include."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
+
+
+def load(package: str, name: str, *, shared: str = "") -> Queries:
+    """The queries of `name` (a .sql file) in `package`, which may include the fragments of `shared`."""
     source = f"{package}/{name}"
-    LOADED[source] = Queries(source, files(package).joinpath(name).read_text(encoding="utf-8"))
+    LOADED[source] = Queries(source, f"{shared}\n{text_of(package, name)}")
     return LOADED[source]
 
 

@@ -46,6 +46,17 @@ INSIDE = [
     INSERT INTO task_runs (space_id, run_id, external_id, name, status, try_number, max_tries)
     SELECT %(space_id)s, %(run_id)s, 'more_' || n, 'more', 'success', 1, 0 FROM generate_series(1, %(more)s) n
     """,
+    """
+    INSERT INTO comments (space_id, run_id, author_id, content)
+    SELECT %(space_id)s, %(run_id)s, %(superadmin)s, 'more' FROM generate_series(1, %(more)s)
+    """,
+    """
+    INSERT INTO comments (space_id, run_id, task_run_id, author_id, content)
+    SELECT %(space_id)s, %(run_id)s, %(task_run_id)s, %(superadmin)s, 'more' FROM generate_series(1, %(more)s)
+    """,
+    """
+    INSERT INTO teams (space_id, name) SELECT %(space_id)s, 'more ' || n FROM generate_series(1, %(more)s) n
+    """,
 ]
 
 
@@ -56,6 +67,7 @@ async def grow(db: RolledBackDatabase, world: World) -> None:
         "space_id": world.finance.id,
         "connector_id": world.finance.connector_id,
         "run_id": world.finance.run_id,
+        "task_run_id": world.finance.task_run_id,
         "superadmin": world.users["superadmin"],
     }
     async with db.transaction():

@@ -28,9 +28,16 @@ class Operation:
     body: Mapping[str, Any] | None = None
     takes_any_user: str = ""
     """Why an id that is not of this space is right here."""
+    refused: tuple[str, ...] = ()
+    """Whose role is enough, and who are refused since the thing is not theirs (it is the viewer's)."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
+
+    @property
+    def somebody(self) -> str:
+        """A caller who gets `status`."""
+        return "viewer" if self.refused else "superadmin"
 
     @property
     def is_of_a_space(self) -> bool:
@@ -39,6 +46,8 @@ class Operation:
 
 _CONNECTORS = "/catalog/spaces/{slug}/connectors"
 _ORCHESTRATION = "/spaces/{slug}/orchestration"
+_COMMENT = _ORCHESTRATION + "/comments/{comment_id}"
+_TEAM = "/spaces/{slug}/teams/{team_id}"
 _NEW_CONNECTOR = {"name": "another", "connector_type": "airflow", "config": {"base_url": "http://127.0.0.1:9"}}
 
 OPERATIONS = [
@@ -76,7 +85,28 @@ OPERATIONS = [
     Operation("GET", _ORCHESTRATION + "/pipelines", "viewer"),
     Operation("GET", _ORCHESTRATION + "/pipelines/{pipeline_id}", "viewer"),
     Operation("GET", _ORCHESTRATION + "/pipelines/{pipeline_id}/runs", "viewer"),
+    Operation("PATCH", _ORCHESTRATION + "/pipelines/{pipeline_id}/team", "editor", 200, {"team_id": None}),
+    Operation("PATCH", _ORCHESTRATION + "/pipelines/{pipeline_id}/criticality", "editor", 200, {"criticality": "high"}),
+    Operation("PUT", _ORCHESTRATION + "/pipelines/{pipeline_id}/watch", "viewer", 204),
+    Operation("DELETE", _ORCHESTRATION + "/pipelines/{pipeline_id}/watch", "viewer", 204),
+    Operation("GET", _ORCHESTRATION + "/runs", "viewer"),
     Operation("GET", _ORCHESTRATION + "/runs/{run_id}", "viewer"),
+    Operation("GET", _ORCHESTRATION + "/runs/{run_id}/task-runs", "viewer"),
+    Operation("GET", _ORCHESTRATION + "/task-runs/{task_run_id}", "viewer"),
+    Operation("GET", _ORCHESTRATION + "/runs/{run_id}/comments", "viewer"),
+    Operation("POST", _ORCHESTRATION + "/runs/{run_id}/comments", "viewer", 201, {"content": "I am on it"}),
+    Operation("GET", _ORCHESTRATION + "/task-runs/{task_run_id}/comments", "viewer"),
+    Operation("POST", _ORCHESTRATION + "/task-runs/{task_run_id}/comments", "viewer", 201, {"content": "I am on it"}),
+    Operation("PUT", _COMMENT, "viewer", 200, {"content": "mended"}, refused=("editor", "admin", "superadmin")),
+    Operation("PATCH", _COMMENT, "viewer", 200, {"content": "mended"}, refused=("editor", "admin", "superadmin")),
+    Operation("DELETE", _COMMENT, "viewer", 204, refused=("editor",)),
+    Operation("GET", "/spaces/{slug}/teams", "viewer"),
+    Operation("POST", "/spaces/{slug}/teams", "admin", 201, {"name": "Another team"}),
+    Operation("GET", _TEAM, "viewer"),
+    Operation("PATCH", _TEAM, "admin", 200, {"name": "Renamed"}),
+    Operation("DELETE", _TEAM, "admin", 204),
+    Operation("PUT", _TEAM + "/members/{user_id}", "admin", 204),
+    Operation("DELETE", _TEAM + "/members/{user_id}", "admin", 204),
 ]
 GETS = [operation for operation in OPERATIONS if operation.method == "GET"]
 
@@ -95,6 +125,9 @@ def ids_of(world: World, space: SpaceOfWorld, key_ids: Mapping[str, UUID]) -> di
         "pipeline_id": space.pipelines["daily_report"],
         "run_id": space.run_id,
         "task_run_id": space.task_run_id,
+        "team_id": space.team_id,
+        "comment_id": space.comment_id,
+        "parent_id": space.comment_id,
     }
 
 

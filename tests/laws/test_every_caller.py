@@ -80,7 +80,9 @@ async def test_those_who_may_are_answered_and_the_others_are_told_which_right_th
     enough = ROLES[ROLES.index(operation.least) :] if operation.least in ROLES else (*ROLES, "stranger")
     for kind in ROLES if operation.is_of_a_space else (*ROLES, "stranger"):
         answer = await ask(world.keys[kind], operation.method, path, json=operation.body)
-        if kind in enough:
+        if kind in operation.refused:
+            assert (answer.status_code, "author" in answer.json()["detail"]) == (403, True), f"{kind}: {answer.text}"
+        elif kind in enough:
             assert answer.status_code not in {401, 403}, f"{kind}: {answer.text}"
         else:
             assert answer.status_code == 403, f"{kind}: {answer.text}"

@@ -92,7 +92,7 @@ async def test_a_slash_at_the_end_changes_nothing(
     ask: Ask, world: World, key_ids: dict[str, Any], operation: Operation
 ) -> None:
     path = operation.path.format(slug="finance", **ids_of(world, world.finance, key_ids))
-    key = world.keys["viewer" if operation.least == "caller" else "superadmin"]
+    key = world.keys["viewer" if operation.least == "caller" else operation.somebody]
     without, with_slash = [await ask(key, operation.method, path + end, json=operation.body) for end in ("", "/")]
     assert without.status_code == with_slash.status_code == operation.status
     if operation.method == "GET":

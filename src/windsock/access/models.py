@@ -91,3 +91,25 @@ class NewApiKey(ApiKey):
 class ApiKeyIn(Body):
     name: Name
     expires_in_days: Annotated[int | None, Field(ge=1, le=3650)] = None
+
+
+class Team(BaseModel):
+    id: UUID
+    name: str
+    member_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class TeamMember(BaseModel):
+    user_id: UUID
+    email: str
+    name: str
+
+
+class TeamDetail(Team):
+    members: list[TeamMember]
+
+
+class TeamBody(Body):
+    name: Name

@@ -112,6 +112,9 @@ def _member(least: str, right: str) -> Callable[..., Awaitable[Space]]:
 may_view = _member("viewer", "read")
 may_edit = _member("editor", "create and edit connectors")
 may_sync = _member("editor", "start a sync")
+may_govern = _member("editor", "set team and criticality")
+may_watch = _member("viewer", "watch pipelines")
+may_comment = _member("viewer", "comment")
 may_administer = _member("admin", "manage members, teams and what is deleted")
 
 IsCaller = Annotated[Caller, Depends(_any_caller)]
@@ -119,7 +122,12 @@ IsSuperadmin = Annotated[Caller, Depends(_superadmin)]
 CanView = Annotated[Space, Depends(may_view)]
 CanEdit = Annotated[Space, Depends(may_edit)]
 CanSync = Annotated[Space, Depends(may_sync)]
+CanGovern = Annotated[Space, Depends(may_govern)]
+CanWatch = Annotated[Space, Depends(may_watch)]
+CanComment = Annotated[Space, Depends(may_comment)]
 CanAdminister = Annotated[Space, Depends(may_administer)]
 
-PERMISSIONS = frozenset({_any_caller, _superadmin, may_view, may_edit, may_sync, may_administer})
+PERMISSIONS = frozenset(
+    {_any_caller, _superadmin, may_view, may_edit, may_sync, may_govern, may_watch, may_comment, may_administer}
+)
 """Every dependency that counts as asking; the law test walks the routes with it."""

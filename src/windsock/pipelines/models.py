@@ -6,6 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from windsock.filters import Criticality
+from windsock.inputs import Body
+
 
 class Named(BaseModel):
     id: UUID
@@ -55,7 +58,7 @@ class Pipeline(BaseModel):
     is_active: Annotated[bool, Field(description="False when Airflow calls it stale, or does not list it any more.")]
     has_import_errors: bool
     status: Annotated[str, Field(description="That of the newest run; unknown when it has never run.")]
-    criticality: Literal["low", "medium", "high", "critical"]
+    criticality: Criticality
     team_id: UUID | None
     team: Named | None
     is_watched: Annotated[bool, Field(description="By the caller.")]
@@ -70,3 +73,11 @@ class Pipeline(BaseModel):
 
 class PipelineDetail(Pipeline):
     provider_metadata: dict[str, Any]
+
+
+class TeamChange(Body):
+    team_id: Annotated[UUID | None, Field(description="null: no team owns it.")]
+
+
+class CriticalityChange(Body):
+    criticality: Criticality

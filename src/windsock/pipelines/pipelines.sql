@@ -1,9 +1,7 @@
 -- fragment: matching
 FROM pipelines p
-WHERE p.space_id = %(space_id)s
+WHERE {matching_pipelines}
   AND (%(status)s::text[] IS NULL OR p.status = ANY (%(status)s))
-  AND (%(connector_id)s::uuid[] IS NULL OR p.connector_id = ANY (%(connector_id)s))
-  AND (%(words)s::text[] IS NULL OR p.search LIKE ALL (SELECT lower(w) FROM unnest(%(words)s::text[]) AS w))
 
 -- fragment: pipeline
 p.id, p.space_id, p.provider, p.external_id, p.name, p.description, p.connector_id,
@@ -61,6 +59,48 @@ JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = page.id
 {around}
 ORDER BY p.name, p.id
 
+-- name: list_pipelines_sorted
+WITH matched AS (
+    SELECT p.id, p.name, p.last_run, p.criticality
+    {matching}
+), keyed AS (
+    SELECT m.id, m.name,
+           CASE %(by)s::text
+               WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], m.criticality)
+               WHEN 'last_run_at' THEN (
+                   SELECT extract(epoch FROM coalesce(r.started_at, r.queued_at, r.run_at))
+                   FROM runs r
+                   WHERE r.space_id = %(space_id)s AND r.id = (m.last_run ->> 'id')::uuid)
+               WHEN 'failed_count' THEN e.failed
+               WHEN 'success_rate' THEN e.success::double precision / nullif(e.success + e.failed, 0)
+               WHEN 'p95_duration_seconds' THEN e.p95
+           END AS key
+    FROM matched m
+    LEFT JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE r.status = 'success') AS success,
+               count(*) FILTER (WHERE r.status = 'failed') AS failed,
+               percentile_cont(0.95) WITHIN GROUP (ORDER BY r.duration_seconds) AS p95
+        FROM runs r
+        WHERE r.space_id = %(space_id)s AND r.pipeline_id = m.id
+          AND r.ended_at >= now() - make_interval(days => %(days)s)
+    ) e ON %(by)s::text IN ('failed_count', 'success_rate', 'p95_duration_seconds')
+), page AS MATERIALIZED (
+    SELECT k.id,
+           row_number() OVER (
+               ORDER BY CASE WHEN %(descending)s THEN k.key END DESC NULLS LAST,
+                        CASE WHEN NOT %(descending)s THEN k.key END NULLS LAST,
+                        CASE WHEN %(by)s::text = 'name' AND %(descending)s THEN k.name END DESC,
+                        k.name, k.id) AS position
+    FROM keyed k
+    ORDER BY position
+    LIMIT %(limit)s OFFSET %(offset)s
+)
+SELECT {pipeline}
+FROM page
+JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = page.id
+{around}
+ORDER BY page.position, p.id
+
 -- name: count_pipelines
 SELECT count(*) AS total
 {matching}
@@ -70,3 +110,22 @@ SELECT {pipeline}, p.provider_metadata
 FROM pipelines p
 {around}
 WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
+
+-- name: set_team
+UPDATE pipelines SET team_id = %(team_id)s, updated_at = now()
+WHERE space_id = %(space_id)s AND id = %(pipeline_id)s AND team_id IS DISTINCT FROM %(team_id)s
+
+-- name: set_criticality
+UPDATE pipelines SET criticality = %(criticality)s, updated_at = now()
+WHERE space_id = %(space_id)s AND id = %(pipeline_id)s AND criticality <> %(criticality)s
+
+-- name: watch
+INSERT INTO watches (space_id, pipeline_id, user_id)
+SELECT p.space_id, p.id, %(user_id)s FROM pipelines p WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
+ON CONFLICT DO NOTHING
+
+-- name: unwatch
+DELETE FROM watches WHERE space_id = %(space_id)s AND pipeline_id = %(pipeline_id)s AND user_id = %(user_id)s
+
+-- name: has_pipeline
+SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s

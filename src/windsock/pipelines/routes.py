@@ -1,40 +1,84 @@
-"""The pipeline list, and one pipeline."""
+"""The pipeline list, one pipeline, and what people decide about it: team, criticality, watching."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from windsock.access.space import CanView
-from windsock.inputs import Text, Word
+from windsock.access.space import CanGovern, CanView, CanWatch
+from windsock.filters import WhichPipelines
+from windsock.inputs import Word
 from windsock.pages import LIST_HEADERS, LargePage, answer, answer_page
-from windsock.pipelines.models import Pipeline, PipelineDetail
-from windsock.pipelines.store import get_pipeline, list_pipelines
+from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
+from windsock.pipelines.store import (
+    DEFAULT_DAYS,
+    get_pipeline,
+    list_pipelines,
+    set_criticality,
+    set_team,
+    set_watch,
+)
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration/pipelines", tags=["pipelines"])
 
 LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
+Days = Annotated[int, Query(ge=1, le=365, description="The window of the summary, in days.")]
+Sort = Literal[
+    "name", "-name", "last_run_at", "-last_run_at", "failed_count", "-failed_count", "success_rate", "-success_rate",
+    "p95_duration_seconds", "-p95_duration_seconds", "criticality", "-criticality",
+]  # fmt: skip
 
-@router.get("", response_model=list[Pipeline], responses=LIST, summary="List pipelines, by name")
+
+@router.get("", response_model=list[Pipeline], responses=LIST, summary="List pipelines")
 async def list_all_pipelines(
     request: Request,
     space: CanView,
     paging: LargePage,
+    which: WhichPipelines,
     status: Annotated[list[Word] | None, Query(description="Of the newest run. Several mean any of them.")] = None,
-    connector_id: Annotated[list[UUID] | None, Query(description="Several mean any of them.")] = None,
-    q: Annotated[
-        Text | None,
-        Query(max_length=500, description="Every word must occur in name, id, description, owner or a tag."),
-    ] = None,
+    days: Days = DEFAULT_DAYS,
+    sort: Annotated[Sort, Query(description="A leading - means descending; nulls come last either way.")] = "name",
 ) -> Response:
     async with space.transaction() as tx:
-        rows, total = await list_pipelines(tx, space, paging, status=status, connector_id=connector_id, q=q)
+        rows, total = await list_pipelines(tx, space, paging, which, status=status, days=days, sort=sort)
     return answer_page(request, rows, total, paging)
 
 
 @router.get("/{pipeline_id}", response_model=PipelineDetail, summary="One pipeline")
-async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID) -> Response:
+async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
     async with space.transaction() as tx:
+        row = await get_pipeline(tx, space, pipeline_id, days=days)
+    return answer(request, row)
+
+
+@router.patch("/{pipeline_id}/team", response_model=PipelineDetail, summary="Assign or clear the owning team")
+async def change_team(request: Request, space: CanGovern, pipeline_id: UUID, body: TeamChange) -> Response:
+    async with space.transaction() as tx:
+        await set_team(tx, space, pipeline_id, body.team_id)
         row = await get_pipeline(tx, space, pipeline_id)
     return answer(request, row)
+
+
+@router.patch("/{pipeline_id}/criticality", response_model=PipelineDetail, summary="Change the criticality")
+async def change_criticality(
+    request: Request, space: CanGovern, pipeline_id: UUID, body: CriticalityChange
+) -> Response:
+    async with space.transaction() as tx:
+        await set_criticality(tx, space, pipeline_id, body.criticality)
+        row = await get_pipeline(tx, space, pipeline_id)
+    return answer(request, row)
+
+
+@router.put("/{pipeline_id}/watch", status_code=204, summary="Watch a pipeline")
+async def watch_pipeline(space: CanWatch, pipeline_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        await set_watch(tx, space, pipeline_id, is_watched=True)
+    return Response(status_code=204)
+
+
+@router.delete("/{pipeline_id}/watch", status_code=204, summary="Stop watching a pipeline")
+async def unwatch_pipeline(space: CanWatch, pipeline_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        await set_watch(tx, space, pipeline_id, is_watched=False)
+    return Response(status_code=204)

@@ -1,19 +1,37 @@
-"""The runs of a pipeline, and one run with its task runs."""
+"""The runs of a pipeline and of the whole space, one run with its task runs, and task runs by the page."""
 
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.access.space import CanView
-from windsock.inputs import Word
-from windsock.pages import LIST_HEADERS, LargePage, answer, answer_page
-from windsock.runs.models import Run, RunDetail
-from windsock.runs.store import get_run, list_runs
+from windsock.filters import WhichPipelines
+from windsock.inputs import Moment, Text, Word
+from windsock.pages import LIST_HEADERS, LargePage, SmallPage, answer, answer_page
+from windsock.runs.models import Run, RunDetail, TaskRun
+from windsock.runs.store import RunFilter, get_run, get_task_run, list_runs, list_runs_of_space, list_task_runs
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["runs"])
 
 LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
+
+Words = Annotated[list[Word] | None, Query(description="Several mean any of them.")]
+
+
+def _run_filter(
+    started_from: Annotated[
+        Moment | None,
+        Query(description="Inclusive. A run without a start is found by when it was queued, or due."),
+    ] = None,
+    started_to: Annotated[Moment | None, Query(description="Exclusive.")] = None,
+    status: Words = None,
+    run_type: Words = None,
+) -> RunFilter:
+    return RunFilter(started_from=started_from, started_to=started_to, status=status, run_type=run_type)
+
+
+WhichRuns = Annotated[RunFilter, Depends(_run_filter)]
 
 
 @router.get(
@@ -23,14 +41,19 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
     summary="Runs of a pipeline, newest first",
 )
 async def list_runs_of_pipeline(
-    request: Request,
-    space: CanView,
-    pipeline_id: UUID,
-    paging: LargePage,
-    status: Annotated[list[Word] | None, Query(description="Several mean any of them.")] = None,
+    request: Request, space: CanView, pipeline_id: UUID, paging: LargePage, which: WhichRuns
 ) -> Response:
     async with space.transaction() as tx:
-        rows, total = await list_runs(tx, space.id, pipeline_id, paging, status=status)
+        rows, total = await list_runs(tx, space.id, pipeline_id, paging, which)
+    return answer_page(request, rows, total, paging)
+
+
+@router.get("/runs", response_model=list[Run], responses=LIST, summary="Runs of the whole space, newest first")
+async def list_all_runs(
+    request: Request, space: CanView, paging: LargePage, which: WhichRuns, of: WhichPipelines
+) -> Response:
+    async with space.transaction() as tx:
+        rows, total = await list_runs_of_space(tx, space, paging, which, of)
     return answer_page(request, rows, total, paging)
 
 
@@ -38,4 +61,27 @@ async def list_runs_of_pipeline(
 async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
     async with space.transaction() as tx:
         row = await get_run(tx, space.id, run_id)
+    return answer(request, row)
+
+
+@router.get(
+    "/runs/{run_id}/task-runs", response_model=list[TaskRun], responses=LIST, summary="Task runs of a run, by the page"
+)
+async def list_task_runs_of_run(
+    request: Request,
+    space: CanView,
+    run_id: UUID,
+    paging: SmallPage,
+    status: Words = None,
+    external_id: Annotated[list[Text] | None, Query(description="Airflow's task_id. Several mean any of them.")] = None,
+) -> Response:
+    async with space.transaction() as tx:
+        rows, total = await list_task_runs(tx, space.id, run_id, paging, status=status, external_id=external_id)
+    return answer_page(request, rows, total, paging)
+
+
+@router.get("/task-runs/{task_run_id}", response_model=TaskRun, summary="One task run")
+async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        row = await get_task_run(tx, space.id, task_run_id)
     return answer(request, row)

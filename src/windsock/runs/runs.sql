@@ -4,23 +4,49 @@ jsonb_build_object('id', p.id, 'name', p.name) AS pipeline, r.space_id, p.provid
 r.logical_date, r.data_interval_start, r.data_interval_end, r.conf, r.note, r.triggered_by,
 CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
 r.task_counts,
-(SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.run_id = r.id) AS comment_count,
+(SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.run_id = r.id AND m.task_run_id IS NULL)
+    AS comment_count,
 r.removed_at,
 CASE WHEN r.removed_at IS NULL THEN greatest(r.last_synced_at, y.last_complete_at) ELSE r.last_synced_at END
     AS last_synced_at,
 r.created_at, r.updated_at,
 coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version, p.external_id AS dag_id
 
--- fragment: around
+-- fragment: around_run
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
 JOIN connectors c ON c.space_id = %(space_id)s AND c.id = p.connector_id
 LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
+
+-- fragment: around
+{around_run}
 LEFT JOIN users u ON u.id = r.triggered_by_user_id
+
+-- fragment: filtered
+(%(status)s::text[] IS NULL OR r.status = ANY (%(status)s))
+  AND (%(run_type)s::text[] IS NULL OR r.run_type = ANY (%(run_type)s))
+  AND (%(started_from)s::timestamptz IS NULL
+       OR coalesce(r.started_at, r.queued_at, r.run_after, r.run_at) >= %(started_from)s)
+  AND (%(started_to)s::timestamptz IS NULL
+       OR coalesce(r.started_at, r.queued_at, r.run_after, r.run_at) < %(started_to)s)
 
 -- fragment: matching
 FROM runs r
 WHERE r.space_id = %(space_id)s AND r.pipeline_id = %(pipeline_id)s
-  AND (%(status)s::text[] IS NULL OR r.status = ANY (%(status)s))
+  AND {filtered}
+
+-- fragment: matching_in_space
+FROM runs r
+JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
+WHERE r.space_id = %(space_id)s
+  AND {filtered}
+  AND {matching_pipelines}
+
+-- fragment: the_page
+SELECT {run}
+FROM page
+JOIN runs r ON r.space_id = %(space_id)s AND r.id = page.id
+{around}
+ORDER BY r.run_at DESC, r.id DESC
 
 -- name: list_runs
 WITH page AS MATERIALIZED (
@@ -29,15 +55,24 @@ WITH page AS MATERIALIZED (
     ORDER BY r.run_at DESC, r.id DESC
     LIMIT %(limit)s OFFSET %(offset)s
 )
-SELECT {run}
-FROM page
-JOIN runs r ON r.space_id = %(space_id)s AND r.id = page.id
-{around}
-ORDER BY r.run_at DESC, r.id DESC
+{the_page}
 
 -- name: count_runs
 SELECT count(*) AS total
 {matching}
+
+-- name: list_runs_of_space
+WITH page AS MATERIALIZED (
+    SELECT r.id
+    {matching_in_space}
+    ORDER BY r.run_at DESC, r.id DESC
+    LIMIT %(limit)s OFFSET %(offset)s
+)
+{the_page}
+
+-- name: count_runs_of_space
+SELECT count(*) AS total
+{matching_in_space}
 
 -- name: has_pipeline
 SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
@@ -48,11 +83,19 @@ FROM runs r
 {around}
 WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 
+-- fragment: task_run
+t.id, t.run_id, t.external_id, t.name, nullif(t.map_index, -1) AS map_index, t.operator, t.status, t.try_number,
+t.max_tries, t.queued_at, t.started_at, t.ended_at, t.duration_seconds, t.pool, t.queue, t.hostname, t.note,
+(SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.task_run_id = t.id) AS comment_count,
+t.removed_at, t.provider_metadata
+
+-- fragment: matching_task_runs
+WHERE t.space_id = %(space_id)s AND t.run_id = %(run_id)s
+  AND (%(status)s::text[] IS NULL OR t.status = ANY (%(status)s))
+  AND (%(external_id)s::text[] IS NULL OR t.external_id = ANY (%(external_id)s))
+
 -- name: list_task_runs
-SELECT t.id, t.run_id, t.external_id, t.name, nullif(t.map_index, -1) AS map_index, t.operator, t.status, t.try_number,
-       t.max_tries, t.queued_at, t.started_at, t.ended_at, t.duration_seconds, t.pool, t.queue, t.hostname, t.note,
-       (SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.task_run_id = t.id) AS comment_count,
-       t.removed_at, t.provider_metadata
+SELECT {task_run}
 FROM task_runs t
 JOIN (
     SELECT x.external_id, min(x.started_at) AS first_started_at
@@ -60,6 +103,26 @@ JOIN (
     WHERE x.space_id = %(space_id)s AND x.run_id = %(run_id)s
     GROUP BY x.external_id
 ) k ON k.external_id = t.external_id
-WHERE t.space_id = %(space_id)s AND t.run_id = %(run_id)s
+{matching_task_runs}
 -- By the start of the task, the instances of a mapped one together; what has not started last.
 ORDER BY k.first_started_at NULLS LAST, t.external_id, t.map_index, t.id
+LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: count_task_runs
+SELECT count(*) AS total FROM task_runs t
+{matching_task_runs}
+
+-- name: get_task_run
+SELECT {task_run}, r.external_id AS run_external_id, p.external_id AS dag_id,
+       coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version
+FROM task_runs t
+JOIN runs r ON r.space_id = %(space_id)s AND r.id = t.run_id
+{around_run}
+WHERE t.space_id = %(space_id)s AND t.id = %(task_run_id)s
+
+-- name: get_run_address
+SELECT r.external_id AS run_external_id, p.external_id AS dag_id,
+       coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version
+FROM runs r
+{around_run}
+WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s

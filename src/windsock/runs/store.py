@@ -1,32 +1,62 @@
 """Runs and task runs as they are read."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from windsock.access.space import Space
 from windsock.access.store import present
 from windsock.db import Row, Transaction
 from windsock.errors import NotFound
+from windsock.filters import FRAGMENTS, PipelineFilter
 from windsock.pages import Paging
 from windsock.providers.airflow import run_url, task_run_url
 from windsock.providers.contract import NOT_MAPPED
 from windsock.sql import load
 
-QUERIES = load(__package__, "runs.sql")
+QUERIES = load(__package__, "runs.sql", shared=FRAGMENTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """`started_from` is inclusive, `started_to` exclusive."""
+
+    started_from: datetime | None = None
+    started_to: datetime | None = None
+    status: Sequence[str] | None = None
+    run_type: Sequence[str] | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "started_from": self.started_from,
+            "started_to": self.started_to,
+            "status": self.status,
+            "run_type": self.run_type,
+        }
 
 
 async def list_runs(
-    tx: Transaction, space_id: UUID, pipeline_id: UUID, paging: Paging, *, status: Sequence[str] | None
+    tx: Transaction, space_id: UUID, pipeline_id: UUID, paging: Paging, which: RunFilter
 ) -> tuple[list[Row], int]:
     """A page of a pipeline's runs, newest first, and how many there are in all."""
     if not await tx.row(QUERIES["has_pipeline"], space_id=space_id, pipeline_id=pipeline_id):
         raise NotFound("pipeline")
-    which = {"space_id": space_id, "pipeline_id": pipeline_id, "status": status}
-    rows = await tx.answers(QUERIES["list_runs"], **which, limit=paging.size, offset=paging.offset)
-    total = present(await tx.row(QUERIES["count_runs"], **which))["total"]
-    for row in rows:
-        web_url, api_version, dag_id = row.pop("web_url"), row.pop("api_version"), row.pop("dag_id")
-        row["provider_url"] = run_url(web_url, api_version, dag_id, row["external_id"])
-    return rows, total
+    matching = {"space_id": space_id, "pipeline_id": pipeline_id, **which.parameters()}
+    rows = await tx.answers(QUERIES["list_runs"], **matching, limit=paging.size, offset=paging.offset)
+    total = present(await tx.row(QUERIES["count_runs"], **matching))["total"]
+    return [_with_url(row) for row in rows], total
+
+
+async def list_runs_of_space(
+    tx: Transaction, space: Space, paging: Paging, which: RunFilter, of: PipelineFilter
+) -> tuple[list[Row], int]:
+    """A page of the runs of all pipelines that `of` means, newest first, and how many there are in all."""
+    matching = {**of.parameters(space), **which.parameters()}
+    rows = await tx.answers(QUERIES["list_runs_of_space"], **matching, limit=paging.size, offset=paging.offset)
+    total = present(await tx.row(QUERIES["count_runs_of_space"], **matching))["total"]
+    return [_with_url(row) for row in rows], total
 
 
 async def get_run(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
@@ -34,13 +64,63 @@ async def get_run(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
     found = await tx.answers(QUERIES["get_run"], space_id=space_id, run_id=run_id)
     if not found:
         raise NotFound("run")
-    run = found[0]
-    web_url, api_version, dag_id = run.pop("web_url"), run.pop("api_version"), run.pop("dag_id")
-    run["provider_url"] = run_url(web_url, api_version, dag_id, run["external_id"])
-    tasks = await tx.answers(QUERIES["list_task_runs"], space_id=space_id, run_id=run_id)
-    for task in tasks:
-        map_index = NOT_MAPPED if task["map_index"] is None else task["map_index"]
-        task["provider_url"] = task_run_url(
-            web_url, api_version, dag_id, run["external_id"], task["external_id"], map_index
-        )
-    return run | {"task_runs": tasks}
+    address = {name: found[0][name] for name in ("web_url", "api_version", "dag_id")}
+    run = _with_url(found[0])
+    tasks = await tx.answers(
+        QUERIES["list_task_runs"],
+        space_id=space_id,
+        run_id=run_id,
+        status=None,
+        external_id=None,
+        limit=None,
+        offset=0,
+    )
+    address["run_external_id"] = run["external_id"]
+    return run | {"task_runs": [_task_with_url(task, address) for task in tasks]}
+
+
+async def list_task_runs(
+    tx: Transaction,
+    space_id: UUID,
+    run_id: UUID,
+    paging: Paging,
+    *,
+    status: Sequence[str] | None,
+    external_id: Sequence[str] | None,
+) -> tuple[list[Row], int]:
+    """A page of a run's task runs in the order of the run's detail, and how many there are in all."""
+    address = await tx.row(QUERIES["get_run_address"], space_id=space_id, run_id=run_id)
+    if address is None:
+        raise NotFound("run")
+    matching = {"space_id": space_id, "run_id": run_id, "status": status, "external_id": external_id}
+    rows = await tx.answers(QUERIES["list_task_runs"], **matching, limit=paging.size, offset=paging.offset)
+    total = present(await tx.row(QUERIES["count_task_runs"], **matching))["total"]
+    return [_task_with_url(row, address) for row in rows], total
+
+
+async def get_task_run(tx: Transaction, space_id: UUID, task_run_id: UUID) -> Row:
+    found = await tx.answers(QUERIES["get_task_run"], space_id=space_id, task_run_id=task_run_id)
+    if not found:
+        raise NotFound("task run")
+    task = found[0]
+    address = {name: task.pop(name) for name in ("web_url", "api_version", "dag_id", "run_external_id")}
+    return _task_with_url(task, address)
+
+
+def _with_url(row: Row) -> Row:
+    web_url, api_version, dag_id = row.pop("web_url"), row.pop("api_version"), row.pop("dag_id")
+    row["provider_url"] = run_url(web_url, api_version, dag_id, row["external_id"])
+    return row
+
+
+def _task_with_url(task: Row, address: Row) -> Row:
+    map_index = NOT_MAPPED if task["map_index"] is None else task["map_index"]
+    task["provider_url"] = task_run_url(
+        address["web_url"],
+        address["api_version"],
+        address["dag_id"],
+        address["run_external_id"],
+        task["external_id"],
+        map_index,
+    )
+    return task

@@ -118,6 +118,7 @@ class Mirror:
                 ]
             )
             await tx.run(QUERIES["expand_placeholders"], **self._space, keys=keys)
+            await tx.run(QUERIES["keep_comments_of_placeholders"], **self._space, keys=keys)
             await tx.run(QUERIES["drop_placeholders"], **self._space, keys=keys)
         rows = await tx.rows(QUERIES["store_task_runs"], **self._space, rows=Jsonb(list(unique.values())))
         touched = {row["run_id"] for row in rows if row["outcome"] != "unchanged"}

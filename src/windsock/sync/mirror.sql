@@ -153,6 +153,17 @@ WHERE t.space_id = %(space_id)s AND t.run_id = x.run_id AND t.external_id = x.ex
   AND NOT EXISTS (SELECT FROM task_runs o WHERE o.space_id = %(space_id)s AND o.run_id = t.run_id
                                             AND o.external_id = t.external_id AND o.map_index = 0)
 
+-- name: keep_comments_of_placeholders
+-- Where an instance 0 is there already, what was said about the placeholder is said about that one.
+WITH {expanded}
+UPDATE comments m SET task_run_id = o.id
+FROM expanded x
+JOIN task_runs t ON t.space_id = %(space_id)s AND t.run_id = x.run_id AND t.external_id = x.external_id
+                    AND t.map_index = -1
+JOIN task_runs o ON o.space_id = %(space_id)s AND o.run_id = x.run_id AND o.external_id = x.external_id
+                    AND o.map_index = 0
+WHERE m.space_id = %(space_id)s AND m.task_run_id = t.id
+
 -- name: drop_placeholders
 WITH {expanded}
 DELETE FROM task_runs t USING expanded x

@@ -1,0 +1,47 @@
+-- fragment: comment
+m.id, m.content, CASE WHEN m.task_run_id IS NULL THEN 'pipeline_run' ELSE 'task_run' END AS resource_type,
+coalesce(m.task_run_id, m.run_id) AS resource_id, m.author_id,
+CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS author,
+m.parent_id, m.is_edited, m.created_at, m.updated_at
+
+-- fragment: on_resource
+m.space_id = %(space_id)s AND m.run_id = %(run_id)s AND m.task_run_id IS NOT DISTINCT FROM %(task_run_id)s::uuid
+
+-- name: find_run
+SELECT r.id AS run_id, NULL::uuid AS task_run_id FROM runs r WHERE r.space_id = %(space_id)s AND r.id = %(id)s
+
+-- name: find_task_run
+SELECT t.run_id, t.id AS task_run_id FROM task_runs t WHERE t.space_id = %(space_id)s AND t.id = %(id)s
+
+-- name: list_comments
+SELECT {comment}
+FROM comments m LEFT JOIN users u ON u.id = m.author_id
+WHERE {on_resource}
+ORDER BY m.created_at, m.id
+LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: count_comments
+SELECT count(*) AS total FROM comments m
+WHERE {on_resource}
+
+-- name: find_parent
+SELECT m.id FROM comments m
+WHERE {on_resource} AND m.id = %(parent_id)s
+FOR KEY SHARE
+
+-- name: create_comment
+INSERT INTO comments (space_id, run_id, task_run_id, parent_id, author_id, content)
+VALUES (%(space_id)s, %(run_id)s, %(task_run_id)s, %(parent_id)s, %(author_id)s, %(content)s)
+RETURNING id
+
+-- name: get_comment
+SELECT {comment}
+FROM comments m LEFT JOIN users u ON u.id = m.author_id
+WHERE m.space_id = %(space_id)s AND m.id = %(comment_id)s
+
+-- name: update_comment
+UPDATE comments SET content = %(content)s, is_edited = true, updated_at = now()
+WHERE space_id = %(space_id)s AND id = %(comment_id)s AND content <> %(content)s
+
+-- name: delete_comment
+DELETE FROM comments WHERE space_id = %(space_id)s AND id = %(comment_id)s

@@ -1,0 +1,38 @@
+"""What clients see of a comment, and what they send."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from windsock.inputs import Body
+
+Content = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
+
+
+class Author(BaseModel):
+    id: UUID
+    name: str
+
+
+class Comment(BaseModel):
+    id: UUID
+    content: str
+    resource_type: Literal["pipeline_run", "task_run"]
+    resource_id: UUID
+    author_id: Annotated[UUID | None, Field(description="Null when the author's account is gone.")]
+    author: Author | None
+    parent_id: Annotated[UUID | None, Field(description="The comment it replies to; null when that was deleted.")]
+    is_edited: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class CommentIn(Body):
+    content: Content
+    parent_id: Annotated[UUID | None, Field(description="Of a comment on the same run or task run.")] = None
+
+
+class CommentChange(Body):
+    content: Content

@@ -1,0 +1,72 @@
+"""Comments on runs and task runs, always found by way of the run or task run in the current space."""
+
+from typing import Literal
+from uuid import UUID
+
+from windsock.access.space import Space
+from windsock.access.store import present
+from windsock.comments.models import CommentIn
+from windsock.db import Row, Transaction
+from windsock.errors import Forbidden, NotFound
+from windsock.pages import Paging
+from windsock.sql import load
+
+QUERIES = load(__package__, "comments.sql")
+
+Kind = Literal["run", "task run"]
+
+
+async def list_comments(
+    tx: Transaction, space: Space, kind: Kind, resource_id: UUID, paging: Paging
+) -> tuple[list[Row], int]:
+    """A page of the comments on one run or task run, oldest first, and how many there are in all."""
+    where = await _resource(tx, space, kind, resource_id)
+    rows = await tx.answers(QUERIES["list_comments"], **where, limit=paging.size, offset=paging.offset)
+    total = present(await tx.row(QUERIES["count_comments"], **where))["total"]
+    return rows, total
+
+
+async def create_comment(tx: Transaction, space: Space, kind: Kind, resource_id: UUID, given: CommentIn) -> Row:
+    where = await _resource(tx, space, kind, resource_id)
+    if given.parent_id is not None and not await tx.row(QUERIES["find_parent"], **where, parent_id=given.parent_id):
+        raise NotFound("comment to reply to")
+    made = await tx.row(
+        QUERIES["create_comment"],
+        **where,
+        parent_id=given.parent_id,
+        author_id=space.caller.id,
+        content=given.content,
+    )
+    return await get_comment(tx, space, present(made)["id"])
+
+
+async def get_comment(tx: Transaction, space: Space, comment_id: UUID) -> Row:
+    found = await tx.answers(QUERIES["get_comment"], space_id=space.id, comment_id=comment_id)
+    if not found:
+        raise NotFound("comment")
+    return found[0]
+
+
+async def change_comment(tx: Transaction, space: Space, comment_id: UUID, content: str) -> Row:
+    """Only the author's words are the author's: an admin may delete a comment, not rewrite it."""
+    comment = await get_comment(tx, space, comment_id)
+    if comment["author_id"] != space.caller.id:
+        raise Forbidden("Only its author may edit a comment.")
+    await tx.run(QUERIES["update_comment"], space_id=space.id, comment_id=comment_id, content=content)
+    return await get_comment(tx, space, comment_id)
+
+
+async def delete_comment(tx: Transaction, space: Space, comment_id: UUID) -> None:
+    """Replies stay; they then reply to nothing."""
+    comment = await get_comment(tx, space, comment_id)
+    if comment["author_id"] != space.caller.id and space.role != "admin":
+        raise Forbidden("Only its author and admins of the space may delete a comment.")
+    await tx.run(QUERIES["delete_comment"], space_id=space.id, comment_id=comment_id)
+
+
+async def _resource(tx: Transaction, space: Space, kind: Kind, resource_id: UUID) -> Row:
+    query = QUERIES["find_run" if kind == "run" else "find_task_run"]
+    found = await tx.row(query, space_id=space.id, id=resource_id)
+    if found is None:
+        raise NotFound(kind)
+    return {**found, "space_id": space.id}

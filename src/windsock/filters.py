@@ -1,0 +1,79 @@
+"""Which pipelines are meant: the parameters that lists of pipelines and of their runs share, and their WHERE."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Depends, Query
+
+from windsock.access.space import Space
+from windsock.inputs import Text
+from windsock.sql import text_of
+
+FRAGMENTS = text_of(__package__, "filters.sql")
+"""For `load(…, shared=FRAGMENTS)`; `{matching_pipelines}` expects the pipelines as p."""
+
+Criticality = Literal["low", "medium", "high", "critical"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineFilter:
+    """Each condition given must hold; of the values of one, any may."""
+
+    provider: list[str] | None
+    owner: list[str] | None
+    criticality: list[Criticality] | None
+    team_id: list[UUID] | None
+    connector_id: list[UUID] | None
+    q: str | None
+    watched_only: bool
+
+    def parameters(self, space: Space) -> dict[str, Any]:
+        """What `{matching_pipelines}` needs."""
+        return {
+            "space_id": space.id,
+            "user_id": space.caller.id,
+            "provider": self.provider,
+            "owner": self.owner,
+            "criticality": self.criticality,
+            "team_id": self.team_id,
+            "connector_id": self.connector_id,
+            "words": [f"%{_literally(word)}%" for word in self.q.split()] if self.q and self.q.strip() else None,
+            "watched_only": self.watched_only,
+        }
+
+
+def _pipeline_filter(
+    provider: Annotated[list[Literal["airflow"]] | None, Query(description="Several mean any of them.")] = None,
+    owner: Annotated[
+        list[Text] | None,
+        Query(description="The provider's whole owner string, or one of its comma-separated owners."),
+    ] = None,
+    criticality: Annotated[list[Criticality] | None, Query(description="Several mean any of them.")] = None,
+    team_id: Annotated[list[UUID] | None, Query(description="The owning team. Several mean any of them.")] = None,
+    connector_id: Annotated[
+        list[UUID] | None, Query(description="The connector that synced it. Several mean any of them.")
+    ] = None,
+    q: Annotated[
+        Text | None,
+        Query(max_length=500, description="Every word must occur in name, id, description, owner or a tag."),
+    ] = None,
+    watched_only: Annotated[bool, Query(description="Only pipelines that the caller watches.")] = False,  # noqa: FBT002 - a query parameter
+) -> PipelineFilter:
+    return PipelineFilter(
+        provider=list(provider) if provider else None,
+        owner=owner,
+        criticality=criticality,
+        team_id=team_id,
+        connector_id=connector_id,
+        q=q,
+        watched_only=watched_only,
+    )
+
+
+WhichPipelines = Annotated[PipelineFilter, Depends(_pipeline_filter)]
+
+
+def _literally(word: str) -> str:
+    """LIKE without wildcards: what somebody typed means itself."""
+    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

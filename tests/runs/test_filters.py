@@ -1,0 +1,71 @@
+"""Runs by time, status and type, of one pipeline and of the whole space; task runs by the page."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from checking import CheckedClient
+from world import NOW, World
+
+pytestmark = pytest.mark.anyio
+ORCHESTRATION = "/spaces/finance/orchestration"
+
+
+def ago(hours: float) -> str:
+    return (NOW - timedelta(hours=hours)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, ["hourly_load r2", "hourly_load r1", "daily_report r2", "daily_report r1"]),
+        ({"started_from": ago(2)}, ["hourly_load r2", "hourly_load r1"]),
+        ({"started_to": ago(2)}, ["daily_report r2", "daily_report r1"]),
+        ({"started_from": ago(6), "started_to": ago(1)}, ["hourly_load r1", "daily_report r2"]),
+        ({"status": ["failed", "running"]}, ["hourly_load r2", "daily_report r1"]),
+        ({"run_type": "manual"}, []),
+        ({"q": "report"}, ["daily_report r2", "daily_report r1"]),
+        ({"owner": "bob", "status": "success"}, ["hourly_load r1"]),
+        ({"watched_only": "true"}, []),
+        ({"criticality": "low"}, []),
+        ({"size": 1, "page": 2}, ["hourly_load r1"]),
+    ],
+)
+async def test_runs_of_the_space(client: CheckedClient, world: World, query: Any, expected: list[str]) -> None:
+    answer = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params=query)
+    assert [f"{row['pipeline']['name']} {row['external_id']}" for row in answer.json()] == expected
+
+
+async def test_runs_of_a_pipeline_by_time(client: CheckedClient, world: World) -> None:
+    path = f"{ORCHESTRATION}/pipelines/{world.finance.pipelines['daily_report']}/runs"
+    for query, expected in (({"started_from": ago(7)}, ["r2"]), ({"started_to": ago(6)}, ["r1"])):
+        answer = await client.as_(world.keys["viewer"], "GET", path, params=query)
+        assert [row["external_id"] for row in answer.json()] == expected
+
+
+@pytest.mark.parametrize("time", ["2026-11-24T06:00:00", "2026-11-24", "1700000000", "yesterday", ""])
+async def test_a_time_that_would_have_to_be_guessed_is_refused(client: CheckedClient, world: World, time: str) -> None:
+    answer = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"started_from": time})
+    assert (answer.status_code, "with an offset" in answer.text) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, 5),
+        ({"status": "failed"}, 1),
+        ({"external_id": ["check", "load"]}, 4),
+        ({"external_id": "check", "status": "failed"}, 0),
+        ({"size": 2, "page": 3}, 1),
+    ],
+)
+async def test_task_runs_by_the_page(client: CheckedClient, world: World, query: Any, expected: int) -> None:
+    run = f"{ORCHESTRATION}/runs/{world.finance.run_id}"
+    whole = (await client.as_(world.keys["viewer"], "GET", run)).json()["task_runs"]
+    rows = (await client.as_(world.keys["viewer"], "GET", f"{run}/task-runs", params=query)).json()
+    assert len(rows) == expected
+    assert all(row in whole for row in rows)
+    for row in rows:
+        one = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/task-runs/{row['id']}")
+        assert one.json() == row
