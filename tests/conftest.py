@@ -100,7 +100,8 @@ class RolledBackDatabase(Database):
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
         await self.connection.execute(
-            "SELECT set_config('windsock.space_id', '', true), set_config('windsock.user_id', '', true)"
+            "SELECT set_config('windsock.space_id', '', true), set_config('windsock.user_id', '', true),"
+            " set_config('windsock.actor', '', true)"
         )
         yield self.connection
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from windsock.access.space import QUERIES as ACCESS
 from windsock.access.store import create_key, create_space, create_user, present, put_member
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import create_connector
-from windsock.db import Database
+from windsock.db import Actor, Database
 from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.sync.mirror import Mirror
 from windsock.sync.store import queue_sync
@@ -110,6 +110,8 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, perso
         run = await tx.row(ONE_RUN, space_id=space_id)
         task = await tx.row(ONE_TASK_RUN, space_id=space_id)
         made.run_id, made.task_run_id = present(run)["id"], present(task)["id"]
+    # What people add, by a person as the audit trail knows them.
+    async with db.in_space(space_id, Actor(person, uuid4(), "of-the-world")) as tx:
         team = await tx.row(A_TEAM, space_id=space_id, user_id=person, pipeline_id=made.pipelines["hourly_load"])
         comment = await tx.row(A_COMMENT, space_id=space_id, user_id=person)
         made.team_id, made.comment_id = present(team)["id"], present(comment)["id"]

@@ -15,6 +15,7 @@ from windsock import __version__
 from windsock.access import routes as spaces
 from windsock.access import teams, users
 from windsock.access.space import authenticate
+from windsock.audit import routes as audit
 from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
 from windsock.errors import Invalid, Unavailable, WindsockError
@@ -24,6 +25,7 @@ from windsock.process import Process
 from windsock.requests import AroundRequests
 from windsock.runs import routes as runs
 from windsock.sync import routes as syncs
+from windsock.triggers import routes as triggers
 
 API = "/api/v1.0"
 MOST_COMPLAINTS = 20
@@ -35,9 +37,8 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     """The API over one process's resources, which it opens at start and closes at the end."""
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with process.opened(works=works):
-            app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs
             yield
 
     app = FastAPI(
@@ -50,9 +51,11 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         redirect_slashes=False,
         lifespan=lifespan,
     )
+    app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs
+    app.state.triggers = process.triggers
     app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes)
     app.include_router(health)
-    for feature in (spaces, users, teams, connectors, syncs, pipelines, runs, comments):
+    for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
         app.include_router(feature.router, prefix=API)
     handlers: dict[type[Exception], Callable[[Request, Any], Response | Awaitable[Response]]] = {
         WindsockError: _answer_error,

@@ -3,6 +3,7 @@
 import select
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -64,6 +65,19 @@ class Transaction:
         return cursor.rowcount
 
 
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whose doing a change is; the database writes it into the audit trail."""
+
+    user_id: UUID
+    api_key_id: UUID
+    request_id: str | None
+
+
+def _told(actor: Actor | None) -> str:
+    return "" if actor is None else orjson.dumps(actor).decode()
+
+
 class Database:
     """The application's role on one database. Open it before use, close it after."""
 
@@ -96,17 +110,23 @@ class Database:
             yield Transaction(connection)
 
     @asynccontextmanager
-    async def in_space(self, space_id: UUID) -> AsyncIterator[Transaction]:
+    async def in_space(self, space_id: UUID, actor: Actor | None = None) -> AsyncIterator[Transaction]:
         """A transaction in which row-level security shows this space and nothing else."""
         async with self._connection() as connection, connection.transaction():
-            await connection.execute("SELECT set_config('windsock.space_id', %s, true)", (str(space_id),))
+            await connection.execute(
+                "SELECT set_config('windsock.space_id', %s, true), set_config('windsock.actor', %s, true)",
+                (str(space_id), _told(actor)),
+            )
             yield Transaction(connection)
 
     @asynccontextmanager
-    async def as_caller(self, user_id: UUID) -> AsyncIterator[Transaction]:
+    async def as_caller(self, actor: Actor) -> AsyncIterator[Transaction]:
         """A transaction outside any space in which a user's own memberships are visible."""
         async with self._connection() as connection, connection.transaction():
-            await connection.execute("SELECT set_config('windsock.user_id', %s, true)", (str(user_id),))
+            await connection.execute(
+                "SELECT set_config('windsock.user_id', %s, true), set_config('windsock.actor', %s, true)",
+                (str(actor.user_id), _told(actor)),
+            )
             yield Transaction(connection)
 
     @asynccontextmanager

@@ -1,6 +1,7 @@
 """Every error a caller can receive, with its status and a sentence a person can act on."""
 
 from collections.abc import Mapping
+from math import ceil
 
 
 class WindsockError(Exception):
@@ -61,8 +62,12 @@ class ProviderFailed(WindsockError):
 
     `status` is what our caller gets: the provider's own status where it answered, 502 where it could not be reached or
     spoke nonsense, 504 where it took too long. `is_transient` tells whether the same request may succeed later;
-    `retry_after` is in seconds, where the provider named it. The sentence never holds a credential or a raw HTML body.
+    `retry_after` is in seconds, where the provider named it. `said` is the provider's own words, where it had any.
+    `was_sent` is False only where it is certain that the provider never got the request. No sentence ever holds a
+    credential or a raw HTML body.
     """
+
+    was_sent = True
 
     def __init__(
         self,
@@ -72,9 +77,14 @@ class ProviderFailed(WindsockError):
         is_transient: bool,
         hints: tuple[str, ...] = (),
         retry_after: float | None = None,
+        said: str = "",
     ) -> None:
-        super().__init__(sentence, headers={"X-Provider": "airflow"})
+        headers = {"X-Provider": "airflow"}
+        if retry_after is not None:
+            headers["Retry-After"] = str(ceil(retry_after))
+        super().__init__(sentence, headers=headers)
         self.status = status
+        self.said = said
         self.is_transient = is_transient
         self.hints = hints
         self.retry_after = retry_after
@@ -91,8 +101,9 @@ class ProviderRejectedCredentials(ProviderRefused):
 class ProviderUnreachable(ProviderFailed):
     """No answer: name not found, connection refused or dropped, TLS failure."""
 
-    def __init__(self, sentence: str, *, hints: tuple[str, ...] = ()) -> None:
+    def __init__(self, sentence: str, *, hints: tuple[str, ...] = (), was_sent: bool = True) -> None:
         super().__init__(502, sentence, is_transient=True, hints=hints)
+        self.was_sent = was_sent
 
 
 class ProviderTimedOut(ProviderFailed):

@@ -1,6 +1,7 @@
 """What is accepted from a caller: bodies without unknown keys, and text that PostgreSQL can hold."""
 
 from datetime import datetime
+from math import isfinite
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
@@ -9,7 +10,7 @@ DEEPEST = 32
 """Levels of nesting accepted in a JSON body; nobody's configuration is deeper."""
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the character U+0000")
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -21,9 +22,11 @@ def _storable_throughout(value: Any, depth: int = 0) -> None:  # noqa: ANN401 - 
     if depth > DEEPEST:
         raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
     if isinstance(value, str):
-        _storable(value)
+        storable(value)
     elif isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise ValueError("must not contain whole numbers beyond 64 bits")
+    elif isinstance(value, float) and not isfinite(value):
+        raise ValueError("must not contain NaN or Infinity, which are no JSON")
     elif isinstance(value, dict):
         for key, inner in value.items():
             _storable_throughout(key, depth + 1)
@@ -45,7 +48,7 @@ class Body(BaseModel):
         return value
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
 """For parameters; bodies are checked as a whole."""
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]

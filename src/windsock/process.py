@@ -19,8 +19,10 @@ from windsock.settings import Settings
 from windsock.storage import Storage
 from windsock.sync.execution import Execution
 from windsock.sync.jobs import SyncJobs, open_jobs
+from windsock.triggers.sending import Triggers
 
 WATCHDOG_SECONDS = 2.0
+TRIGGERS_AT_A_TIME = 16
 
 logger = log.get(__name__)
 
@@ -33,6 +35,7 @@ class Process:
         self.tokens = TokenCache()
         holder = f"{socket.gethostname()}:{os.getpid()}:{random.token_hex(4)}"
         self.execution = Execution(self.db, self.secrets, self.open_provider, holder)
+        self.triggers = Triggers(self.secrets, self.open_provider, asyncio.Semaphore(TRIGGERS_AT_A_TIME))
         self._jobs_app = open_jobs(storage.app_url)
         self.jobs = SyncJobs(self._jobs_app, self.db, self.execution)
 

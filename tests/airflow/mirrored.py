@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
+import httpx2
+
 from airflow_lab import AirflowLab
-from windsock.access.store import create_space
+from checking import CheckedClient
+from windsock.access.store import create_key, create_space, create_user, put_member
+from windsock.app import create_app
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
 from windsock.db import Row
@@ -94,6 +98,19 @@ class Windsock:
         """How many rows are marked missing or gone."""
         rows = [row for table in (await self.everything()).values() for row in table]
         return sum(missed_by is not None or removed_at is not None for *_, missed_by, removed_at in rows)
+
+
+@contextlib.asynccontextmanager
+async def a_client(windsock: Windsock) -> AsyncIterator[tuple[CheckedClient, str]]:
+    """Requests to the API of this Windsock, and the key of an editor named Ada."""
+    async with windsock.db.transaction() as tx:
+        ada = await create_user(tx, email="ada@example.com", name="Ada", is_superadmin=False)
+        key = await create_key(tx, ada["id"], name="of the test", expires_in_days=None)
+    async with windsock.db.in_space(windsock.space_id) as tx:
+        await put_member(tx, windsock.space_id, ada["id"], "editor")
+    app = create_app(windsock.process, works=False)
+    async with CheckedClient(app, httpx2.ASGITransport(app=app)) as client:
+        yield client, key["full_key"]
 
 
 async def _no_pause(_seconds: float) -> None:

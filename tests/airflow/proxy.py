@@ -28,26 +28,27 @@ Fault = Callable[[Answer], Answer | None]
 
 @dataclass
 class Proxy:
-    """`fault` is applied to answers for paths that contain `where`, from the `after`-th of them on."""
+    """`fault` is applied to answers to `method` for paths that contain `where`, from the `after`-th of them on."""
 
     target: str
     fault: Fault | None = None
     where: str = ""
     after: int = 0
+    method: str = ""
     page: int | None = None
     delay: float = 0.0
     seen: int = 0
     requests: list[str] = field(default_factory=list)
     url: str = ""
 
-    def misbehave(self, fault: Fault | None, *, where: str = "", after: int = 0) -> None:
-        self.fault, self.where, self.after, self.seen = fault, where, after, 0
+    def misbehave(self, fault: Fault | None, *, where: str = "", after: int = 0, method: str = "") -> None:
+        self.fault, self.where, self.after, self.method, self.seen = fault, where, after, method, 0
 
     def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer | None:
         self.requests.append(f"{method} {path}")
         answer = self._ask(method, path, headers, body)
         time.sleep(self.delay)
-        if self.fault is None or self.where not in path:
+        if self.fault is None or self.where not in path or self.method not in {"", method}:
             return answer
         self.seen += 1
         return self.fault(answer) if self.seen > self.after else answer

@@ -80,6 +80,10 @@ PEOPLE_ADD = (
     INSERT INTO comments (space_id, run_id, task_run_id, author_id, content)
     SELECT space_id, run_id, id, %(user_id)s, 'looked at it' FROM task_runs
     """,
+    """
+    INSERT INTO trigger_requests (space_id, pipeline_id, user_id, body_hash, lease_until)
+    SELECT space_id, id, %(user_id)s, '', now() FROM pipelines
+    """,
 )
 
 

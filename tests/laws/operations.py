@@ -89,6 +89,7 @@ OPERATIONS = [
     Operation("PATCH", _ORCHESTRATION + "/pipelines/{pipeline_id}/criticality", "editor", 200, {"criticality": "high"}),
     Operation("PUT", _ORCHESTRATION + "/pipelines/{pipeline_id}/watch", "viewer", 204),
     Operation("DELETE", _ORCHESTRATION + "/pipelines/{pipeline_id}/watch", "viewer", 204),
+    Operation("POST", _ORCHESTRATION + "/pipelines/{pipeline_id}/trigger", "editor", 502, {"conf": {"day": "today"}}),
     Operation("GET", _ORCHESTRATION + "/runs", "viewer"),
     Operation("GET", _ORCHESTRATION + "/runs/{run_id}", "viewer"),
     Operation("GET", _ORCHESTRATION + "/runs/{run_id}/task-runs", "viewer"),
@@ -100,6 +101,7 @@ OPERATIONS = [
     Operation("PUT", _COMMENT, "viewer", 200, {"content": "mended"}, refused=("editor", "admin", "superadmin")),
     Operation("PATCH", _COMMENT, "viewer", 200, {"content": "mended"}, refused=("editor", "admin", "superadmin")),
     Operation("DELETE", _COMMENT, "viewer", 204, refused=("editor",)),
+    Operation("GET", "/spaces/{slug}/audit-events", "admin"),
     Operation("GET", "/spaces/{slug}/teams", "viewer"),
     Operation("POST", "/spaces/{slug}/teams", "admin", 201, {"name": "Another team"}),
     Operation("GET", _TEAM, "viewer"),
@@ -128,6 +130,8 @@ def ids_of(world: World, space: SpaceOfWorld, key_ids: Mapping[str, UUID]) -> di
         "team_id": space.team_id,
         "comment_id": space.comment_id,
         "parent_id": space.comment_id,
+        "actor_id": world.users["viewer" if is_finance else "stranger"],
+        "target_id": space.comment_id,
     }
 
 

@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from windsock.access.keys import hash_of
-from windsock.db import Database, Row, Transaction
+from windsock.db import Actor, Database, Row, Transaction
 from windsock.errors import Forbidden, NotAuthenticated
 from windsock.sql import load
 
@@ -38,11 +38,16 @@ class Caller:
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Outside any space; shows the caller's own memberships."""
-        return self._db.as_caller(self.id)
+        return self._db.as_caller(self.actor)
 
     def transaction_in(self, space_id: UUID) -> AbstractAsyncContextManager[Transaction]:
         """In a space that is being made or left; everything else asks for a Space."""
-        return self._db.in_space(space_id)
+        return self._db.in_space(space_id, self.actor)
+
+    @property
+    def actor(self) -> Actor:
+        """The caller as the audit trail names them."""
+        return Actor(self.id, self.key_id, structlog.contextvars.get_contextvars().get("request_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Space:
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Row-level security shows this space and nothing else. Do not hold it while somebody else thinks."""
-        return self._db.in_space(self.id)
+        return self._db.in_space(self.id, self.caller.actor)
 
 
 async def _authorize(
@@ -113,9 +118,11 @@ may_view = _member("viewer", "read")
 may_edit = _member("editor", "create and edit connectors")
 may_sync = _member("editor", "start a sync")
 may_govern = _member("editor", "set team and criticality")
+may_trigger = _member("editor", "trigger pipelines")
 may_watch = _member("viewer", "watch pipelines")
 may_comment = _member("viewer", "comment")
 may_administer = _member("admin", "manage members, teams and what is deleted")
+may_audit = _member("admin", "read the audit trail")
 
 IsCaller = Annotated[Caller, Depends(_any_caller)]
 IsSuperadmin = Annotated[Caller, Depends(_superadmin)]
@@ -123,11 +130,25 @@ CanView = Annotated[Space, Depends(may_view)]
 CanEdit = Annotated[Space, Depends(may_edit)]
 CanSync = Annotated[Space, Depends(may_sync)]
 CanGovern = Annotated[Space, Depends(may_govern)]
+CanTrigger = Annotated[Space, Depends(may_trigger)]
 CanWatch = Annotated[Space, Depends(may_watch)]
 CanComment = Annotated[Space, Depends(may_comment)]
 CanAdminister = Annotated[Space, Depends(may_administer)]
+CanAudit = Annotated[Space, Depends(may_audit)]
 
 PERMISSIONS = frozenset(
-    {_any_caller, _superadmin, may_view, may_edit, may_sync, may_govern, may_watch, may_comment, may_administer}
+    {
+        _any_caller,
+        _superadmin,
+        may_view,
+        may_edit,
+        may_sync,
+        may_govern,
+        may_trigger,
+        may_watch,
+        may_comment,
+        may_administer,
+        may_audit,
+    }
 )
 """Every dependency that counts as asking; the law test walks the routes with it."""

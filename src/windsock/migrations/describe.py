@@ -45,10 +45,7 @@ SELECT i.indrelid AS table, 1 AS rank, i.indexrelid::regclass::text AS name,
 FROM pg_index i
 WHERE NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = i.indexrelid AND contype IN ('p', 'u', 'x'))
 UNION ALL
-SELECT tgrelid, 2, tgname, pg_get_triggerdef(oid, true), obj_description(oid, 'pg_trigger')
-FROM pg_trigger WHERE NOT tgisinternal
-UNION ALL
-SELECT polrelid, 3, polname,
+SELECT polrelid, 2, polname,
        'CREATE POLICY ' || quote_ident(polname) || ' ON ' || polrelid::regclass
        || CASE polcmd WHEN 'r' THEN ' FOR SELECT' WHEN 'a' THEN ' FOR INSERT' WHEN 'w' THEN ' FOR UPDATE'
                       WHEN 'd' THEN ' FOR DELETE' ELSE '' END
@@ -59,6 +56,12 @@ SELECT polrelid, 3, polname,
        obj_description(oid, 'pg_policy')
 FROM pg_policy
 ORDER BY 1, 2, 3
+"""
+TRIGGERS = """
+SELECT replace(pg_get_triggerdef(t.oid, true), 'windsock.', '') AS definition
+FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+WHERE NOT t.tgisinternal AND c.relnamespace = 'windsock'::regnamespace
+ORDER BY c.relname, t.tgname
 """
 FUNCTIONS = """
 SELECT p.oid, replace(pg_get_functiondef(p.oid), 'CREATE OR REPLACE FUNCTION windsock.', 'CREATE FUNCTION ')
@@ -87,6 +90,7 @@ def describe(connection: psycopg.Connection[Any]) -> str:
         if unknown := rows(UNKNOWN):
             raise ValueError(f"describe.py cannot describe {', '.join(row['name'] for row in unknown)} yet.")
         tables, functions = _parents_first(rows(TABLES)), rows(FUNCTIONS)
+        rows_of_triggers = rows(TRIGGERS)
         columns, constraints, additions = (_by_table(rows(query)) for query in (COLUMNS, CONSTRAINTS, ADDITIONS))
     oldest = min(table["oid"] for table in tables)
     parts = [HEADER]
@@ -95,6 +99,8 @@ def describe(connection: psycopg.Connection[Any]) -> str:
         of_table = [found.get(table["oid"], []) for found in (columns, constraints, additions)]
         parts.append(_table(table, *of_table))
     parts += [_function(function) for function in functions if function["oid"] > oldest]
+    if triggers := [f"{trigger['definition']};" for trigger in rows_of_triggers]:
+        parts.append("\n".join(triggers))
     return "\n\n".join(parts) + "\n"
 
 

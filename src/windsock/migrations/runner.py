@@ -20,7 +20,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA windsock, procrasti
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA procrastinate TO {role};
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA windsock FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA windsock, procrastinate TO {role};
-REVOKE INSERT, UPDATE, DELETE ON windsock.alembic_version FROM {role};
+REVOKE INSERT, UPDATE, DELETE ON windsock.alembic_version, windsock.audit_events FROM {role};
 """
 
 

@@ -143,6 +143,17 @@ class Identity:
     version: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A run to start. `external_id` is ours and unique, so that the run can be found should the answer be lost."""
+
+    pipeline_external_id: str
+    external_id: str
+    conf: Json
+    logical_date: datetime | None
+    note: str
+
+
 class Provider(Protocol):
     """One orchestrator behind one connector. Each method gives everything it promises or raises ProviderFailed."""
 
@@ -161,6 +172,18 @@ class Provider(Protocol):
 
     async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:
         """One run, or None when the provider says that it does not exist."""
+        ...
+
+    async def trigger(self, request: RunRequest, *, may_exist: bool) -> ProviderRun:
+        """Start the run exactly once; with `may_exist` (it was tried before) look for it first.
+
+        Raises ProviderRefused where the provider said no; any other ProviderFailed leaves open whether the run was
+        started, unless `was_sent` is False.
+        """
+        ...
+
+    async def task_graph(self, pipeline_external_id: str) -> dict[str, list[str]]:
+        """The tasks of a pipeline, each with the tasks right behind it."""
         ...
 
     async def aclose(self) -> None: ...

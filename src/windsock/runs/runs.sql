@@ -95,17 +95,24 @@ WHERE t.space_id = %(space_id)s AND t.run_id = %(run_id)s
   AND (%(external_id)s::text[] IS NULL OR t.external_id = ANY (%(external_id)s))
 
 -- name: list_task_runs
-SELECT {task_run}
-FROM task_runs t
-JOIN (
+-- Materialized: of a run with thousands of mapped instances it must not be made anew for each of them.
+WITH starts AS MATERIALIZED (
     SELECT x.external_id, min(x.started_at) AS first_started_at
     FROM task_runs x
     WHERE x.space_id = %(space_id)s AND x.run_id = %(run_id)s
     GROUP BY x.external_id
-) k ON k.external_id = t.external_id
+), tasks AS MATERIALIZED (
+    SELECT s.external_id, s.first_started_at, (p.task_levels ->> s.external_id)::integer AS level
+    FROM starts s
+    JOIN runs r ON r.space_id = %(space_id)s AND r.id = %(run_id)s
+    JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
+)
+SELECT {task_run}
+FROM task_runs t
+JOIN tasks k ON k.external_id = t.external_id
 {matching_task_runs}
--- By the start of the task, the instances of a mapped one together; what has not started last.
-ORDER BY k.first_started_at NULLS LAST, t.external_id, t.map_index, t.id
+-- As the graph goes where it is known, else by the start; the instances of a mapped task together.
+ORDER BY k.level NULLS LAST, k.first_started_at NULLS LAST, t.external_id, t.map_index, t.id
 LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: count_task_runs

@@ -86,10 +86,16 @@ WITH matched AS MATERIALIZED (
 ), stored AS (
     INSERT INTO runs (space_id, pipeline_id, external_id, status, run_type, run_at, queued_at, started_at, ended_at,
                       run_after, logical_date, data_interval_start, data_interval_end, conf, note, triggered_by,
-                      provider_metadata)
+                      provider_metadata, triggered_by_user_id)
     SELECT %(space_id)s, pipeline_id, external_id, status, run_type, run_at, queued_at, started_at, ended_at,
            run_after, logical_date, data_interval_start, data_interval_end, conf, note, triggered_by,
-           provider_metadata
+           provider_metadata,
+           -- Whoever triggered it here, also when the answer to the trigger was lost and a sync finds the run.
+           CASE WHEN external_id LIKE 'windsock\_\_%%' THEN (
+               SELECT q.user_id FROM trigger_requests q
+               WHERE q.space_id = %(space_id)s AND q.pipeline_id = matched.pipeline_id
+                 AND q.run_external_id = matched.external_id)
+           END
     FROM matched WHERE differs
     ON CONFLICT (space_id, pipeline_id, external_id) DO UPDATE
     SET status = excluded.status, run_type = excluded.run_type, queued_at = excluded.queued_at,

@@ -23,6 +23,7 @@ from windsock.providers.contract import (
     RunsBetween,
     Scope,
 )
+from windsock.sync.graphs import read_graphs
 from windsock.sync.mirror import MOST_UNKNOWN_RUNS, Mirror, Stored, Window
 from windsock.sync.progress import QUERIES, Progress
 
@@ -82,6 +83,8 @@ class Pass:
             for kind, removed in (await self._mirror.remove_gone(tx)).items():
                 self._progress.counts[kind]["removed"] += removed
             await self._progress.save(tx)
+        if self._has_listed:
+            await read_graphs(self._db, self._provider, self._progress.space_id, self._progress.connector_id)
         return watermark
 
     # --- Pipelines ---------------------------------------------------------------------------------------------------

@@ -86,7 +86,20 @@ SET last_sync_at = now(), last_sync_status = %(status)s,
     watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz ELSE watermark END,
     checkpoint = CASE WHEN %(is_complete)s THEN NULL ELSE checkpoint END,
     failures = CASE WHEN %(is_complete)s THEN 0 ELSE failures + 1 END,
-    next_sync_at = greatest(now() + interval '1 second', %(started_at)s::timestamptz + %(pause)s::interval)
+    next_sync_at = greatest(
+        now() + interval '1 second',
+        %(started_at)s::timestamptz + CASE WHEN %(is_complete)s THEN
+            -- Somebody is waiting for what they triggered: look often, and less so the longer it takes.
+            least(%(pause)s::interval,
+                  (SELECT min(greatest(interval '3 seconds', (now() - q.created_at) / 10))
+                   FROM trigger_requests q
+                   JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = q.pipeline_id
+                   JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
+                              AND r.external_id = q.run_external_id
+                   WHERE q.space_id = %(space_id)s AND q.created_at > now() - interval '1 hour'
+                     AND p.connector_id = %(connector_id)s AND r.status IN ('queued', 'running')
+                     AND r.removed_at IS NULL))
+        ELSE %(pause)s::interval END)
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: forget_old_syncs

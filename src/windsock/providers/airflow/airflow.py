@@ -16,8 +16,10 @@ from windsock.providers.airflow.dialect import Dialect
 from windsock.providers.airflow.failures import WrongApiVersion
 from windsock.providers.airflow.http import Http, Sleep
 from windsock.providers.airflow.listing import Limits
+from windsock.providers.airflow.trigger import trigger
 from windsock.providers.airflow.v1 import V1
 from windsock.providers.airflow.v2 import V2
+from windsock.providers.airflow.values import identity, texts
 from windsock.providers.contract import (
     Identity,
     Page,
@@ -25,6 +27,7 @@ from windsock.providers.contract import (
     ProviderRun,
     ProviderTaskRun,
     Resume,
+    RunRequest,
     Scope,
 )
 
@@ -59,6 +62,7 @@ class Airflow:
         known = self._forced or api_version
         self._dialect: Dialect | None = _DIALECTS[known] if known else None
         self._limits = limits or Limits()
+        self._sleep = sleep
         self._http = Http(config, transport=transport, sleep=sleep, tries=tries)
         self._session = Session(self._http, credentials, tokens=tokens, key=key)
 
@@ -100,6 +104,26 @@ class Airflow:
         if not isinstance(answer.body, dict):
             raise ProviderNonsense(f"Airflow gave something that is not a DAG run for {external_id}.")
         return dialect.parse_run(answer.body)
+
+    async def trigger(self, request: RunRequest, *, may_exist: bool) -> ProviderRun:
+        dialect = await self._known()
+        try:
+            return await trigger(self._session.post_once, dialect, request, self.run, self._sleep, may_exist=may_exist)
+        except WrongApiVersion:  # upgraded since the last sync; the API that is not there has started nothing
+            if (await self.identify()).api_version == dialect.name:
+                raise
+        dialect = await self._known()
+        return await trigger(self._session.post_once, dialect, request, self.run, self._sleep, may_exist=may_exist)
+
+    async def task_graph(self, pipeline_external_id: str) -> dict[str, list[str]]:
+        dialect = await self._known()
+        path = f"{dialect.root}/dags/{quote(pipeline_external_id, safe='~')}/tasks"
+        body = (await self._session.get(path)).body
+        tasks = body.get("tasks") if isinstance(body, dict) else None
+        if not isinstance(tasks, list):
+            raise ProviderNonsense(f"The answer to GET {path} has no list of tasks.")
+        rows = [task for task in tasks if isinstance(task, dict)]
+        return {identity(task, "task_id", "task"): texts(task.get("downstream_task_ids")) for task in rows}
 
     async def probe(self) -> tuple[int, float]:
         """How many DAGs the account may see, and the seconds that the answer took."""

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from windsock.errors import ProviderNonsense, ProviderRefused, ProviderRejectedCredentials
 from windsock.providers.airflow.config import Credentials, NoCredentials, PasswordCredentials, TokenCredentials
@@ -64,19 +64,26 @@ class Session:
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         """GET `path`, which begins with /api/v1 or /api/v2."""
+        return await self._ask("GET", path, params=params)
+
+    async def post_once(self, path: str, json: Mapping[str, object]) -> Answer:
+        """POST; sent again only where Airflow refused the token, which it does before it does anything."""
+        return await self._ask("POST", path, json=json, tries=1)
+
+    async def _ask(self, method: str, path: str, **what: Any) -> Answer:  # noqa: ANN401 - as Http.send takes it
         version: Literal["v1", "v2"] = "v1" if path.startswith("/api/v1/") else "v2"
         is_renewable = version == "v2" and not isinstance(self._credentials, TokenCredentials)
         token = self._tokens.get(self._key) if is_renewable else None
         if token is None and version == "v2" and isinstance(self._credentials, PasswordCredentials):
             token, is_renewable = await self._sign_in(), False
         try:
-            return await self._http.send("GET", path, params=params, headers=self._headers(version, token))
+            return await self._http.send(method, path, headers=self._headers(version, token), **what)
         except ProviderRejectedCredentials:
             if not is_renewable:
                 raise
         self._tokens.drop(self._key)
         token = await self._sign_in()
-        return await self._http.send("GET", path, params=params, headers=self._headers(version, token))
+        return await self._http.send(method, path, headers=self._headers(version, token), **what)
 
     async def get_version(self, path: str) -> Answer:
         """GET without signing in, which the version of Airflow needs not; a fixed token is for a proxy in front."""

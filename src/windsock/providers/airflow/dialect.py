@@ -11,6 +11,7 @@ from windsock.providers.contract import (
     ProviderRun,
     ProviderTaskRun,
     Resume,
+    RunRequest,
     Scope,
 )
 
@@ -35,6 +36,10 @@ class Dialect(Protocol):
         ...
 
     def parse_run(self, raw: Json) -> ProviderRun: ...
+
+    def run_to_start(self, request: RunRequest) -> Json:
+        """The body of POST …/dagRuns."""
+        ...
 
     def runs(
         self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+import httpx2
+
 from windsock.errors import (
     ProviderFailed,
     ProviderNonsense,
@@ -17,7 +19,7 @@ from windsock.errors import (
 )
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_LONGEST_DETAIL = 300
+_LONGEST_DETAIL = 2000
 _SHORTEST_SECRET = 4
 _REMOVED = "has been removed in Airflow 3"
 
@@ -58,7 +60,7 @@ def _detail(body: object, secrets: Collection[str]) -> str:
     if isinstance(found, list):
         found = "; ".join(str(item.get("msg", "")) if isinstance(item, dict) else str(item) for item in found)
     if isinstance(found, dict):
-        found = found.get("message") or found.get("reason")
+        found = ": ".join(str(found[name]) for name in ("reason", "message") if found.get(name))
     # Before it is cut: half a password is a secret too.
     words = " ".join(scrub(str(found or ""), secrets).split())
     return words if len(words) <= _LONGEST_DETAIL else f"{words[:_LONGEST_DETAIL]}…"
@@ -90,11 +92,12 @@ def from_status(
         if body is None:
             hints = (*hints, LOGIN_HINT)
         refused = f"Airflow refused the credentials. {said}"
-        return ProviderRejectedCredentials(status, refused, is_transient=False, hints=hints)
+        return ProviderRejectedCredentials(status, refused, is_transient=False, hints=hints, said=says)
     hints = ()
     if is_forbidden:
         hints = (LOGIN_HINT if body is None else _PERMISSION_HINT,)
-    return ProviderRefused(status, said, is_transient=status in _TRANSIENT, hints=hints, retry_after=retry_after)
+    is_transient = status in _TRANSIENT
+    return ProviderRefused(status, said, is_transient=is_transient, hints=hints, retry_after=retry_after, said=says)
 
 
 _PERMISSION_HINT = "The account may sign in, but has not the permission to read this."
@@ -149,7 +152,8 @@ def timed_out(asked: str, seconds: float) -> ProviderTimedOut:
 def from_transport(asked: str, error: BaseException) -> ProviderUnreachable:
     """The failure that no answer means; of the error only its kind is told, for its text may hold a header."""
     why, hint = _reason(error)
-    return ProviderUnreachable(f"{asked} could not be sent to Airflow: {why}.", hints=(hint,))
+    was_sent = not isinstance(error, httpx2.ConnectError)
+    return ProviderUnreachable(f"{asked} could not be sent to Airflow: {why}.", hints=(hint,), was_sent=was_sent)
 
 
 def _reason(error: BaseException) -> tuple[str, str]:

@@ -76,14 +76,17 @@ class Http:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        json: Mapping[str, str] | None = None,
+        json: Mapping[str, object] | None = None,
+        tries: int | None = None,
     ) -> Answer:
-        for attempt in range(1, self._tries + 1):
+        """`tries` is fewer than usual for what must not be sent again unseen."""
+        tries = min(tries or self._tries, self._tries)
+        for attempt in range(1, tries + 1):
             outcome = await self._once(method, path, params=params, headers=headers, json=json)
             if outcome.answer is not None:
                 return outcome.answer
             failure = outcome.failure
-            if failure is None or not outcome.may_retry or attempt == self._tries:
+            if failure is None or not outcome.may_retry or attempt == tries:
                 break
             # A server that asks for a longer pause than we wait is not asked again; the caller is told how long.
             if (failure.retry_after or 0) > LONGEST_WAIT:
@@ -104,7 +107,7 @@ class Http:
         *,
         params: Mapping[str, str] | None,
         headers: Mapping[str, str] | None,
-        json: Mapping[str, str] | None,
+        json: Mapping[str, object] | None,
     ) -> _Outcome:
         """One request. Failures are returned, never raised from within: httpx2's errors hold the sent headers."""
         asked = f"{method} {path}"

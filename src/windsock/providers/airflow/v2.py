@@ -27,6 +27,7 @@ from windsock.providers.contract import (
     ProviderRun,
     ProviderTaskRun,
     Resume,
+    RunRequest,
     Scope,
 )
 
@@ -55,6 +56,15 @@ class V2:
 
     def parse_run(self, raw: Json) -> ProviderRun:
         return parse_run(raw)
+
+    def run_to_start(self, request: RunRequest) -> Json:
+        """The key logical_date is required, though it may be null (422 without it, measured on 3.3.2)."""
+        return {
+            "dag_run_id": request.external_id,
+            "logical_date": None if request.logical_date is None else to_wire(request.logical_date),
+            "conf": request.conf,
+            "note": request.note,
+        }
 
     def runs(self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None) -> AsyncIterator[Page[ProviderRun]]:
         listing = Listing(

@@ -1,0 +1,41 @@
+"""What admins see of a change."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+Action = Literal["created", "changed", "deleted"]
+TargetType = Literal[
+    "space", "member", "team", "team_member", "connector", "pipeline", "watch", "comment", "sync", "trigger", "api_key"
+]
+
+
+class AuditActor(BaseModel):
+    id: UUID
+    name: Annotated[str, Field(description="As it was when it happened.")]
+
+
+class AuditEvent(BaseModel):
+    id: UUID
+    created_at: datetime
+    action: Action
+    target_type: TargetType
+    target_id: Annotated[
+        UUID | None,
+        Field(description="Of a member the user's id, of a team_member the team's, of a watch the pipeline's."),
+    ]
+    target_name: str | None
+    actor_id: Annotated[
+        UUID | None, Field(description="Null: a command on Windsock's own machine, or a person who is gone.")
+    ]
+    actor: AuditActor | None
+    api_key_id: Annotated[UUID | None, Field(description="The key with which it was done.")]
+    before: Annotated[
+        dict[str, Any] | None, Field(description="What changed, as it was; null when it was not there. Never a secret.")
+    ]
+    after: Annotated[
+        dict[str, Any] | None, Field(description="The same as it became; credentials are only said to be written.")
+    ]
+    request_id: Annotated[str | None, Field(description="The X-Request-ID of the request that did it.")]

@@ -1,0 +1,19 @@
+-- name: graphs_to_read
+-- Unknown ones first, then those whose newest run has a task that the graph has not, and each once a day.
+SELECT p.id, p.external_id
+FROM pipelines p
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.is_active
+  AND (p.tasks_listed_at IS NULL
+       OR p.tasks_listed_at < now() - interval '1 day'
+       OR (p.tasks_listed_at < now() - interval '4 minutes'
+           AND EXISTS (SELECT FROM task_runs t
+                       WHERE t.space_id = %(space_id)s AND t.run_id = (p.last_run ->> 'id')::uuid
+                         AND NOT p.task_levels ? t.external_id)))
+ORDER BY p.tasks_listed_at NULLS FIRST, p.id
+LIMIT %(most)s
+
+-- name: save_graph
+-- Without levels, it is only noted that it was tried.
+UPDATE pipelines
+SET task_levels = coalesce(%(task_levels)s::jsonb, task_levels), tasks_listed_at = now()
+WHERE space_id = %(space_id)s AND id = %(pipeline_id)s

@@ -1,0 +1,35 @@
+"""What a caller may say about the run to start."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from windsock.inputs import Body, Moment
+
+LONGEST_NOTE = 1000
+"""Airflow's own limit, in characters; what Windsock writes below the note counts too."""
+
+
+def _within_reach(time: datetime | None) -> datetime | None:
+    """Airflow reckons with the data interval around a logical date, and fails at the ends of the calendar."""
+    if time is not None and not datetime(1970, 1, 1, tzinfo=UTC) <= time < datetime(2200, 1, 1, tzinfo=UTC):
+        raise ValueError("must be between 1970 and 2200")
+    return time
+
+
+class TriggerIn(Body):
+    conf: Annotated[
+        dict[str, Any] | None,
+        Field(description="Airflow checks it against the DAG's params.", examples=[{"country": "FR"}]),
+    ] = None
+    logical_date: Annotated[
+        Moment | None,
+        AfterValidator(_within_reach),
+        Field(description="null: none on Airflow 3, now on Airflow 2. Two runs of a DAG cannot share one."),
+    ] = None
+    note: Annotated[
+        str | None,
+        StringConstraints(strip_whitespace=True, max_length=LONGEST_NOTE),
+        Field(description="Becomes the run's note in Airflow; who triggered it is written below."),
+    ] = None

@@ -1,0 +1,268 @@
+"""Triggers on a real Airflow: they run, are refused in Airflow's words, and are sent once however the line breaks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import pytest
+
+from airflow.mirrored import Windsock, a_client, a_windsock, beside, quiet
+from airflow.proxy import Proxy, a_proxy
+from airflow.straight import ask_airflow, assert_relayed, runs_of, words_of
+from airflow_lab import AirflowLab
+from checking import CheckedClient
+from conftest import SECRET_KEY
+from windsock.providers.contract import ProviderPipeline
+from windsock.sync.mirror import Mirror
+
+pytestmark = pytest.mark.anyio
+
+SPACE = "/spaces/finance/orchestration"
+CUTS, AT_ONCE = 50, 200
+ONE_TASK = """
+try:
+    from airflow.sdk import DAG
+    from airflow.providers.standard.operators.empty import EmptyOperator
+except ImportError:
+    from airflow import DAG
+    from airflow.operators.empty import EmptyOperator
+with DAG('fragile', schedule=None):
+    EmptyOperator(task_id='only')
+"""
+
+
+class Person:
+    """An editor of the space, at the API."""
+
+    def __init__(self, windsock: Windsock, client: CheckedClient, key: str) -> None:
+        self.windsock, self.client, self.key = windsock, client, key
+
+    async def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        return await self.client.as_(self.key, method, path, **more)
+
+    async def pipeline(self, dag_id: str) -> UUID:
+        (row,) = await self.windsock.rows("SELECT id FROM pipelines WHERE external_id = %(id)s", {"id": dag_id})
+        found: UUID = row["id"]
+        return found
+
+    async def trigger(self, dag_id: str, body: Any = None, key: str | None = None) -> httpx2.Response:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        path = f"{SPACE}/pipelines/{await self.pipeline(dag_id)}/trigger"
+        return await self.ask("POST", path, json=body or {}, headers=headers)
+
+    async def use(self, airflow: AirflowLab, **connector: Any) -> None:
+        path = f"/catalog/spaces/finance/connectors/{self.windsock.connector_id}"
+        credentials = {"auth_type": "password", "username": "admin", "password": airflow.password}
+        answer = await self.ask("PATCH", path, json={"credentials": credentials} | connector)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture
+async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
+    async with a_windsock(make_database, SECRET_KEY) as made:
+        yield made
+
+
+@pytest.fixture
+async def ada(airflow: AirflowLab, windsock: Windsock) -> AsyncIterator[Person]:
+    await beside(quiet, airflow)
+    await windsock.connect(airflow.url)
+    assert (await windsock.sync())["status"] == "complete"
+    async with a_client(windsock) as (client, key):
+        yield Person(windsock, client, key)
+
+
+@pytest.fixture
+def proxy(airflow: AirflowLab) -> Iterator[Proxy]:
+    with a_proxy(airflow.url) as made:
+        yield made
+
+
+@pytest.fixture
+def paused(airflow: AirflowLab) -> Iterator[str]:
+    """A paused DAG, whose runs are accepted and never move; what the test starts is deleted."""
+    yield "legacy_backup"
+    for run in runs_of(airflow, "legacy_backup"):
+        airflow.api("DELETE", f"/dags/legacy_backup/dagRuns/{run['dag_run_id']}")
+
+
+async def test_a_trigger_runs_in_airflow_and_is_seen_to_succeed(airflow: AirflowLab, ada: Person) -> None:
+    body = {"conf": {"campaign": "autumn", "country": "FR"}, "note": "Ana asked for it"}
+    answer = await ada.trigger("campaign_report", body)
+    assert answer.status_code == 201, answer.text
+    run = answer.json()
+    newest = (await ada.ask("GET", f"{SPACE}/pipelines/{run['pipeline_id']}/runs")).json()[0]
+    assert newest["id"] == run["id"]
+    assert run["status"] in {"queued", "running"}
+    assert run["triggered_by_user"]["name"] == "Ada"
+
+    theirs = await beside(airflow.api, "GET", f"/dags/campaign_report/dagRuns/{run['external_id']}")
+    assert theirs["note"] == "Ana asked for it\n\nTriggered through Windsock by Ada <ada@example.com>"
+    assert theirs["conf"] == body["conf"]
+    await beside(airflow.wait_quiet)
+    assert (await ada.windsock.sync(trigger="schedule"))["status"] == "complete"
+    detail = (await ada.ask("GET", f"{SPACE}/runs/{run['id']}")).json()
+    assert detail["status"] == "success"
+    assert detail["triggered_by_user"]["name"] == "Ada"
+    assert [task["external_id"] for task in detail["task_runs"]] == ["read_clicks", "render_report"]
+
+
+async def test_the_run_of_a_paused_dag_is_accepted_and_waits(airflow: AirflowLab, ada: Person, paused: str) -> None:
+    answer = await ada.trigger(paused)
+    assert (answer.status_code, answer.json()["status"]) == (201, "queued")
+    pipeline = (await ada.ask("GET", f"{SPACE}/pipelines/{answer.json()['pipeline_id']}")).json()
+    assert pipeline["is_paused"] is True
+    assert [run["state"] for run in await beside(runs_of, airflow, paused)] == ["queued"]
+
+
+async def test_what_airflow_refuses_is_relayed_with_its_status_and_words(
+    airflow: AirflowLab, ada: Person, paused: str
+) -> None:
+    ghost = ProviderPipeline(
+        external_id="no_such_dag", name="no_such_dag", description=None, owner=None, owners=[], tags=[],
+        schedule=None, schedule_description=None, next_run_at=None, is_paused=False, is_active=True,
+        has_import_errors=False, provider_metadata={},
+    )  # fmt: skip
+    async with ada.windsock.db.in_space(ada.windsock.space_id) as tx:
+        await Mirror(ada.windsock.space_id, ada.windsock.connector_id, UUID(int=1)).store_pipelines(tx, [ghost])
+    at = {"logical_date": "2026-11-01T00:00:00Z"}
+    assert (await ada.trigger(paused, at)).status_code == 201
+    cases: list[tuple[str, Any, int]] = [
+        ("no_such_dag", {}, 404),
+        ("campaign_report", {"conf": {}}, 400),
+        ("campaign_report", {"conf": {"campaign": "x"}}, 400),
+        ("campaign_report", {"conf": {"campaign": "autumn", "days": 1000}}, 400),
+        (paused, at, 409),
+    ]
+    for dag_id, body, status in cases:
+        theirs = await beside(ask_airflow, airflow, dag_id, body)
+        assert theirs.status_code == status, theirs.text
+        ours = await ada.trigger(dag_id, body)
+        if status == 409 and airflow.major == "3":  # an object, with another log id each time
+            assert (ours.status_code, ours.headers["X-Provider"]) == (409, "airflow")
+            assert ours.json()["detail"].startswith(theirs.json()["detail"]["reason"])
+        else:
+            assert_relayed(ours, theirs)
+    assert len(await beside(runs_of, airflow, paused)) == 1
+
+
+async def test_a_dag_whose_file_breaks_or_goes_is_refused_in_airflows_words(airflow: AirflowLab, ada: Person) -> None:
+    file = airflow.dags / "fragile.py"
+
+    async def until(condition: Callable[[], bool], what: str) -> None:
+        for _ in range(150):
+            if await beside(condition):
+                return
+            await asyncio.sleep(1)
+        raise AssertionError(f"waited for {what}")
+
+    def listed() -> dict[str, Any] | None:
+        everything = {"exclude_stale": "false"} if airflow.major == "3" else {"only_active": "false"}
+        dags = airflow.api("GET", "/dags", params={"limit": 100, **everything})["dags"]
+        return next((dag for dag in dags if dag["dag_id"] == "fragile"), None)
+
+    file.write_text(ONE_TASK)
+    try:
+        await until(lambda: listed() is not None, "the DAG")
+        assert (await ada.windsock.sync())["status"] == "complete"
+        file.write_text(ONE_TASK + "import a_package_that_is_not_there\n")
+        await until(lambda: bool((listed() or {}).get("has_import_errors")), "the import error")
+        theirs = await beside(ask_airflow, airflow, "fragile", {})
+        assert_relayed(await ada.trigger("fragile"), theirs)
+        assert theirs.status_code in {400, 404}
+    finally:
+        file.unlink()
+    await beside(airflow.api, "DELETE", "/dags/fragile")
+    ours, theirs = await ada.trigger("fragile"), await beside(ask_airflow, airflow, "fragile", {})
+    assert_relayed(ours, theirs)
+    assert theirs.status_code == 404
+
+
+async def test_credentials_and_permissions_that_airflow_refuses(airflow: AirflowLab, ada: Person, paused: str) -> None:
+    as_viewer = {"auth_type": "password", "username": "viewer", "password": "viewer"}
+    await ada.use(airflow, credentials=as_viewer)
+    theirs, ours = await beside(ask_airflow, airflow, paused, {}, "viewer"), await ada.trigger(paused)
+    assert ours.status_code == theirs.status_code == 403
+    assert any(ours.json()["detail"].startswith(words) for words in words_of(theirs.json()) if words), ours.text
+
+    await ada.use(airflow, credentials={"auth_type": "password", "username": "admin", "password": "not-this-one"})
+    ours = await ada.trigger(paused)
+    assert ours.status_code == (401 if airflow.major == "3" else 403)
+    assert "refuses the account of the connector under test" in ours.json()["detail"]
+    assert ours.headers["X-Provider"] == "airflow"
+    assert "not-this-one" not in ours.text
+    assert await beside(runs_of, airflow, paused) == []
+
+
+async def test_an_airflow_that_cannot_be_reached_or_does_not_answer_in_time(
+    airflow: AirflowLab, ada: Person, paused: str, proxy: Proxy
+) -> None:
+    await ada.use(airflow, config={"base_url": "http://127.0.0.1:9"})
+    ours = await ada.trigger(paused)
+    assert ours.status_code == 502
+    assert "Connector under test" in ours.json()["detail"]
+    assert "No run was started." in ours.json()["detail"]
+
+    await ada.use(
+        airflow, config={"base_url": proxy.url, "timeout_seconds": 2, "api_version": f"v{int(airflow.major) - 1}"}
+    )
+    assert (await ada.trigger(paused, key="slow")).status_code == 201
+    proxy.delay = 4
+    late = await ada.trigger(paused, {"note": "late"}, key="late")
+    assert late.status_code == 504, late.text
+    assert "not known" in late.json()["detail"]
+    proxy.delay = 0
+    again = await ada.trigger(paused, {"note": "late"}, key="late")
+    assert again.status_code == 201
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.json()["external_id"] in late.json()["detail"]
+    assert len(await beside(runs_of, airflow, paused)) == 2
+
+
+async def test_fifty_answers_cut_off_after_airflow_accepted_are_fifty_runs(
+    airflow: AirflowLab, ada: Person, paused: str, proxy: Proxy
+) -> None:
+    await ada.use(airflow, config={"base_url": proxy.url})
+    started = []
+    for number in range(CUTS):
+        proxy.misbehave(lambda _: None, where="/dagRuns", method="POST")
+        answer = await ada.trigger(paused, {"conf": {"number": number}})
+        assert answer.status_code == 201, answer.text
+        assert proxy.seen == 1, "looked up, not sent again"
+        started.append(answer.json()["external_id"])
+    theirs = await beside(runs_of, airflow, paused)
+    assert len(theirs) == CUTS
+    assert sorted(run["dag_run_id"] for run in theirs) == sorted(started)
+    assert sorted(run["conf"]["number"] for run in theirs) == list(range(CUTS))
+
+
+async def test_two_hundred_triggers_at_once_with_one_key_are_one_run_and_equal_answers(
+    airflow: AirflowLab, ada: Person, paused: str
+) -> None:
+    answers = await asyncio.gather(
+        *[ada.trigger(paused, {"conf": {"a": 1}}, key="all at once") for _ in range(AT_ONCE)]
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 1
+    (run,) = await beside(runs_of, airflow, paused)
+    assert run["dag_run_id"] == answers[0].json()["external_id"]
+
+
+async def test_task_runs_come_in_the_order_of_the_graph(airflow: AirflowLab, ada: Person) -> None:
+    for dag_id in ("web_sessions", "invoice_export", "churn_scoring"):
+        await beside(airflow.trigger, dag_id)
+    await beside(airflow.wait_quiet)
+    assert (await ada.windsock.sync())["status"] == "complete"
+    for dag_id in ("web_sessions", "invoice_export", "churn_scoring"):
+        tasks = (await beside(airflow.api, "GET", f"/dags/{dag_id}/tasks"))["tasks"]
+        run = (await ada.ask("GET", f"{SPACE}/pipelines/{await ada.pipeline(dag_id)}/runs")).json()[0]
+        detail = (await ada.ask("GET", f"{SPACE}/runs/{run['id']}")).json()
+        order = [task["external_id"] for task in detail["task_runs"]]
+        assert set(order) == {task["task_id"] for task in tasks}
+        for task in tasks:
+            for behind in task["downstream_task_ids"]:
+                last = len(order) - 1 - order[::-1].index(task["task_id"])
+                assert last < order.index(behind), (dag_id, order)

@@ -1,0 +1,40 @@
+"""A run of ten thousand mapped task instances is answered whole, and by the page."""
+
+from uuid import UUID
+
+import pytest
+
+from checking import CheckedClient
+from conftest import RolledBackDatabase
+from windsock.sync.mirror import Mirror
+from world import World, a_task_run
+
+pytestmark = pytest.mark.anyio
+
+INSTANCES = 10_000
+RUNS = "/spaces/finance/orchestration/runs"
+
+
+async def test_ten_thousand_mapped_instances_are_answered_in_their_order(
+    client: CheckedClient, db: RolledBackDatabase, world: World
+) -> None:
+    tasks = [
+        a_task_run("daily_report", "r1", "train", "failed" if index % 1000 == 7 else "success", map_index=index)
+        for index in range(INSTANCES)
+    ]
+    async with db.in_space(world.finance.id) as tx:
+        mirror = Mirror(world.finance.id, world.finance.connector_id, UUID(int=1))
+        await mirror.store_task_runs(tx, tasks, world.finance.pipelines)
+    key = world.keys["viewer"]
+    answer = await client.as_(key, "GET", f"{RUNS}/{world.finance.run_id}")
+    assert answer.status_code == 200
+    of_train = [task["map_index"] for task in answer.json()["task_runs"] if task["external_id"] == "train"]
+    assert of_train == list(range(INSTANCES))
+    assert answer.json()["task_counts"] == {"success": INSTANCES - 10 + 4, "failed": 11}
+
+    path = f"{RUNS}/{world.finance.run_id}/task-runs"
+    failed = await client.as_(key, "GET", path, params={"status": "failed", "external_id": "train"})
+    assert [task["map_index"] for task in failed.json()] == list(range(7, INSTANCES, 1000))
+    last = await client.as_(key, "GET", path, params={"external_id": "train", "size": 100, "page": 100})
+    assert [task["map_index"] for task in last.json()] == list(range(INSTANCES - 100, INSTANCES))
+    assert last.headers["X-Total-Count"] == str(INSTANCES)

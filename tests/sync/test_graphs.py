@@ -1,0 +1,99 @@
+"""The order of tasks: by the longest way from the start, read a few graphs at a time, never at a sync's expense."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import RolledBackDatabase
+from windsock.errors import ProviderRefused, ProviderUnreachable
+from windsock.sync.graphs import levels_of, read_graphs
+from world import World
+
+
+@pytest.mark.parametrize(
+    ("graph", "levels"),
+    [
+        ({}, {}),
+        ({"a": []}, {"a": 0}),
+        ({"a": ["b"], "b": ["c"], "c": []}, {"a": 0, "b": 1, "c": 2}),
+        ({"a": ["b", "d"], "b": ["c"], "c": ["d"], "d": []}, {"a": 0, "b": 1, "c": 2, "d": 3}),
+        ({"a": ["of_no_entry"]}, {"a": 0, "of_no_entry": 1}),
+        ({"a": ["b"], "b": ["a"]}, {}),
+    ],
+)
+def test_a_task_is_as_far_as_the_longest_way_to_it(graph: dict[str, list[str]], levels: dict[str, int]) -> None:
+    assert levels_of(graph) == levels
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=60))
+def test_whatever_waits_for_a_task_is_further(edges: list[tuple[int, int]]) -> None:
+    graph: dict[str, list[str]] = {f"t{number}": [] for number in range(21)}
+    for one, other in edges:
+        if one < other:
+            graph[f"t{one}"].append(f"t{other}")
+    levels = levels_of(graph)
+    assert levels.keys() == graph.keys()
+    assert all(levels[task] < levels[behind] for task, after in graph.items() for behind in after)
+
+
+class Graphs:
+    """A provider that knows graphs; `refusals` by DAG."""
+
+    def __init__(self, **refusals: Exception) -> None:
+        self.refusals = refusals
+        self.asked: list[str] = []
+
+    async def task_graph(self, dag_id: str) -> dict[str, list[str]]:
+        self.asked.append(dag_id)
+        if dag_id in self.refusals:
+            raise self.refusals[dag_id]
+        return {"load": ["check"], "check": ["extract"], "extract": []}
+
+
+async def read(db: RolledBackDatabase, world: World, graphs: Graphs) -> list[str]:
+    provider: Any = graphs
+    await read_graphs(db, provider, world.finance.id, world.finance.connector_id)
+    asked, graphs.asked = graphs.asked, []
+    return sorted(asked)
+
+
+@pytest.mark.anyio
+async def test_graphs_are_read_once_and_again_when_a_task_is_new_or_a_day_has_passed(
+    db: RolledBackDatabase, world: World, client: Any
+) -> None:
+    graphs = Graphs()
+    assert await read(db, world, graphs) == ["daily_report", "hourly_load", "never_run"]
+    assert await read(db, world, graphs) == []
+    async with db.in_space(world.finance.id):
+        await db.connection.execute("UPDATE pipelines SET tasks_listed_at = now() - interval '10 minutes'")
+    assert await read(db, world, graphs) == []
+    async with db.in_space(world.finance.id):
+        await db.connection.execute(
+            "INSERT INTO task_runs (space_id, run_id, external_id, name, status, try_number, max_tries)"
+            " SELECT space_id, (last_run ->> 'id')::uuid, 'a_new_task', 'x', 'running', 1, 0 FROM pipelines"
+            " WHERE name = 'hourly_load'"
+        )
+    assert await read(db, world, graphs) == ["hourly_load"]
+    async with db.in_space(world.finance.id):
+        await db.connection.execute("UPDATE pipelines SET tasks_listed_at = now() - interval '25 hours'")
+    assert len(await read(db, world, graphs)) == 3
+    path = f"/spaces/finance/orchestration/runs/{world.finance.run_id}"
+    run = (await client.as_(world.keys["viewer"], "GET", path)).json()
+    order = [(task["external_id"], task["map_index"]) for task in run["task_runs"]]
+    assert order == [("load", None), ("check", 0), ("check", 1), ("check", 2), ("extract", None)]
+
+
+@pytest.mark.anyio
+async def test_a_graph_that_is_refused_is_left_and_a_failure_ends_the_reading(
+    db: RolledBackDatabase, world: World
+) -> None:
+    refused = Graphs(daily_report=ProviderRefused(404, "no such DAG", is_transient=False))
+    assert await read(db, world, refused) == ["daily_report", "hourly_load", "never_run"]
+    assert await read(db, world, refused) == []
+    async with db.in_space(world.finance.id):
+        await db.connection.execute("UPDATE pipelines SET tasks_listed_at = NULL")
+    gone = Graphs(**dict.fromkeys(("daily_report", "hourly_load", "never_run"), ProviderUnreachable("gone")))
+    assert len(await read(db, world, gone)) == 1
+    assert len(await read(db, world, Graphs())) == 3

@@ -1,0 +1,60 @@
+"""A stand-in for Airflow's runs that misbehaves on purpose; tests/airflow/test_trigger.py does so to real ones."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+DATE = "Mon, 23 Nov 2026 14:35:33 GMT"
+
+
+@dataclass
+class Runs:
+    """Answers like Airflow 3's /dagRuns. `faults` are taken one per POST: "lost" (accepted, then the connection
+    breaks), "unsent" (no connection), or a status with a detail."""
+
+    faults: list[Any] = field(default_factory=list)
+    lookups_fail: bool = False
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    posts: list[dict[str, Any]] = field(default_factory=list)
+    gets: int = 0
+    hook: Callable[[], None] | None = None
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == "/auth/token":
+            return self._answer(201, {"access_token": "planted.token"})
+        if request.method == "GET":
+            self.gets += 1
+            if self.lookups_fail:
+                raise httpx2.ReadError("cut", request=request)
+            run = self.kept.get(request.url.path.rsplit("/", 1)[1])
+            return self._answer(200, run) if run else self._answer(404, {"detail": "The DagRun was not found"})
+        body = json.loads(request.content)
+        self.posts.append(body)
+        fault = self.faults.pop(0) if self.faults else None
+        if fault == "unsent":
+            raise httpx2.ConnectError("refused", request=request)
+        if isinstance(fault, tuple):
+            return self._answer(fault[0], {"detail": fault[1]})
+        if body["dag_run_id"] in self.kept:
+            return self._answer(409, {"detail": {"reason": "Unique constraint violation"}})
+        self.kept[body["dag_run_id"]] = run = {
+            "dag_id": request.url.path.split("/")[4],
+            "dag_run_id": body["dag_run_id"],
+            "state": "queued",
+            "run_type": "manual",
+            "run_after": "2026-11-24T09:00:00Z",
+            "queued_at": "2026-11-24T09:00:00Z",
+            "logical_date": body["logical_date"],
+            "conf": body["conf"],
+            "note": body["note"],
+        }
+        if fault == "lost":
+            raise httpx2.ReadError("cut", request=request)
+        return self._answer(200, run)
+
+    @staticmethod
+    def _answer(status: int, body: object) -> httpx2.Response:
+        return httpx2.Response(status, json=body, headers={"Date": DATE})
