@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
 import httpx2
 import psycopg
@@ -151,6 +152,55 @@ async def client(app: FastAPI) -> AsyncIterator[CheckedClient]:
     """Requests without a server; every answer is checked against the models of its route."""
     async with CheckedClient(app, httpx2.ASGITransport(app=app)) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def bare_app() -> FastAPI:
+    """The application to walk through; it reaches no database."""
+    return create_app(Process(Settings(), Storage("", (Fernet.generate_key().decode(),), None)), works=False)
+
+
+@pytest.fixture
+async def key_ids(db: RolledBackDatabase, world: World) -> dict[str, UUID]:
+    """The id of each caller's key."""
+    cursor = await db.connection.execute("SELECT user_id, id FROM api_keys")
+    of_user = {row["user_id"]: row["id"] for row in await cursor.fetchall()}
+    return {kind: of_user[user_id] for kind, user_id in world.users.items()}
+
+
+PEOPLE_ADD = (
+    "INSERT INTO teams (space_id, name) VALUES (%(space_id)s, 'data') ON CONFLICT DO NOTHING",
+    """
+    INSERT INTO team_members (space_id, team_id, user_id)
+    SELECT space_id, id, %(user_id)s FROM teams ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO watches (space_id, pipeline_id, user_id)
+    SELECT space_id, id, %(user_id)s FROM pipelines ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO comments (space_id, run_id, author_id, content)
+    SELECT space_id, id, %(user_id)s, 'looked at it' FROM runs
+    """,
+    """
+    INSERT INTO comments (space_id, run_id, task_run_id, author_id, content)
+    SELECT space_id, run_id, id, %(user_id)s, 'looked at it' FROM task_runs
+    """,
+    """
+    INSERT INTO trigger_requests (space_id, pipeline_id, user_id, body_hash, lease_until)
+    SELECT space_id, id, %(user_id)s, '', now() FROM pipelines
+    """,
+)
+
+
+@pytest.fixture
+async def full_world(db: RolledBackDatabase, world: World) -> World:
+    """The world with a row in every table of both spaces: also what no sync writes."""
+    for space, user in ((world.finance, "viewer"), (world.marketing, "stranger")):
+        async with db.in_space(space.id):
+            for statement in PEOPLE_ADD:
+                await db.connection.execute(statement, {"space_id": space.id, "user_id": world.users[user]})
+    return world
 
 
 def pytest_configure() -> None:

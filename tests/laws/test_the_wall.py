@@ -217,7 +217,7 @@ async def rows_of_each(
 ) -> dict[str, list[dict[str, Any]]]:
     async with db.in_space(space_id):  # type: ignore[arg-type]
         rows = {table.name: await table.rows(db.connection) for table in tables}
-    assert all(rows.values()), "every table needs a row: add one to PEOPLE_ADD in tests/laws/conftest.py"
+    assert all(rows.values()), "every table needs a row: add one to PEOPLE_ADD in tests/conftest.py"
     return rows
 
 

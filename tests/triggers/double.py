@@ -1,11 +1,19 @@
 """A stand-in for Airflow's runs that misbehaves on purpose; tests/airflow/test_trigger.py does so to real ones."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
+from fastapi import FastAPI
+
+from windsock.connectors.store import AirflowConnector
+from windsock.process import Process
+from windsock.providers.airflow import Airflow, TokenCache
+from windsock.providers.contract import Provider
+from windsock.triggers.sending import Triggers
 
 DATE = "Mon, 23 Nov 2026 14:35:33 GMT"
 
@@ -58,3 +66,26 @@ class Runs:
     @staticmethod
     def _answer(status: int, body: object) -> httpx2.Response:
         return httpx2.Response(status, json=body, headers={"Date": DATE})
+
+
+def install(app: FastAPI, process: Process) -> Runs:
+    """Every connector's Airflow is from now on this one, which keeps what it is told to start."""
+    made = Runs()
+
+    def open_provider(connector: AirflowConnector, _api_version: Any) -> Provider:
+        return Airflow(
+            connector.config,
+            connector.credentials,
+            api_version="v2",
+            tokens=TokenCache(),
+            key="of the test",
+            transport=httpx2.MockTransport(made),
+            sleep=_no_pause,
+        )
+
+    app.state.triggers = Triggers(process.secrets, open_provider, asyncio.Semaphore(4))
+    return made
+
+
+async def _no_pause(_seconds: float) -> None:
+    await asyncio.sleep(0)

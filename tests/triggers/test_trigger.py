@@ -1,6 +1,5 @@
 """Triggers are sent at most once, whatever becomes of the answer; refusals are the provider's own."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -11,13 +10,9 @@ from fastapi import FastAPI
 
 from checking import CheckedClient
 from conftest import RolledBackDatabase
-from triggers.double import Runs
-from windsock.connectors.store import AirflowConnector
+from triggers.double import Runs, install
 from windsock.process import Process
-from windsock.providers.airflow import Airflow, TokenCache
-from windsock.providers.contract import Provider
 from windsock.sync.mirror import Mirror
-from windsock.triggers.sending import Triggers
 from world import World, a_run
 
 pytestmark = pytest.mark.anyio
@@ -25,28 +20,9 @@ pytestmark = pytest.mark.anyio
 SPACE = "/spaces/finance/orchestration"
 
 
-async def no_pause(_seconds: float) -> None:
-    await asyncio.sleep(0)
-
-
 @pytest.fixture
 def runs(app: FastAPI, process: Process) -> Runs:
-    """The connector's Airflow, which keeps what it is told to start."""
-    made = Runs()
-
-    def open_provider(connector: AirflowConnector, _api_version: Any) -> Provider:
-        return Airflow(
-            connector.config,
-            connector.credentials,
-            api_version="v2",
-            tokens=TokenCache(),
-            key="of the test",
-            transport=httpx2.MockTransport(made),
-            sleep=no_pause,
-        )
-
-    app.state.triggers = Triggers(process.secrets, open_provider, asyncio.Semaphore(4))
-    return made
+    return install(app, process)
 
 
 async def trigger(client: CheckedClient, world: World, body: Any = None, **more: Any) -> httpx2.Response:
