@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx2
+import hypothesis
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
@@ -25,6 +26,10 @@ from windsock.process import Process
 from windsock.settings import Settings
 from windsock.storage import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from world import World, make_world
+
+# The same examples each time: a suite that fails by chance is not believed. `--hypothesis-profile=default` explores.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 SECRET_KEY = Fernet.generate_key().decode()
 WORLD = "world"
