@@ -9,8 +9,11 @@ from windsock import __version__
 from windsock.commands.access import init, key
 from windsock.commands.connectors import connector
 from windsock.commands.operate import migrate, rotate_secrets
+from windsock.commands.pipelines import pipelines, watch
+from windsock.commands.runs import comment, runs
 from windsock.commands.serve import serve
 from windsock.commands.sync import sync
+from windsock.commands.trigger import trigger
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -25,7 +28,7 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-for command in (init, serve, connector, sync, key, migrate, rotate_secrets):
+for command in (init, serve, connector, sync, pipelines, runs, comment, trigger, watch, key, migrate, rotate_secrets):
     main.add_command(command)
 
 if __name__ == "__main__":

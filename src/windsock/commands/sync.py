@@ -1,16 +1,22 @@
 """`windsock sync`: sync a connector now and watch it."""
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import click
 import orjson
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from windsock.commands.connectors import find_connector, find_space, space_option
-from windsock.commands.frame import json_option, on_process, print_json
+from windsock.client import Client
+from windsock.commands import server
+from windsock.commands.connectors import find_connector, find_space
+from windsock.commands.frame import data_option, json_option, on_process, print_json
+from windsock.commands.server import find_connector as find_remote_connector
+from windsock.commands.server import on_server
 from windsock.pages import to_json
 from windsock.process import Process
 from windsock.sync.jobs import abandon_sync
@@ -21,16 +27,47 @@ UNFINISHED = ("queued", "running")
 
 
 @click.command()
-@space_option
+@server.space_option
 @click.option("--connector", "which", required=True, help="Its name or id.")
 @click.option("--full", is_flag=True, help="Read the whole history again, and find what was deleted.")
 @json_option
-@on_process
-async def sync(process: Process, slug: str, which: str, full: bool, as_json: bool) -> None:
+@server.url_option
+@server.key_option
+@data_option
+def sync(
+    slug: str | None,
+    which: str,
+    full: bool,
+    as_json: bool,
+    url: str | None,
+    api_key: str | None,
+    data: Path | None,
+) -> None:
     """Sync a connector now and show its progress. Follows the running sync when there is one already.
 
+    With --url or WINDSOCK_URL the server there is asked; otherwise this machine's database is used, without a server.
     Exit status: 0 when complete, 1 when partial or failed.
     """
+    if url:
+        on_server(_sync_there)(url, api_key, slug, which, full=full, as_json=as_json)
+        return
+    if not slug:
+        raise click.UsageError("Which space? Give --space, or --url to ask a server.")
+    on_process(_sync_here)(data=data, slug=slug, which=which, full=full, as_json=as_json)
+
+
+def _sync_there(client: Client, which: str, *, full: bool, as_json: bool) -> None:
+    followed = client.sync(find_remote_connector(client, which).id, is_full=full)
+    with _progress(quiet=as_json) as bar:
+        task = bar.add_task("waiting", total=None, requests=0)
+        while followed.status in UNFINISHED:
+            _show(bar, task, followed.model_dump())
+            time.sleep(LOOK_SECONDS)
+            followed = client.sync_run(followed.id)
+    _end(followed.model_dump(mode="json"), as_json=as_json)
+
+
+async def _sync_here(process: Process, slug: str, which: str, *, full: bool, as_json: bool) -> None:
     space = await find_space(process.db, slug)
     connector_id = (await find_connector(process.db, space, which))["id"]
     async with process.db.in_space(space["id"]) as tx:
@@ -47,6 +84,10 @@ async def sync(process: Process, slug: str, which: str, full: bool, as_json: boo
     mine = asyncio.create_task(process.execution.run(space["id"], followed))
     last = await _follow(process, space["id"], followed, quiet=as_json)
     await mine
+    _end(last, as_json=as_json)
+
+
+def _end(last: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(last)
     else:
@@ -55,9 +96,9 @@ async def sync(process: Process, slug: str, which: str, full: bool, as_json: boo
         raise click.exceptions.Exit(1)
 
 
-async def _follow(process: Process, space_id: UUID, sync_id: UUID, *, quiet: bool) -> dict[str, Any]:
-    """Look again and again until it has ended; a bar on a terminal."""
-    bar = Progress(
+def _progress(*, quiet: bool) -> Progress:
+    """A bar on a terminal."""
+    return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
@@ -68,18 +109,26 @@ async def _follow(process: Process, space_id: UUID, sync_id: UUID, *, quiet: boo
         transient=True,
         disable=quiet or not Console(stderr=True).is_terminal,
     )
-    with bar:
+
+
+def _show(bar: Progress, task: TaskID, now: dict[str, Any]) -> None:
+    bar.update(
+        task,
+        description=now["phase"],
+        total=now["coverage"]["expected"] or None,
+        completed=now["coverage"]["read"],
+        requests=now["provider_requests"],
+    )
+
+
+async def _follow(process: Process, space_id: UUID, sync_id: UUID, *, quiet: bool) -> dict[str, Any]:
+    """Look again and again until it has ended."""
+    with _progress(quiet=quiet) as bar:
         task = bar.add_task("waiting", total=None, requests=0)
         while True:
             async with process.db.in_space(space_id) as tx:
                 now: dict[str, Any] = orjson.loads(to_json(await get_sync(tx, space_id, sync_id)))
-            bar.update(
-                task,
-                description=now["phase"],
-                total=now["coverage"]["expected"] or None,
-                completed=now["coverage"]["read"],
-                requests=now["provider_requests"],
-            )
+            _show(bar, task, now)
             if now["status"] not in UNFINISHED:
                 return now
             await abandon_sync(process.db, space_id, sync_id)  # without a server nobody else would notice

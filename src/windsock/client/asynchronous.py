@@ -1,0 +1,172 @@
+"""The client for asyncio; method by method the same as the other."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import httpx2
+
+from windsock.access.models import Me, Team
+from windsock.audit.models import AuditEvent
+from windsock.client import calls
+from windsock.client.calls import Call
+from windsock.client.exchange import DEFAULT_SECONDS, Answered, Pause, Target
+from windsock.comments.models import Comment
+from windsock.connectors.models import Connector
+from windsock.filters import Criticality
+from windsock.pipelines.models import Pipeline, PipelineDetail
+from windsock.runs.models import Run, RunDetail, TaskRun
+from windsock.sync.models import SyncRun
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Windsock's API in one space. Close it, or use it in a `async with` block.
+
+    What is not given is read from WINDSOCK_URL, WINDSOCK_API_KEY and WINDSOCK_SPACE; `timeout` is in seconds. Lists are
+    read page by page, as they are used up. Every method raises ClientError (windsock.client.errors).
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        space: str | None = None,
+        timeout: float = DEFAULT_SECONDS,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._target = Target.of(url, api_key, space, timeout)
+        self._http = httpx2.AsyncClient(transport=transport, follow_redirects=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def me(self) -> Me:
+        """Who the key acts as, and its spaces."""
+        return await self._send(calls.me())
+
+    async def pipeline(self, pipeline_id: UUID, *, days: int | None = None) -> PipelineDetail:
+        return await self._send(calls.pipeline(self._slug(), pipeline_id, days))
+
+    async def set_team(self, pipeline_id: UUID, team_id: UUID | None) -> PipelineDetail:
+        return await self._send(calls.set_team(self._slug(), pipeline_id, team_id))
+
+    async def set_criticality(self, pipeline_id: UUID, criticality: Criticality) -> PipelineDetail:
+        return await self._send(calls.set_criticality(self._slug(), pipeline_id, criticality))
+
+    async def watch(self, pipeline_id: UUID) -> None:
+        await self._send(calls.watch(self._slug(), pipeline_id, is_watched=True))
+
+    async def unwatch(self, pipeline_id: UUID) -> None:
+        await self._send(calls.watch(self._slug(), pipeline_id, is_watched=False))
+
+    async def run(self, run_id: UUID) -> RunDetail:
+        return await self._send(calls.run(self._slug(), run_id))
+
+    async def task_run(self, task_run_id: UUID) -> TaskRun:
+        return await self._send(calls.task_run(self._slug(), task_run_id))
+
+    async def comment_on_run(self, run_id: UUID, content: str, *, parent_id: UUID | None = None) -> Comment:
+        return await self._send(calls.comment(self._slug(), "runs", run_id, content, parent_id))
+
+    async def comment_on_task_run(self, task_run_id: UUID, content: str, *, parent_id: UUID | None = None) -> Comment:
+        return await self._send(calls.comment(self._slug(), "task-runs", task_run_id, content, parent_id))
+
+    async def edit_comment(self, comment_id: UUID, content: str) -> Comment:
+        return await self._send(calls.edit_comment(self._slug(), comment_id, content))
+
+    async def delete_comment(self, comment_id: UUID) -> None:
+        await self._send(calls.delete_comment(self._slug(), comment_id))
+
+    async def sync(self, connector_id: UUID, *, is_full: bool = False) -> SyncRun:
+        """Ask for a sync; while one is unfinished, that one is answered."""
+        return await self._send(calls.sync(self._slug(), connector_id, is_full=is_full))
+
+    async def sync_run(self, sync_id: UUID) -> SyncRun:
+        return await self._send(calls.sync_run(self._slug(), sync_id))
+
+    async def trigger(
+        self,
+        pipeline_id: UUID,
+        *,
+        conf: Mapping[str, Any] | None = None,
+        logical_date: datetime | None = None,
+        note: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Start a run, once: whatever becomes of the connection. Without a key it makes one for this call."""
+        call = calls.trigger(self._slug(), pipeline_id, conf, logical_date, note, idempotency_key)
+        return await self._send(call)
+
+    def pipelines(self, **filters: Any) -> AsyncIterator[Pipeline]:  # noqa: ANN401 - parameters of the API
+        """Filters are those of the API: `status=["failed"]`, `team_id=…`, `q=…`, `sort=…`, `days=…`."""
+        return self._pages(calls.pipelines(self._slug(), **filters))
+
+    def runs(self, **filters: Any) -> AsyncIterator[Run]:  # noqa: ANN401 - parameters of the API
+        """Of the whole space, newest first: `started_from=…`, `status=…`, and the filters of pipelines."""
+        return self._pages(calls.runs(self._slug(), **filters))
+
+    def runs_of(self, pipeline_id: UUID, **filters: Any) -> AsyncIterator[Run]:  # noqa: ANN401 - parameters of the API
+        return self._pages(calls.runs_of(self._slug(), pipeline_id, **filters))
+
+    def task_runs(self, run_id: UUID, **filters: Any) -> AsyncIterator[TaskRun]:  # noqa: ANN401 - parameters of the API
+        return self._pages(calls.task_runs(self._slug(), run_id, **filters))
+
+    def comments_on_run(self, run_id: UUID) -> AsyncIterator[Comment]:
+        return self._pages(calls.comments(self._slug(), "runs", run_id))
+
+    def comments_on_task_run(self, task_run_id: UUID) -> AsyncIterator[Comment]:
+        return self._pages(calls.comments(self._slug(), "task-runs", task_run_id))
+
+    def connectors(self) -> AsyncIterator[Connector]:
+        return self._pages(calls.connectors(self._slug()))
+
+    def teams(self) -> AsyncIterator[Team]:
+        return self._pages(calls.teams(self._slug()))
+
+    def audit_events(self, **filters: Any) -> AsyncIterator[AuditEvent]:  # noqa: ANN401 - parameters of the API
+        """For admins, newest first."""
+        return self._pages(calls.audit_events(self._slug(), **filters))
+
+    def _slug(self) -> str:
+        return self._target.slug()
+
+    async def _send(self, call: Call[T]) -> T:
+        value: T = (await self._carry_out(call)).value
+        return value
+
+    async def _pages(self, call: Call[list[T]]) -> AsyncIterator[T]:
+        number = pages = 1
+        while number <= pages:
+            answered = await self._carry_out(call.page(number))
+            for one in answered.value:
+                yield one
+            number, pages = number + 1, answered.pages
+
+    async def _carry_out(self, call: Call[Any]) -> Answered:
+        exchange = self._target.exchange(call)
+        outcome: httpx2.Response | Exception | None = None
+        while True:
+            try:
+                step = exchange.send(outcome)
+            except StopIteration as done:
+                answered: Answered = done.value
+                return answered
+            outcome = None
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                continue
+            try:
+                outcome = await self._http.request(**step.arguments)
+            except (httpx2.TransportError, httpx2.InvalidURL) as error:
+                outcome = error

@@ -1,0 +1,91 @@
+"""What can go wrong between a client and Windsock, each in a sentence for a person."""
+
+from http import HTTPStatus
+from typing import Any
+
+import httpx2
+import orjson
+
+
+class ClientError(Exception):
+    """Everything the client raises."""
+
+
+class Unreachable(ClientError):
+    """No answer came; whether the server got the request is not known, unless `was_sent` is False."""
+
+    def __init__(self, sentence: str, *, was_sent: bool) -> None:
+        super().__init__(sentence)
+        self.was_sent = was_sent
+
+
+class Refused(ClientError):
+    """An answer of 4xx. `provider` is set where it is the orchestrator's own, relayed by Windsock."""
+
+    def __init__(self, status: int, detail: str, *, provider: str | None, request_id: str | None) -> None:
+        said_by = "" if provider is None else f"{provider.capitalize()} answered {status}: "
+        super().__init__(said_by + detail)
+        self.status, self.detail, self.provider, self.request_id = status, detail, provider, request_id
+
+
+class NotAuthenticated(Refused):
+    """401 of Windsock's own: the API key is unknown, expired or revoked."""
+
+
+class Forbidden(Refused):
+    """403: no such space for this key, or not the role."""
+
+
+class NotFound(Refused):
+    """404: unknown, or of another space."""
+
+
+class Conflict(Refused):
+    """409."""
+
+
+class Invalid(Refused):
+    """422: a value that cannot be accepted; the sentence says which."""
+
+
+class ServerFailed(Refused):
+    """An answer of 5xx, of Windsock or relayed from the orchestrator."""
+
+
+_BY_STATUS: dict[int, type[Refused]] = {
+    401: NotAuthenticated,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    422: Invalid,
+}
+
+
+def error_of(response: httpx2.Response) -> Refused:
+    """The error that an answer of 4xx or 5xx means."""
+    status, provider = response.status_code, response.headers.get("x-provider")
+    request_id = response.headers.get("x-request-id")
+    detail = _detail(response)
+    kind = Refused if provider else _BY_STATUS.get(status, Refused)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        kind = ServerFailed
+        if request_id and provider is None:
+            detail += f" (X-Request-ID {request_id})"
+    return kind(status, detail, provider=provider, request_id=request_id)
+
+
+def _detail(response: httpx2.Response) -> str:
+    try:
+        detail: Any = orjson.loads(response.content)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return f"{response.request.url} answered {response.status_code}, and not as Windsock does. Check the address."
+    if isinstance(detail, list):
+        return " ".join(_complaint(one) for one in detail)
+    return str(detail)
+
+
+def _complaint(one: Any) -> str:  # noqa: ANN401 - JSON
+    if not isinstance(one, dict):
+        return str(one)
+    where = ".".join(str(part) for part in one.get("loc", ()))
+    return f"{where}: {one.get('msg', '')}." if where else f"{one.get('msg', '')}."

@@ -1,0 +1,100 @@
+"""`windsock pipelines` and `windsock watch`: what there is, how it does, and what to keep an eye on."""
+
+from itertools import islice
+from typing import get_args
+
+import click
+from rich.table import Table
+
+from windsock.client import Client
+from windsock.commands.frame import json_option, print_json, print_table
+from windsock.commands.server import find_connector, find_pipeline, find_team, on_server
+from windsock.commands.words import ago, duration, marks_of, plain, status_text
+from windsock.filters import Criticality
+from windsock.pipelines.models import Pipeline
+from windsock.pipelines.routes import Sort
+
+limit_option = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most.")
+
+
+@click.command()
+@click.option(
+    "--status", multiple=True, help="Of the newest run: failed, running, success, … Repeat for any of several."
+)
+@click.option("--team", help="Its name or id.")
+@click.option("--owner", multiple=True, help="As Airflow has it.")
+@click.option("--criticality", multiple=True, type=click.Choice(get_args(Criticality)))
+@click.option("--connector", "connector_name", help="Its name or id.")
+@click.option("--q", help="Words that must all occur in name, description, owner or tags.")
+@click.option("--watched", is_flag=True, help="Only those you watch.")
+@click.option("--days", type=click.IntRange(1, 365), help="The window of the numbers.  [default: 7]")
+@click.option("--sort", type=click.Choice(get_args(Sort)), help="A leading - means descending.")
+@limit_option
+@json_option
+@on_server
+def pipelines(
+    client: Client,
+    status: tuple[str, ...],
+    team: str | None,
+    owner: tuple[str, ...],
+    criticality: tuple[str, ...],
+    connector_name: str | None,
+    q: str | None,
+    watched: bool,
+    days: int | None,
+    sort: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List pipelines with the marks of their newest runs."""
+    found = client.pipelines(
+        status=status,
+        team_id=find_team(client, team).id if team else None,
+        owner=owner,
+        criticality=criticality,
+        connector_id=find_connector(client, connector_name).id if connector_name else None,
+        q=q,
+        watched_only=True if watched else None,
+        days=days,
+        sort=sort,
+        size=min(limit, 500),
+    )
+    rows = list(islice(found, limit))
+    if as_json:
+        print_json([row.model_dump(mode="json") for row in rows])
+        return
+    if not rows:
+        click.echo("No pipeline matches.")
+        return
+    print_table(_table(rows))
+
+
+def _table(rows: list[Pipeline]) -> Table:
+    table = Table("pipeline", "status", "newest runs", "success", "p95", "last run", "team", "criticality", box=None)
+    for row in rows:
+        rate = row.summary.success_rate
+        table.add_row(
+            plain(row.name) + (" [yellow](paused)[/]" if row.is_paused else "") + ("" if row.is_active else " (gone)"),
+            status_text(row.status),
+            marks_of(row.recent_runs),
+            "" if rate is None else f"{rate:.0%}",
+            duration(row.summary.p95_duration_seconds),
+            ago(row.last_run.started_at) if row.last_run else "",
+            plain(row.team.name) if row.team else "",
+            row.criticality,
+        )
+    return table
+
+
+@click.command()
+@click.argument("which", metavar="PIPELINE")
+@click.option("--off", is_flag=True, help="Stop watching it.")
+@on_server
+def watch(client: Client, which: str, off: bool) -> None:
+    """Watch a pipeline (its name, dag_id or id): `windsock pipelines --watched` lists what you watch."""
+    pipeline = find_pipeline(client, which)
+    if off:
+        client.unwatch(pipeline.id)
+    else:
+        client.watch(pipeline.id)
+    click.echo(f"You {'no longer watch' if off else 'watch'} {pipeline.name}.")

@@ -1,0 +1,116 @@
+"""What the commands that ask a server share: where it is, who asks, in which space, and exit statuses."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+import click
+
+from windsock.access.models import Team
+from windsock.client import Client, ClientError, Refused, ServerFailed, Unreachable
+from windsock.client.exchange import DEFAULT_URL
+from windsock.connectors.models import Connector
+from windsock.pipelines.models import Pipeline
+
+P = ParamSpec("P")
+T = TypeVar("T", Team, Connector)
+
+UNSUCCESSFUL, REFUSED, UNREACHABLE, TOO_LATE = 1, 3, 4, 5
+"""Exit statuses, besides 0 and click's 2 for wrong usage."""
+
+url_option = click.option("--url", envvar="WINDSOCK_URL", help=f"Where Windsock answers.  [default: {DEFAULT_URL}]")
+key_option = click.option("--api-key", envvar="WINDSOCK_API_KEY", help="Better given as WINDSOCK_API_KEY.")
+space_option = click.option(
+    "--space", "slug", envvar="WINDSOCK_SPACE", help="The space's short name.  [default: the only one of the key]"
+)
+
+
+class Failed(click.ClickException):
+    """One sentence on standard error, and an exit status of ours."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        super().__init__(sentence)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+def on_server(function: Callable[Concatenate[Client, P], None]) -> Callable[..., None]:
+    """Give a command a Client in the space it names; what the server refuses becomes a sentence and an exit status."""
+
+    @url_option
+    @key_option
+    @space_option
+    @functools.wraps(function)
+    def command(url: str | None, api_key: str | None, slug: str | None, *args: P.args, **kwargs: P.kwargs) -> None:
+        with explained_failures(), Client(url, api_key, space=slug or _only_space(url, api_key)) as client:
+            function(client, *args, **kwargs)
+
+    return command
+
+
+class explained_failures:  # noqa: N801 - used like a function
+    """Turns what a client raises into one sentence and an exit status."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, ServerFailed | Unreachable):
+            raise Failed(str(error), UNREACHABLE) from error
+        if isinstance(error, Refused):
+            raise Failed(str(error), REFUSED) from error
+        if isinstance(error, ClientError):
+            raise click.UsageError(str(error)) from error
+
+
+def _only_space(url: str | None, api_key: str | None) -> str:
+    with Client(url, api_key) as client:
+        spaces = [space.slug for space in client.me().spaces]
+    if len(spaces) != 1:
+        named = f"one of {', '.join(spaces)}" if spaces else "but this key is in none"
+        raise ClientError(f"Which space? Give --space or set WINDSOCK_SPACE: {named}.")
+    return spaces[0]
+
+
+def find_pipeline(client: Client, which: str) -> Pipeline:
+    """By id, dag_id or name; several of that name are an error that lists them."""
+    found = list(_candidates(client, which))
+    if not found:
+        raise Failed(f"There is no pipeline {which} in this space.", REFUSED)
+    if len(found) > 1:
+        listed = "\n".join(f"  {one.id}  {one.external_id} of {one.connector.name}" for one in found)
+        raise click.UsageError(f"{which} is the name of several pipelines; give the id of one:\n{listed}")
+    return found[0]
+
+
+def _candidates(client: Client, which: str) -> Iterable[Pipeline]:
+    if (pipeline_id := as_uuid(which)) is not None:
+        return [client.pipeline(pipeline_id)]
+    words = which.strip()
+    if not words:
+        return []
+    return [one for one in client.pipelines(q=words, size=500) if words in {one.external_id, one.name}]
+
+
+def find_team(client: Client, which: str) -> Team:
+    return _named(client.teams(), which, "team")
+
+
+def find_connector(client: Client, which: str) -> Connector:
+    return _named(client.connectors(), which, "connector")
+
+
+def _named(things: Iterable[T], which: str, what: str) -> T:
+    known = list(things)
+    for thing in known:
+        if which in {thing.name, str(thing.id)}:
+            return thing
+    names = ", ".join(thing.name for thing in known) or "none"
+    raise Failed(f"There is no {what} {which} in this space; there is: {names}.", REFUSED)
+
+
+def as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

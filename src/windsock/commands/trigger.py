@@ -1,0 +1,132 @@
+"""`windsock trigger`: start a run, and wait for it if asked to."""
+
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+import orjson
+from rich.console import Console
+from rich.status import Status
+
+from windsock.client import Client, ServerFailed, Unreachable
+from windsock.commands.frame import json_option, print_json, print_table
+from windsock.commands.runs import TROUBLE, task_table
+from windsock.commands.server import TOO_LATE, UNSUCCESSFUL, Failed, find_pipeline, on_server
+from windsock.commands.words import duration
+from windsock.runs.models import RunDetail
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
+ENDED = {"success", "failed"}
+INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("which", metavar="PIPELINE")
+@click.option("--conf", help="A JSON object, @FILE, or - for standard input.")
+@click.option("--logical-date", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d %H:%M:%S%z"]))
+@click.option("--note", help="Becomes the run's note in Airflow, with who triggered below it.")
+@click.option(
+    "--idempotency-key", help="Asked again with the same key, the first run is answered.  [default: a new one]"
+)
+@click.option("--wait", is_flag=True, help="Follow the run until it ends.")
+@click.option("--timeout", type=click.FloatRange(1), default=3600, show_default=True, help="Seconds, of --wait.")
+@json_option
+@on_server
+def trigger(
+    client: Client,
+    which: str,
+    conf: str | None,
+    logical_date: datetime | None,
+    note: str | None,
+    idempotency_key: str | None,
+    wait: bool,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Start a run of a pipeline (its name, dag_id or id).
+
+    Exit status: 0 started, or with --wait succeeded; 1 the run failed; 3 refused; 4 no answer; 5 --timeout passed.
+    """
+    pipeline = find_pipeline(client, which)
+    if pipeline.is_paused:
+        click.echo(f"{pipeline.name} is paused in Airflow: the run stays queued until it is unpaused.", err=True)
+    run = client.trigger(
+        pipeline.id, conf=_conf(conf), logical_date=logical_date, note=note, idempotency_key=idempotency_key
+    )
+    if not wait:
+        if as_json:
+            print_json(run.model_dump(mode="json"))
+        else:
+            click.echo(f"Started {pipeline.name}: {run.id}\n{run.provider_url}")
+        return
+    click.echo(f"Started {pipeline.name}: {run.id}", err=True)
+    last = _follow(client, run.id, timeout)
+    if as_json:
+        print_json(last.model_dump(mode="json"))
+    elif last.status == "success":
+        click.echo(f"success after {duration(last.duration_seconds)}")
+    else:
+        click.echo(f"{last.status} after {duration(last.duration_seconds)}")
+        print_table(task_table([task for task in last.task_runs if task.status in TROUBLE]))
+        click.echo(last.provider_url)
+    if last.status != "success":
+        raise click.exceptions.Exit(UNSUCCESSFUL)
+
+
+def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
+    """Until the run has ended: a line that moves on a terminal, else a line for each change."""
+    console = Console(stderr=True, highlight=False)
+    until, pause, said = time.monotonic() + seconds, FIRST_PAUSE, ""
+    try:
+        with console.status("waiting") as line:
+            while True:
+                run = _look(client, run_id)
+                if run is not None:
+                    said = _tell(console, line, run, said)
+                    if run.status in ENDED:
+                        return run
+                if time.monotonic() + pause > until:
+                    raise Failed(f"The run {run_id} has not ended within {seconds:g} s; it goes on.", TOO_LATE)
+                time.sleep(pause)
+                pause = min(pause * 1.2, LONGEST_PAUSE)
+    except KeyboardInterrupt:
+        raise Failed(f"No longer waiting; the run {run_id} goes on.", INTERRUPTED) from None
+
+
+def _look(client: Client, run_id: UUID) -> RunDetail | None:
+    """None while the server is away: the run does not need it, and it may come back."""
+    try:
+        return client.run(run_id)
+    except (ServerFailed, Unreachable):
+        return None
+
+
+def _tell(console: Console, line: Status, run: RunDetail, said: str) -> str:
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(run.task_counts.items()))
+    now = f"{run.status}{f': {counts}' if counts else ''}"
+    line.update(now)
+    if now != said and not console.is_terminal:
+        click.echo(now, err=True)
+    return now
+
+
+def _conf(given: str | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    try:
+        if given == "-":
+            given = sys.stdin.read()
+        elif given.startswith("@"):
+            given = Path(given[1:]).read_text(encoding="utf-8")
+        conf = orjson.loads(given)
+    except OSError as error:
+        raise click.UsageError(f"--conf: {error.filename}: {error.strerror}.") from None
+    except ValueError as error:
+        raise click.UsageError(f"--conf is no JSON: {error}.") from None
+    if not isinstance(conf, dict):
+        raise click.UsageError('--conf must be a JSON object, such as {"country": "FR"}.')
+    return conf

@@ -1,0 +1,73 @@
+"""How runs and times are written on a terminal."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import click
+from rich.markup import escape
+from rich.text import Text
+
+from windsock.pipelines.models import RunBrief
+
+MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "running": ("▸", "yellow"), "queued": ("…", "yellow")}
+WORDS = {**MARKS, "upstream_failed": ("✗", "red"), "skipped": ("»", "dim"), "up_for_retry": ("↻", "yellow")}
+
+
+def status_text(status: str) -> Text:
+    mark, style = WORDS.get(status, ("·", ""))
+    return Text(f"{mark} {status}", style)
+
+
+def marks_of(runs: Iterable[RunBrief]) -> Text:
+    """A mark for each run, the oldest first."""
+    strip = Text()
+    for run in runs:
+        strip.append(*MARKS.get(run.status, ("·", "dim")))
+    return strip
+
+
+def ago(at: datetime | None) -> str:
+    if at is None:
+        return ""
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    return "just now" if seconds < 60 else f"{duration(seconds)} ago"  # noqa: PLR2004 - a minute
+
+
+def duration(seconds: float | None) -> str:
+    """The two largest units: `3 min`, `1 h 5 min`, `2 d 4 h`, `4.2 s`."""
+    if seconds is None:
+        return ""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{rest} min"
+
+
+def plain(text: str | None) -> str:
+    """As it is, in a table that reads [brackets] as style; one line."""
+    return escape(" ".join((text or "").split()))
+
+
+class Since(click.ParamType[datetime]):
+    """`24h`, `7d`, `30min`, `today`, or a time; one without an offset is local."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        text = str(value).strip()
+        now = datetime.now().astimezone()
+        if text == "today":
+            return now.replace(hour=0, minute=0, second=0, microsecond=0)
+        if span := re.fullmatch(r"(\d{1,5})\s*(min|m|h|d)", text):
+            unit = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days"}[span[2]]
+            return now - timedelta(**{unit: int(span[1])})
+        try:
+            return datetime.fromisoformat(text).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(f"{text!r} is no time: write 24h, 7d, today, or 2026-11-24T06:00.", param, ctx)

@@ -1,0 +1,253 @@
+"""The client: what is sent again and what never is, pages one after the other, errors a person understands."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+import pytest
+
+from conftest import SECRET_KEY
+from live import Live, live_world
+from windsock.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    Forbidden,
+    Invalid,
+    NotAuthenticated,
+    NotFound,
+    Refused,
+    ServerFailed,
+    Unreachable,
+)
+
+ME = {"id": str(uuid4()), "email": "a@example.com", "name": "A", "is_superadmin": False, "spaces": []}
+RUN_ID = uuid4()
+
+
+@pytest.fixture(scope="module")
+def live(make_database: Callable[[str], str]) -> Iterator[Live]:
+    with live_world(make_database, SECRET_KEY) as made:
+        yield made
+
+
+@pytest.fixture
+def client(live: Live) -> Iterator[Client]:
+    with Client(live.url, live.world.keys["editor"], space="finance") as made:
+        yield made
+
+
+class Script:
+    """Answers in turn; an exception is raised instead. Without pauses between."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx2.Request] = []
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        status, body, *headers = answer
+        return httpx2.Response(status, json=body, headers=headers[0] if headers else {})
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    slept: list[float] = []
+    monkeypatch.setattr("windsock.client.synchronous.time.sleep", slept.append)
+    return slept
+
+
+def scripted(*answers: Any) -> tuple[Client, Script]:
+    script = Script(*answers)
+    return Client("http://w.test", "wsk_x", space="finance", transport=httpx2.MockTransport(script)), script
+
+
+LOST, UNSENT = httpx2.ReadError("cut"), httpx2.ConnectError("refused")
+AWAY = (503, {"detail": "The database is away."}, {"Retry-After": "7"})
+REFUSED_BY_AIRFLOW = (404, {"detail": "no such Dag"}, {"X-Provider": "airflow"})
+BUSY_AIRFLOW = (429, {"detail": "slow down"}, {"X-Provider": "airflow"})
+
+
+@pytest.mark.parametrize(
+    ("what", "answers", "requests"),
+    [
+        ("get", [LOST, UNSENT, (200, ME)], 3),
+        ("get", [(502, {"detail": "x"}), (504, {"detail": "x"}), (200, ME)], 3),
+        ("get", [(500, {"detail": "x"})], 1),
+        ("get", [(429, {"detail": "x"}), (200, ME)], 2),
+        ("get", [LOST, LOST, LOST], 3),
+        ("get", [(404, {"detail": "x"})], 1),
+        ("comment", [LOST], 1),
+        ("comment", [AWAY], 1),
+        ("comment", [UNSENT, (404, {"detail": "x"})], 2),
+        ("trigger", [LOST, AWAY, (404, {"detail": "x"})], 3),
+        ("trigger", [REFUSED_BY_AIRFLOW], 1),
+        ("trigger", [BUSY_AIRFLOW], 1),
+        ("sync", [LOST, (409, {"detail": "x"})], 2),
+    ],
+)
+@pytest.mark.usefixtures("pauses")
+def test_only_what_may_be_sent_again_is(what: str, answers: list[Any], requests: int) -> None:
+    client, script = scripted(*answers)
+    calls: dict[str, Callable[[], Any]] = {
+        "get": client.me,
+        "comment": lambda: client.comment_on_run(RUN_ID, "hello"),
+        "trigger": lambda: client.trigger(RUN_ID),
+        "sync": lambda: client.sync(RUN_ID),
+    }
+    if answers[-1] == (200, ME):
+        calls[what]()
+    else:
+        with pytest.raises(ClientError):
+            calls[what]()
+    assert len(script.requests) == requests
+    keys = {request.headers.get("idempotency-key") for request in script.requests}
+    assert len(keys) == 1
+    assert (None in keys) == (what != "trigger")
+
+
+def test_a_server_that_names_a_pause_gets_it_and_no_longer_than_half_a_minute(pauses: list[float]) -> None:
+    client, _ = scripted(AWAY, (503, {"detail": "x"}, {"Retry-After": "9999"}), (200, ME))
+    client.me()
+    assert pauses == [7.0, 30.0]
+
+
+def test_a_key_of_the_callers_own_is_sent_as_it_is() -> None:
+    client, script = scripted((409, {"detail": "another body."}))
+    with pytest.raises(Refused):
+        client.trigger(RUN_ID, idempotency_key="monday")
+    assert script.requests[0].headers["idempotency-key"] == "monday"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        ((401, {"detail": "Make another key."}), NotAuthenticated, "Make another key."),
+        ((403, {"detail": "Not a member."}), Forbidden, "Not a member."),
+        ((404, {"detail": "There is no such run."}), NotFound, "There is no such run."),
+        ((401, {"detail": "Invalid credentials"}, {"X-Provider": "airflow"}), Refused, "Airflow answered 401: Invalid"),
+        (
+            (422, {"detail": [{"loc": ["body", "content"], "msg": "too short", "type": "x"}]}),
+            Invalid,
+            "body.content: too short.",
+        ),
+        ((500, {"detail": "A fault."}, {"X-Request-ID": "r-1"}), ServerFailed, r"A fault\. \(X-Request-ID r-1\)"),
+        ((418, {"nothing": 1}), Refused, "not as Windsock does"),
+        ((200, {"nothing": 1}), ServerFailed, "does not understand"),
+    ],
+)
+def test_an_error_says_what_a_person_can_act_on(answer: Any, kind: type[ClientError], words: str) -> None:
+    client, _ = scripted(answer)
+    with pytest.raises(kind, match=words) as caught:
+        client.me()
+    assert type(caught.value) is kind
+
+
+@pytest.mark.usefixtures("pauses")
+def test_an_unreachable_server_is_named_and_the_key_is_not() -> None:
+    client = Client("http://127.0.0.1:9", "wsk_secret", space="finance")
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 cannot be reached") as caught:
+        client.me()
+    assert "wsk_secret" not in str(caught.value) + repr(client) + repr(client._target)
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8420", "ftp://x", "http://[", "http://"])
+def test_an_address_that_is_none_is_one_sentence(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("windsock.client.exchange.DEFAULT_URL", "nothing at all")
+    with pytest.raises(Unreachable, match="Check the address"):
+        Client(url, "wsk_x").me()
+
+
+@pytest.mark.parametrize("key", ["", "wsk_ü", "two words", "wsk_a\nb"])
+def test_a_key_that_is_none_is_refused_before_it_is_sent(key: str) -> None:
+    with pytest.raises(ClientError, match="key"):
+        Client("http://w.test", key)
+
+
+def test_without_a_space_it_says_so() -> None:
+    with pytest.raises(ClientError, match="WINDSOCK_SPACE"):
+        next(Client("http://w.test", "wsk_x").pipelines())
+
+
+def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
+    def methods(kind: type) -> dict[str, Any]:
+        return {
+            name.removeprefix("a") if name == "aclose" else name: str(inspect.signature(method)).split(
+                " -> ", maxsplit=1
+            )[0]
+            for name, method in inspect.getmembers(kind, inspect.isfunction)
+            if not name.startswith("_")
+        }
+
+    assert methods(Client) == methods(AsyncClient)
+    assert len(methods(Client)) > 20
+
+
+def test_lists_are_read_page_by_page_as_they_are_used(client: Client, live: Live) -> None:
+    names = [pipeline.name for pipeline in client.pipelines(size=1)]
+    assert names == ["daily_report", "hourly_load", "never_run"]
+    few = client.runs(size=1)
+    assert next(few).pipeline.name == "hourly_load"
+    assert [run.external_id for run in client.runs_of(live.world.finance.pipelines["daily_report"])][-1] == "r1"
+
+
+def test_filters_are_those_of_the_api(client: Client, live: Live) -> None:
+    assert [p.name for p in client.pipelines(owner=["bob", "nobody"], watched_only=False)] == ["hourly_load"]
+    assert [p.name for p in client.pipelines(team_id=live.world.finance.team_id)] == ["hourly_load"]
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    assert [r.status for r in client.runs(started_from=since, status="failed")] == ["failed"]
+    with pytest.raises(ValueError, match="offset"):
+        client.runs(started_from=datetime(2020, 1, 1))  # noqa: DTZ001 - that is the point
+    with pytest.raises(Invalid, match=r"query\.sort"):
+        list(client.pipelines(sort="colour"))
+
+
+def test_a_day_at_work(client: Client, live: Live) -> None:
+    pipeline = client.pipeline(live.world.finance.pipelines["daily_report"], days=30)
+    assert pipeline.summary.failed_count == 1
+    assert client.set_criticality(pipeline.id, "critical").criticality == "critical"
+    assert client.set_team(pipeline.id, live.world.finance.team_id).team_id == live.world.finance.team_id
+    client.watch(pipeline.id)
+    assert [one.name for one in client.pipelines(watched_only=True)] == ["daily_report"]
+    client.unwatch(pipeline.id)
+    run = client.run(live.world.finance.run_id)
+    failed = [task for task in run.task_runs if task.status == "failed"]
+    assert [task.name for task in client.task_runs(run.id, status="failed")] == [task.name for task in failed]
+    assert client.task_run(failed[0].id).name == "load"
+    said = client.comment_on_task_run(failed[0].id, "the disk was full")
+    reply = client.comment_on_task_run(failed[0].id, "again?", parent_id=said.id)
+    assert client.edit_comment(reply.id, "mended").is_edited
+    assert [one.content for one in client.comments_on_task_run(failed[0].id)] == ["the disk was full", "mended"]
+    client.delete_comment(said.id)
+    assert client.comment_on_run(run.id, "looking").resource_type == "pipeline_run"
+    assert [one.content for one in client.comments_on_run(run.id)] == ["looking"]
+    started = client.trigger(pipeline.id, conf={"day": "monday"}, note="again", idempotency_key="a day")
+    assert client.trigger(pipeline.id, conf={"day": "monday"}, note="again", idempotency_key="a day") == started
+    assert len(live.runs.posts) == 1
+    assert [one.name for one in client.connectors()] == ["crm", "prod"]
+    assert [one.name for one in client.teams()] == ["ingestion"]
+    with pytest.raises(Forbidden, match="admin"):
+        list(client.audit_events())
+    assert (
+        client.sync_run(client.sync(live.world.finance.connector_id).id).connector_id == live.world.finance.connector_id
+    )
+    with pytest.raises(NotFound):
+        client.run(live.world.marketing.run_id)
+
+
+@pytest.mark.anyio
+async def test_the_same_with_asyncio(live: Live) -> None:
+    async with AsyncClient(live.url, live.world.keys["admin"], space="finance") as client:
+        assert (await client.me()).name == "Admin"
+        assert [one.name async for one in client.pipelines(size=2)] == ["daily_report", "hourly_load", "never_run"]
+        said = await client.comment_on_run(live.world.finance.run_id, "from afar")
+        assert said.content in [one.content async for one in client.comments_on_run(live.world.finance.run_id)]
+        assert [event.target_type async for event in client.audit_events(target_id=said.id)] == ["comment"]
+        with pytest.raises(NotFound):
+            await client.run(live.world.marketing.run_id)

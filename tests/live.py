@@ -1,0 +1,75 @@
+"""A real server in a thread: the world of the tests, over HTTP, with a stand-in for its Airflow."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import uvicorn
+from fastapi import FastAPI
+
+from triggers.double import Runs, install
+from windsock.app import create_app
+from windsock.db import Database
+from windsock.process import Process
+from windsock.settings import Settings
+from windsock.storage import Storage
+from world import World, make_world
+
+
+@dataclass
+class Live:
+    """`runs` is the Airflow of both spaces' connectors."""
+
+    url: str
+    world: World
+    runs: Runs
+    database_url: str
+    app: FastAPI
+
+
+@contextlib.contextmanager
+def serving(app: FastAPI) -> Iterator[str]:
+    """The application's address."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        until = time.monotonic() + 30
+        while not server.started:
+            assert thread.is_alive(), "the server ended at its start"
+            assert time.monotonic() < until, "the server did not start"
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+@contextlib.contextmanager
+def live_world(make_database: Callable[[str], str], secret_key: str, **more: Any) -> Iterator[Live]:
+    """On a database of its own; the syncs that are asked for are carried out, and fail: nobody answers at port 9."""
+    database_url = make_database(f"live_{uuid4().hex}")
+    world = asyncio.run(_make(database_url, secret_key))
+    process = Process(Settings(data=Path("nowhere")), Storage(database_url, (secret_key,), None))
+    app = create_app(process, **more)
+    runs = install(app, process)
+    with serving(app) as url:
+        yield Live(url, world, runs, database_url, app)
+
+
+async def _make(database_url: str, secret_key: str) -> World:
+    db = Database(database_url, pool_size=2)
+    await db.open()
+    try:
+        return await make_world(db, secret_key)
+    finally:
+        await db.close()
