@@ -80,7 +80,9 @@ async def make_world(db: Database, secret_key: str) -> World:
 async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, person: UUID) -> SpaceOfWorld:
     async with db.in_space(space_id) as tx:
         connector = await create_connector(tx, space_id, airflow_connector("prod"), secrets)
-        other = await create_connector(tx, space_id, ConnectorIn(name="crm", connector_type="salesforce"), secrets)
+        other = await create_connector(
+            tx, space_id, ConnectorIn(name="crm", connector_type="salesforce", config={}), secrets
+        )
         sync_id = present({"id": await queue_sync(tx, space_id, connector["id"], trigger="schedule")})["id"]
         made = SpaceOfWorld(space_id, slug, connector["id"], other["id"], sync_id=sync_id)
         mirror = Mirror(space_id, connector["id"], sync_id)

@@ -1,17 +1,22 @@
 """The web application: routers, error answers, what it opens and closes."""
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import psycopg
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
+from fastapi.routing import iter_route_contexts
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from windsock import __version__
+from windsock import __version__, openapi, reference
 from windsock.access import routes as spaces
 from windsock.access import teams, users
 from windsock.access.space import authenticate
@@ -46,6 +51,7 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         version=__version__,
         summary="Makes Apache Airflow visible to everybody who depends on it.",
         openapi_url=f"{API}/openapi.json",
+        generate_unique_id_function=lambda route: route.name,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -57,6 +63,8 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     app.include_router(health)
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
         app.include_router(feature.router, prefix=API)
+    app.include_router(reference.router, prefix=API)
+    setattr(app, "openapi", functools.cache(functools.partial(openapi.describe, app)))  # noqa: B010 - FastAPI's own way
     handlers: dict[type[Exception], Callable[[Request, Any], Response | Awaitable[Response]]] = {
         WindsockError: _answer_error,
         RequestValidationError: _answer_invalid,
@@ -69,12 +77,31 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     return app
 
 
-@health.get("/health", summary="Is the process alive?")
+class Health(BaseModel):
+    status: Literal["ok"]
+    version: str
+
+
+class Ready(BaseModel):
+    status: Literal["ready"]
+
+
+class NotReady(BaseModel):
+    status: Literal["not ready"]
+    detail: Annotated[str, Field(description="Why it is not.")]
+
+
+@health.get("/health", response_model=Health, summary="Is the process alive?")
 async def get_health() -> Response:
     return _json(200, {"status": "ok", "version": __version__})
 
 
-@health.get("/health/ready", summary="Can it answer? Checks the database.")
+@health.get(
+    "/health/ready",
+    response_model=Ready,
+    responses={503: {"model": NotReady, "description": "It cannot: the database does not answer."}},
+    summary="Can it answer? Checks the database.",
+)
 async def get_readiness(request: Request) -> Response:
     try:
         await request.app.state.db.ping()
@@ -83,7 +110,7 @@ async def get_readiness(request: Request) -> Response:
     return _json(200, {"status": "ready"})
 
 
-@health.get("/metrics", summary="Numbers for Prometheus")
+@health.get("/metrics", response_class=PlainTextResponse, summary="Numbers for Prometheus")
 async def get_metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
@@ -123,9 +150,18 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
     }
-    return _json(
-        error.status_code, {"detail": sentences.get(error.status_code, error.detail)}, dict(error.headers or {})
-    )
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = _methods_at(request)
+    return _json(error.status_code, {"detail": sentences.get(error.status_code, error.detail)}, headers)
+
+
+def _methods_at(request: Request) -> str:
+    """Of all routes at this place; the router would name those of the first one."""
+    contexts = [
+        one for one in iter_route_contexts(request.app.routes) if one.matches(request.scope)[0] is not Match.NONE
+    ]
+    return ", ".join(sorted({method for context in contexts for method in context.methods or ()}))
 
 
 def _answer_overtaken(_request: Request, _error: psycopg.IntegrityError) -> Response:

@@ -4,7 +4,7 @@ from datetime import datetime
 from math import isfinite
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 DEEPEST = 32
 """Levels of nesting accepted in a JSON body; nobody's configuration is deeper."""
@@ -51,7 +51,13 @@ class Body(BaseModel):
 Text = Annotated[str, AfterValidator(storable)]
 """For parameters; bodies are checked as a whole."""
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Flag = Annotated[bool, Field(strict=True)]
+"""true or false in a body; not 1, "yes" or "off"."""
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    Field(json_schema_extra={"pattern": r"\S"}),
+]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
 """A lower-case word of the provider's, such as a state; never a closed list, since Airflow keeps adding some."""
 

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from world import SpaceOfWorld, World
 
 API = "/api/v1.0"
-PUBLIC = {"/health", "/health/ready", "/metrics", f"{API}/openapi.json"}
+REFERENCE = {"docs", "docs/start.js", "docs/swagger-ui.css", "docs/swagger-ui-bundle.js", "docs/favicon.png"}
+PUBLIC = {"/health", "/health/ready", "/metrics", f"{API}/openapi.json", *(f"{API}/{page}" for page in REFERENCE)}
 """What needs no key. Nothing joins this list without an entry in docs/decisions."""
 
 ROLES = ("viewer", "editor", "admin", "superadmin")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from windsock.inputs import Body, Name
+from windsock.inputs import Body, Flag, Name
 
 Email = Annotated[
     str,
@@ -72,7 +72,7 @@ class User(BaseModel):
 class UserIn(Body):
     email: Email
     name: Name
-    is_superadmin: bool = False
+    is_superadmin: Flag = False
 
 
 class ApiKey(BaseModel):
@@ -90,7 +90,7 @@ class NewApiKey(ApiKey):
 
 class ApiKeyIn(Body):
     name: Name
-    expires_in_days: Annotated[int | None, Field(ge=1, le=3650)] = None
+    expires_in_days: Annotated[int | None, Field(ge=1, le=3650, strict=True)] = None
 
 
 class Team(BaseModel):

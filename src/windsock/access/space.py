@@ -21,7 +21,7 @@ QUERIES = load(__package__, "access.sql")
 ROLES = ("viewer", "editor", "admin")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
-bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer wsk_…`", scheme_name="API key")
+bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer wsk_…`", scheme_name="ApiKey")
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
@@ -86,7 +86,7 @@ async def authenticate(request: Request) -> Caller:
     return caller
 
 
-async def _any_caller(request: Request, credentials: Bearer) -> Caller:
+async def may_be_anybody(request: Request, credentials: Bearer) -> Caller:
     caller, _ = await _authorize(request, credentials, None)
     return caller
 
@@ -124,7 +124,7 @@ may_comment = _member("viewer", "comment")
 may_administer = _member("admin", "manage members, teams and what is deleted")
 may_audit = _member("admin", "read the audit trail")
 
-IsCaller = Annotated[Caller, Depends(_any_caller)]
+IsCaller = Annotated[Caller, Depends(may_be_anybody)]
 IsSuperadmin = Annotated[Caller, Depends(_superadmin)]
 CanView = Annotated[Space, Depends(may_view)]
 CanEdit = Annotated[Space, Depends(may_edit)]
@@ -138,7 +138,7 @@ CanAudit = Annotated[Space, Depends(may_audit)]
 
 PERMISSIONS = frozenset(
     {
-        _any_caller,
+        may_be_anybody,
         _superadmin,
         may_view,
         may_edit,

@@ -45,7 +45,7 @@ async def get_team(request: Request, space: CanView, team_id: UUID) -> Response:
 
 
 @router.patch("/{team_id}", response_model=TeamDetail, summary="Rename a team")
-async def change_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamBody) -> Response:
+async def rename_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamBody) -> Response:
     async with space.transaction() as tx:
         with _name_taken(body.name):
             await tx.run(QUERIES["update_team"], space_id=space.id, team_id=team_id, name=body.name)

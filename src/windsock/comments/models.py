@@ -8,7 +8,11 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from windsock.inputs import Body
 
-Content = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
+Content = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000),
+    Field(json_schema_extra={"pattern": r"\S"}),
+]
 
 
 class Author(BaseModel):

@@ -49,6 +49,7 @@ async def comment_on_task_run(request: Request, space: CanComment, task_run_id: 
 
 @router.put("/comments/{comment_id}", response_model=Comment, summary="Edit one's own comment")
 async def replace_comment(request: Request, space: CanComment, comment_id: UUID, body: CommentChange) -> Response:
+    """Only the author may; PUT and PATCH are the same."""
     return await _change(request, space, comment_id, body)
 
 
@@ -65,6 +66,7 @@ async def _change(request: Request, space: CanComment, comment_id: UUID, body: C
 
 @router.delete("/comments/{comment_id}", status_code=204, summary="Delete a comment; its replies stay")
 async def remove_comment(space: CanComment, comment_id: UUID) -> Response:
+    """The author may, and admins of the space. Replies stay, and reply to nothing."""
     async with space.transaction() as tx:
         await delete_comment(tx, space, comment_id)
     return Response(status_code=204)

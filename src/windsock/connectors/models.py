@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from windsock.inputs import Body, Name, Word
+from windsock.inputs import Body, Flag, Name, Word
 
 
 class Connector(BaseModel):
@@ -30,8 +30,16 @@ class Connector(BaseModel):
 class ConnectorIn(Body):
     name: Name
     connector_type: Word
-    config: dict[str, Any] = Field(default_factory=dict)
-    credentials: Annotated[dict[str, Any] | None, Field(repr=False)] = None
+    config: Annotated[
+        dict[str, Any],
+        Field(
+            default_factory=dict,
+            description="Of an Airflow connector an AirflowConfig; of other types it is kept as given.",
+        ),
+    ]
+    credentials: Annotated[
+        dict[str, Any] | None, Field(repr=False, description="Of an Airflow connector Credentials; never returned.")
+    ] = None
     source_system_id: UUID | None = None
 
 
@@ -39,9 +47,11 @@ class ConnectorChange(Body):
     """Only what is sent changes; of `config` only the keys that are sent, null for a key's default."""
 
     name: Name | None = None
-    config: dict[str, Any] | None = None
-    credentials: Annotated[dict[str, Any] | None, Field(repr=False)] = None
-    is_active: bool | None = None
+    config: Annotated[dict[str, Any] | None, Field(description="Keys of an AirflowConfig; null: the default.")] = None
+    credentials: Annotated[
+        dict[str, Any] | None, Field(repr=False, description="Of an Airflow connector Credentials; never returned.")
+    ] = None
+    is_active: Flag | None = None
     source_system_id: UUID | None = None
 
 

@@ -49,6 +49,7 @@ async def get_one_connector(request: Request, space: CanView, connector_id: UUID
 
 @router.patch("/{connector_id}", response_model=Connector, summary="Change a connector")
 async def patch_connector(request: Request, space: CanEdit, connector_id: UUID, body: ConnectorChange) -> Response:
+    """Of `config` only the keys that are sent change. A new `base_url` needs the `credentials` again."""
     async with space.transaction() as tx:
         row = await change_connector(tx, space.id, connector_id, body, request.app.state.secrets)
     return answer(request, row)
@@ -62,8 +63,9 @@ async def delete_connector(space: CanAdminister, connector_id: UUID) -> Response
     return Response(status_code=204)
 
 
-@router.post("/{connector_id}/test", response_model=ConnectorTest, summary="Try the connection, and say what is wrong")
+@router.post("/{connector_id}/test", response_model=ConnectorTest, summary="Try the connection", responses={400: {}})
 async def test_connector(request: Request, space: CanEdit, connector_id: UUID) -> Response:
+    """200 whatever comes out: `success` tells, and `hints` what to check. 400 for what is no Airflow."""
     async with space.transaction() as tx:
         connector = await open_connector(tx, space.id, connector_id, request.app.state.secrets)
     diagnosis = await diagnose(connector.config, connector.credentials)

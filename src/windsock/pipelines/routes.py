@@ -40,6 +40,11 @@ async def list_all_pipelines(
     days: Days = DEFAULT_DAYS,
     sort: Annotated[Sort, Query(description="A leading - means descending; nulls come last either way.")] = "name",
 ) -> Response:
+    """By name, or by `sort`.
+
+    `summary` counts the runs that ended in the last `days` days, whenever they began; `running_count` is what is queued
+    or running now. `recent_runs` are the newest 14, oldest first.
+    """
     async with space.transaction() as tx:
         rows, total = await list_pipelines(tx, space, paging, which, status=status, days=days, sort=sort)
     return answer_page(request, rows, total, paging)
@@ -54,6 +59,7 @@ async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, 
 
 @router.patch("/{pipeline_id}/team", response_model=PipelineDetail, summary="Assign or clear the owning team")
 async def change_team(request: Request, space: CanGovern, pipeline_id: UUID, body: TeamChange) -> Response:
+    """`null` clears it. The key must be there; a sync never changes it."""
     async with space.transaction() as tx:
         await set_team(tx, space, pipeline_id, body.team_id)
         row = await get_pipeline(tx, space, pipeline_id)
@@ -64,6 +70,7 @@ async def change_team(request: Request, space: CanGovern, pipeline_id: UUID, bod
 async def change_criticality(
     request: Request, space: CanGovern, pipeline_id: UUID, body: CriticalityChange
 ) -> Response:
+    """Every pipeline starts as medium; a sync never changes it."""
     async with space.transaction() as tx:
         await set_criticality(tx, space, pipeline_id, body.criticality)
         row = await get_pipeline(tx, space, pipeline_id)
@@ -72,6 +79,7 @@ async def change_criticality(
 
 @router.put("/{pipeline_id}/watch", status_code=204, summary="Watch a pipeline")
 async def watch_pipeline(space: CanWatch, pipeline_id: UUID) -> Response:
+    """For the caller alone; asking twice changes nothing. `watched_only` lists what is watched."""
     async with space.transaction() as tx:
         await set_watch(tx, space, pipeline_id, is_watched=True)
     return Response(status_code=204)

@@ -43,6 +43,7 @@ WhichRuns = Annotated[RunFilter, Depends(_run_filter)]
 async def list_runs_of_pipeline(
     request: Request, space: CanView, pipeline_id: UUID, paging: LargePage, which: WhichRuns
 ) -> Response:
+    """A run without a start is placed by when it was queued, or due."""
     async with space.transaction() as tx:
         rows, total = await list_runs(tx, space.id, pipeline_id, paging, which)
     return answer_page(request, rows, total, paging)
@@ -59,6 +60,7 @@ async def list_all_runs(
 
 @router.get("/runs/{run_id}", response_model=RunDetail, summary="One run with its task runs")
 async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
+    """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
     async with space.transaction() as tx:
         row = await get_run(tx, space.id, run_id)
     return answer(request, row)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from windsock.inputs import Body
+from windsock.inputs import Body, Flag
 
 
 class SyncCounts(BaseModel):
@@ -43,5 +43,5 @@ class SyncRun(BaseModel):
 
 class SyncIn(Body):
     is_full: Annotated[
-        bool, Field(description="Read the whole history again, and find what was deleted; not only what changed.")
+        Flag, Field(description="Read the whole history again, and find what was deleted; not only what changed.")
     ] = False

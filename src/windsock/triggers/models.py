@@ -7,8 +7,8 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from windsock.inputs import Body, Moment
 
-LONGEST_NOTE = 1000
-"""Airflow's own limit, in characters; what Windsock writes below the note counts too."""
+LONGEST_NOTE = 600
+"""Characters. Airflow keeps 1,000, and who triggered is written below."""
 
 
 def _within_reach(time: datetime | None) -> datetime | None:

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, StringConstraints
 
 from windsock.access.space import CanTrigger
 from windsock.inputs import storable
+from windsock.openapi import RELAYS
 from windsock.pages import answer
 from windsock.runs.models import Run
 from windsock.triggers.models import TriggerIn
@@ -39,6 +40,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
     response_model=Run,
     status_code=201,
     responses=CREATED,
+    openapi_extra={RELAYS: True},
     summary="Trigger a run",
 )
 async def trigger_pipeline(

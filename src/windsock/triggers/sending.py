@@ -18,14 +18,13 @@ from windsock.connectors.store import AirflowConnector, open_connector
 from windsock.db import Row
 from windsock.errors import (
     Conflict,
-    Invalid,
     ProviderFailed,
     ProviderRefused,
     ProviderRejectedCredentials,
     ProviderTimedOut,
 )
 from windsock.providers.contract import Provider, ProviderRun, RunRequest
-from windsock.triggers.models import LONGEST_NOTE, TriggerIn
+from windsock.triggers.models import TriggerIn
 from windsock.triggers.store import (
     Claim,
     Outcome,
@@ -39,7 +38,7 @@ from windsock.triggers.store import (
 SENDING_SECONDS = 60.0
 """Within LEASE, whatever the connector's own time-out."""
 WAITING_SECONDS = 75.0
-LONGEST_SIGNATURE = 400
+LONGEST_SIGNATURE = 398
 
 logger = log.get(__name__)
 
@@ -121,14 +120,6 @@ def signed(note: str | None, caller: Caller) -> str:
     signature = f"Triggered through Windsock by {caller.name} <{caller.email}>"[:LONGEST_SIGNATURE]
     if not note:
         return signature
-    room = LONGEST_NOTE - len(signature) - 2
-    if len(note) > room:
-        raise Invalid(
-            f"String should have at most {room} characters: Airflow keeps {LONGEST_NOTE}, and who triggered is written "
-            "below.",
-            loc=("body", "note"),
-            kind="string_too_long",
-        )
     return f"{note}\n\n{signature}"
 
 

@@ -1,0 +1,105 @@
+"""schemathesis finds nothing: no 5xx, no undocumented status, no answer that breaks its schema, with any input."""
+
+import re
+import subprocess
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import SECRET_KEY
+from live import Live, live_world
+from windsock.client import Client
+from windsock.connectors import routes
+from windsock.providers.airflow import Diagnosis
+
+SECONDS = 400
+NOTHING_IS_THERE = Diagnosis(
+    success=False, message="Not asked.", latency_ms=0.0, provider_version=None, api_version=None, hints=[]
+)
+"""Addresses that schemathesis makes up must not be looked for on the network; what asks them has tests of its own."""
+
+# Values that fit the schema are refused all the same where a schema cannot say why: text that cannot be stored, a time
+# out of Airflow's reach, a connector of another type. Each such refusal has its test elsewhere.
+CONFIGURATION = """
+[checks]
+positive_data_acceptance.enabled = false
+
+[parameters]
+"""
+
+
+@pytest.fixture
+def live(make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
+    async def diagnose(*_: object) -> Diagnosis:
+        return NOTHING_IS_THERE
+
+    monkeypatch.setattr(routes, "diagnose", diagnose)
+    with live_world(make_database, SECRET_KEY, works=False) as made:
+        yield made
+
+
+def run(live: Live, folder: Path, parameters: dict[str, object], *options: str) -> str:
+    """What schemathesis says as a superadmin, always with the same seed."""
+    configuration = folder / "schemathesis.toml"
+    lines = [f'"path.{name}" = "{value}"' for name, value in parameters.items()]
+    configuration.write_text(CONFIGURATION + "\n".join(lines), encoding="utf-8")
+    program = str(Path(sysconfig.get_path("scripts")) / "schemathesis")
+    done = subprocess.run(
+        [
+            program, "--config-file", str(configuration), "run", f"{live.url}/api/v1.0/openapi.json",
+            "--header", f"Authorization: Bearer {live.world.keys['superadmin']}",
+            "--generation-deterministic", "--no-color", "--suppress-health-check", "all",
+            *options,
+        ],
+        capture_output=True, text=True, check=False, timeout=SECONDS, cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+    return done.stdout
+
+
+def assert_passed(said: str, *phases: str) -> None:
+    for phase in phases:
+        assert f"✅ {phase}" in said, said[-3000:]
+    assert re.search(r"\b\d{3,} generated, \d+ passed", said), said[-3000:]
+    assert "failed" not in said
+
+
+@pytest.mark.timeout(SECONDS + 60)
+def test_on_things_that_are_there(live: Live, tmp_path: Path) -> None:
+    """Every operation but the deletions, on real ids: examples, edge cases of each parameter, random input."""
+    space = live.world.finance
+    with Client(live.url, live.world.keys["superadmin"], space="finance") as client:
+        comment_id = client.comment_on_run(space.run_id, "mine to edit").id
+    there = {
+        "slug": "finance",
+        "connector_id": space.connector_id,
+        "pipeline_id": space.pipelines["daily_report"],
+        "run_id": space.run_id,
+        "task_run_id": space.task_run_id,
+        "team_id": space.team_id,
+        "comment_id": comment_id,
+        "sync_id": space.sync_id,
+        "user_id": live.world.users["viewer"],
+    }
+    said = run(
+        live,
+        tmp_path,
+        there,
+        "--exclude-method",
+        "DELETE",
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--max-examples",
+        "15",
+    )
+    assert_passed(said, "Examples", "Coverage", "Fuzzing")
+
+
+@pytest.mark.timeout(SECONDS + 60)
+def test_on_things_that_come_and_go(live: Live, tmp_path: Path) -> None:
+    """Every operation but the end of the space, on ids that earlier answers gave or that nobody has."""
+    not_the_space = ["--exclude-operation-id", "delete_space"]
+    said = run(live, tmp_path, {"slug": "finance"}, *not_the_space, "--max-examples", "10")
+    assert_passed(said, "Examples", "Coverage", "Fuzzing", "Stateful")
