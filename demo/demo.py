@@ -22,7 +22,7 @@ from airflow_lab import AirflowFailed, AirflowLab, install, seed_runs
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"
 PORT = 8420
-SPACE, CONNECTOR = "demo", "airflow-demo"
+SPACE, CONNECTOR, TEAM = "demo", "airflow-demo", "finance"
 STOP_SECONDS = 25
 
 console = Console(highlight=False)
@@ -59,6 +59,7 @@ def run(*, once: bool) -> None:
                 connector = ensure_connector(api, lab)
                 sync(api, connector)
                 wait_for_runs(api)
+                ensure_team(api)
                 explain(api, url, key, lab)
             if once:
                 return
@@ -183,6 +184,17 @@ def wait_for_runs(api: httpx2.Client) -> None:
             time.sleep(2)
 
 
+def ensure_team(api: httpx2.Client) -> None:
+    """The finance team, which owns the pipelines whose owner in Airflow is finance."""
+    where = f"/spaces/{SPACE}/teams"
+    teams = {team["name"]: team["id"] for team in answered(api.get(where))}
+    team_id = teams.get(TEAM) or answered(api.post(where, json={"name": TEAM}))["id"]
+    pipelines = f"/spaces/{SPACE}/orchestration/pipelines"
+    for row in answered(api.get(pipelines, params={"owner": TEAM})):
+        if row["team_id"] is None:
+            answered(api.patch(f"{pipelines}/{row['id']}/team", json={"team_id": team_id}))
+
+
 def explain(api: httpx2.Client, url: str, key: str, lab: AirflowLab) -> None:
     where = f"/spaces/{SPACE}/orchestration"
     rows = answered(api.get(f"{where}/pipelines"))
@@ -203,6 +215,12 @@ def explain(api: httpx2.Client, url: str, key: str, lab: AirflowLab) -> None:
         f"{base}/runs/{failed['last_run']['id']}" if failed["last_run"] else f"{base}/pipelines/{failed['id']}",
     ):
         print(f"curl -s {header} '{address}' | python3 -m json.tool | head -40")
+    console.print(f"\nOr with commands ([bold]{url}/api/v1.0/docs[/] is the API's reference):\n")
+    print(f"export WINDSOCK_URL={url} WINDSOCK_API_KEY={key} WINDSOCK_SPACE={SPACE}")
+    command = Path(sys.executable).with_name("windsock").relative_to(ROOT)
+    print(f"{command} runs --team {TEAM} --status failed --since today")
+    fix = """--conf '{"account": "DE-45"}' --note 'the new account' --wait"""
+    print(f"{command} trigger invoice_export {fix}")
     console.print("\nIts data stays in .demo; `make demo` again is quick. [bold]Ctrl-C[/] stops everything.")
 
 

@@ -50,7 +50,7 @@ TAGS = {
     "spaces": "Tenants and their members.",
     "teams": "Groups of members who own pipelines.",
     "audit": "Who changed what.",
-    "users and keys": "The caller, API keys, and the users of the installation.",
+    "users": "The caller, API keys, and the users of the installation.",
     "health": "For load balancers and Prometheus; at the root, without a key.",
 }
 DONE = {
@@ -138,7 +138,7 @@ def describe(app: FastAPI) -> Json:
     }
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            _tidy_parameters(operation)
+            _tidy_parameters(path, operation)
             if "security" in operation:
                 _add_refusals(path, method, operation, rights[method.upper(), path], document, examples["errors"])
             _add_headers(method, operation)
@@ -161,8 +161,10 @@ def _asked_by(dependant: Dependant) -> set[Any]:
     return ({dependant.call} & PERMISSIONS).union(*below)
 
 
-def _tidy_parameters(operation: Json) -> None:
-    """A parameter that may be left out cannot be null; and what describes it need not be said twice."""
+def _tidy_parameters(path: str, operation: Json) -> None:
+    """In the order of the path; one that may be left out cannot be null; what describes it need not be said twice."""
+    if "parameters" in operation:
+        operation["parameters"].sort(key=lambda one: (one["in"] != "path", path.find(f"{{{one['name']}}}")))
     for parameter in operation.get("parameters", []):
         schema = parameter["schema"]
         given = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]

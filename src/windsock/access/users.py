@@ -11,7 +11,7 @@ from windsock.access.store import create_key, create_user, present
 from windsock.errors import NotFound
 from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
 
-router = APIRouter(tags=["users and keys"])
+router = APIRouter(tags=["users"])
 
 LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 

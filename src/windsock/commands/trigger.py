@@ -20,6 +20,7 @@ from windsock.commands.words import duration
 from windsock.runs.models import RunDetail
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
+SETTLING_LOOKS = 15
 ENDED = {"success", "failed"}
 INTERRUPTED = 130
 
@@ -88,13 +89,23 @@ def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
                 if run is not None:
                     said = _tell(console, line, run, said)
                     if run.status in ENDED:
-                        return run
+                        return _with_its_tasks(client, run)
                 if time.monotonic() + pause > until:
                     raise Failed(f"The run {run_id} has not ended within {seconds:g} s; it goes on.", TOO_LATE)
                 time.sleep(pause)
                 pause = min(pause * 1.2, LONGEST_PAUSE)
     except KeyboardInterrupt:
         raise Failed(f"No longer waiting; the run {run_id} goes on.", INTERRUPTED) from None
+
+
+def _with_its_tasks(client: Client, run: RunDetail) -> RunDetail:
+    """A sync stores runs before their task runs: what failed in it is known a moment later."""
+    for _ in range(SETTLING_LOOKS):
+        if run.status == "success" or any(task.status in TROUBLE for task in run.task_runs):
+            break
+        time.sleep(FIRST_PAUSE)
+        run = _look(client, run.id) or run
+    return run
 
 
 def _look(client: Client, run_id: UUID) -> RunDetail | None:

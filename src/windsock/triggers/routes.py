@@ -18,8 +18,9 @@ router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["pipelines"])
 IdempotencyKey = Annotated[
     Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(storable)] | None,
     Header(
+        alias="Idempotency-Key",
         description="1..255 characters. The same key with the same pipeline and body answers the first run again, "
-        "also after a lost connection; with another body it is 409."
+        "also after a lost connection; with another body it is 409.",
     ),
 ]
 CREATED: dict[int | str, dict[str, Any]] = {
