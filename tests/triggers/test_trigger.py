@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from checking import CheckedClient
 from conftest import RolledBackDatabase
 from triggers.double import Runs, install
+from windsock.errors import Unavailable
 from windsock.process import Process
 from windsock.sync.mirror import Mirror
 from world import World, a_run
@@ -215,6 +216,38 @@ async def test_a_refusal_is_relayed_with_its_status_and_words(
     assert len(runs.posts) == 1
     mended = await trigger(client, world, key="k1")
     assert mended.status_code == 201, "nothing was started, so the same key may try again"
+
+
+async def test_when_the_database_goes_after_airflow_accepted_nobody_is_told_that_nothing_happened(
+    client: CheckedClient, world: World, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable("The database cannot be reached right now. Nothing was changed; try again in a moment.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("windsock.triggers.sending.store_run", away)
+        lost = await trigger(client, world, key="k1")
+    assert lost.status_code == 503
+    (run_id,) = runs.kept
+    assert run_id in lost.json()["detail"]
+    assert "Nothing was changed" not in lost.text
+    assert lost.headers["Retry-After"] == "5"
+
+
+async def test_an_earlier_refusal_is_not_taken_for_the_end_of_a_later_attempt(
+    client: CheckedClient, world: World, runs: Runs, db: RolledBackDatabase
+) -> None:
+    """As when the process of the later attempt was killed: its lease runs out, and Airflow may have the run."""
+    runs.faults = [(404, "not there yet")]
+    assert (await trigger(client, world, key="k1")).status_code == 404
+    async with db.in_space(world.finance.id):
+        cursor = await db.connection.execute("SELECT status, outcome FROM trigger_requests")
+        assert await cursor.fetchall() == [{"status": 404, "outcome": "refused"}]
+    runs.faults, runs.lookups_fail = ["lost"], True
+    assert (await trigger(client, world, key="k1")).status_code == 502
+    runs.lookups_fail = False
+    assert (await trigger(client, world, key="k1")).status_code == 201
+    assert len(runs.kept) == 1
 
 
 async def test_a_failure_of_airflow_itself_keeps_its_status(client: CheckedClient, world: World, runs: Runs) -> None:

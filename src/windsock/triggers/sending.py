@@ -22,6 +22,7 @@ from windsock.errors import (
     ProviderRefused,
     ProviderRejectedCredentials,
     ProviderTimedOut,
+    Unavailable,
 )
 from windsock.providers.contract import Provider, ProviderRun, RunRequest
 from windsock.triggers.models import TriggerIn
@@ -70,9 +71,7 @@ class Triggers:
                 note=note,
             )
             run = await self._send(space, pipeline, connector, claim, request)
-            async with space.transaction() as tx:
-                await store_run(tx, space, pipeline, claim, run)
-                await finish_request(tx, space, claim.request_id, "created")
+            await self._keep(space, pipeline, claim, run)
         async with space.transaction() as tx:
             return await created_run(tx, space, pipeline_id, claim), claim.was_tried
 
@@ -96,6 +95,19 @@ class Triggers:
         async with space.transaction() as tx:
             await finish_request(tx, space, claim.request_id, outcome, status=told.status, detail=str(told))
         raise told from None
+
+    @staticmethod
+    async def _keep(space: Space, pipeline: Row, claim: Claim, run: ProviderRun) -> None:
+        try:
+            async with space.transaction() as tx:
+                await store_run(tx, space, pipeline, claim, run)
+                await finish_request(tx, space, claim.request_id, "created")
+        except Unavailable as away:
+            raise Unavailable(
+                f"Airflow has started the run {run.external_id}, but the database went away before it was noted. Do "
+                "not trigger again: the next sync finds it, and so does this request with the same Idempotency-Key.",
+                headers={"Retry-After": "5"},
+            ) from away
 
 
 async def _claim(space: Space, pipeline_id: UUID, key: str | None, body_hash: bytes) -> Claim:

@@ -16,8 +16,8 @@ from windsock.sync.mirror import Mirror
 
 QUERIES = load(__package__, "triggers.sql")
 
-LEASE = timedelta(seconds=90)
-"""Longer than one process may take to send; past it that process counts as dead."""
+LEASE = timedelta(seconds=70)
+"""Longer than one process may take to send, shorter than others wait; past it that process counts as dead."""
 
 Outcome = Literal["created", "refused", "unknown"]
 

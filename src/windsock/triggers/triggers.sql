@@ -17,7 +17,8 @@ WHERE space_id = %(space_id)s AND pipeline_id = %(pipeline_id)s AND idempotency_
 FOR UPDATE
 
 -- name: lease_request
-UPDATE trigger_requests SET lease_until = now() + %(lease)s::interval, updated_at = now()
+UPDATE trigger_requests
+SET lease_until = now() + %(lease)s::interval, outcome = NULL, status = NULL, detail = NULL, updated_at = now()
 WHERE space_id = %(space_id)s AND id = %(request_id)s
 
 -- name: finish_request
