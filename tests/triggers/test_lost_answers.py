@@ -1,0 +1,106 @@
+"""Whatever breaks between Windsock, Airflow and the database: there is one run, and nobody is told otherwise."""
+
+from uuid import UUID
+
+import pytest
+
+from checking import CheckedClient
+from conftest import RolledBackDatabase
+from triggers.asking import trigger
+from triggers.double import Runs
+from windsock.errors import Unavailable
+from windsock.sync.mirror import Mirror
+from world import World, a_run
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_lost_answer_is_looked_up_and_not_sent_again(client: CheckedClient, world: World, runs: Runs) -> None:
+    runs.faults = ["lost"]
+    answer = await trigger(client, world)
+    assert answer.status_code == 201
+    assert (len(runs.posts), runs.gets, len(runs.kept)) == (1, 1, 1)
+
+
+async def test_what_airflow_never_got_is_sent_again_under_the_same_run_id(
+    client: CheckedClient, world: World, runs: Runs
+) -> None:
+    runs.faults = [(503, "starting"), (502, "gateway")]
+    answer = await trigger(client, world)
+    assert answer.status_code == 201
+    assert len({post["dag_run_id"] for post in runs.posts}) == 1
+    assert (len(runs.posts), len(runs.kept)) == (3, 1)
+
+
+async def test_when_nobody_knows_the_same_key_looks_first(client: CheckedClient, world: World, runs: Runs) -> None:
+    runs.faults, runs.lookups_fail = ["lost"], True
+    lost = await trigger(client, world, key="k1")
+    assert lost.status_code == 502
+    assert "Connector prod" in lost.json()["detail"]
+    assert "not known" in lost.json()["detail"]
+    assert lost.headers["X-Provider"] == "airflow"
+    runs.lookups_fail = False
+    again = await trigger(client, world, key="k1")
+    assert again.status_code == 201
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (len(runs.posts), len(runs.kept)) == (1, 1)
+    assert again.json()["triggered_by_user"]["name"] == "Editor"
+
+
+async def test_when_it_was_certainly_not_sent_the_caller_is_told(
+    client: CheckedClient, world: World, runs: Runs
+) -> None:
+    runs.faults = ["unsent"]
+    answer = await trigger(client, world)
+    assert answer.status_code == 502
+    assert "No run was started." in answer.json()["detail"]
+    assert runs.gets == 0
+
+
+async def test_when_the_database_goes_after_airflow_accepted_nobody_is_told_that_nothing_happened(
+    client: CheckedClient, world: World, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise Unavailable("The database cannot be reached right now. Nothing was changed; try again in a moment.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("windsock.triggers.sending.store_run", away)
+        lost = await trigger(client, world, key="k1")
+    assert lost.status_code == 503
+    (run_id,) = runs.kept
+    assert run_id in lost.json()["detail"]
+    assert "Nothing was changed" not in lost.text
+    assert lost.headers["Retry-After"] == "5"
+
+
+async def test_an_earlier_refusal_is_not_taken_for_the_end_of_a_later_attempt(
+    client: CheckedClient, world: World, runs: Runs, db: RolledBackDatabase
+) -> None:
+    """As when the process of the later attempt was killed: its lease runs out, and Airflow may have the run."""
+    runs.faults = [(404, "not there yet")]
+    assert (await trigger(client, world, key="k1")).status_code == 404
+    async with db.in_space(world.finance.id):
+        cursor = await db.connection.execute("SELECT status, outcome FROM trigger_requests")
+        assert await cursor.fetchall() == [{"status": 404, "outcome": "refused"}]
+    runs.faults, runs.lookups_fail = ["lost"], True
+    assert (await trigger(client, world, key="k1")).status_code == 502
+    runs.lookups_fail = False
+    assert (await trigger(client, world, key="k1")).status_code == 201
+    assert len(runs.kept) == 1
+
+
+async def test_a_sync_that_finds_the_run_first_knows_who_triggered_it(
+    client: CheckedClient, world: World, runs: Runs, db: RolledBackDatabase
+) -> None:
+    """As after a crash between Airflow's answer and the mirror."""
+    runs.faults, runs.lookups_fail = ["lost"], True
+    await trigger(client, world, key="k1")
+    (run_id,) = runs.kept
+    found = a_run("daily_report", run_id, "running", minutes=None, run_type="manual")
+    async with db.in_space(world.finance.id) as tx:
+        mirror = Mirror(world.finance.id, world.finance.connector_id, UUID(int=1))
+        await mirror.store_runs(tx, [found], {"daily_report": world.finance.pipelines["daily_report"]})
+    runs.lookups_fail = False
+    answer = await trigger(client, world, key="k1")
+    assert answer.json()["triggered_by_user"]["name"] == "Editor"
+    assert answer.json()["status"] == "running", "the mirror was newer than the look-up"
