@@ -2,6 +2,10 @@
 -- row per incoming row: its id here, and whether it was created, updated or unchanged. The comparison comes first, as a
 -- join: ON CONFLICT alone would lock, and write ahead, every unchanged row too.
 
+-- fragment: outcome
+-- Of a row that was there before the statement, xmax is set.
+CASE WHEN xmax = 0 THEN 'created' ELSE 'updated' END AS outcome
+
 -- name: known_pipelines
 SELECT id, external_id FROM pipelines
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND removed_at IS NULL
@@ -34,11 +38,11 @@ WITH matched AS MATERIALIZED (
         next_run_at = excluded.next_run_at, is_paused = excluded.is_paused, is_active = excluded.is_active,
         has_import_errors = excluded.has_import_errors, provider_metadata = excluded.provider_metadata,
         missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
-    RETURNING id, external_id
+    RETURNING id, external_id, {outcome}
 )
-SELECT m.external_id, coalesce(m.known_id, s.id) AS id,
-       CASE WHEN NOT m.differs THEN 'unchanged' WHEN m.known_id IS NULL THEN 'created' ELSE 'updated' END AS outcome
-FROM matched m LEFT JOIN stored s ON s.external_id = m.external_id
+SELECT external_id, known_id AS id, 'unchanged' AS outcome FROM matched WHERE NOT differs
+UNION ALL
+SELECT external_id, id, outcome FROM stored
 
 -- Each miss_… statement marks what was not seen in something that was read whole, and answers with what a complete
 -- sync before this one had not seen either. Only remove_…, at the end of a complete pass, makes that gone; what people
@@ -104,11 +108,11 @@ WITH matched AS MATERIALIZED (
         data_interval_end = excluded.data_interval_end, conf = excluded.conf, note = excluded.note,
         triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,
         missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
-    RETURNING id, pipeline_id, external_id
+    RETURNING id, pipeline_id, {outcome}
 )
-SELECT coalesce(m.known_id, s.id) AS id, m.pipeline_id,
-       CASE WHEN NOT m.differs THEN 'unchanged' WHEN m.known_id IS NULL THEN 'created' ELSE 'updated' END AS outcome
-FROM matched m LEFT JOIN stored s ON s.pipeline_id = m.pipeline_id AND s.external_id = m.external_id
+SELECT known_id AS id, pipeline_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
+UNION ALL
+SELECT id, pipeline_id, outcome FROM stored
 
 -- name: refresh_pipelines
 -- status, last_run and recent_runs of the pipelines whose runs were touched, all of them in one statement
@@ -207,12 +211,11 @@ WITH matched AS MATERIALIZED (
         started_at = excluded.started_at, ended_at = excluded.ended_at, pool = excluded.pool, queue = excluded.queue,
         hostname = excluded.hostname, note = excluded.note, provider_metadata = excluded.provider_metadata,
         missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
-    RETURNING id, run_id, external_id, map_index
+    RETURNING id, run_id, {outcome}
 )
-SELECT coalesce(m.known_id, s.id) AS id, m.run_id,
-       CASE WHEN NOT m.differs THEN 'unchanged' WHEN m.known_id IS NULL THEN 'created' ELSE 'updated' END AS outcome
-FROM matched m
-LEFT JOIN stored s ON s.run_id = m.run_id AND s.external_id = m.external_id AND s.map_index = m.map_index
+SELECT known_id AS id, run_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
+UNION ALL
+SELECT id, run_id, outcome FROM stored
 
 -- name: refresh_task_counts
 UPDATE runs r
