@@ -105,3 +105,22 @@ async def test_comments_outlive_a_cleared_run_and_the_placeholder_of_a_mapped_ta
         (task["map_index"], task["comment_count"]) for task in one["task_runs"] if task["external_id"] == "mapped"
     ]
     assert (one["comment_count"], mapped) == (1, [(0, 1), (1, 0), (2, 0)])
+
+
+async def test_comments_on_what_airflow_deleted_stay_and_more_can_be_said(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    space = world.finance
+    await say(client, world, "viewer", f"runs/{space.run_id}", content="who deletes runs?")
+    await say(client, world, "viewer", f"task-runs/{space.task_run_id}", content="and tasks?")
+    async with db.in_space(space.id):
+        for table in ("runs", "task_runs"):
+            await db.connection.execute(f"UPDATE {table} SET removed_at = now()".encode())  # noqa: S608
+        await db.connection.execute("UPDATE pipelines SET removed_at = now(), is_active = false")
+    run = (await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs/{space.run_id}")).json()
+    assert (run["removed_at"] is not None, run["comment_count"]) == (True, 1)
+    for where in (f"runs/{space.run_id}", f"task-runs/{space.task_run_id}"):
+        await say(client, world, "editor", where, content="me")
+        listed = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/{where}/comments")
+        assert [one["content"] for one in listed.json()][-1] == "me"
+        assert listed.headers["X-Total-Count"] == "2"
