@@ -14,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from triggers.double import Runs, install
+from windsock import log
 from windsock.app import create_app
 from windsock.db import Database
 from windsock.process import Process
@@ -35,7 +36,8 @@ class Live:
 
 @contextlib.contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """The application's address."""
+    """The application's address. Its log must not mix with what a command in this process prints."""
+    log.configure("json", "warning")
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on")
     )
