@@ -1,11 +1,12 @@
 """What the laws stand on: requests that leave nothing behind, and every kind of thing in both spaces."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx2
 import psycopg
 import pytest
+from psycopg.rows import DictRow, dict_row
 
 from checking import CheckedClient
 from conftest import RolledBackDatabase
@@ -38,3 +39,13 @@ async def ask(client: CheckedClient, db: RolledBackDatabase) -> Ask:
             return await client.as_(key, method, path, **more)
 
     return ask
+
+
+@pytest.fixture(scope="session")
+def catalogue(
+    postgres: EmbeddedPostgres, empty_database: Callable[[str], str]
+) -> Iterator[psycopg.Connection[DictRow]]:
+    """A superuser's look at the migrated database."""
+    url = empty_database(postgres.superuser)
+    with psycopg.connect(url, row_factory=dict_row, autocommit=True, options="-c search_path=windsock") as connection:
+        yield connection

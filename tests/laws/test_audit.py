@@ -1,17 +1,15 @@
 """Whatever a person changes is in the audit trail, with who and by which request; a new route cannot forget it."""
 
-from collections.abc import Callable, Iterator
 from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow
 
 from checking import CheckedClient
 from conftest import RolledBackDatabase
 from laws.catalogue import TenantTable
 from laws.operations import OPERATIONS, Operation, ids_of
-from windsock.embedded import EmbeddedPostgres
 from world import PASSWORD, World
 
 WRITTEN_BY_NOBODY = {
@@ -28,15 +26,6 @@ CHANGES_NOTHING_HERE = {
 """Operations that write nothing of a space. Nothing joins this list without a reason."""
 
 WRITING = [one for one in OPERATIONS if one.method != "GET" and str(one) not in CHANGES_NOTHING_HERE]
-
-
-@pytest.fixture(scope="module")
-def catalogue(
-    postgres: EmbeddedPostgres, empty_database: Callable[[str], str]
-) -> Iterator[psycopg.Connection[DictRow]]:
-    url = empty_database(postgres.superuser)
-    with psycopg.connect(url, row_factory=dict_row, autocommit=True, options="-c search_path=windsock") as connection:
-        yield connection
 
 
 def test_every_tenant_table_is_audited_or_written_by_nobody(

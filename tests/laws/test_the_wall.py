@@ -1,17 +1,16 @@
 """The second wall: PostgreSQL itself shows the application's role one space, whatever the code forgets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow
 
 from conftest import RolledBackDatabase
 from laws.catalogue import TenantTable
 from windsock.db import Actor, Database
-from windsock.embedded import EmbeddedPostgres
 from windsock.errors import WindsockError
 from windsock.storage import APPLICATION, OWNER
 from world import World
@@ -26,16 +25,6 @@ REFUSED = "row-level security|permission denied"
 SCHEMAS = ("windsock", "procrastinate", "public")
 GLOBAL_TABLES = {"alembic_version", "api_keys", "spaces", "users"}
 """Tables of no space."""
-
-
-@pytest.fixture(scope="module")
-def catalogue(
-    postgres: EmbeddedPostgres, empty_database: Callable[[str], str]
-) -> Iterator[psycopg.Connection[DictRow]]:
-    """A superuser's look at the migrated database."""
-    url = empty_database(postgres.superuser)
-    with psycopg.connect(url, row_factory=dict_row, autocommit=True, options="-c search_path=windsock") as connection:
-        yield connection
 
 
 def test_every_table_belongs_to_a_space_or_is_on_the_list(
