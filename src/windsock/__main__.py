@@ -14,6 +14,7 @@ from windsock.commands.runs import comment, runs
 from windsock.commands.serve import serve
 from windsock.commands.sync import sync
 from windsock.commands.trigger import trigger
+from windsock.commands.work import work
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -28,7 +29,21 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
-for command in (init, serve, connector, sync, pipelines, runs, comment, trigger, watch, key, migrate, rotate_secrets):
+for command in (
+    init,
+    serve,
+    work,
+    connector,
+    sync,
+    pipelines,
+    runs,
+    comment,
+    trigger,
+    watch,
+    key,
+    migrate,
+    rotate_secrets,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

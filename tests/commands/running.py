@@ -39,12 +39,13 @@ class Installation:
     def log(self) -> Path:
         return self.data.parent / "serve.log"
 
-    def serve(self) -> None:
+    def serve(self, *options: str) -> None:
         if not self.port:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "windsock", "serve", "--port", str(self.port), "--data", str(self.data)]
+        where = ["--port", str(self.port), "--data", str(self.data)]
+        command = [sys.executable, "-m", "windsock", "serve", *options, *where]
         with self.log.open("ab") as log:
             self.server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         wait_for(lambda: self.status("/health/ready") == 200, "the server to be ready")
