@@ -69,13 +69,15 @@ CREATE INDEX api_keys_user ON api_keys (user_id);
 
 -- Tenants. Everything below belongs to exactly one.
 CREATE TABLE spaces (
-    id         uuid        NOT NULL DEFAULT uuid7(),
-    slug       text        NOT NULL,
-    name       text        NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    updated_at timestamptz NOT NULL DEFAULT now(),
+    id             uuid        NOT NULL DEFAULT uuid7(),
+    slug           text        NOT NULL,
+    name           text        NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    updated_at     timestamptz NOT NULL DEFAULT now(),
+    retention_days integer,  -- Runs older than this are deleted here; null keeps them for ever.
     CONSTRAINT spaces_pkey PRIMARY KEY (id),
-    CONSTRAINT spaces_slug_unique UNIQUE (slug)
+    CONSTRAINT spaces_slug_unique UNIQUE (slug),
+    CONSTRAINT spaces_retention_days_in_range CHECK (retention_days >= 1 AND retention_days <= 36500)
 );
 
 -- Who may do what in a space. Its row-level security also shows people their own.
@@ -141,22 +143,43 @@ CREATE POLICY within_space ON connectors USING (space_id = (SELECT current_space
 
 -- What a connector's sync remembers from one pass to the next. Only the sync writes it.
 CREATE TABLE sync_states (
-    space_id            uuid        NOT NULL,
-    connector_id        uuid        NOT NULL,
+    space_id            uuid             NOT NULL,
+    connector_id        uuid             NOT NULL,
     api_version         text,
     provider_version    text,
     watermark           timestamptz,  -- By the provider's clock: everything changed before it is stored.
     pipelines_listed_at timestamptz,  -- By our clock: when the pipeline list was last read whole.
     -- DAGs of that list that the connector's include and exclude leave out.
-    unwanted            text[]      NOT NULL DEFAULT '{}',
+    unwanted            text[]           NOT NULL DEFAULT '{}',
     checkpoint          jsonb,  -- Where an unfinished pass goes on; null after a complete one.
-    next_sync_at        timestamptz NOT NULL DEFAULT now(),
+    next_sync_at        timestamptz      NOT NULL DEFAULT now(),
     -- Passes in a row that did not end complete; they stretch next_sync_at.
-    failures            integer     NOT NULL DEFAULT 0,
+    failures            integer          NOT NULL DEFAULT 0,
     last_sync_at        timestamptz,
     last_sync_status    text,
     last_complete_at    timestamptz,
+    -- small: each poll reads what changed; large: that is too dear, so only the changed runs of the last days, and all of it every few minutes.
+    mode                text             NOT NULL DEFAULT 'small',
+    poll_seconds        double precision,  -- How long Airflow took for the dearest question of a poll.
+    quick_from          timestamptz,  -- By the provider's clock: where the next quick poll of the large mode begins.
+    -- How far back the history has been read, and how far it shall be; null before the first sync.
+    history             jsonb,
+    checked_at          timestamptz,  -- When our number of rows was last compared with the provider's.
+    -- Something was missing for the first time: the next pass looks again.
+    looks_again         boolean          NOT NULL DEFAULT false,
+    -- Whether the event log may be read, and which of its newest entries were followed.
+    events              jsonb            NOT NULL DEFAULT '{}',
+    -- Runs with the moment they began: another Airflow has not the same ones.
+    witnesses           jsonb            NOT NULL DEFAULT '[]',
+    address             text,  -- Where the witnesses were seen.
+    held                jsonb,  -- What the sync does not do until a person says so, and why.
+    accepted            jsonb,  -- What a person last let go on.
+    accepted_at         timestamptz,
+    partial_since       timestamptz,
+    failing_since       timestamptz,
+    last_error          text,
     CONSTRAINT sync_states_pkey PRIMARY KEY (space_id, connector_id),
+    CONSTRAINT sync_states_mode_is_known CHECK (mode = ANY (ARRAY['small', 'large'])),
     CONSTRAINT sync_states_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
 );
 CREATE INDEX sync_states_next_sync_at ON sync_states (next_sync_at);
@@ -165,28 +188,31 @@ CREATE POLICY within_space ON sync_states USING (space_id = (SELECT current_spac
 
 -- Each sync: what it counted, what it covered, and in words what went wrong.
 CREATE TABLE sync_runs (
-    space_id          uuid        NOT NULL,
-    id                uuid        NOT NULL DEFAULT uuid7(),
-    connector_id      uuid        NOT NULL,
-    status            text        NOT NULL DEFAULT 'queued',
-    trigger           text        NOT NULL,
-    is_full           boolean     NOT NULL DEFAULT false,
-    requested_by      uuid,
-    queued_at         timestamptz NOT NULL DEFAULT now(),
-    started_at        timestamptz,
-    finished_at       timestamptz,
-    phase             text        NOT NULL DEFAULT 'waiting for a worker',
-    pipelines         jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
-    runs              jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
-    task_runs         jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
-    provider_requests integer     NOT NULL DEFAULT 0,
-    coverage          jsonb       NOT NULL DEFAULT '{"read": 0, "expected": 0}',
-    warnings          jsonb       NOT NULL DEFAULT '[]',
-    error             text,
-    lease_holder      text,
-    lease_until       timestamptz,  -- The worker renews it; past it the worker counts as dead, and cannot write.
+    space_id            uuid        NOT NULL,
+    id                  uuid        NOT NULL DEFAULT uuid7(),
+    connector_id        uuid        NOT NULL,
+    status              text        NOT NULL DEFAULT 'queued',
+    trigger             text        NOT NULL,
+    is_full             boolean     NOT NULL DEFAULT false,
+    requested_by        uuid,
+    queued_at           timestamptz NOT NULL DEFAULT now(),
+    started_at          timestamptz,
+    finished_at         timestamptz,
+    phase               text        NOT NULL DEFAULT 'waiting for a worker',
+    pipelines           jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
+    runs                jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
+    task_runs           jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
+    provider_requests   integer     NOT NULL DEFAULT 0,
+    coverage            jsonb       NOT NULL DEFAULT '{"read": 0, "expected": 0}',
+    warnings            jsonb       NOT NULL DEFAULT '[]',
+    error               text,
+    lease_holder        text,
+    lease_until         timestamptz,  -- The worker renews it; past it the worker counts as dead, and cannot write.
+    cancel_requested_at timestamptz,
+    -- How often a worker passed it on before its end, to stop or to let others have their turn.
+    hand_overs          integer     NOT NULL DEFAULT 0,
     CONSTRAINT sync_runs_pkey PRIMARY KEY (space_id, id),
-    CONSTRAINT sync_runs_status_is_known CHECK (status = ANY (ARRAY['queued', 'running', 'complete', 'partial', 'failed'])),
+    CONSTRAINT sync_runs_status_is_known CHECK (status = ANY (ARRAY['queued', 'running', 'complete', 'partial', 'failed', 'cancelled'])),
     CONSTRAINT sync_runs_trigger_is_known CHECK (trigger = ANY (ARRAY['manual', 'schedule'])),
     CONSTRAINT sync_runs_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE,
     CONSTRAINT sync_runs_requested_by_fkey FOREIGN KEY (requested_by) REFERENCES users(id) ON DELETE SET NULL
@@ -233,6 +259,8 @@ CREATE TABLE pipelines (
     -- task_id to its distance from the start of the DAG; {} until the sync has read the graph.
     task_levels          jsonb       NOT NULL DEFAULT '{}',
     tasks_listed_at      timestamptz,
+    -- The sync that found it gone; when that sync ends complete it is removed, unless the loss is held back.
+    gone_by              uuid,
     CONSTRAINT pipelines_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
     CONSTRAINT pipelines_criticality_is_known CHECK (criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
@@ -240,6 +268,7 @@ CREATE TABLE pipelines (
     CONSTRAINT pipelines_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE SET NULL (team_id)
 );
 CREATE INDEX pipelines_by_name ON pipelines (space_id, name, id);
+CREATE INDEX pipelines_gone ON pipelines (space_id, connector_id) WHERE gone_by IS NOT NULL;
 CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NOT NULL;
 ALTER TABLE pipelines ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipelines USING (space_id = (SELECT current_space()));
@@ -274,12 +303,17 @@ CREATE TABLE runs (
     last_synced_at       timestamptz      NOT NULL DEFAULT now(),
     created_at           timestamptz      NOT NULL DEFAULT now(),
     updated_at           timestamptz      NOT NULL DEFAULT now(),
+    gone_by              uuid,  -- As of pipelines.
+    -- Airflow has cleaned it up with all that was older; ours is the only copy, and stays.
+    archived_at          timestamptz,
     CONSTRAINT runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT runs_identity UNIQUE (space_id, pipeline_id, external_id),
     CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
     CONSTRAINT runs_triggered_by_user_id_fkey FOREIGN KEY (triggered_by_user_id) REFERENCES users(id) ON DELETE SET NULL
 );
+CREATE INDEX runs_by_age ON runs (space_id, run_at);
 CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at);
+CREATE INDEX runs_gone ON runs (space_id, pipeline_id) WHERE gone_by IS NOT NULL;
 CREATE INDEX runs_newest ON runs (space_id, run_at DESC, id DESC);
 CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, run_at DESC, id DESC);
 CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) WHERE status = ANY (ARRAY['queued', 'running']);
@@ -315,10 +349,13 @@ CREATE TABLE task_runs (
     last_synced_at    timestamptz      NOT NULL DEFAULT now(),
     created_at        timestamptz      NOT NULL DEFAULT now(),
     updated_at        timestamptz      NOT NULL DEFAULT now(),
+    gone_by           uuid,  -- As of pipelines.
+    archived_at       timestamptz,  -- As of runs.
     CONSTRAINT task_runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT task_runs_identity UNIQUE (space_id, run_id, external_id, map_index),
     CONSTRAINT task_runs_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
 );
+CREATE INDEX task_runs_gone ON task_runs (space_id, run_id) WHERE gone_by IS NOT NULL;
 ALTER TABLE task_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON task_runs USING (space_id = (SELECT current_space()));
 
@@ -433,37 +470,6 @@ AS $function$
     LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
 $function$;
 
--- Connectors whose next sync is due and that have none unfinished.
-CREATE FUNCTION syncs_to_start()
- RETURNS TABLE(space_id uuid, connector_id uuid)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT s.space_id, s.connector_id
-    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
-    WHERE s.next_sync_at <= now() AND c.is_active AND c.connector_type = 'airflow'
-      AND NOT EXISTS (SELECT FROM sync_runs r
-                      WHERE r.space_id = s.space_id AND r.connector_id = s.connector_id AND r.status IN ('queued', 'running'))
-    ORDER BY s.next_sync_at
-    LIMIT 1000
-$function$;
-
--- Queued syncs that may have lost their job, and running ones whose worker is gone.
-CREATE FUNCTION syncs_to_look_after()
- RETURNS TABLE(space_id uuid, sync_id uuid, status text)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT r.space_id, r.id, r.status
-    FROM sync_runs r
-    WHERE (r.status = 'running' AND r.lease_until < now())
-       OR (r.status = 'queued' AND r.queued_at < now() - interval '2 seconds')
-    ORDER BY r.queued_at
-    LIMIT 1000
-$function$;
-
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()
  RETURNS trigger
@@ -533,13 +539,101 @@ BEGIN
 END
 $function$;
 
+-- Connectors whose next sync is due and that have none unfinished.
+CREATE FUNCTION syncs_to_start()
+ RETURNS TABLE(space_id uuid, connector_id uuid, failures integer)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT s.space_id, s.connector_id, s.failures
+    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
+    WHERE s.next_sync_at <= now() AND c.is_active AND c.connector_type = 'airflow'
+      AND NOT EXISTS (SELECT FROM sync_runs r
+                      WHERE r.space_id = s.space_id AND r.connector_id = s.connector_id AND r.status IN ('queued', 'running'))
+    ORDER BY s.next_sync_at
+    LIMIT 1000
+$function$;
+
+-- Queued syncs that may have lost their job, and running ones whose worker is gone.
+CREATE FUNCTION syncs_to_look_after()
+ RETURNS TABLE(space_id uuid, sync_id uuid, status text, failures integer)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT r.space_id, r.id, r.status, s.failures
+    FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
+    WHERE (r.status = 'running' AND r.lease_until < now())
+       OR (r.status = 'queued' AND r.queued_at < now() - interval '2 seconds')
+    ORDER BY r.queued_at
+    LIMIT 1000
+$function$;
+
+-- Syncs that have waited for a worker longer than it takes to start one.
+CREATE FUNCTION syncs_waiting()
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT count(*) FROM sync_runs r WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds'
+$function$;
+
+-- Spaces in which something may be too old to be kept.
+CREATE FUNCTION spaces_to_tidy()
+ RETURNS TABLE(space_id uuid, retention_days integer)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT s.id, s.retention_days FROM spaces s
+    WHERE s.retention_days IS NOT NULL
+       OR EXISTS (SELECT FROM trigger_requests q WHERE q.space_id = s.id AND q.created_at < now() - interval '90 days')
+    ORDER BY s.id
+$function$;
+
+-- In a word, how far what a connector shows can be believed. late: no complete sync for three intervals and half a minute; in the large mode ten minutes more.
+CREATE FUNCTION sync_state(is_active boolean, s sync_states, config jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT CASE
+        WHEN NOT is_active THEN 'off'
+        WHEN s.held ->> 'kind' = 'other_airflow' THEN 'held'
+        WHEN s.failing_since IS NOT NULL THEN 'failing'
+        WHEN s.partial_since IS NOT NULL THEN 'partial'
+        WHEN s.last_complete_at IS NULL THEN 'new'
+        WHEN now() - s.last_complete_at
+             > 3 * interval '1 second' * coalesce((config ->> 'sync_interval_seconds')::float8, 60) + interval '30 seconds'
+               + CASE s.mode WHEN 'large' THEN interval '10 minutes' ELSE interval '0' END
+            THEN 'late'
+        ELSE 'fresh'
+    END
+$function$;
+
+-- How many connectors are in which state, of all spaces together, and the greatest age of what they show.
+CREATE FUNCTION sync_freshness()
+ RETURNS TABLE(state text, connectors bigint, lag_seconds double precision)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT sync_state(c.is_active, s, c.config), count(*), max(extract(epoch FROM now() - s.last_complete_at))::float8
+    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
+    GROUP BY 1
+$function$;
+
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('connector', 'id', 'name', 'name connector_type config is_active source_system_id', 'credentials');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON memberships FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('member', 'user_id', '', 'role');
 CREATE TRIGGER audit AFTER UPDATE OF team_id, criticality ON pipelines FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('pipeline', 'id', 'name', 'team_id criticality');
-CREATE TRIGGER audit AFTER INSERT OR UPDATE ON spaces FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE ON spaces FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name retention_days');
 CREATE TRIGGER audit AFTER INSERT ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.trigger = 'manual'::text) EXECUTE FUNCTION audit('sync', 'id', '', 'connector_id is_full');
+CREATE TRIGGER audit_cancel AFTER UPDATE OF cancel_requested_at ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('sync', 'id', '', 'cancel_requested_at');
+CREATE TRIGGER audit AFTER UPDATE OF accepted_at ON sync_states FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('hold', 'connector_id', '', 'accepted');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON team_members FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team_member', 'team_id', '', 'user_id');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team', 'id', 'name', 'name');
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF outcome ON trigger_requests FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('trigger', 'id', 'run_external_id', 'pipeline_id run_external_id outcome status');

@@ -85,7 +85,7 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, perso
         )
         sync_id = present({"id": await queue_sync(tx, space_id, connector["id"], trigger="schedule")})["id"]
         made = SpaceOfWorld(space_id, slug, connector["id"], other["id"], sync_id=sync_id)
-        mirror = Mirror(space_id, connector["id"], sync_id)
+        mirror = Mirror(space_id, connector["id"])
         _, made.pipelines = await mirror.store_pipelines(
             tx,
             [

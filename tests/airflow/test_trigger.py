@@ -126,7 +126,7 @@ async def test_what_airflow_refuses_is_relayed_with_its_status_and_words(
         has_import_errors=False, provider_metadata={},
     )  # fmt: skip
     async with ada.windsock.db.in_space(ada.windsock.space_id) as tx:
-        await Mirror(ada.windsock.space_id, ada.windsock.connector_id, UUID(int=1)).store_pipelines(tx, [ghost])
+        await Mirror(ada.windsock.space_id, ada.windsock.connector_id).store_pipelines(tx, [ghost])
     at = {"logical_date": "2026-11-01T00:00:00Z"}
     assert (await ada.trigger(paused, at)).status_code == 201
     cases: list[tuple[str, Any, int]] = [

@@ -88,7 +88,7 @@ async def test_comments_outlive_a_cleared_run_and_the_placeholder_of_a_mapped_ta
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
     space = world.finance
-    mirror = Mirror(space.id, space.connector_id, space.sync_id)
+    mirror = Mirror(space.id, space.connector_id)
     async with db.in_space(space.id) as tx:
         await mirror.store_task_runs(tx, [a_task_run("daily_report", "r1", "mapped", "none")], space.pipelines)
     run = f"{ORCHESTRATION}/runs/{space.run_id}"

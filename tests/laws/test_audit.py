@@ -14,7 +14,6 @@ from world import PASSWORD, World
 
 WRITTEN_BY_NOBODY = {
     "audit_events": "it is the trail",
-    "sync_states": "only the sync writes it",
     "runs": "only the sync writes it; what people start is in trigger_requests",
     "task_runs": "only the sync writes it",
 }

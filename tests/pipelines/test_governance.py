@@ -58,7 +58,7 @@ async def test_a_sync_touches_nothing_of_it(client: CheckedClient, world: World,
     await client.as_(world.keys["viewer"], "PUT", f"{path}/watch")
     async with db.in_space(space.id) as tx:
         await db.connection.execute("UPDATE pipelines SET removed_at = now(), is_active = false")
-        mirror = Mirror(space.id, space.connector_id, space.sync_id)
+        mirror = Mirror(space.id, space.connector_id)
         await mirror.store_pipelines(tx, [a_pipeline("hourly_load", description="came back")])
     one = (await client.as_(world.keys["viewer"], "GET", path)).json()
     assert (one["description"], one["is_active"]) == ("came back", True)

@@ -11,6 +11,7 @@ from checking import CheckedClient
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import create_connector
+from windsock.sync.gone import Gone
 from windsock.sync.mirror import Mirror
 from world import World, a_pipeline
 
@@ -58,7 +59,7 @@ async def test_pipelines_of_several_connectors_are_any_of_them(
     new = ConnectorIn(name="new", connector_type="airflow", config={"base_url": "https://a.example.com"})
     async with db.in_space(world.finance.id) as tx:
         other = (await create_connector(tx, world.finance.id, new, Secrets([Fernet.generate_key().decode()])))["id"]
-        await Mirror(world.finance.id, other, uuid4()).store_pipelines(tx, [a_pipeline("daily_report")])
+        await Mirror(world.finance.id, other).store_pipelines(tx, [a_pipeline("daily_report")])
     prod = world.finance.connector_id
     for ids, expected in (
         ([prod], ["daily_report", "hourly_load", "never_run"]),
@@ -77,7 +78,7 @@ async def test_pipelines_of_several_connectors_are_any_of_them(
 async def test_pipelines_of_one_name_keep_their_order_over_pages(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
-    mirror = Mirror(world.finance.id, world.finance.connector_id, world.finance.sync_id)
+    mirror = Mirror(world.finance.id, world.finance.connector_id)
     async with db.in_space(world.finance.id) as tx:
         await mirror.store_pipelines(tx, [replace(a_pipeline(f"dag_{n}"), name="the same") for n in range(7)])
     pages = [
@@ -96,10 +97,10 @@ async def test_a_vanished_pipeline_stays_listed_as_not_active(
     seen = [space.pipelines["daily_report"], space.pipelines["never_run"]]
     async with db.in_space(space.id) as tx:
         await tx._connection.execute("UPDATE sync_runs SET status = 'complete'")
-        await Mirror(space.id, space.connector_id, space.sync_id).miss_pipelines(tx, seen)
-        second = Mirror(space.id, space.connector_id, uuid4())
+        await Gone(space.id, space.connector_id, space.sync_id).miss_pipelines(tx, seen)
+        second = Gone(space.id, space.connector_id, uuid4())
         await second.miss_pipelines(tx, seen)
-        assert await second.remove_gone(tx) == {"pipelines": 1}
+        assert await second.remove(tx) == {"pipelines": 1, "runs": 0, "task_runs": 0}
     rows = (await client.as_(world.keys["viewer"], "GET", LIST)).json()
     assert {row["name"]: row["is_active"] for row in rows} == {
         "daily_report": True,

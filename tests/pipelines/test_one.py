@@ -28,7 +28,7 @@ async def get(client: CheckedClient, world: World, name: str = "daily_report") -
 
 async def store(db: "RolledBackDatabase", space: SpaceOfWorld, runs: list[ProviderRun]) -> None:
     async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id, space.sync_id).store_runs(tx, runs, space.pipelines)
+        await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
 
 async def state(db: "RolledBackDatabase", world: World, changes: str, **parameters: object) -> None:
@@ -87,9 +87,7 @@ async def test_a_paused_pipeline_keeps_the_status_of_its_newest_run(
 ) -> None:
     space = world.finance
     async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id, space.sync_id).store_pipelines(
-            tx, [a_pipeline("daily_report", is_paused=True)]
-        )
+        await Mirror(space.id, space.connector_id).store_pipelines(tx, [a_pipeline("daily_report", is_paused=True)])
     one = await get(client, world)
     assert (one["status"], one["is_paused"]) == ("success", True)
 

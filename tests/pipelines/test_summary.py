@@ -40,7 +40,7 @@ async def summary(client: CheckedClient, world: World, name: str = "never_run") 
 async def store(db: "RolledBackDatabase", world: World, runs: Sequence[ProviderRun]) -> None:
     space = world.finance
     async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id, space.sync_id).store_runs(tx, runs, space.pipelines)
+        await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
 
 async def remove(db: "RolledBackDatabase", world: World, run_ids: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ def runs_of(world: World, name: str = "never_run") -> str:
 async def store(db: "RolledBackDatabase", world: World, runs: list[ProviderRun]) -> None:
     space = world.finance
     async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id, space.sync_id).store_runs(tx, runs, space.pipelines)
+        await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """A run of ten thousand mapped task instances is answered whole, and by the page."""
 
-from uuid import UUID
-
 import pytest
 
 from checking import CheckedClient
@@ -23,7 +21,7 @@ async def test_ten_thousand_mapped_instances_are_answered_in_their_order(
         for index in range(INSTANCES)
     ]
     async with db.in_space(world.finance.id) as tx:
-        mirror = Mirror(world.finance.id, world.finance.connector_id, UUID(int=1))
+        mirror = Mirror(world.finance.id, world.finance.connector_id)
         await mirror.store_task_runs(tx, tasks, world.finance.pipelines)
     key = world.keys["viewer"]
     answer = await client.as_(key, "GET", f"{RUNS}/{world.finance.run_id}")

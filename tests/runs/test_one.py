@@ -29,7 +29,7 @@ async def get(client: CheckedClient, world: World) -> dict[str, Any]:
 async def store(db: "RolledBackDatabase", world: World, tasks: list[ProviderTaskRun]) -> None:
     space = world.finance
     async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id, space.sync_id).store_task_runs(tx, tasks, space.pipelines)
+        await Mirror(space.id, space.connector_id).store_task_runs(tx, tasks, space.pipelines)
 
 
 async def in_space(db: "RolledBackDatabase", world: World, text: str, **parameters: object) -> int:
@@ -151,7 +151,7 @@ async def test_task_counts_follow_the_task_runs(client: CheckedClient, world: Wo
 async def test_a_run_without_task_runs_has_none(client: CheckedClient, world: World, db: "RolledBackDatabase") -> None:
     space = world.finance
     async with db.in_space(space.id) as tx:
-        mirror = Mirror(space.id, space.connector_id, space.sync_id)
+        mirror = Mirror(space.id, space.connector_id)
         stored = await mirror.store_runs(tx, [a_run("never_run", "first", "queued", minutes=None)], space.pipelines)
     (run_id,) = stored.ids
     one = (await client.as_(world.keys["viewer"], "GET", f"{RUNS}/{run_id}")).json()

@@ -1,7 +1,5 @@
 """Whatever breaks between Windsock, Airflow and the database: there is one run, and nobody is told otherwise."""
 
-from uuid import UUID
-
 import pytest
 
 from checking import CheckedClient
@@ -98,7 +96,7 @@ async def test_a_sync_that_finds_the_run_first_knows_who_triggered_it(
     (run_id,) = runs.kept
     found = a_run("daily_report", run_id, "running", minutes=None, run_type="manual")
     async with db.in_space(world.finance.id) as tx:
-        mirror = Mirror(world.finance.id, world.finance.connector_id, UUID(int=1))
+        mirror = Mirror(world.finance.id, world.finance.connector_id)
         await mirror.store_runs(tx, [found], {"daily_report": world.finance.pipelines["daily_report"]})
     runs.lookups_fail = False
     answer = await trigger(client, world, key="k1")

@@ -88,9 +88,14 @@ class ProviderTaskRun:
 
 @dataclass(frozen=True, slots=True)
 class ChangedSince:
-    """Everything the provider says has changed at or after `since` (its own clock)."""
+    """Everything the provider says has changed at or after `since` (its own clock).
+
+    With `runs_from`, only of runs whose position in time is not before it: a question that a large provider answers
+    quickly, and that leaves out what changed in older runs.
+    """
 
     since: datetime
+    runs_from: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,16 @@ class RunsBetween:
     end: datetime | None
 
 
-Scope = ChangedSince | RunsBetween
+@dataclass(frozen=True, slots=True)
+class OfRun:
+    """All task runs of one run."""
+
+    pipeline_external_id: str
+    run_external_id: str
+
+
+Scope = ChangedSince | RunsBetween | OfRun
+"""OfRun is for task runs only."""
 
 Resume = dict[str, Any]
 """Where a scan goes on after a page, as a JSON object that only the provider understands."""
@@ -136,6 +150,22 @@ class PipelineListing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What the provider's own log says people did, for what no listing of changes shows: notes, deletions, pauses.
+
+    A hint proves nothing by itself; the thing is read again. `runs` are (pipeline, run), the newest first.
+    `deleted_pipelines` and `touches_pipelines` come from entries about a pipeline. `seen` are ids of entries, to be
+    handed over the next time; None when the account may not read the log. `is_whole`: nothing was left out.
+    """
+
+    runs: list[tuple[str, str]]
+    deleted_pipelines: set[str]
+    touches_pipelines: bool
+    seen: list[int] | None
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Which API answers: `api_version` is "v1" or "v2", `version` the provider's own ("3.3.2")."""
 
@@ -164,11 +194,26 @@ class Provider(Protocol):
 
     async def identify(self) -> Identity: ...
 
+    @property
+    def seconds(self) -> float:
+        """Spent waiting for answers so far."""
+        ...
+
     async def list_pipelines(self) -> PipelineListing: ...
 
     def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]: ...
 
     def task_runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]: ...
+
+    async def count_runs(self, window: RunsBetween) -> int:
+        """How many runs of the window the provider has; one request."""
+        ...
+
+    async def count_task_runs(self, window: RunsBetween) -> int: ...
+
+    async def hints(self, since: datetime, seen: list[int]) -> Hints:
+        """What the log says since then, without the entries that were `seen` before."""
+        ...
 
     async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:
         """One run, or None when the provider says that it does not exist."""

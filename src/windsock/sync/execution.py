@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from windsock import log
 from windsock.access.store import present
@@ -17,8 +20,18 @@ from windsock.errors import ProviderFailed, Unavailable, WindsockError
 from windsock.providers.airflow import WrongApiVersion
 from windsock.providers.contract import Provider
 from windsock.sync.mirror import Mirror
-from windsock.sync.passes import Pass
-from windsock.sync.progress import LEASE, LEASE_RENEWAL_SECONDS, QUERIES, LeaseLost, Progress
+from windsock.sync.numbers import note_sync
+from windsock.sync.passes import Learnt, Pass
+from windsock.sync.progress import (
+    LEASE,
+    LEASE_RENEWAL_SECONDS,
+    QUERIES,
+    Cancelled,
+    HandedOver,
+    Interrupted,
+    LeaseLost,
+    Progress,
+)
 
 LONGEST_PAUSE = timedelta(minutes=15)
 
@@ -31,22 +44,23 @@ class OpenProvider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a pass ended; `watermark` only when it was complete."""
+    """How a pass ended; `learnt` only when it was complete."""
 
     status: str
     error: str | None = None
-    watermark: datetime | None = None
+    learnt: Learnt | None = None
     retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What syncs need in this process; `holder` names it in leases."""
+    """What syncs need in this process; `holder` names it in leases. Once `stopping` is set, they hand over."""
 
     db: Database
     secrets: Secrets
     open_provider: OpenProvider
     holder: str
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, space_id: UUID, sync_id: UUID) -> None:
         """Carry out a queued sync; returns at once when another process has it already."""
@@ -65,12 +79,15 @@ class Execution:
             claim["trigger"],
             claim["is_full"],
             claim["started_at"],
+            stopping=self.stopping,
         )
+        progress.take_up(claim)
         with log.bound(space_id=str(space_id), connector_id=str(claim["connector_id"]), sync_id=str(sync_id)):
             await self._carry_out(progress, state)
 
     async def _carry_out(self, progress: Progress, state: Row) -> None:
         interval = timedelta(minutes=1)
+        began = time.monotonic()
         try:
             async with self._renewed_lease(progress):
                 async with self.db.in_space(progress.space_id) as tx:
@@ -80,12 +97,14 @@ class Execution:
         except LeaseLost:
             logger.warning("another worker has taken this sync over, or it was given up")
             return
+        except Cancelled:
+            outcome = Outcome("cancelled", "Cancelled. What it had stored is kept.")
+        except HandedOver:
+            await self._hand_over(progress)
+            return
         except asyncio.CancelledError:
-            # The process is stopping. What is stored stays; saying so must not be cancelled as well.
-            told = Outcome(
-                _unfinished(progress), "Windsock was stopped in the middle; the next sync goes on from there."
-            )
-            await asyncio.shield(self._finish(progress, state, told, timedelta()))
+            # The process is stopping in the middle of a request. Saying so must not be cancelled as well.
+            await asyncio.shield(self._hand_over(progress))
             raise
         except Unavailable:
             logger.warning("the database went away; the lease will run out and the next sync goes on", exc_info=True)
@@ -93,12 +112,13 @@ class Execution:
         except WindsockError as error:
             outcome = Outcome(_unfinished(progress), str(error))
         await self._finish(progress, state, outcome, interval)
+        note_sync(progress, outcome.status, time.monotonic() - began)
 
     async def _pass(self, progress: Progress, state: Row, connector: AirflowConnector) -> Outcome:
         provider = self.open_provider(connector, state["api_version"])
-        mirror = Mirror(progress.space_id, progress.connector_id, progress.sync_id)
+        mirror = Mirror(progress.space_id, progress.connector_id)
         try:
-            watermark = await Pass(self.db, provider, connector.config, state, mirror, progress).run()
+            learnt = await Pass(self.db, provider, connector.config, state, mirror, progress).run()
         except WrongApiVersion as failure:
             # Airflow was upgraded, or another one answers there now: find out again next time.
             async with self.db.in_space(progress.space_id) as tx:
@@ -109,7 +129,7 @@ class Execution:
             logger.warning("the sync did not get everything", error=str(failure))
             told = " ".join((str(failure), *failure.hints[:1]))
             return Outcome(_unfinished(progress), told, retry_after=failure.retry_after)
-        except (LeaseLost, WindsockError):
+        except (Interrupted, WindsockError):
             raise
         except Exception:  # the edge of a sync: a fault of ours must show on the SyncRun too
             logger.exception("the sync failed by a fault of Windsock's own")
@@ -118,27 +138,54 @@ class Execution:
                 f"A fault of Windsock's own, not of the provider; see the log for {progress.sync_id}.",
             )
         finally:
-            progress.provider_requests = provider.requests
+            progress.provider_requests = progress.provider_requests_before + provider.requests
             await provider.aclose()
-        return Outcome("complete", watermark=watermark)
+        return Outcome("complete", learnt=learnt)
+
+    async def _hand_over(self, progress: Progress) -> None:
+        try:
+            async with self.db.in_space(progress.space_id) as tx:
+                await progress.save(tx)
+                await progress.hand_over(tx)
+        except (LeaseLost, Unavailable):
+            logger.warning("could not hand the sync over; its lease will run out")
+            return
+        logger.info("handed the sync over", requests=progress.provider_requests, read=progress.read)
 
     async def _finish(self, progress: Progress, state: Row, outcome: Outcome, interval: timedelta) -> None:
-        is_complete = outcome.watermark is not None
+        learnt, is_failure = outcome.learnt, outcome.status in {"partial", "failed"}
         pause = interval
-        if not is_complete and interval:
+        if is_failure:
             pause = min(interval * 2 ** min(state["failures"], 6), max(LONGEST_PAUSE, interval))
             pause = max(pause, timedelta(seconds=outcome.retry_after or 0))
         names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
         try:
             async with self.db.in_space(progress.space_id) as tx:
                 await progress.finish(tx, status=outcome.status, error=outcome.error)
+                if learnt is not None:
+                    await tx.run(
+                        QUERIES["save_what_was_learnt"],
+                        **names,
+                        mode=learnt.mode,
+                        poll_seconds=learnt.poll_seconds,
+                        quick_from=learnt.quick_from,
+                        checked_at=learnt.checked_at,
+                        looks_again=learnt.looks_again,
+                        events=Jsonb(learnt.events),
+                        witnesses=Jsonb(learnt.witnesses),
+                        address=learnt.address,
+                    )
                 await tx.run(
                     QUERIES["finish_state"],
                     **names,
                     status=outcome.status,
-                    is_complete=is_complete,
+                    error=outcome.error,
+                    is_complete=learnt is not None,
+                    is_failure=is_failure,
+                    as_of=progress.started_at if learnt is not None and learnt.is_whole else None,
                     started_at=progress.started_at,
-                    watermark=outcome.watermark,
+                    watermark=learnt.watermark if learnt is not None else None,
+                    goes_on=learnt is not None and learnt.goes_on,
                     pause=pause,
                 )
                 await tx.run(QUERIES["forget_old_syncs"], **names)
@@ -155,31 +202,32 @@ class Execution:
 
     @contextlib.asynccontextmanager
     async def _renewed_lease(self, progress: Progress) -> AsyncIterator[None]:
-        """Renew the lease beside the body; when it is lost, the body is stopped with LeaseLost."""
-        lost = False
+        """Renew the lease beside the body; when it is lost or the sync cancelled, the body is stopped with that."""
+        reason: Interrupted | None = None
         body = asyncio.current_task()
 
         async def renew() -> None:
-            nonlocal lost
-            while True:
+            nonlocal reason
+            while reason is None:
                 await asyncio.sleep(LEASE_RENEWAL_SECONDS)
                 try:
                     async with self.db.in_space(progress.space_id) as tx:
                         await progress.renew_lease(tx)
                 except Unavailable:
                     continue
-                except LeaseLost:
-                    lost = True
-                    if body is not None:
-                        body.cancel()
-                    return
+                except LeaseLost as lost:
+                    reason = lost
+                if progress.is_cancelled:
+                    reason = Cancelled()
+            if body is not None:
+                body.cancel()
 
         renewal = asyncio.create_task(renew())
         try:
             yield
         except asyncio.CancelledError:
-            if lost and body is not None and body.uncancel() == 0:
-                raise LeaseLost from None
+            if reason is not None and body is not None and body.uncancel() == 0:
+                raise reason from None
             raise
         finally:
             renewal.cancel()

@@ -1,7 +1,7 @@
-"""Stores pages of what the provider gave: writes what differs, keeps what is derived from it, marks what is missing."""
+"""Stores pages of what the provider gave: writes what differs, and keeps what is derived from it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -35,13 +35,11 @@ class Window:
 
 
 class Mirror:
-    """One connector's part of the mirror, for one sync."""
+    """One connector's part of the mirror."""
 
-    def __init__(self, space_id: UUID, connector_id: UUID, sync_id: UUID) -> None:
+    def __init__(self, space_id: UUID, connector_id: UUID) -> None:
         self._names = {"space_id": space_id, "connector_id": connector_id}
         self._space = {"space_id": space_id}
-        self._sync_id = sync_id
-        self._gone: dict[str, set[UUID]] = {"pipelines": set(), "runs": set(), "task_runs": set()}
 
     async def known_pipelines(self, tx: Transaction) -> dict[str, UUID]:
         rows = await tx.rows(QUERIES["known_pipelines"], **self._names)
@@ -57,23 +55,27 @@ class Mirror:
         )
         return _stored(rows), {row["external_id"]: row["id"] for row in rows}
 
-    async def miss_pipelines(self, tx: Transaction, seen: Iterable[UUID]) -> None:
-        """Mark the pipelines that a complete listing did not hold."""
-        rows = await tx.rows(QUERIES["miss_pipelines"], **self._names, sync_id=self._sync_id, seen=list(seen))
-        self._gone["pipelines"].update(row["id"] for row in rows)
+    async def store_runs(
+        self,
+        tx: Transaction,
+        runs: Sequence[ProviderRun],
+        pipelines: Mapping[str, UUID],
+        oldest: datetime | None = None,
+    ) -> Stored:
+        """Store the runs of known pipelines, and bring those pipelines' status and newest runs up to date.
 
-    async def store_runs(self, tx: Transaction, runs: Sequence[ProviderRun], pipelines: Mapping[str, UUID]) -> Stored:
-        """Store the runs of known pipelines, and bring those pipelines' status and newest runs up to date."""
+        Runs before `oldest` have been deleted here, or will be.
+        """
         unique = {
             (run.pipeline_external_id, run.external_id): _row(run, pipelines)
             for run in runs
-            if run.pipeline_external_id in pipelines
+            if run.pipeline_external_id in pipelines and (oldest is None or run.run_at >= oldest)
         }
         if not unique:
             return Stored()
         rows = await tx.rows(QUERIES["store_runs"], **self._space, rows=Jsonb(list(unique.values())))
         touched = {row["pipeline_id"] for row in rows if row["outcome"] != "unchanged"}
-        await self._refresh_pipelines(tx, touched)
+        await refresh_pipelines(tx, self._names["space_id"], touched)
         return _stored(rows)
 
     async def unknown_runs(
@@ -122,41 +124,19 @@ class Mirror:
             await tx.run(QUERIES["drop_placeholders"], **self._space, keys=keys)
         rows = await tx.rows(QUERIES["store_task_runs"], **self._space, rows=Jsonb(list(unique.values())))
         touched = {row["run_id"] for row in rows if row["outcome"] != "unchanged"}
-        await self._refresh_task_counts(tx, touched)
+        await refresh_task_counts(tx, self._names["space_id"], touched)
         return _stored(rows)
 
-    async def miss_in(
-        self, tx: Transaction, window: Window, runs: Iterable[UUID], task_runs: Iterable[UUID], begun_at: datetime
-    ) -> None:
-        """Mark the runs and task runs of a window that reading it whole, from `begun_at` on, did not show."""
-        names = self._names | {
-            "sync_id": self._sync_id,
-            "start": window.start,
-            "end": window.end,
-            "begun_at": begun_at,
-        }
-        for kind, seen in (("runs", runs), ("task_runs", task_runs)):
-            rows = await tx.rows(QUERIES[f"miss_{kind}"], **names, seen=list(seen))
-            self._gone[kind].update(row["id"] for row in rows)
 
-    async def remove_gone(self, tx: Transaction) -> dict[str, int]:
-        """At the end of a complete pass: what it and a complete one before it did not see is gone. How many of each."""
-        removed = {
-            kind: await tx.rows(QUERIES[f"remove_{kind}"], **self._space, ids=list(ids))
-            for kind, ids in self._gone.items()
-            if ids
-        }
-        await self._refresh_pipelines(tx, {row["pipeline_id"] for row in removed.get("runs", [])})
-        await self._refresh_task_counts(tx, {row["run_id"] for row in removed.get("task_runs", [])})
-        return {kind: len(rows) for kind, rows in removed.items()}
+async def refresh_pipelines(tx: Transaction, space_id: UUID, pipeline_ids: set[UUID]) -> None:
+    """Bring status, last_run and recent_runs up to date."""
+    if pipeline_ids:
+        await tx.run(QUERIES["refresh_pipelines"], space_id=space_id, pipeline_ids=sorted(pipeline_ids))
 
-    async def _refresh_pipelines(self, tx: Transaction, pipeline_ids: set[UUID]) -> None:
-        if pipeline_ids:
-            await tx.run(QUERIES["refresh_pipelines"], **self._space, pipeline_ids=sorted(pipeline_ids))
 
-    async def _refresh_task_counts(self, tx: Transaction, run_ids: set[UUID]) -> None:
-        if run_ids:
-            await tx.run(QUERIES["refresh_task_counts"], **self._space, run_ids=sorted(run_ids))
+async def refresh_task_counts(tx: Transaction, space_id: UUID, run_ids: set[UUID]) -> None:
+    if run_ids:
+        await tx.run(QUERIES["refresh_task_counts"], space_id=space_id, run_ids=sorted(run_ids))
 
 
 def _row(value: ProviderRun | ProviderTaskRun, pipelines: Mapping[str, UUID]) -> dict[str, Any]:

@@ -37,44 +37,17 @@ WITH matched AS MATERIALIZED (
         tags = excluded.tags, schedule = excluded.schedule, schedule_description = excluded.schedule_description,
         next_run_at = excluded.next_run_at, is_paused = excluded.is_paused, is_active = excluded.is_active,
         has_import_errors = excluded.has_import_errors, provider_metadata = excluded.provider_metadata,
-        missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
+        missed_by = NULL, gone_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, external_id, {outcome}
 )
 SELECT external_id, known_id AS id, 'unchanged' AS outcome FROM matched WHERE NOT differs
 UNION ALL
 SELECT external_id, id, outcome FROM stored
 
--- Each miss_… statement marks what was not seen in something that was read whole, and answers with what a complete
--- sync before this one had not seen either. Only remove_…, at the end of a complete pass, makes that gone; what people
--- wrote stays.
-
--- fragment: missed_before
--- By a sync that ended complete; one that broke off proves nothing.
-EXISTS (SELECT FROM sync_runs s
-        WHERE s.space_id = %(space_id)s AND s.id = x.missed_by AND s.status = 'complete') AS is_again
-
--- name: miss_pipelines
-WITH missing AS MATERIALIZED (
-    SELECT x.id, {missed_before}
-    FROM pipelines x
-    WHERE x.space_id = %(space_id)s AND x.connector_id = %(connector_id)s AND x.removed_at IS NULL
-      AND x.missed_by IS DISTINCT FROM %(sync_id)s
-      AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = x.id)
-), marked AS (
-    UPDATE pipelines x SET missed_by = %(sync_id)s, updated_at = now()
-    FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id AND NOT m.is_again
-)
-SELECT id FROM missing WHERE is_again
-
--- name: remove_pipelines
-UPDATE pipelines SET removed_at = now(), is_active = false, updated_at = now()
-WHERE space_id = %(space_id)s AND id = ANY (%(ids)s) AND missed_by IS NOT NULL AND removed_at IS NULL
-RETURNING id
-
 -- name: store_runs
 WITH matched AS MATERIALIZED (
     SELECT i.*, e.id AS known_id,
-           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL
+           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL OR e.archived_at IS NOT NULL
            OR (e.status, e.run_type, e.queued_at, e.started_at, e.ended_at, e.run_after, e.logical_date,
                e.data_interval_start, e.data_interval_end, e.conf, e.note, e.triggered_by, e.provider_metadata)
               IS DISTINCT FROM
@@ -107,7 +80,7 @@ WITH matched AS MATERIALIZED (
         logical_date = excluded.logical_date, data_interval_start = excluded.data_interval_start,
         data_interval_end = excluded.data_interval_end, conf = excluded.conf, note = excluded.note,
         triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,
-        missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
+        missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, pipeline_id, {outcome}
 )
 SELECT known_id AS id, pipeline_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
@@ -182,7 +155,7 @@ WHERE t.space_id = %(space_id)s AND t.run_id = x.run_id AND t.external_id = x.ex
 -- name: store_task_runs
 WITH matched AS MATERIALIZED (
     SELECT i.*, r.id AS run_id, e.id AS known_id,
-           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL
+           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL OR e.archived_at IS NOT NULL
            OR (e.name, e.operator, e.status, e.try_number, e.max_tries, e.queued_at, e.started_at, e.ended_at, e.pool,
                e.queue, e.hostname, e.note, e.provider_metadata)
               IS DISTINCT FROM
@@ -210,7 +183,7 @@ WITH matched AS MATERIALIZED (
         try_number = excluded.try_number, max_tries = excluded.max_tries, queued_at = excluded.queued_at,
         started_at = excluded.started_at, ended_at = excluded.ended_at, pool = excluded.pool, queue = excluded.queue,
         hostname = excluded.hostname, note = excluded.note, provider_metadata = excluded.provider_metadata,
-        missed_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
+        missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, run_id, {outcome}
 )
 SELECT known_id AS id, run_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
@@ -232,46 +205,3 @@ FROM (
     GROUP BY t.run_id
 ) c
 WHERE r.space_id = %(space_id)s AND r.id = c.run_id AND r.task_counts IS DISTINCT FROM c.task_counts
-
--- fragment: read_whole
--- Runs in a window of time that was read from end to end, of pipelines that the listing of this pass held.
-r.space_id = %(space_id)s AND p.space_id = %(space_id)s AND p.id = r.pipeline_id
-  AND p.connector_id = %(connector_id)s AND p.missed_by IS NULL AND p.removed_at IS NULL
-  AND coalesce(r.run_after, r.logical_date) >= %(start)s
-  AND (%(end)s::timestamptz IS NULL OR coalesce(r.run_after, r.logical_date) < %(end)s)
-  AND x.removed_at IS NULL AND x.created_at < %(begun_at)s AND x.missed_by IS DISTINCT FROM %(sync_id)s
-  AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = x.id)
-
--- name: miss_runs
-WITH missing AS MATERIALIZED (
-    SELECT x.id, {missed_before}
-    FROM runs r, pipelines p, runs x
-    WHERE {read_whole}
-      AND x.space_id = %(space_id)s AND x.id = r.id
-), marked AS (
-    UPDATE runs x SET missed_by = %(sync_id)s, updated_at = now()
-    FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id AND NOT m.is_again
-)
-SELECT id FROM missing WHERE is_again
-
--- name: miss_task_runs
-WITH missing AS MATERIALIZED (
-    SELECT x.id, {missed_before}
-    FROM runs r, pipelines p, task_runs x
-    WHERE {read_whole}
-      AND x.space_id = %(space_id)s AND x.run_id = r.id AND r.removed_at IS NULL AND r.missed_by IS NULL
-), marked AS (
-    UPDATE task_runs x SET missed_by = %(sync_id)s, updated_at = now()
-    FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id AND NOT m.is_again
-)
-SELECT id FROM missing WHERE is_again
-
--- name: remove_runs
-UPDATE runs SET removed_at = now(), updated_at = now()
-WHERE space_id = %(space_id)s AND id = ANY (%(ids)s) AND missed_by IS NOT NULL AND removed_at IS NULL
-RETURNING pipeline_id
-
--- name: remove_task_runs
-UPDATE task_runs SET removed_at = now(), updated_at = now()
-WHERE space_id = %(space_id)s AND id = ANY (%(ids)s) AND missed_by IS NOT NULL AND removed_at IS NULL
-RETURNING run_id

@@ -1,5 +1,6 @@
 """A running sync's lease and what it tells while it runs; whoever lost the lease cannot write any more."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Transaction
+from windsock.db import Row, Transaction
 from windsock.sql import load
 from windsock.sync.mirror import Stored
 
@@ -19,8 +20,20 @@ LEASE_RENEWAL_SECONDS = 5.0
 MOST_WARNINGS = 50
 
 
-class LeaseLost(Exception):
+class Interrupted(Exception):
+    """The pass stops here, for a reason that is nobody's fault; what it stored stays."""
+
+
+class LeaseLost(Interrupted):
     """Another worker took this sync over, or it was given up: stop, and write nothing more."""
+
+
+class Cancelled(Interrupted):
+    """A person does not want this sync any more."""
+
+
+class HandedOver(Interrupted):
+    """This process stops, or others wait for their turn: another worker goes on from the checkpoint."""
 
 
 @dataclass(slots=True)
@@ -42,6 +55,9 @@ class Progress:
     read: int = 0
     provider_requests: int = 0
     warnings: list[str] = field(default_factory=list)
+    stopping: asyncio.Event | None = None
+    is_cancelled: bool = False
+    provider_requests_before: int = 0
 
     def add(self, kind: str, stored: Stored, *, read: int) -> None:
         self.counts[kind].update(stored.outcomes)
@@ -53,7 +69,7 @@ class Progress:
 
     async def save(self, tx: Transaction) -> None:
         """Write the counts and renew the lease; raises LeaseLost, which undoes the transaction."""
-        saved = await tx.run(
+        saved = await tx.row(
             QUERIES["save_progress"],
             **self._names(),
             lease=LEASE,
@@ -64,12 +80,34 @@ class Progress:
             warnings=Jsonb(self.warnings),
             **{kind: Jsonb(_counts(outcomes)) for kind, outcomes in self.counts.items()},
         )
-        if not saved:
+        if saved is None:
             raise LeaseLost
+        self.is_cancelled = self.is_cancelled or saved["is_cancelled"]
 
     async def renew_lease(self, tx: Transaction) -> None:
-        if not await tx.run(QUERIES["renew_lease"], **self._names(), lease=LEASE):
+        saved = await tx.row(QUERIES["renew_lease"], **self._names(), lease=LEASE)
+        if saved is None:
             raise LeaseLost
+        self.is_cancelled = self.is_cancelled or saved["is_cancelled"]
+
+    def go_on_or_stop(self) -> None:
+        """After each page that is stored: raises Cancelled or HandedOver when the pass shall end here."""
+        if self.is_cancelled:
+            raise Cancelled
+        if self.stopping is not None and self.stopping.is_set():
+            raise HandedOver
+
+    async def hand_over(self, tx: Transaction) -> None:
+        await tx.run(QUERIES["hand_over"], **self._names())
+
+    def take_up(self, claim: Row) -> None:
+        """Count on from where the worker before had come to."""
+        for kind, counts in self.counts.items():
+            counts.update(claim[kind])
+        self.provider_requests_before = claim["provider_requests"]
+        self.provider_requests = claim["provider_requests"]
+        self.expected, self.read = claim["coverage"]["expected"], claim["coverage"]["read"]
+        self.warnings = list(claim["warnings"])
 
     async def finish(self, tx: Transaction, *, status: str, error: str | None) -> None:
         await self.save(tx)

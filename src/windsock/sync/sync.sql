@@ -33,26 +33,59 @@ RETURNING id
 
 -- name: syncs_to_start
 -- across spaces: the dispatcher asks for ids only, and does the rest within each space
-SELECT space_id, connector_id FROM syncs_to_start()
+SELECT space_id, connector_id, failures FROM syncs_to_start()
 
 -- name: syncs_to_look_after
 -- across spaces: as syncs_to_start
-SELECT space_id, sync_id, status FROM syncs_to_look_after()
+SELECT space_id, sync_id, status, failures FROM syncs_to_look_after()
+
+-- name: syncs_waiting
+-- across spaces: a long sync lets the others have their turn
+SELECT syncs_waiting() AS total
 
 -- name: claim_sync
 UPDATE sync_runs r
-SET status = 'running', started_at = now(), phase = 'connecting', lease_holder = %(holder)s,
+SET status = 'running', started_at = coalesce(r.started_at, now()), phase = 'connecting', lease_holder = %(holder)s,
     lease_until = now() + %(lease)s::interval
 WHERE r.space_id = %(space_id)s AND r.id = %(sync_id)s AND r.status = 'queued'
-RETURNING r.connector_id, r.trigger, r.is_full, r.started_at
+RETURNING r.connector_id, r.trigger, r.is_full, r.started_at, r.pipelines, r.runs, r.task_runs, r.provider_requests,
+          r.coverage, r.warnings
+
+-- name: hand_over
+UPDATE sync_runs
+SET status = 'queued', queued_at = now(), phase = 'waiting for another worker', hand_overs = hand_overs + 1,
+    lease_holder = NULL, lease_until = NULL
+WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND lease_holder = %(holder)s
+
+-- name: cancel_sync
+-- A queued one has ended with this; a running one ends at its next page, or within seconds.
+UPDATE sync_runs
+SET cancel_requested_at = coalesce(cancel_requested_at, now()),
+    status = CASE WHEN status = 'queued' THEN 'cancelled' ELSE status END,
+    phase = CASE WHEN status = 'queued' THEN 'cancelled' ELSE phase END,
+    finished_at = CASE WHEN status = 'queued' THEN now() END,
+    error = CASE WHEN status = 'queued' THEN 'Cancelled before it began.' END
+WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status IN ('queued', 'running')
+RETURNING connector_id, status
+
+-- name: rest_after_cancel
+-- Whoever cancels does not want the next one to begin in the same second.
+UPDATE sync_states s
+SET next_sync_at = now() + interval '1 second' * coalesce((c.config ->> 'sync_interval_seconds')::float8, 60)
+FROM connectors c
+WHERE s.space_id = %(space_id)s AND s.connector_id = %(connector_id)s AND c.space_id = s.space_id AND c.id = s.connector_id
 
 -- name: get_state
-SELECT api_version, provider_version, watermark, pipelines_listed_at, unwanted, checkpoint, failures
-FROM sync_states WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+SELECT y.api_version, y.provider_version, y.watermark, y.pipelines_listed_at, y.unwanted, y.checkpoint, y.failures,
+       y.mode, y.poll_seconds, y.quick_from, y.history, y.checked_at, y.looks_again, y.events, y.witnesses, y.address,
+       y.held, s.retention_days
+FROM sync_states y JOIN spaces s ON s.id = y.space_id
+WHERE y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
 
 -- name: renew_lease
 UPDATE sync_runs SET lease_until = now() + %(lease)s::interval
 WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND lease_holder = %(holder)s
+RETURNING cancel_requested_at IS NOT NULL AS is_cancelled
 
 -- name: save_progress
 UPDATE sync_runs
@@ -60,10 +93,31 @@ SET phase = %(phase)s, is_full = %(is_full)s, pipelines = %(pipelines)s, runs = 
     provider_requests = %(provider_requests)s, coverage = %(coverage)s, warnings = %(warnings)s,
     lease_until = now() + %(lease)s::interval
 WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND lease_holder = %(holder)s
+RETURNING cancel_requested_at IS NOT NULL AS is_cancelled
 
 -- name: save_checkpoint
 UPDATE sync_states SET checkpoint = %(checkpoint)s
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
+-- name: save_history
+UPDATE sync_states SET history = %(history)s
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
+-- name: save_held
+UPDATE sync_states
+SET held = CASE WHEN %(held)s::jsonb IS NULL THEN NULL
+                ELSE %(held)s::jsonb || jsonb_build_object('since', coalesce(held -> 'since', to_jsonb(rfc3339(now())))) END
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
+-- name: accept_held
+UPDATE sync_states
+SET accepted = held, accepted_at = now(), held = NULL, next_sync_at = now(), failures = 0,
+    witnesses = CASE WHEN held ->> 'kind' = 'other_airflow' THEN '[]' ELSE witnesses END,
+    watermark = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE watermark END,
+    history = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE history END,
+    checkpoint = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE checkpoint END
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND held ->> 'kind' = %(kind)s
+RETURNING accepted
 
 -- name: save_identity
 UPDATE sync_states SET api_version = %(api_version)s, provider_version = %(provider_version)s
@@ -79,16 +133,29 @@ SET status = %(status)s, error = %(error)s, finished_at = now(), phase = %(statu
     lease_until = NULL
 WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND lease_holder = %(holder)s
 
+-- name: save_what_was_learnt
+-- Of a complete pass, in the transaction in which it ends.
+UPDATE sync_states
+SET mode = %(mode)s, poll_seconds = coalesce(%(poll_seconds)s, poll_seconds), quick_from = %(quick_from)s,
+    checked_at = %(checked_at)s, looks_again = %(looks_again)s, events = %(events)s, witnesses = %(witnesses)s,
+    address = %(address)s
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
 -- name: finish_state
 UPDATE sync_states
-SET last_sync_at = now(), last_sync_status = %(status)s,
-    last_complete_at = CASE WHEN %(is_complete)s THEN %(started_at)s::timestamptz ELSE last_complete_at END,
+SET last_sync_at = now(), last_sync_status = %(status)s, last_error = %(error)s,
+    -- A quick poll of the large mode brings news, but is not the whole truth as of its time.
+    last_complete_at = CASE WHEN %(is_complete)s THEN coalesce(%(as_of)s::timestamptz, last_complete_at) ELSE last_complete_at END,
     watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz ELSE watermark END,
     checkpoint = CASE WHEN %(is_complete)s THEN NULL ELSE checkpoint END,
-    failures = CASE WHEN %(is_complete)s THEN 0 ELSE failures + 1 END,
+    failures = CASE WHEN %(is_complete)s THEN 0 WHEN %(is_failure)s THEN failures + 1 ELSE failures END,
+    failing_since = CASE WHEN %(is_complete)s THEN NULL
+                         WHEN %(status)s = 'failed' THEN coalesce(failing_since, now()) ELSE failing_since END,
+    partial_since = CASE WHEN %(is_complete)s THEN NULL
+                         WHEN %(status)s = 'partial' THEN coalesce(partial_since, now()) ELSE partial_since END,
     next_sync_at = greatest(
         now() + interval '1 second',
-        %(started_at)s::timestamptz + CASE WHEN %(is_complete)s THEN
+        %(started_at)s::timestamptz + CASE WHEN %(goes_on)s THEN interval '0' WHEN %(is_complete)s THEN
             -- Somebody is waiting for what they triggered: look often, and less so the longer it takes.
             least(%(pause)s::interval,
                   (SELECT min(greatest(interval '3 seconds', (now() - q.created_at) / 10))
@@ -121,6 +188,44 @@ WITH abandoned AS (
 -- At once the first time; what fells its worker again and again must not do so without a pause.
 UPDATE sync_states s
 SET last_sync_at = now(), last_sync_status = a.status, failures = s.failures + 1,
+    last_error = 'The worker of the last sync stopped in the middle.',
+    failing_since = CASE WHEN a.status = 'failed' THEN coalesce(s.failing_since, now()) ELSE s.failing_since END,
+    partial_since = CASE WHEN a.status = 'partial' THEN coalesce(s.partial_since, now()) ELSE s.partial_since END,
     next_sync_at = now() + least(interval '15 minutes', interval '5 seconds' * (2 ^ least(s.failures, 8) - 1))
 FROM abandoned a
 WHERE s.space_id = %(space_id)s AND s.connector_id = a.connector_id
+
+-- name: sync_freshness
+-- across spaces: numbers only, for /metrics
+SELECT state, connectors, lag_seconds FROM sync_freshness()
+
+-- name: spaces_to_tidy
+-- across spaces: ids only; the deleting is done within each
+SELECT space_id, retention_days FROM spaces_to_tidy()
+
+-- name: delete_old_runs
+-- A small batch with what hangs on it; two workers take different ones.
+DELETE FROM runs r USING (
+    SELECT o.id FROM runs o
+    WHERE o.space_id = %(space_id)s AND o.run_at < %(before)s AND o.status NOT IN ('queued', 'running')
+    ORDER BY o.run_at
+    LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED
+) old
+WHERE r.space_id = %(space_id)s AND r.id = old.id
+RETURNING r.pipeline_id
+
+-- name: delete_old_trigger_requests
+DELETE FROM trigger_requests q USING (
+    SELECT o.id FROM trigger_requests o
+    WHERE o.space_id = %(space_id)s AND o.created_at < now() - interval '90 days'
+    ORDER BY o.created_at
+    LIMIT %(most)s
+    FOR UPDATE SKIP LOCKED
+) old
+WHERE q.space_id = %(space_id)s AND q.id = old.id
+
+-- name: has_gone
+SELECT EXISTS (SELECT FROM pipelines WHERE space_id = %(space_id)s AND gone_by IS NOT NULL)
+    OR EXISTS (SELECT FROM runs WHERE space_id = %(space_id)s AND gone_by IS NOT NULL)
+    OR EXISTS (SELECT FROM task_runs WHERE space_id = %(space_id)s AND gone_by IS NOT NULL) AS found

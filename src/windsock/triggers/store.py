@@ -85,7 +85,7 @@ async def finish_request(
 async def store_run(tx: Transaction, space: Space, pipeline: Row, claim: Claim, run: ProviderRun) -> None:
     """In the mirror at once. One that a sync has stored already is newer than the answer to the trigger."""
     if not await _find_run(tx, space, pipeline["id"], claim):
-        mirror = Mirror(space.id, pipeline["connector_id"], claim.request_id)
+        mirror = Mirror(space.id, pipeline["connector_id"])
         await mirror.store_runs(tx, [run], {run.pipeline_external_id: pipeline["id"]})
     await tx.run(QUERIES["sync_soon"], space_id=space.id, connector_id=pipeline["connector_id"])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Literal
 from urllib.parse import quote
 
@@ -12,7 +13,9 @@ from windsock.providers.airflow import identify as identification
 from windsock.providers.airflow import pipelines
 from windsock.providers.airflow.auth import Session, TokenCache
 from windsock.providers.airflow.config import AirflowConfig, Credentials
+from windsock.providers.airflow.counting import count
 from windsock.providers.airflow.dialect import Dialect
+from windsock.providers.airflow.events import read_hints
 from windsock.providers.airflow.failures import WrongApiVersion
 from windsock.providers.airflow.http import Http, Sleep
 from windsock.providers.airflow.listing import Limits
@@ -21,6 +24,7 @@ from windsock.providers.airflow.v1 import V1
 from windsock.providers.airflow.v2 import V2
 from windsock.providers.airflow.values import identity, texts
 from windsock.providers.contract import (
+    Hints,
     Identity,
     Page,
     PipelineListing,
@@ -28,6 +32,7 @@ from windsock.providers.contract import (
     ProviderTaskRun,
     Resume,
     RunRequest,
+    RunsBetween,
     Scope,
 )
 
@@ -70,6 +75,10 @@ class Airflow:
     def requests(self) -> int:
         return self._http.requests
 
+    @property
+    def seconds(self) -> float:
+        return self._http.seconds
+
     async def identify(self) -> Identity:
         """Ask anew which API answers, whatever was known; from then on that one is used."""
         identity = await identification.identify(self._session.get_version, self._forced)
@@ -91,6 +100,18 @@ class Airflow:
         dialect = await self._known()
         async for page in dialect.task_runs(self._session.get, self._limits, scope, resume):
             yield page
+
+    async def count_runs(self, window: RunsBetween) -> int:
+        dialect = await self._known()
+        return await count(self._session.get, dialect.counting("runs", window))
+
+    async def count_task_runs(self, window: RunsBetween) -> int:
+        dialect = await self._known()
+        return await count(self._session.get, dialect.counting("task_runs", window))
+
+    async def hints(self, since: datetime, seen: list[int]) -> Hints:
+        dialect = await self._known()
+        return await read_hints(self._session.get, dialect.events(since), since, seen)
 
     async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:
         dialect = await self._known()

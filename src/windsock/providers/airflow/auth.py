@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from windsock.errors import ProviderNonsense, ProviderRefused, ProviderRejectedCredentials
 from windsock.providers.airflow.config import Credentials, NoCredentials, PasswordCredentials, TokenCredentials
-from windsock.providers.airflow.http import Answer, Http
+from windsock.providers.airflow.http import Answer, Http, Params
 
 TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
 
@@ -62,7 +62,7 @@ class Session:
         self._key = key
         http.secrets.update(_secrets(credentials))
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
+    async def get(self, path: str, params: Params | None = None) -> Answer:
         """GET `path`, which begins with /api/v1 or /api/v2."""
         return await self._ask("GET", path, params=params)
 

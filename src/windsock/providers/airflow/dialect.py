@@ -1,22 +1,37 @@
 """What differs between the APIs of Airflow 2 (v1) and Airflow 3 (v2), as the rest of the provider sees it."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Literal, Protocol
+from urllib.parse import quote
 
-from windsock.providers.airflow.listing import Ask, Limits, Listing
+from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
 from windsock.providers.contract import (
     Json,
+    OfRun,
     Page,
     ProviderPipeline,
     ProviderRun,
     ProviderTaskRun,
     Resume,
     RunRequest,
+    RunsBetween,
     Scope,
 )
 
 ALL_RUNS = "/dags/~/dagRuns"
 ALL_TASK_RUNS = "/dags/~/dagRuns/~/taskInstances"
+EVENTS = "/eventLogs"
+WRITTEN_BY_THE_SCHEDULER = (
+    "running", "success", "failed", "skipped", "queued", "scheduled", "deferred", "removed", "restarting",
+    "up_for_retry", "up_for_reschedule", "upstream_failed", "state mismatch", "task_instance_heartbeat",
+)  # fmt: skip
+"""Entries of the event log that say how tasks went, which their `updated_at` says too."""
+
+
+def path_of(scope: OfRun) -> str:
+    dag, run = quote(scope.pipeline_external_id, safe="~"), quote(scope.run_external_id, safe="~")
+    return f"/dags/{dag}/dagRuns/{run}/taskInstances"
 
 
 class Dialect(Protocol):
@@ -48,6 +63,14 @@ class Dialect(Protocol):
     def task_runs(
         self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None
     ) -> AsyncIterator[Page[ProviderTaskRun]]: ...
+
+    def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
+        """A list without rows, or with one, whose total is wanted."""
+        ...
+
+    def events(self, since: datetime) -> list[Question]:
+        """How to ask for the log since then without what the scheduler writes; the plainer way after it, for 2.6."""
+        ...
 
 
 def pipeline_key(row: ProviderPipeline) -> tuple[object, ...]:

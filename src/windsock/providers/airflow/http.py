@@ -4,7 +4,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,11 +21,15 @@ from windsock.providers.airflow.values import decode
 
 LARGEST_BODY = 64 * 1024 * 1024
 LONGEST_WAIT = 30.0
+MOST_BEHIND = timedelta(minutes=10)
+"""A server whose clock we cannot see may be slow; to read too much again only costs time."""
 _RETRIED = frozenset({429, 502, 503, 504})
 _DROPPED = (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError, httpx2.RemoteProtocolError)
 _LARGE_TO_DECODE = 1_000_000
 
 Sleep = Callable[[float], Awaitable[None]]
+Params = Mapping[str, str | Sequence[str]]
+"""A parameter with several values is sent several times."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,7 @@ class Http:
         largest_body: int = LARGEST_BODY,
     ) -> None:
         self.requests = 0
+        self.seconds = 0.0
         self.secrets: set[str] = set()
         self._config = config
         self._transport = transport
@@ -74,7 +79,7 @@ class Http:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         headers: Mapping[str, str] | None = None,
         json: Mapping[str, object] | None = None,
         tries: int | None = None,
@@ -105,7 +110,7 @@ class Http:
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] | None,
+        params: Params | None,
         headers: Mapping[str, str] | None,
         json: Mapping[str, object] | None,
     ) -> _Outcome:
@@ -130,9 +135,11 @@ class Http:
             return _Outcome(None, ProviderNonsense(f"The answer to {asked} could not be decompressed."))
         except (httpx2.RequestError, httpx2.InvalidURL, OSError) as error:
             return _Outcome(None, failures.from_transport(asked, error), may_retry=isinstance(error, _DROPPED))
+        finally:
+            elapsed = time.monotonic() - clock
+            self.seconds += elapsed
         if body is None:
             return _Outcome(None, failures.AnswerTooLarge(f"The answer to {asked} is larger than can be taken in."))
-        elapsed = time.monotonic() - clock
         as_of = _server_time(response, began, elapsed)
         return await self._judge(asked, response, body, as_of, elapsed)
 
@@ -213,12 +220,12 @@ def _is_json(content_type: str) -> bool:
 
 
 def _server_time(response: httpx2.Response, began: datetime, elapsed: float) -> datetime:
-    """The server's clock before it answered; ours, before we asked, where it does not tell its own."""
+    """The server's clock before it answered; where it does not tell, ours, less what its own may be behind."""
     with suppress(ValueError, TypeError, OverflowError):
         date = parsedate_to_datetime(response.headers["date"]) if "date" in response.headers else None
         if date is not None and date.tzinfo is not None:
             return date.astimezone(UTC) - timedelta(seconds=elapsed)
-    return began
+    return began - MOST_BEHIND
 
 
 def _retry_after(response: httpx2.Response) -> float | None:

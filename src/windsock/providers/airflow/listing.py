@@ -1,18 +1,18 @@
 """What is listed and how one answer of a list is read: its rows, what it promises, and what a scan has seen."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from windsock.errors import ProviderIncomplete, ProviderNonsense
-from windsock.providers.airflow.http import Answer
+from windsock.providers.airflow.http import Answer, Params
 from windsock.providers.contract import Json
 
 T = TypeVar("T")
 
 Key = tuple[object, ...]
-Ask = Callable[[str, Mapping[str, str]], Awaitable[Answer]]
+Ask = Callable[[str, Params], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +37,21 @@ class Listing(Generic[T]):
 
     path: str
     name: str
-    params: Mapping[str, str]
+    params: Params
     parse: Callable[[Json], T]
     key: Callable[[T], Key]
 
     @property
     def what(self) -> str:
         return self.name.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One GET whose answer is not a list of ours."""
+
+    path: str
+    params: Params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

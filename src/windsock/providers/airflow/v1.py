@@ -1,12 +1,12 @@
 """The API of Airflow 2: /api/v1."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from windsock.errors import ProviderNonsense
 from windsock.providers.airflow import dialect
-from windsock.providers.airflow.listing import Ask, Limits, Listing
+from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
 from windsock.providers.airflow.pages import PageScan
 from windsock.providers.airflow.values import (
     identity,
@@ -24,16 +24,19 @@ from windsock.providers.contract import (
     NOT_MAPPED,
     ChangedSince,
     Json,
+    OfRun,
     Page,
     ProviderPipeline,
     ProviderRun,
     ProviderTaskRun,
     Resume,
     RunRequest,
+    RunsBetween,
     Scope,
 )
 
 _PIPELINE_COLUMNS = dialect.PIPELINE_COLUMNS | {"is_active", "schedule_interval", "timetable_description"}
+_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 _PLURALS = ("years", "months", "days", "hours", "minutes", "seconds", "microseconds")
 _SINGULARS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
 
@@ -78,24 +81,38 @@ class V1:
         """Task instances of 2.x have no order and no cap: they are read by windows of time."""
         is_change = isinstance(scope, ChangedSince)
         listing = Listing(
-            path=self.root + dialect.ALL_TASK_RUNS,
+            path=self.root + (dialect.path_of(scope) if isinstance(scope, OfRun) else dialect.ALL_TASK_RUNS),
             name="task_instances",
             params={},
             parse=parse_task_run,
             key=dialect.task_run_key,
         )
-        return WindowScan(
-            ask,
-            listing,
-            limits,
-            field="updated_at" if is_change else "execution_date",
-            window=(scope.since, None) if isinstance(scope, ChangedSince) else (scope.start, scope.end),
-        ).pages(resume)
+        window: tuple[datetime, datetime | None]
+        if isinstance(scope, ChangedSince):
+            window = (scope.since, None)
+        else:  # all instances of one run have its logical date
+            window = (_BEFORE_ALL, None) if isinstance(scope, OfRun) else (scope.start, scope.end)
+        field = "updated_at" if is_change else "execution_date"
+        return WindowScan(ask, listing, limits, field=field, window=window).pages(resume)
+
+    def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
+        """One row: limit=0 means the default here (measured on 2.11.2)."""
+        path = dialect.ALL_RUNS if what == "runs" else dialect.ALL_TASK_RUNS
+        return Question(path=self.root + path, params={**_filters(window), "limit": "1"})
+
+    def events(self, since: datetime) -> list[Question]:
+        """`after` and `excluded_events` are known since 2.9 and 2.10; before, unknown parameters are refused."""
+        plain = {"order_by": "-event_log_id", "limit": "100"}
+        excluded = {"after": to_wire(since), "excluded_events": ",".join(dialect.WRITTEN_BY_THE_SCHEDULER)}
+        return [Question(path=self.root + dialect.EVENTS, params=params) for params in ({**excluded, **plain}, plain)]
 
 
 def _filters(scope: Scope) -> dict[str, str]:
     if isinstance(scope, ChangedSince):
-        return {"updated_at_gte": to_wire(scope.since)}
+        filters = {"updated_at_gte": to_wire(scope.since)}
+        return filters if scope.runs_from is None else {**filters, "execution_date_gte": to_wire(scope.runs_from)}
+    if isinstance(scope, OfRun):
+        return {}
     filters = {"execution_date_gte": to_wire(scope.start)}
     return filters if scope.end is None else {**filters, "execution_date_lte": to_wire(scope.end)}
 

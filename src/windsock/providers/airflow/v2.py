@@ -1,11 +1,12 @@
 """The API of Airflow 3: /api/v2."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Literal
 
 from windsock.errors import ProviderNonsense
 from windsock.providers.airflow import dialect
-from windsock.providers.airflow.listing import Ask, Limits, Listing
+from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
 from windsock.providers.airflow.pages import PageScan
 from windsock.providers.airflow.values import (
     identity,
@@ -22,12 +23,14 @@ from windsock.providers.contract import (
     NOT_MAPPED,
     ChangedSince,
     Json,
+    OfRun,
     Page,
     ProviderPipeline,
     ProviderRun,
     ProviderTaskRun,
     Resume,
     RunRequest,
+    RunsBetween,
     Scope,
 )
 
@@ -81,7 +84,7 @@ class V2:
     ) -> AsyncIterator[Page[ProviderTaskRun]]:
         """By GET: each POST to …/taskInstances/list writes a row into Airflow's audit log."""
         listing = Listing(
-            path=self.root + dialect.ALL_TASK_RUNS,
+            path=self.root + (dialect.path_of(scope) if isinstance(scope, OfRun) else dialect.ALL_TASK_RUNS),
             name="task_instances",
             params={**_filters(scope), "order_by": "id"},
             parse=parse_task_run,
@@ -89,11 +92,28 @@ class V2:
         )
         return PageScan(ask, listing, limits, offers_cursor=True).pages(resume)
 
+    def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
+        """With limit=0 no row is read and the total is exact (measured on 3.3.2 and 3.0.6)."""
+        path = dialect.ALL_RUNS if what == "runs" else dialect.ALL_TASK_RUNS
+        return Question(path=self.root + path, params={**_filters(window), "limit": "0", "order_by": "id"})
+
+    def events(self, since: datetime) -> list[Question]:
+        params = {
+            "after": to_wire(since),
+            "excluded_events": dialect.WRITTEN_BY_THE_SCHEDULER,
+            "order_by": "-event_log_id",
+            "limit": "100",
+        }
+        return [Question(path=self.root + dialect.EVENTS, params=params)]
+
 
 def _filters(scope: Scope) -> dict[str, str]:
     """Only _gte and _lte: 3.0.x ignores _gt and _lt without a word."""
     if isinstance(scope, ChangedSince):
-        return {"updated_at_gte": to_wire(scope.since)}
+        filters = {"updated_at_gte": to_wire(scope.since)}
+        return filters if scope.runs_from is None else {**filters, "run_after_gte": to_wire(scope.runs_from)}
+    if isinstance(scope, OfRun):
+        return {}
     filters = {"run_after_gte": to_wire(scope.start)}
     return filters if scope.end is None else {**filters, "run_after_lte": to_wire(scope.end)}
 

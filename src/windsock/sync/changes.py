@@ -1,0 +1,185 @@
+"""Reads what changed since the last time: all of it, or in the large mode of the last days' runs, and all now and then.
+
+Neither API has an index on updated_at, so on millions of task instances the plain question takes seconds. The mode is
+chosen by what it costs. Only the full question moves the watermark.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from windsock.db import Transaction
+from windsock.errors import ProviderIncomplete, ProviderRefused
+from windsock.providers.contract import ChangedSince, Hints, OfRun, ProviderRun
+from windsock.sync.progress import QUERIES
+from windsock.sync.reading import Reading, Save, iso, time
+
+OVERLAP = timedelta(seconds=120)
+"""Read again before the watermark: transactions stamp updated_at before they commit (measured lag: up to 7.3 s)."""
+CHECKPOINT_LIFETIME = timedelta(hours=6)
+"""An offset in a listing that old may mean other rows by now; then the scan begins again."""
+DEAR_SECONDS, CHEAP_SECONDS = 2.0, 1.0
+"""A poll that takes Airflow longer is not asked every time; one that takes less is again."""
+SWEEP_EVERY = timedelta(minutes=5)
+QUICK_DAYS = timedelta(days=2)
+MOST_QUICK_RUNS = 100
+FEW_ROWS = 1_000
+MOST_HINTED_RUNS = 100
+NOT_FOUND = 404
+
+Checkpoint = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """`watermark` as it is now; `is_whole`: everything before it is stored, not only what a quick poll brings."""
+
+    watermark: datetime
+    is_whole: bool
+
+
+class Changes:
+    """`mode`, `poll_seconds`, `quick_from` and `events` are what the next pass should know.
+
+    `compares`: people did more than was followed, so that the totals should be compared soon.
+    """
+
+    def __init__(self, reading: Reading, watermark: datetime) -> None:
+        self._reading, self._provider = reading, reading.provider
+        self._watermark = watermark
+        self.mode: str = reading.state["mode"]
+        self.poll_seconds: float | None = None
+        self.quick_from: datetime | None = reading.state["quick_from"]
+        self.events: dict[str, Any] = reading.state["events"]
+        self.compares = False
+
+    async def poll(self, *, is_hasty: bool = True, saves: bool = True) -> Polled:
+        """Read what changed. One that is not hasty reads all of it in the large mode too.
+
+        `saves` False: where it has come to is not written down, since a longer reading has its place there.
+        """
+        hints = await self._provider.hints(self._watermark - OVERLAP, self.events.get("seen", []))
+        if hints.touches_pipelines and not self._reading.has_listed:
+            await self._reading.list_pipelines(hints.deleted_pipelines)
+        point = _still_good(self._reading.state["checkpoint"]) if saves else {}
+        is_whole = point or not is_hasty or self._sweep_is_due() or not await self._poll_quickly()
+        if is_whole:
+            self._watermark = self.quick_from = await self._sweep(point, saves=saves)
+            # What is of this pass is read; the next one of the same pass begins at its watermark.
+            self._reading.state["checkpoint"] = None
+        await self._follow(hints)
+        return Polled(self._watermark, is_whole=bool(is_whole))
+
+    # --- All of it ---------------------------------------------------------------------------------------------------
+
+    def _sweep_is_due(self) -> bool:
+        """Both times are of the provider's clock: that of the last poll, and that of the last one which read all."""
+        return self.mode == "small" or self.quick_from is None or self.quick_from - self._watermark >= SWEEP_EVERY
+
+    async def _sweep(self, point: Checkpoint, *, saves: bool) -> datetime:
+        reading = self._reading
+        point = point or {"kind": "changes", "since": iso(self._watermark - OVERLAP), "stream": "runs"}
+        scope = ChangedSince(datetime.fromisoformat(point["since"]))
+        as_of, resume = time(point.get("as_of")), point.get("resume")
+        if point["stream"] == "runs":
+            async for page in reading.scan("runs", self._provider.runs(scope, resume)):
+                as_of = as_of or page.as_of
+                await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
+                after = point | {"as_of": iso(as_of), "resume": page.resume}
+                await reading.store_runs(page.rows, self._save(after) if saves and page.resume else None)
+            resume = None
+        point = point | {"as_of": iso(as_of) if as_of else None, "stream": "task_runs", "resume": resume}
+        before, is_first = self._provider.seconds, resume is None
+        async for task_page in reading.scan("task_runs", self._provider.task_runs(scope, resume)):
+            if is_first and len(task_page.rows) <= FEW_ROWS:
+                self._choose_mode(self._provider.seconds - before)
+            is_first = False
+            as_of = as_of or task_page.as_of
+            await reading.list_pipelines_when_unknown({task.pipeline_external_id for task in task_page.rows})
+            after = point | {"resume": task_page.resume}
+            await reading.store_task_runs(task_page.rows, self._save(after) if saves and task_page.resume else None)
+        if as_of is None:
+            raise ProviderIncomplete("The provider answered a listing without a single page.")
+        return as_of
+
+    def _choose_mode(self, seconds: float) -> None:
+        self.poll_seconds = seconds
+        if seconds > DEAR_SECONDS:
+            self.mode = "large"
+        elif seconds < CHEAP_SECONDS:
+            self.mode = "small"
+
+    def _save(self, point: Checkpoint) -> Save:
+        async def save(tx: Transaction) -> None:
+            stamped = Jsonb(point | {"saved_at": iso(datetime.now(UTC))})
+            await tx.run(QUERIES["save_checkpoint"], **self._reading.names, checkpoint=stamped)
+
+        return save
+
+    # --- The news of the last days -----------------------------------------------------------------------------------
+
+    async def _poll_quickly(self) -> bool:
+        """The changed runs of the last days, with their task runs; False where they are too many for that."""
+        reading, since = self._reading, self.quick_from or self._watermark
+        scope = ChangedSince(since - OVERLAP, runs_from=since - QUICK_DAYS)
+        changed: list[ProviderRun] = []
+        as_of: datetime | None = None
+        async for page in reading.scan("runs", self._provider.runs(scope)):
+            as_of = as_of or page.as_of
+            await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
+            await reading.store_runs(page.rows)
+            changed += [run for run in page.rows if run.pipeline_external_id in reading.pipelines]
+            if len(changed) > MOST_QUICK_RUNS:
+                return False
+        for run in changed:
+            await self._read_tasks_of(run.pipeline_external_id, run.external_id)
+        self.quick_from = as_of or self.quick_from
+        return True
+
+    async def _read_tasks_of(self, dag_id: str, run_id: str) -> set[UUID] | None:
+        """The ids of all task runs of a run, now stored; None when the provider does not have the run any more."""
+        seen: set[UUID] = set()
+        pages = self._provider.task_runs(OfRun(dag_id, run_id))
+        try:
+            async for page in self._reading.scan("task_runs", pages):
+                seen |= (await self._reading.store_task_runs(page.rows)).ids
+        except ProviderRefused as failure:
+            if failure.status != NOT_FOUND:
+                raise
+            return None
+        return seen
+
+    # --- What people did ---------------------------------------------------------------------------------------------
+
+    async def _follow(self, hints: Hints) -> None:
+        """Read again what the provider's log has entries about: notes and deletions change no updated_at."""
+        self.events = {"is_readable": hints.seen is not None, "seen": hints.seen or []}
+        wanted = [key for key in hints.runs if key[0] in self._reading.pipelines]
+        if not hints.is_whole or len(wanted) > MOST_HINTED_RUNS or hints.deleted_pipelines:
+            self.compares = True
+        for dag_id, run_id in wanted[:MOST_HINTED_RUNS]:
+            await self._look_at(dag_id, run_id)
+
+    async def _look_at(self, dag_id: str, run_id: str) -> None:
+        reading, begun_at = self._reading, datetime.now(UTC)
+        run = await self._provider.run(dag_id, run_id)
+        seen = None
+        if run is not None:
+            await reading.store_runs([run])
+            seen = await self._read_tasks_of(dag_id, run_id)
+        async with reading.db.in_space(reading.progress.space_id) as tx:
+            if seen is None:
+                await reading.gone.gone_now(tx, dag_id, run_id)
+            else:
+                await reading.gone.tasks_gone_now(tx, dag_id, run_id, seen, begun_at)
+            await reading.progress.save(tx)
+
+
+def _still_good(checkpoint: Checkpoint | None) -> Checkpoint:
+    """Of an unfinished reading of changes, not too long ago."""
+    saved_at = time((checkpoint or {}).get("saved_at"))
+    is_young = saved_at is not None and datetime.now(UTC) - saved_at < CHECKPOINT_LIFETIME
+    return checkpoint if checkpoint and is_young and checkpoint.get("kind") == "changes" else {}

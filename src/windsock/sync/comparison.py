@@ -1,0 +1,84 @@
+"""Finds what was deleted in Airflow without reading it all: only where our number of rows and Airflow's differ."""
+
+from datetime import UTC, datetime, timedelta
+
+from windsock.providers.contract import RunsBetween
+from windsock.sync.history import read_window
+from windsock.sync.mirror import Window
+from windsock.sync.reading import Reading, time
+
+EVERY = timedelta(minutes=5)
+EVERY_WHEN_DEAR = timedelta(hours=1)
+IN_FLUX = timedelta(minutes=10)
+"""So young a part of the history may have changed between our count and theirs."""
+FEW_ROWS = 1_000
+SHORTEST = timedelta(hours=1)
+MOST_QUESTIONS = 60
+MOST_ROWS_READ_BLINDLY = 2_000
+BLINDLY = timedelta(days=2)
+
+
+class Comparison:
+    """One comparison. Oldest first: what Airflow cleaned up is known by nothing older being left."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._questions = 0
+
+    async def run(self, as_of: datetime) -> None:
+        """Compare what has been read of the history, up to what is still in flux as of now."""
+        history = self._reading.state["history"] or {}
+        start = time(history.get("goal"))
+        if start is None:  # of a version before it was written down
+            start = as_of - timedelta(days=self._reading.config.history_days)
+        if self._reading.oldest is not None:
+            start = max(start, self._reading.oldest + timedelta(hours=1))
+        end = as_of - IN_FLUX
+        if start >= end:
+            return
+        self._reading.progress.phase = "comparing totals"
+        if self._reading.leaves_some_out:
+            await self._read_blindly(RunsBetween(max(start, end - BLINDLY), end))
+        else:
+            await self._compare(RunsBetween(start, end))
+
+    async def _compare(self, window: RunsBetween) -> None:
+        if self._questions >= MOST_QUESTIONS or window.end is None:
+            return
+        theirs = await self._theirs(window)
+        async with self._reading.db.in_space(self._reading.progress.space_id) as tx:
+            ours = [await self._reading.gone.count(tx, kind, window) for kind in ("runs", "task_runs")]
+        if ours == theirs:
+            return
+        if sum(theirs) <= FEW_ROWS or window.end - window.start <= SHORTEST:
+            # Both ends belong to their windows, to ours only the first: a moment more lets the last one in.
+            await self._read(Window(window.start, window.end + timedelta(microseconds=1)))
+            return
+        middle = window.start + (window.end - window.start) / 2
+        await self._compare(RunsBetween(window.start, middle))
+        await self._compare(RunsBetween(middle, window.end))
+
+    async def _theirs(self, window: RunsBetween) -> list[int]:
+        self._questions += 2
+        provider = self._reading.provider
+        return [await provider.count_runs(window), await provider.count_task_runs(window)]
+
+    async def _read(self, window: Window) -> None:
+        self._questions += 2
+        await read_window(self._reading, window, None, finds_missing=True)
+
+    async def _read_blindly(self, window: RunsBetween) -> None:
+        """Their totals hold DAGs that are not mirrored and say nothing; what is recent is read if it is little."""
+        theirs = await self._theirs(window)
+        if window.end is not None and sum(theirs) <= MOST_ROWS_READ_BLINDLY:
+            await self._read(Window(window.start, window.end + timedelta(microseconds=1)))
+
+
+def is_due(reading: Reading, *, mode: str) -> bool:
+    """Not before the history has been read; at once when something was missing for the first time."""
+    if not (reading.state["history"] or {}).get("is_complete"):
+        return False
+    checked_at: datetime | None = reading.state["checked_at"]
+    dear = mode == "large" or reading.leaves_some_out
+    every = EVERY_WHEN_DEAR if dear else EVERY
+    return checked_at is None or reading.state["looks_again"] or datetime.now(UTC) - checked_at >= every

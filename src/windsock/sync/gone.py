@@ -1,0 +1,84 @@
+"""What the provider does not have any more: marked when first missed, gone when missed twice, kept when cleaned up."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from windsock.db import Row, Transaction
+from windsock.providers.contract import RunsBetween
+from windsock.sql import load
+from windsock.sync.mirror import Window, refresh_pipelines, refresh_task_counts
+
+QUERIES = load(__package__, "gone.sql")
+REMOVED = ("pipelines", "runs", "task_runs")
+
+
+class Gone:
+    """One connector's losses, as one sync finds them; of no sync, all that are marked."""
+
+    def __init__(self, space_id: UUID, connector_id: UUID, sync_id: UUID | None) -> None:
+        self._space_id = space_id
+        self._names = {"space_id": space_id, "connector_id": connector_id}
+        self._sync = {"sync_id": sync_id}
+
+    async def miss_pipelines(self, tx: Transaction, seen: Iterable[UUID], deleted: Iterable[str] = ()) -> int:
+        """Mark the pipelines that a complete listing did not hold; `deleted` are those whose deletion was logged."""
+        return await tx.run(
+            QUERIES["miss_pipelines"], **self._names, **self._sync, seen=list(seen), deleted=list(deleted)
+        )
+
+    async def miss_in(
+        self, tx: Transaction, window: Window, runs: Iterable[UUID], task_runs: Iterable[UUID], begun_at: datetime
+    ) -> int:
+        """Mark the runs and task runs of a window that reading it whole, from `begun_at` on, did not show. How many."""
+        names = {**self._names, **self._sync, "start": window.start, "end": window.end, "begun_at": begun_at}
+        missing = await tx.run(QUERIES["miss_runs"], **names, seen=list(runs))
+        return missing + await tx.run(QUERIES["miss_task_runs"], **names, seen=list(task_runs))
+
+    async def gone_now(self, tx: Transaction, dag_id: str, run_id: str) -> int:
+        """A run that the provider's log has an entry about and that it no longer has."""
+        return await tx.run(QUERIES["gone_now"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
+
+    async def tasks_gone_now(
+        self, tx: Transaction, dag_id: str, run_id: str, seen: Iterable[UUID], begun_at: datetime
+    ) -> int:
+        """The task runs of a run that the log has an entry about, but not among all that the provider has of it."""
+        return await tx.run(
+            QUERIES["tasks_gone_now"],
+            **self._names,
+            **self._sync,
+            dag_id=dag_id,
+            run_id=run_id,
+            seen=list(seen),
+            begun_at=begun_at,
+        )
+
+    async def archive(self, tx: Transaction) -> None:
+        """Keep what the provider has cleaned up with all that was older."""
+        await tx.run(QUERIES["archive_runs"], **self._names, **self._sync)
+        await tx.run(QUERIES["archive_task_runs"], **self._names, **self._sync)
+
+    async def losses(self, tx: Transaction) -> Row:
+        """What is marked gone, against what there is."""
+        found = await tx.row(QUERIES["losses"], **self._names)
+        return found or {}
+
+    async def young_runs(self, tx: Transaction) -> int:
+        found = await tx.row(QUERIES["count_young_runs"], **self._names)
+        return int(found["total"]) if found else 0
+
+    async def remove(self, tx: Transaction) -> dict[str, int]:
+        """Take away what this sync found gone. How many of each."""
+        names = {**self._names, **self._sync}
+        removed = {kind: await tx.rows(QUERIES[f"remove_{kind}"], **names) for kind in REMOVED}
+        await refresh_pipelines(tx, self._space_id, {row["pipeline_id"] for row in removed["runs"]})
+        await refresh_task_counts(tx, self._space_id, {row["run_id"] for row in removed["task_runs"]})
+        return {kind: len(rows) for kind, rows in removed.items()}
+
+    async def count(self, tx: Transaction, kind: str, window: RunsBetween) -> int:
+        """Runs or task runs of a window, both ends included, that the provider should have too."""
+        found = await tx.row(QUERIES[f"count_{kind}"], **self._names, start=window.start, end=window.end)
+        return int(found["total"]) if found else 0
+
+    async def witnesses(self, tx: Transaction, since: datetime) -> list[Row]:
+        return await tx.rows(QUERIES["witnesses"], **self._names, since=since)

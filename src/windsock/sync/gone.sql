@@ -1,0 +1,168 @@
+-- Each miss_… statement marks what was not seen in something that was read whole; what a complete sync before this one
+-- had not seen either is marked gone. Only remove_…, at the end of a complete pass, takes it away; what people wrote
+-- stays. They answer with how many were missing.
+
+-- fragment: missed_before
+-- By a sync that ended complete; one that broke off proves nothing.
+EXISTS (SELECT FROM sync_runs s
+        WHERE s.space_id = %(space_id)s AND s.id = x.missed_by AND s.status = 'complete') AS is_again
+
+-- fragment: marks
+missed_by = CASE WHEN m.is_again THEN x.missed_by ELSE %(sync_id)s END,
+gone_by = CASE WHEN m.is_again THEN %(sync_id)s::uuid END, updated_at = now()
+
+-- name: miss_pipelines
+-- deleted: what the provider's log says was deleted; that and its absence are two witnesses.
+WITH missing AS MATERIALIZED (
+    SELECT y.id, y.is_again OR y.external_id = ANY (%(deleted)s) AS is_again
+    FROM (SELECT x.id, x.external_id, {missed_before}
+          FROM pipelines x
+          WHERE x.space_id = %(space_id)s AND x.connector_id = %(connector_id)s AND x.removed_at IS NULL
+            AND x.missed_by IS DISTINCT FROM %(sync_id)s
+            AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = x.id)) y
+)
+UPDATE pipelines x SET {marks}
+FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id
+
+-- name: gone_now
+-- The provider's log and its 404 agree.
+UPDATE runs r SET missed_by = %(sync_id)s, gone_by = %(sync_id)s, updated_at = now()
+FROM pipelines p
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.external_id = %(dag_id)s
+  AND r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.external_id = %(run_id)s AND r.removed_at IS NULL
+
+-- name: tasks_gone_now
+-- All task runs of a run were read after the log had an entry about it.
+UPDATE task_runs t SET missed_by = %(sync_id)s, gone_by = %(sync_id)s, updated_at = now()
+FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.external_id = %(run_id)s
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.external_id = %(dag_id)s
+  AND t.space_id = %(space_id)s AND t.run_id = r.id AND t.removed_at IS NULL AND t.created_at < %(begun_at)s
+  AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = t.id)
+
+-- name: remove_pipelines
+UPDATE pipelines SET removed_at = now(), is_active = false, gone_by = NULL, updated_at = now()
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND removed_at IS NULL
+  AND gone_by IS NOT NULL AND (%(sync_id)s::uuid IS NULL OR gone_by = %(sync_id)s)
+RETURNING id
+
+-- fragment: read_whole
+-- Runs in a window of time that was read from end to end, of pipelines that the listing of this pass held.
+r.space_id = %(space_id)s AND p.space_id = %(space_id)s AND p.id = r.pipeline_id
+  AND p.connector_id = %(connector_id)s AND p.missed_by IS NULL AND p.removed_at IS NULL
+  AND coalesce(r.run_after, r.logical_date) >= %(start)s
+  AND (%(end)s::timestamptz IS NULL OR coalesce(r.run_after, r.logical_date) < %(end)s)
+  AND x.removed_at IS NULL AND x.archived_at IS NULL AND x.created_at < %(begun_at)s
+  AND x.missed_by IS DISTINCT FROM %(sync_id)s
+  AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = x.id)
+
+-- name: miss_runs
+WITH missing AS MATERIALIZED (
+    SELECT x.id, {missed_before}
+    FROM runs r, pipelines p, runs x
+    WHERE {read_whole}
+      AND x.space_id = %(space_id)s AND x.id = r.id
+)
+UPDATE runs x SET {marks}
+FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id
+
+-- name: miss_task_runs
+WITH missing AS MATERIALIZED (
+    SELECT x.id, {missed_before}
+    FROM runs r, pipelines p, task_runs x
+    WHERE {read_whole}
+      AND x.space_id = %(space_id)s AND x.run_id = r.id AND r.removed_at IS NULL AND r.missed_by IS NULL
+      AND r.archived_at IS NULL
+)
+UPDATE task_runs x SET {marks}
+FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id
+
+-- name: archive_runs
+-- What went with everything older of its pipeline was not deleted by somebody but cleaned up; ours outlives that. Not
+-- so what the provider's log says was deleted (found gone by the sync that first missed it).
+UPDATE runs x SET archived_at = now(), missed_by = NULL, gone_by = NULL, updated_at = now()
+FROM pipelines p
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
+  AND x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.gone_by = %(sync_id)s AND x.missed_by <> %(sync_id)s
+  AND x.run_at < now() - interval '7 days'
+  AND NOT EXISTS (SELECT FROM runs o
+                  WHERE o.space_id = %(space_id)s AND o.pipeline_id = x.pipeline_id AND o.run_at < x.run_at
+                    AND o.missed_by IS NULL AND o.removed_at IS NULL AND o.archived_at IS NULL)
+
+-- name: archive_task_runs
+UPDATE task_runs x SET archived_at = now(), missed_by = NULL, gone_by = NULL, updated_at = now()
+FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
+  AND x.space_id = %(space_id)s AND x.run_id = r.id AND x.gone_by = %(sync_id)s AND x.missed_by <> %(sync_id)s
+  AND r.run_at < now() - interval '7 days'
+  AND NOT EXISTS (SELECT FROM task_runs o
+                  WHERE o.space_id = %(space_id)s AND o.run_id = x.run_id
+                    AND o.missed_by IS NULL AND o.removed_at IS NULL AND o.archived_at IS NULL)
+
+-- name: losses
+-- What is marked gone now, by whichever sync, against what there is; of runs only the young, of task runs only whole runs.
+WITH gone_tasks AS MATERIALIZED (
+    SELECT t.run_id, count(*) AS gone,
+           (SELECT count(*) FROM task_runs o
+            WHERE o.space_id = %(space_id)s AND o.run_id = t.run_id AND o.removed_at IS NULL) AS known
+    FROM pipelines p
+    JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
+    JOIN task_runs t ON t.space_id = %(space_id)s AND t.run_id = r.id AND t.gone_by IS NOT NULL
+    WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
+    GROUP BY t.run_id
+)
+SELECT (SELECT count(*) FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+                                         AND gone_by IS NOT NULL) AS pipelines,
+       (SELECT count(*) FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+                                         AND removed_at IS NULL) AS known_pipelines,
+       (SELECT array_agg(external_id ORDER BY external_id)
+        FROM (SELECT external_id FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+                                                  AND gone_by IS NOT NULL
+              ORDER BY external_id LIMIT 10) e) AS examples,
+       (SELECT count(*) FROM runs r JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
+        WHERE r.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND r.gone_by IS NOT NULL
+          AND r.missed_by <> r.gone_by AND r.run_at >= now() - interval '7 days') AS runs,
+       (SELECT count(*) FROM gone_tasks WHERE gone = known) AS emptied_runs,
+       (SELECT coalesce(sum(gone), 0) FROM gone_tasks WHERE gone = known)::bigint AS task_runs
+
+-- name: count_young_runs
+SELECT count(*) AS total FROM runs r JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
+WHERE r.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND r.removed_at IS NULL
+  AND r.run_at >= now() - interval '7 days'
+
+-- name: remove_runs
+UPDATE runs r SET removed_at = now(), gone_by = NULL, updated_at = now()
+FROM pipelines p
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
+  AND r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL
+  AND r.gone_by IS NOT NULL AND (%(sync_id)s::uuid IS NULL OR r.gone_by = %(sync_id)s)
+RETURNING r.pipeline_id
+
+-- name: remove_task_runs
+UPDATE task_runs t SET removed_at = now(), gone_by = NULL, updated_at = now()
+FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
+  AND t.space_id = %(space_id)s AND t.run_id = r.id AND t.removed_at IS NULL
+  AND t.gone_by IS NOT NULL AND (%(sync_id)s::uuid IS NULL OR t.gone_by = %(sync_id)s)
+RETURNING t.run_id
+
+-- fragment: counted
+p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
+  AND r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL AND r.archived_at IS NULL
+  AND coalesce(r.run_after, r.logical_date) >= %(start)s AND coalesce(r.run_after, r.logical_date) <= %(end)s
+
+-- name: count_runs
+SELECT count(*) AS total FROM pipelines p, runs r WHERE {counted}
+
+-- name: count_task_runs
+SELECT count(*) AS total FROM pipelines p, runs r, task_runs t
+WHERE {counted} AND t.space_id = %(space_id)s AND t.run_id = r.id AND t.removed_at IS NULL AND t.archived_at IS NULL
+
+-- name: witnesses
+-- The newest runs that have ended: their beginning never changes, unless somebody clears them.
+SELECT p.external_id AS dag_id, r.external_id AS run_id, r.started_at
+FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
+  AND r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
+  AND r.started_at IS NOT NULL AND r.ended_at IS NOT NULL AND r.run_at >= %(since)s
+ORDER BY r.run_at DESC
+LIMIT 10

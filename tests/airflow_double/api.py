@@ -1,0 +1,247 @@
+"""Answers requests of both APIs from a model: filters, orders, page caps, cursors, errors, tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from airflow_double import shapes
+from airflow_double.model import Model, Run, RunKey, Task
+
+Params = Mapping[str, str]
+Cursors = Literal["none", "uncounted", "capped"]
+KNOWN_TO_V1 = {"limit", "offset", "order_by", "only_active", "updated_at_gte", "updated_at_lte", "execution_date_gte"}
+KNOWN_TO_V1 |= {"execution_date_lte", "dag_id", "excluded_events", "included_events", "after", "before"}
+
+
+@dataclass
+class Reply:
+    body: Any = None
+    status: int = 200
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def content(self) -> bytes:
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+class Refused(Exception):
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
+
+
+class Api:
+    """`cap`: the server's maximum_page_limit. `cursors`: of 3.0 ("none"), 3.2.2 ("uncounted"), 3.3.2 ("capped").
+
+    `visible`: the DAGs that the account may read, None for all; lists leave the others out without a word.
+    """
+
+    def __init__(self, model: Model, *, cap: int = 100, cursors: Cursors = "capped") -> None:
+        self.model, self.cap, self.cursors = model, cap, cursors
+        self.visible: set[str] | None = None
+        self.shows_events = True
+        self.epoch = 0
+        self.counted_up_to = 50_000
+        self._turn = 0
+
+    def answer(self, method: str, path: str, params: Params, headers: Mapping[str, str], body: bytes = b"") -> Reply:
+        self.model.settle()
+        self._turn += 1
+        try:
+            return self._answer(method, unquote(path), params, headers, body)
+        except Refused as refused:
+            if self.model.api == "v2":
+                return Reply({"detail": refused.detail}, refused.status)
+            problem = {"detail": refused.detail, "status": refused.status, "title": "Refused", "type": "about:blank"}
+            return Reply(problem, refused.status, "application/problem+json")
+
+    def _answer(self, method: str, path: str, params: Params, headers: Mapping[str, str], body: bytes) -> Reply:
+        api = self.model.api
+        if path == "/auth/token" and api == "v2":
+            return Reply({"access_token": f"token.{self.epoch}"}, 201)
+        root = f"/api/{api}"
+        if not path.startswith(root + "/"):
+            if api == "v2" and path.startswith("/api/v1"):
+                raise Refused(404, "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2")
+            return Reply(b"<!doctype html><title>404</title>", 404, "text/html")
+        path = path.removeprefix(root)
+        if path == "/version":
+            return Reply({"version": "3.3.2" if api == "v2" else "2.11.2", "git_version": ""})
+        self._authorize(headers)
+        if api == "v1" and (unknown := set(params) - KNOWN_TO_V1):
+            raise Refused(400, f"Extra query parameter(s) {', '.join(sorted(unknown))} not in spec")
+        parts = path.strip("/").split("/")
+        if method == "POST":
+            return self._trigger(parts[1], json.loads(body))
+        return self._get(parts, params)
+
+    def _authorize(self, headers: Mapping[str, str]) -> None:
+        given = headers.get("authorization", "")
+        if self.model.api == "v1":
+            if not given.startswith("Basic "):
+                raise Refused(403, "Forbidden")
+        elif given != f"Bearer token.{self.epoch}":
+            raise Refused(401, "Token Expired" if given.startswith("Bearer token.") else "Not authenticated")
+
+    def _get(self, parts: list[str], params: Params) -> Reply:  # noqa: PLR0911 - a table of paths
+        match parts:
+            case ["dags"]:
+                return self._dags(params)
+            case ["importErrors"]:
+                return Reply({"import_errors": [], "total_entries": 0})
+            case ["eventLogs"]:
+                return self._events(params)
+            case ["monitor", "health"] | ["health"]:
+                return Reply({"scheduler": {"status": "healthy"}, "metadatabase": {"status": "healthy"}})
+            case ["dags", dag_id]:
+                return Reply(self._shape("dag")(self._dag(dag_id), self._turn))
+            case ["dags", dag_id, "tasks"]:
+                tasks = self._dag(dag_id).tasks.items()
+                rows = [{"task_id": name, "downstream_task_ids": behind} for name, behind in tasks]
+                return Reply({"tasks": rows, "total_entries": len(rows)})
+            case ["dags", dag_id, "dagRuns"]:
+                return self._runs(dag_id, params)
+            case ["dags", dag_id, "dagRuns", run_id]:
+                return Reply(self._shape("run")(self._run((dag_id, run_id))))
+            case ["dags", dag_id, "dagRuns", run_id, "taskInstances"]:
+                return self._tasks(dag_id, run_id, params)
+        raise Refused(404, "Not Found")
+
+    def _shape(self, kind: str) -> Callable[..., dict[str, Any]]:
+        shape: Callable[..., dict[str, Any]] = getattr(shapes, f"{kind}_{self.model.api}")
+        return shape
+
+    def _may_see(self, dag_id: str) -> bool:
+        return self.visible is None or dag_id in self.visible
+
+    def _dag(self, dag_id: str) -> Any:
+        dag = self.model.dags.get(dag_id)
+        if dag is None or not self._may_see(dag_id):
+            raise Refused(404, f"The Dag with ID: `{dag_id}` was not found")
+        return dag
+
+    def _run(self, key: RunKey) -> Run:
+        run = self.model.runs.get(key)
+        if run is None or not self._may_see(key[0]):
+            raise Refused(404, f"The DagRun with dag_id: `{key[0]}` and run_id: `{key[1]}` was not found")
+        return run
+
+    # --- Lists -----------------------------------------------------------------------------------------------------
+
+    def _dags(self, params: Params) -> Reply:
+        shows_all = params.get("exclude_stale") == "false" or params.get("only_active") == "false"
+        rows = [
+            dag for dag in self.model.dags.values() if self._may_see(dag.dag_id) and (shows_all or not dag.is_stale)
+        ]
+        rows.sort(key=lambda dag: dag.dag_id)
+        page = self._slice(rows, params)
+        return Reply({"dags": [self._shape("dag")(dag, self._turn) for dag in page], "total_entries": len(rows)})
+
+    def _runs(self, dag_id: str, params: Params) -> Reply:
+        if dag_id != "~" and self.model.api == "v2":
+            self._dag(dag_id)
+        rows = [
+            run
+            for run in self.model.runs.values()
+            if dag_id in {"~", run.dag_id} and self._may_see(run.dag_id) and _fits(run.updated_at, "updated_at", params)
+            and _fits(run.run_after, "run_after", params) and _fits(run.logical_date, "execution_date", params)
+        ]  # fmt: skip
+        return self._page("dag_runs", sorted(rows, key=lambda run: run.id), self._shape("run"), params)
+
+    def _tasks(self, dag_id: str, run_id: str, params: Params) -> Reply:
+        if run_id != "~":
+            if dag_id == "~":
+                raise Refused(400, "dag_id is required")
+            self._run((dag_id, run_id))
+        runs = self.model.runs
+        rows = [
+            task
+            for task in self.model.tasks.values()
+            if dag_id in {"~", task.dag_id} and run_id in {"~", task.run_id} and self._may_see(task.dag_id)
+            and (task.dag_id, task.run_id) in runs
+            and _fits(task.updated_at, "updated_at", params)
+            and _fits(runs[task.dag_id, task.run_id].run_after, "run_after", params)
+            and _fits(runs[task.dag_id, task.run_id].logical_date, "execution_date", params)
+        ]  # fmt: skip
+
+        def shape(task: Task) -> dict[str, Any]:
+            return self._shape("task")(task, runs[task.dag_id, task.run_id])
+
+        if self.model.api == "v1":  # no order, no cap
+            limit, offset = int(params.get("limit", 100)) or 100, int(params.get("offset", 0))
+            shown = [shape(task) for task in rows[offset : offset + limit]]
+            return Reply({"task_instances": shown, "total_entries": len(rows)})
+        return self._page("task_instances", sorted(rows, key=lambda task: task.id), shape, params)
+
+    def _events(self, params: Params) -> Reply:
+        if not self.shows_events:
+            raise Refused(403, "Forbidden")
+        rows = [entry for entry in self.model.events if entry["dag_id"] is None or self._may_see(entry["dag_id"])]
+        if params.get("order_by", "").startswith("-"):
+            rows.reverse()
+        shown = [shapes.event(entry, self.model) for entry in self._slice(rows, params)]
+        return Reply({"event_logs": shown, "total_entries": len(rows)})
+
+    def _slice(self, rows: list[Any], params: Params) -> list[Any]:
+        limit, offset = int(params.get("limit", 50)), int(params.get("offset", 0))
+        if self.model.api == "v1" and limit == 0:
+            limit = 100
+        return rows[offset : offset + min(limit, self.cap)]
+
+    def _page(self, name: str, rows: list[Any], shape: Callable[[Any], dict[str, Any]], params: Params) -> Reply:
+        """By cursor where one is asked for and known; an API that knows none ignores it and gives the first page."""
+        if self.model.api == "v1" or self.cursors == "none" or "cursor" not in params:
+            page = self._slice(rows, params)
+            body: dict[str, Any] = {name: [shape(row) for row in page], "total_entries": len(rows)}
+            if self.model.api == "v2" and self.cursors != "none":
+                body |= {"next_cursor": None, "previous_cursor": None, "total_entries_limit": None}
+            return Reply(body)
+        after = _read_cursor(params["cursor"])
+        left = [row for row in rows if row.id > after]
+        page = left[: min(int(params.get("limit", 50)), self.cap)]
+        next_cursor = _write_cursor(page[-1].id) if len(left) > len(page) else None
+        body = {name: [shape(row) for row in page], "next_cursor": next_cursor, "previous_cursor": None}
+        if self.cursors == "uncounted":
+            return Reply(body | {"total_entries": None})
+        total = min(len(rows), self.counted_up_to)
+        return Reply(body | {"total_entries": total, "total_entries_limit": self.counted_up_to})
+
+    def _trigger(self, dag_id: str, body: dict[str, Any]) -> Reply:
+        if self._dag(dag_id).is_stale:
+            raise Refused(404, f"Dag with dag_id: '{dag_id}' not found")
+        run_id = body.get("dag_run_id")
+        if (dag_id, run_id) in self.model.runs:
+            raise Refused(409, "The run exists already")
+        run = self.model.start_run(dag_id, run_id, user="admin")
+        run.conf, run.note = body.get("conf") or {}, body.get("note")
+        return Reply(self._shape("run")(run))
+
+
+def _fits(value: datetime, name: str, params: Params) -> bool:
+    lower, upper = params.get(f"{name}_gte"), params.get(f"{name}_lte")
+    return (lower is None or value >= datetime.fromisoformat(lower)) and (
+        upper is None or value <= datetime.fromisoformat(upper)
+    )
+
+
+def _write_cursor(number: int) -> str:
+    return base64.urlsafe_b64encode(str(number).encode()).decode().rstrip("=")
+
+
+def _read_cursor(token: str) -> int:
+    try:
+        return int(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)) or 0)
+    except ValueError:
+        raise Refused(400, "Invalid cursor token") from None
+
+
+def keys(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    """All keys of some rows, to compare with those of a real answer."""
+    return {name for row in rows for name in row}

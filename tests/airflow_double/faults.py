@@ -1,0 +1,98 @@
+"""How this Airflow misbehaves: per request, by chance or by a plan; and the way to it without a socket."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime
+from typing import Final
+
+import httpx2
+
+from airflow_double.api import Api, Reply
+
+FAULTS: Final = (
+    "429", "429 for long", "503", "500", "cut", "html", "empty", "drop", "slow", "expired", "403", "wrong date",
+)  # fmt: skip
+"""`empty`: a page without rows that still promises some. `cut`: JSON that stops in the middle."""
+
+
+@dataclass
+class Faults:
+    """`chance` of a fault per request, drawn from `kinds`; `plan` comes first: what becomes of the next requests."""
+
+    chance: float = 0.0
+    kinds: tuple[str, ...] = FAULTS
+    plan: list[str | None] = field(default_factory=list)
+    where: str = ""
+    chooser: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - repeatable on purpose
+    met: list[str] = field(default_factory=list)
+
+    def next(self, path: str) -> str | None:
+        if self.where not in path:
+            return None
+        fault = self.plan.pop(0) if self.plan else None
+        if fault is None and self.chance and self.chooser.random() < self.chance:
+            fault = self.chooser.choice(self.kinds)
+        if fault:
+            self.met.append(fault)
+        return fault
+
+
+class Double(httpx2.AsyncBaseTransport):
+    """One Airflow to hand to the provider as its transport. `between` is called after every answer: life goes on."""
+
+    def __init__(self, api: Api, faults: Faults | None = None) -> None:
+        self.api, self.model = api, api.model
+        self.faults = faults or Faults()
+        self.between: Callable[[], None] | None = None
+        self.asked: list[str] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path
+        self.asked.append(f"{request.method} {request.url.raw_path.decode()}")
+        fault = self.faults.next(path)
+        if fault == "slow":
+            raise httpx2.ReadTimeout("slow", request=request)
+        if fault == "drop":
+            raise httpx2.ReadError("dropped", request=request)
+        if fault == "expired":
+            self.api.epoch += 1
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        reply = spoiled(
+            fault, self.api.answer(request.method, path, dict(request.url.params), headers, request.content)
+        )
+        now = self.model.now() + (timedelta(minutes=3) if fault == "wrong date" else timedelta(0))
+        given = {"Date": format_datetime(now, usegmt=True), "Content-Type": reply.content_type, **reply.headers}
+        if fault == "wrong date":  # of a proxy that answers for it, and cannot say what time it is there
+            del given["Date"]
+        content = reply.content
+        if self.between is not None:
+            self.between()
+        return httpx2.Response(reply.status, headers=given, content=content, request=request)
+
+
+def spoiled(fault: str | None, reply: Reply) -> Reply:  # noqa: PLR0911 - a table of faults
+    """What arrives in place of the answer."""
+    match fault:
+        case "429":
+            return Reply({"detail": "Too Many Requests"}, 429, headers={"Retry-After": "1"})
+        case "429 for long":
+            return Reply({"detail": "Too Many Requests"}, 429, headers={"Retry-After": "90"})
+        case "503":
+            return Reply(b"upstream connect error", 503, "text/plain")
+        case "500":
+            return Reply({"detail": "Database error"}, 500)
+        case "403":
+            return Reply({"detail": "Forbidden"}, 403)
+        case "html":
+            return Reply(b"<!doctype html><title>Sign in</title>", 200, "text/html")
+        case "cut":
+            content = reply.content
+            return Reply(content[: len(content) // 2], reply.status, reply.content_type)
+        case "empty" if isinstance(reply.body, dict) and reply.status == 200:
+            emptied = {name: [] if isinstance(value, list) else value for name, value in reply.body.items()}
+            return Reply(emptied, reply.status, reply.content_type)
+    return reply

@@ -1,0 +1,297 @@
+"""What this Airflow holds, and what can happen in it: runs, retries, clears, marks, notes, deletions, new DAG files.
+
+Follows what was measured on 3.3.2 and 2.11.2: which action touches `updated_at`, which ids change, what the event log
+says. A change may be committed later than it is stamped, as a busy scheduler does it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+UNFINISHED = ("none", "scheduled", "queued", "running", "up_for_retry")
+
+
+@dataclass(slots=True)
+class Dag:
+    dag_id: str
+    tasks: dict[str, list[str]]
+    owners: list[str] = field(default_factory=lambda: ["airflow"])
+    tags: list[str] = field(default_factory=list)
+    description: str | None = None
+    mapped: frozenset[str] = frozenset()
+    is_paused: bool = False
+    is_stale: bool = False
+    has_import_errors: bool = False
+
+
+@dataclass(slots=True)
+class Run:
+    id: int
+    dag_id: str
+    run_id: str
+    run_type: str
+    run_after: datetime
+    logical_date: datetime
+    queued_at: datetime
+    updated_at: datetime
+    state: str = "queued"
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    conf: dict[str, Any] = field(default_factory=dict)
+    note: str | None = None
+    user: str | None = None
+
+
+@dataclass(slots=True)
+class Task:
+    id: int
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    updated_at: datetime
+    state: str | None = None
+    try_number: int = 0
+    max_tries: int = 0
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    note: str | None = None
+
+
+RunKey = tuple[str, str]
+TaskKey = tuple[str, str, str, int]
+
+
+class Model:
+    """`api` is "v1" or "v2"; it decides what a retry does to the id of a task instance, and the words of the events.
+
+    `skew` is how far this server's clock is from ours. `ahead` grows when a test lets time pass.
+    """
+
+    def __init__(self, api: str = "v2", *, skew: timedelta = timedelta(0)) -> None:
+        self.api, self.skew = api, skew
+        self.ahead = timedelta(0)
+        self.dags: dict[str, Dag] = {}
+        self.runs: dict[RunKey, Run] = {}
+        self.tasks: dict[TaskKey, Task] = {}
+        self.events: list[dict[str, Any]] = []
+        self._next_id = 0
+        self._stamp: datetime | None = None
+        self._later: list[tuple[datetime, datetime, Callable[[], None]]] = []
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.skew + self.ahead
+
+    def let_pass(self, seconds: float) -> None:
+        """Time goes on, and what waited to be committed is."""
+        self.ahead += timedelta(seconds=seconds)
+        self.settle()
+
+    def settle(self) -> None:
+        """Commit what is due by now."""
+        due = [one for one in self._later if one[0] <= self.now()]
+        self._later = [one for one in self._later if one[0] > self.now()]
+        for _, stamp, change in due:
+            self._stamp = stamp
+            try:
+                change()
+            finally:
+                self._stamp = None
+
+    def commit_later(self, seconds: float, change: Callable[[], None]) -> None:
+        """`change` stamps its rows with the time of now, and is seen only after `seconds`."""
+        self._later.append((self.now() + timedelta(seconds=seconds), self.now(), change))
+
+    def _now(self) -> datetime:
+        return self._stamp or self.now()
+
+    def _id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def add_dag(
+        self, dag_id: str, tasks: dict[str, list[str]] | None = None, *, mapped: frozenset[str] = frozenset()
+    ) -> Dag:
+        """A new DAG file, or one that came back: known runs stay."""
+        known = self.dags.get(dag_id)
+        if known is not None:
+            known.is_stale = False
+            return known
+        dag = Dag(dag_id, tasks or {"extract": ["load"], "load": []}, mapped=mapped)
+        self.dags[dag_id] = dag
+        return dag
+
+    def lose_file(self, dag_id: str) -> None:
+        self.dags[dag_id].is_stale = True
+
+    def delete_dag(self, dag_id: str) -> None:
+        """With its runs and task instances, as DELETE /dags/{dag_id} does."""
+        del self.dags[dag_id]
+        for key in [key for key in self.runs if key[0] == dag_id]:
+            self._drop_run(key)
+        self._log("delete_dag", dag_id)
+
+    def rename_owner(self, dag_id: str, owners: list[str]) -> None:
+        self.dags[dag_id].owners = owners
+
+    def pause(self, dag_id: str, *, is_paused: bool = True) -> None:
+        self.dags[dag_id].is_paused = is_paused
+        self._log("patch_dag", dag_id)
+
+    # --- Runs ------------------------------------------------------------------------------------------------------
+
+    def start_run(
+        self, dag_id: str, run_id: str | None = None, *, at: datetime | None = None, user: str | None = None
+    ) -> Run:
+        now = self._now()
+        when = at or now
+        name = run_id or f"manual__{when.isoformat()}_{self._next_id}"
+        run = Run(self._id(), dag_id, name, "manual", when, when, queued_at=now, updated_at=now, user=user)
+        self.runs[dag_id, name] = run
+        for task_id in self.dags[dag_id].tasks:
+            self._add_task(run, task_id, -1)
+        return run
+
+    def step(self, key: RunKey, *, fails: bool = False) -> None:
+        """The run goes on by one state; its tasks one after the other."""
+        run = self.runs.get(key)
+        if run is None or run.state not in {"queued", "running"}:
+            return
+        if run.state == "queued":
+            run.state, run.started_at = "running", self._now()
+            self._touch(run)
+            return
+        self._touch(run)  # the scheduler looks at a running run again and again
+        for task in sorted(self.tasks_of(key), key=lambda task: task.id):
+            if (task.state or "none") in UNFINISHED:
+                self._step_task(task, fails=fails)
+                return
+        run.state = "failed" if any(task.state == "failed" for task in self.tasks_of(key)) else "success"
+        run.ended_at = self._now()
+
+    def _step_task(self, task: Task, *, fails: bool) -> None:
+        dag = self.dags.get(task.dag_id)
+        if task.state is None and task.map_index == -1 and dag is not None and task.task_id in dag.mapped:
+            self._expand(task)
+            return
+        now = self._now()
+        if task.state is None or task.state == "up_for_retry":
+            task.state, task.queued_at = "queued", now
+            self._renew(task)
+        elif task.state in {"queued", "scheduled"}:
+            task.state, task.started_at, task.try_number = "running", now, task.try_number + 1
+        else:
+            task.state, task.ended_at = ("failed" if fails else "success"), now
+        self._touch(task)
+
+    def _expand(self, task: Task) -> None:
+        """The placeholder is re-keyed in place to map_index 0, and others are inserted."""
+        del self.tasks[task.dag_id, task.run_id, task.task_id, -1]
+        task.map_index = 0
+        self.tasks[task.dag_id, task.run_id, task.task_id, 0] = task
+        self._touch(task)
+        run = self.runs[task.dag_id, task.run_id]
+        for index in (1, 2):
+            self._add_task(run, task.task_id, index)
+
+    def clear_run(self, key: RunKey) -> None:
+        run = self.runs[key]
+        run.state, run.started_at, run.ended_at, run.queued_at = "queued", None, None, self._now()
+        self._touch(run)
+        for task in self.tasks_of(key):
+            self._clear(task)
+        self._log("clear_dag_run", *key)
+
+    def clear_task(self, key: TaskKey) -> None:
+        """With reset_dag_runs=false: the run's updated_at stays."""
+        self._clear(self.tasks[key])
+        self._log("post_clear_task_instances", key[0])
+
+    def mark_run(self, key: RunKey, state: str) -> None:
+        run = self.runs[key]
+        run.state, run.ended_at = state, self._now()
+        self._touch(run)
+        for task in self.tasks_of(key):
+            if (task.state or "none") in UNFINISHED:
+                task.state, task.ended_at = "skipped", self._now()
+                self._touch(task)
+        self._log("patch_dag_run", *key)
+
+    def mark_task(self, key: TaskKey, state: str) -> None:
+        """In a finished run only the task instance is touched."""
+        task = self.tasks[key]
+        task.state, task.ended_at = state, self._now()
+        self._touch(task)
+        self._log("patch_task_instance", key[0], key[1], key[2])
+
+    def note_run(self, key: RunKey, note: str) -> None:
+        """Changes nothing in updated_at."""
+        self.runs[key].note = note
+        self._log("patch_dag_run" if self.api == "v2" else "set_dag_run_note", *key)
+
+    def note_task(self, key: TaskKey, note: str) -> None:
+        self.tasks[key].note = note
+        self._log("patch_task_instance" if self.api == "v2" else "set_task_instance_note", key[0], key[1], key[2])
+
+    def delete_run(self, key: RunKey) -> None:
+        self._drop_run(key)
+        self._log("delete_dag_run", *key)
+
+    def delete_task(self, key: TaskKey) -> None:
+        del self.tasks[key]
+        self._log("delete_task_instance", key[0], key[1], key[2])
+
+    def clean_up(self, before: datetime) -> None:
+        """`airflow db clean`: what is older goes, without a word in the event log."""
+        for key in [key for key, run in self.runs.items() if run.run_after < before]:
+            self._drop_run(key)
+
+    def tasks_of(self, key: RunKey) -> Iterator[Task]:
+        return (task for task in list(self.tasks.values()) if (task.dag_id, task.run_id) == key)
+
+    def _add_task(self, run: Run, task_id: str, map_index: int) -> None:
+        task = Task(self._id(), run.dag_id, run.run_id, task_id, map_index, updated_at=self._now())
+        self.tasks[run.dag_id, run.run_id, task_id, map_index] = task
+
+    def _clear(self, task: Task) -> None:
+        task.state, task.max_tries = None, task.try_number + 1
+        task.queued_at = task.started_at = task.ended_at = None
+        self._renew(task)
+        self._touch(task)
+
+    def _renew(self, task: Task) -> None:
+        """Airflow 3 gives a new id at every try."""
+        if self.api == "v2":
+            task.id = self._id()
+
+    def _touch(self, row: Run | Task) -> None:
+        row.updated_at = self._now()
+        if isinstance(row, Task):  # an updated row gets a new place in the heap, which is the order of 2.x
+            key = (row.dag_id, row.run_id, row.task_id, row.map_index)
+            self.tasks[key] = self.tasks.pop(key)
+
+    def _drop_run(self, key: RunKey) -> None:
+        for task in self.tasks_of(key):
+            del self.tasks[task.dag_id, task.run_id, task.task_id, task.map_index]
+        del self.runs[key]
+
+    def _log(self, event: str, dag_id: str, run_id: str | None = None, task_id: str | None = None) -> None:
+        self.events.append(
+            {
+                "event_log_id": self._id(),
+                "when": self._now(),
+                "dag_id": dag_id,
+                "task_id": task_id,
+                "run_id": run_id,
+                "map_index": None,
+                "try_number": None,
+                "event": event if self.api == "v2" else f"api.{event}",
+                "owner": "admin",
+                "extra": json.dumps({"method": "PATCH"}),
+            }
+        )

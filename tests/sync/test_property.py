@@ -1,0 +1,50 @@
+"""Whatever happens in Airflow and on the way to it, the five properties of a sync hold (machine.py says which)."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from conftest import SECRET_KEY
+from sync.machine import Life, loop_runner
+from windsock.process import Process
+from windsock.settings import Settings
+from windsock.storage import Storage
+
+EXAMPLES = int(os.environ.get("WINDSOCK_TEST_EXAMPLES", "60"))
+"""Many more in the run that docs/sync.md tells of."""
+STEPS = 8
+
+
+@pytest.fixture
+def life(make_database: Callable[[str], str]) -> Iterator[type[Life]]:
+    url = make_database(f"property_{uuid4().hex}")
+    loop = asyncio.new_event_loop()
+    process = Process(Settings(data=Path("nowhere"), database_pool_size=2), Storage(url, (SECRET_KEY,), None))
+    opened = process.opened(works=False)
+    loop.run_until_complete(opened.__aenter__())
+    try:
+        yield type("ALife", (Life,), {"process": process, "run_in_loop": staticmethod(loop_runner(loop))})
+    finally:
+        loop.run_until_complete(opened.__aexit__(None, None, None))
+        loop.close()
+
+
+@pytest.mark.timeout(0)
+def test_the_mirror_is_true_whatever_happens(life: type[Life]) -> None:
+    run_state_machine_as_test(
+        life,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate,),  # a life of eight steps can be read as it is; making it shorter takes minutes
+            print_blob=True,
+        ),
+    )
