@@ -85,6 +85,7 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, perso
         )
         sync_id = present({"id": await queue_sync(tx, space_id, connector["id"], trigger="schedule")})["id"]
         made = SpaceOfWorld(space_id, slug, connector["id"], other["id"], sync_id=sync_id)
+        await tx.run(HOLD, space_id=space_id)
         mirror = Mirror(space_id, connector["id"])
         _, made.pipelines = await mirror.store_pipelines(
             tx,
@@ -120,6 +121,12 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, perso
     return made
 
 
+HOLD: Any = """
+UPDATE sync_states
+SET held = '{"kind": "mass_loss", "since": "2026-11-23T10:00:00Z", "reason": "2 of 2 are gone.",
+             "missing": {"pipelines": 2, "runs": 0, "task_runs": 0}, "examples": ["gone_1", "gone_2"]}'
+WHERE space_id = %(space_id)s
+"""
 A_TEAM: Any = """
 WITH team AS (
     INSERT INTO teams (space_id, name) VALUES (%(space_id)s, 'ingestion') RETURNING id

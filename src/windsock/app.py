@@ -30,6 +30,7 @@ from windsock.process import Process
 from windsock.requests import AroundRequests
 from windsock.runs import routes as runs
 from windsock.sync import routes as syncs
+from windsock.sync.numbers import note_freshness
 from windsock.triggers import routes as triggers
 
 API = "/api/v1.0"
@@ -111,7 +112,8 @@ async def get_readiness(request: Request) -> Response:
 
 
 @health.get("/metrics", response_class=PlainTextResponse, summary="Numbers for Prometheus")
-async def get_metrics() -> Response:
+async def get_metrics(request: Request) -> Response:
+    await note_freshness(request.app.state.db)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -52,7 +52,9 @@ async def test_an_empty_change_changes_nothing(client: CheckedClient, world: Wor
     path = f"{CONNECTORS}/{world.finance.connector_id}"
     before = (await client.as_(world.keys["viewer"], "GET", path)).json()
     after = await patch(client, world)
-    assert after | {"updated_at": before["updated_at"]} == before
+    for answer in (before, after):  # the next sync comes soon, whatever was sent
+        del answer["updated_at"], answer["freshness"]["next_sync_at"]
+    assert after == before
 
 
 async def test_only_the_config_keys_that_are_sent_change(client: CheckedClient, world: World) -> None:

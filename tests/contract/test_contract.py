@@ -98,7 +98,11 @@ AROUND = [
     Row("POST", "/api-keys/me/api-keys", 201, "NewApiKey", {"name": "of a script", "expires_in_days": 30}),
     Row("DELETE", "/api-keys/me/api-keys/{key_id}", 204),
 ]
-OURS = {"GET /spaces/{slug}/audit-events"}
+OURS = {
+    "GET /spaces/{slug}/audit-events",
+    "POST /spaces/{slug}/orchestration/syncs/{sync_id}/cancel",
+    "POST /catalog/spaces/{slug}/connectors/{connector_id}/accept",
+}
 """What the contract does not list and a later decision added."""
 MORE_SHAPES = {
     "ConnectorTest": {"success", "message", "latency_ms", "provider_version", "api_version", "hints"},

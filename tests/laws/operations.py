@@ -82,6 +82,8 @@ OPERATIONS = [
     Operation("POST", _CONNECTORS + "/{connector_id}/sync", "editor", 202),
     Operation("POST", _ORCHESTRATION + "/connectors/{connector_id}/sync", "editor", 202, {"is_full": True}),
     Operation("GET", _ORCHESTRATION + "/syncs/{sync_id}", "viewer"),
+    Operation("POST", _ORCHESTRATION + "/syncs/{sync_id}/cancel", "editor"),
+    Operation("POST", _CONNECTORS + "/{connector_id}/accept", "editor", 200, {"kind": "mass_loss"}),
     Operation("GET", "/catalog/spaces/{slug}/sync-history", "viewer"),
     Operation("GET", _ORCHESTRATION + "/pipelines", "viewer"),
     Operation("GET", _ORCHESTRATION + "/pipelines/{pipeline_id}", "viewer"),

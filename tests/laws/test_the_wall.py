@@ -15,7 +15,8 @@ from windsock.errors import WindsockError
 from windsock.storage import APPLICATION, OWNER
 from world import World
 
-DEFINERS = {"authorize", "syncs_to_start", "syncs_to_look_after", "audit", "audit_key"}
+DEFINERS = {"authorize", "audit", "audit_key"}
+DEFINERS |= {"syncs_to_start", "syncs_to_look_after", "syncs_waiting", "spaces_to_tidy", "sync_freshness"}
 """The functions that run as the owner: what is asked before a space is known. Each answers only that."""
 
 READ_ONLY = {"audit_events"}

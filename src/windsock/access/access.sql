@@ -19,7 +19,7 @@ WHERE m.user_id IS NOT NULL OR %(is_superadmin)s
 
 -- name: list_spaces
 -- across spaces: the caller's own, all of them for a superadmin
-SELECT s.id, s.slug, s.name, s.created_at, s.updated_at
+SELECT s.id, s.slug, s.name, s.retention_days, s.created_at, s.updated_at
 {listed_spaces}
 ORDER BY s.name, s.id
 LIMIT %(limit)s OFFSET %(offset)s
@@ -32,18 +32,22 @@ SELECT count(*) AS total
 -- name: create_space
 -- across spaces: it is being made
 INSERT INTO spaces (slug, name) VALUES (%(slug)s, %(name)s)
-RETURNING id, slug, name, created_at, updated_at
+RETURNING id, slug, name, retention_days, created_at, updated_at
 
 -- name: find_space
 -- across spaces: the commands, which the operator of the machine runs, find a space by its slug
-SELECT id, slug, name, created_at, updated_at FROM spaces WHERE slug = %(slug)s
+SELECT id, slug, name, retention_days, created_at, updated_at FROM spaces WHERE slug = %(slug)s
 
 -- name: get_space
-SELECT id, slug, name, created_at, updated_at FROM spaces WHERE id = %(space_id)s
+SELECT id, slug, name, retention_days, created_at, updated_at FROM spaces WHERE id = %(space_id)s
 
 -- name: update_space
-UPDATE spaces SET name = %(name)s, updated_at = now() WHERE id = %(space_id)s
-RETURNING id, slug, name, created_at, updated_at
+UPDATE spaces
+SET name = coalesce(%(name)s, name),
+    retention_days = CASE WHEN %(sets_retention)s THEN %(retention_days)s::integer ELSE retention_days END,
+    updated_at = now()
+WHERE id = %(space_id)s
+RETURNING id, slug, name, retention_days, created_at, updated_at
 
 -- name: delete_space
 DELETE FROM spaces WHERE id = %(space_id)s

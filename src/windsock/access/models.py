@@ -20,6 +20,7 @@ class SpaceOut(BaseModel):
     id: UUID
     slug: str
     name: str
+    retention_days: Annotated[int | None, Field(description="Runs older than this are deleted here; null keeps them.")]
     created_at: datetime
     updated_at: datetime
 
@@ -30,7 +31,18 @@ class SpaceIn(Body):
 
 
 class SpaceChange(Body):
-    name: Name
+    """Only what is sent changes."""
+
+    name: Name | None = None
+    retention_days: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=36_500,
+            strict=True,
+            description="Runs older than this are deleted here, with their task runs and comments; null keeps them.",
+        ),
+    ] = None
 
 
 class SpaceOfCaller(BaseModel):

@@ -42,10 +42,16 @@ async def get_space(request: Request, space: CanView) -> Response:
     return answer(request, _still_there(row))
 
 
-@router.patch("/spaces/{slug}", response_model=SpaceOut, summary="Rename a space")
+@router.patch("/spaces/{slug}", response_model=SpaceOut, summary="Rename a space, or say how long it keeps runs")
 async def change_space(request: Request, space: CanAdminister, body: SpaceChange) -> Response:
     async with space.transaction() as tx:
-        row = await tx.row(QUERIES["update_space"], space_id=space.id, name=body.name)
+        row = await tx.row(
+            QUERIES["update_space"],
+            space_id=space.id,
+            name=body.name,
+            sets_retention="retention_days" in body.model_fields_set,
+            retention_days=body.retention_days,
+        )
     return answer(request, _still_there(row))
 
 

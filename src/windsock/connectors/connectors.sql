@@ -3,9 +3,37 @@ SELECT c.id, c.space_id, c.name, c.connector_type, c.config, c.is_active, c.sour
        (SELECT count(*) FROM pipelines p
         WHERE p.space_id = c.space_id AND p.connector_id = c.id AND p.removed_at IS NULL) AS product_count,
        c.credentials IS NOT NULL AS has_credentials,
-       s.api_version, s.provider_version, s.last_sync_at AS last_sync, s.last_sync_status, c.created_at, c.updated_at
+       s.api_version, s.provider_version, s.last_sync_at AS last_sync, s.last_sync_status,
+       CASE WHEN s.connector_id IS NOT NULL THEN jsonb_build_object(
+           'state', f.state,
+           'since', rfc3339(CASE f.state
+               WHEN 'failing' THEN s.failing_since WHEN 'partial' THEN s.partial_since
+               WHEN 'held' THEN (s.held ->> 'since')::timestamptz WHEN 'new' THEN c.created_at
+               ELSE s.last_complete_at END),
+           'reason', CASE f.state
+               WHEN 'new' THEN coalesce(s.last_error, 'It has not been synced yet.')
+               WHEN 'off' THEN 'It is switched off (is_active is false).'
+               WHEN 'late' THEN 'No sync has ended complete for three intervals; is a worker running?'
+               WHEN 'held' THEN s.held ->> 'reason'
+               WHEN 'fresh' THEN s.held ->> 'reason'
+               ELSE s.last_error END,
+           'as_of', rfc3339(s.last_complete_at), 'next_sync_at', rfc3339(s.next_sync_at),
+           'mode', s.mode, 'poll_seconds', round(s.poll_seconds::numeric, 3),
+           'sees_deletions_at_once', coalesce((s.events ->> 'is_readable')::boolean, false),
+           'history', CASE WHEN s.history IS NOT NULL THEN jsonb_build_object(
+               'is_complete', coalesce((s.history ->> 'is_complete')::boolean, false),
+               'read_back_to', rfc3339((s.history ->> 'end')::timestamptz),
+               'goal', rfc3339((s.history ->> 'goal')::timestamptz),
+               'share', CASE WHEN (s.history ->> 'is_complete')::boolean THEN 1
+                   ELSE coalesce(round((extract(epoch FROM (s.history ->> 'as_of')::timestamptz - (s.history ->> 'end')::timestamptz)
+                        / nullif(extract(epoch FROM (s.history ->> 'as_of')::timestamptz - (s.history ->> 'goal')::timestamptz), 0))::numeric, 4), 0) END) END,
+           'held', CASE WHEN s.held IS NOT NULL THEN jsonb_build_object(
+               'kind', s.held -> 'kind', 'since', s.held -> 'since', 'reason', s.held -> 'reason',
+               'missing', s.held -> 'missing', 'examples', coalesce(s.held -> 'examples', '[]')) END) END AS freshness,
+       c.created_at, c.updated_at
 FROM connectors c
 LEFT JOIN sync_states s ON s.space_id = c.space_id AND s.connector_id = c.id
+LEFT JOIN LATERAL (SELECT sync_state(c.is_active, s, c.config) AS state) f ON s.connector_id IS NOT NULL
 
 -- name: list_connectors
 {connector}

@@ -9,6 +9,50 @@ from pydantic import BaseModel, Field
 from windsock.inputs import Body, Flag, Name, Word
 
 
+class Missing(BaseModel):
+    pipelines: int
+    runs: int
+    task_runs: int
+
+
+class Held(BaseModel):
+    kind: Annotated[str, Field(description="mass_loss or other_airflow")]
+    since: datetime
+    reason: Annotated[str, Field(description="In words.")]
+    missing: Missing | None
+    examples: Annotated[list[str], Field(description="Some of the pipelines that are missing.")]
+
+
+class HistoryRead(BaseModel):
+    is_complete: bool
+    read_back_to: Annotated[datetime | None, Field(description="Runs since then are here.")]
+    goal: Annotated[datetime | None, Field(description="How far back it shall go.")]
+    share: Annotated[float, Field(description="0 to 1: of the time to read, not of the rows.")]
+
+
+class Freshness(BaseModel):
+    """How far what this connector shows can be believed."""
+
+    state: Annotated[str, Field(description="new, fresh, late, partial, failing, held or off")]
+    since: datetime | None
+    reason: Annotated[str | None, Field(description="Why, in words.")]
+    as_of: Annotated[datetime | None, Field(description="When the last sync began that ended complete.")]
+    next_sync_at: datetime
+    mode: Annotated[
+        str,
+        Field(
+            description="small: every sync reads all that changed; large: that takes this Airflow too long, so it is "
+            "done every five minutes, and the changed runs of the last two days in between."
+        ),
+    ]
+    poll_seconds: Annotated[float | None, Field(description="What the dearest question took it; decides the mode.")]
+    sees_deletions_at_once: Annotated[
+        bool, Field(description="Its event log may be read, which tells of notes, deletions and pauses.")
+    ]
+    history: Annotated[HistoryRead | None, Field(description="Null before the first sync.")]
+    held: Annotated[Held | None, Field(description="What waits for a person to accept it.")]
+
+
 class Connector(BaseModel):
     id: UUID
     space_id: UUID
@@ -23,6 +67,7 @@ class Connector(BaseModel):
     provider_version: str | None
     last_sync: datetime | None
     last_sync_status: str | None
+    freshness: Annotated[Freshness | None, Field(description="Null for what is not synced.")]
     created_at: datetime
     updated_at: datetime
 

@@ -39,6 +39,9 @@ class Run(BaseModel):
     removed_at: Annotated[
         datetime | None, Field(description="When it was found to be gone from the provider; kept here.")
     ]
+    is_archived: Annotated[
+        bool, Field(description="Airflow has cleaned it up with all that was older; this is the only copy, and stays.")
+    ]
     last_synced_at: Annotated[datetime, Field(description="As of when this is true.")]
     created_at: datetime
     updated_at: datetime

@@ -7,7 +7,8 @@ r.task_counts,
 (SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.run_id = r.id AND m.task_run_id IS NULL)
     AS comment_count,
 r.removed_at,
-CASE WHEN r.removed_at IS NULL THEN greatest(r.last_synced_at, y.last_complete_at) ELSE r.last_synced_at END
+r.archived_at IS NOT NULL AS is_archived,
+CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL THEN greatest(r.last_synced_at, y.last_complete_at) ELSE r.last_synced_at END
     AS last_synced_at,
 r.created_at, r.updated_at,
 coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version, p.external_id AS dag_id

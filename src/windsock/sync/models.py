@@ -1,7 +1,7 @@
 """What clients see of a sync."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -25,7 +25,7 @@ class SyncRun(BaseModel):
     id: UUID
     space_id: UUID
     connector_id: UUID
-    status: Annotated[str, Field(description="queued, running, then complete, partial or failed")]
+    status: Annotated[str, Field(description="queued, running, then complete, partial, failed or cancelled")]
     trigger: Annotated[str, Field(description="manual or schedule")]
     is_full: bool
     queued_at: datetime
@@ -45,3 +45,9 @@ class SyncIn(Body):
     is_full: Annotated[
         Flag, Field(description="Read the whole history again, and find what was deleted; not only what changed.")
     ] = False
+
+
+class AcceptIn(Body):
+    kind: Annotated[
+        Literal["mass_loss", "other_airflow"], Field(description="What is accepted, so that it is what was seen.")
+    ]

@@ -5,13 +5,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
-from windsock.access.space import CanSync, CanView
+from windsock.access.space import CanEdit, CanSync, CanView
 from windsock.access.store import present
-from windsock.connectors.store import open_connector
+from windsock.connectors.models import Connector
+from windsock.connectors.store import get_connector, open_connector
 from windsock.errors import Conflict
 from windsock.inputs import Word
 from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
-from windsock.sync.models import SyncIn, SyncRun
+from windsock.sync.gone import Gone
+from windsock.sync.holding import MASS_LOSS
+from windsock.sync.models import AcceptIn, SyncIn, SyncRun
 from windsock.sync.progress import QUERIES
 from windsock.sync.store import get_sync, queue_sync, unfinished_sync
 
@@ -67,6 +70,37 @@ async def sync_connector(
 async def get_one_sync(request: Request, space: CanView, sync_id: UUID) -> Response:
     async with space.transaction() as tx:
         row = await get_sync(tx, space.id, sync_id)
+    return answer(request, row)
+
+
+@router.post("/spaces/{slug}/orchestration/syncs/{sync_id}/cancel", response_model=SyncRun, summary="Cancel a sync")
+async def cancel_sync(request: Request, space: CanSync, sync_id: UUID) -> Response:
+    """A queued one ends at once, a running one at its next page or within seconds. What it stored stays."""
+    async with space.transaction() as tx:
+        await get_sync(tx, space.id, sync_id)
+        ended = await tx.row(QUERIES["cancel_sync"], space_id=space.id, sync_id=sync_id)
+        if ended is None:
+            raise Conflict("This sync has ended already.")
+        await tx.run(QUERIES["rest_after_cancel"], space_id=space.id, connector_id=ended["connector_id"])
+        row = await get_sync(tx, space.id, sync_id)
+    return answer(request, row)
+
+
+@router.post(
+    "/catalog/spaces/{slug}/connectors/{connector_id}/accept",
+    response_model=Connector,
+    summary="Accept what a sync holds back",
+)
+async def accept_held(request: Request, space: CanEdit, connector_id: UUID, body: AcceptIn) -> Response:
+    """mass_loss: what is missing counts as deleted now. other_airflow: this Airflow is mirrored from now on."""
+    async with space.transaction() as tx:
+        await open_connector(tx, space.id, connector_id, request.app.state.secrets)
+        names = {"space_id": space.id, "connector_id": connector_id}
+        if await tx.row(QUERIES["accept_held"], **names, kind=body.kind) is None:
+            raise Conflict(f"Nothing of the kind {body.kind} is held back for this connector.")
+        if body.kind == MASS_LOSS:
+            await Gone(space.id, connector_id, None).remove(tx)
+        row = await get_connector(tx, space.id, connector_id)
     return answer(request, row)
 
 
