@@ -104,7 +104,7 @@ class Windsock:
 async def a_client(windsock: Windsock) -> AsyncIterator[tuple[CheckedClient, str]]:
     """Requests to the API of this Windsock, and the key of an editor named Ada."""
     async with windsock.db.transaction() as tx:
-        ada = await create_user(tx, email="ada@example.com", name="Ada", is_superadmin=False)
+        ada = await create_user(tx, email=f"{uuid4().hex}@example.com", name="Ada", is_superadmin=False)
         key = await create_key(tx, ada["id"], name="of the test", expires_in_days=None)
     async with windsock.db.in_space(windsock.space_id) as tx:
         await put_member(tx, windsock.space_id, ada["id"], "editor")

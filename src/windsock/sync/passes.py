@@ -96,7 +96,7 @@ class Pass:
         if self._progress.is_full or (self._state["checkpoint"] or {}).get("kind") == "history":
             return await self._read_again()
         listed_at: datetime | None = self._state["pipelines_listed_at"]
-        is_due = listed_at is None or datetime.now(UTC) - listed_at >= PIPELINES_EVERY
+        is_due = listed_at is None or datetime.now(UTC) - listed_at >= PIPELINES_EVERY or self._state["looks_again"]
         if is_due or self._progress.trigger == "manual":  # whoever asks has often just changed something in Airflow
             await self._reading.list_pipelines()
         watermark = await self._poll(self._state["watermark"], is_hasty=self._progress.trigger != "manual")
