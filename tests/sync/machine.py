@@ -272,6 +272,7 @@ class Life(RuleBasedStateMachine):
         if not self.double.api.shows_events:  # then only a reading of everything finds notes
             sync = await self.doubled.sync(is_full=True)
             assert sync["status"] == "complete", sync["error"]
+            await self.doubled.settle()
         await self.doubled.assert_equal()
         await self._assert_after()
 

@@ -53,7 +53,8 @@ MUTATIONS = (
         "a pass that broke off moves the watermark too",
         "sync/sync.sql",
         "watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz ELSE watermark END",
-        "watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz ELSE now() END",
+        "watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz"
+        " ELSE watermark + interval '10 minutes' END",
     ),
     Mutation(
         "what is missing once is gone, also in a pass that breaks off",

@@ -59,8 +59,10 @@ class Pass:
         await self._identify()
         await self._reading.load()
         await self._refuse_another_airflow()
+        # What an interrupted full reading had seen missing before proves nothing; the totals are compared soon.
+        was_interrupted = (self._state["checkpoint"] or {}).get("kind") == "history"
         history, watermark = await self._read()
-        checked_at, looks_again = self._state["checked_at"], self._reading.missing > 0
+        checked_at, looks_again = self._state["checked_at"], self._reading.missing > 0 or was_interrupted
         if self._progress.is_full or (self._changes is not None and self._is_time_to_compare()):
             if not self._progress.is_full:
                 before = self._reading.missing

@@ -1,0 +1,255 @@
+"""Workers, the API, PostgreSQL and Airflow are killed at random while all of them live: nothing is lost or doubled."""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx2
+import orjson
+import pytest
+
+from airflow_double.api import Api
+from airflow_double.faults import Double
+from airflow_double.model import Model
+from airflow_double.server import Served, serving
+from conftest import SECRET_KEY
+from sync.doubled import Doubled
+from windsock.embedded import EmbeddedPostgres
+from windsock.process import Process
+from windsock.settings import Settings
+from windsock.storage import APPLICATION, DATABASE, Storage
+
+KILLS = int(os.environ.get("WINDSOCK_TEST_KILLS", "8"))
+"""A hundred in the run that docs/sync.md tells of."""
+VICTIMS = ("first worker", "second worker", "api", "postgres", "airflow")
+
+
+class Installation:
+    """`serve --no-worker` and two `work`, on one data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.log = data.parent / "processes.log"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.api = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/api/v1.0", timeout=10)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "windsock", *arguments, "--data", str(self.data)]
+
+    def start(self, name: str) -> None:
+        arguments = ("serve", "--no-worker", "--port", str(self.port)) if name == "api" else ("work",)
+        with self.log.open("ab") as log:
+            self.processes[name] = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log)
+
+    def revive(self) -> None:
+        """Whoever is dead starts again, as systemd or a container engine would do."""
+        for name, process in list(self.processes.items()):
+            if process.poll() is not None:
+                self.start(name)
+
+    def kill(self, name: str) -> None:
+        if name == "postgres":
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError):
+                pid = int((self.data / "postgres" / "postmaster.pid").read_text().split()[0])
+                os.kill(pid, signal.SIGKILL)
+            return
+        self.processes[name].kill()
+        self.processes[name].wait()
+        self.start(name)
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(40)
+            process.kill()
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx2.Response | None:
+        """None where nobody answers, or not now."""
+        try:
+            answer = self.api.request(method, path, **more)
+        except httpx2.HTTPError:
+            return None
+        return None if answer.status_code >= 500 else answer
+
+    def must(self, method: str, path: str, **more: Any) -> Any:
+        until = time.monotonic() + 90
+        while (answer := self.ask(method, path, **more)) is None:
+            assert time.monotonic() < until, f"{method} {path}: {self.log.read_text()[-3000:]}"
+            self.revive()
+            time.sleep(0.3)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+
+@pytest.fixture
+def installation(open_folder: Path) -> Iterator[Installation]:
+    folder = open_folder / f"kills-{time.monotonic_ns()}"
+    folder.mkdir(mode=0o711)
+    made = Installation(folder / "data")
+    try:
+        yield made
+    finally:
+        made.stop()
+        made.api.close()
+
+
+class Life(threading.Thread):
+    """Airflow lives: a change every few milliseconds, until told to be quiet."""
+
+    def __init__(self, served: Served, chance: random.Random) -> None:
+        super().__init__(daemon=True)
+        self.served, self.chance = served, chance
+        self.is_quiet = threading.Event()
+        self.changes = 0
+
+    def run(self) -> None:
+        while not self.is_quiet.wait(0.02):
+            with self.served.lock:
+                self._change(self.served.api.model)
+                self.changes += 1
+
+    def _change(self, model: Model) -> None:
+        runs = list(model.runs)
+        what = self.chance.random()
+        key = self.chance.choice(runs)
+        if what < 0.1 and len(runs) < 300:
+            model.start_run(self.chance.choice(list(model.dags)))
+        elif what < 0.12 and len(runs) > 50:
+            model.delete_run(key)
+        elif what < 0.14:
+            model.note_run(key, f"note {what}")
+        elif what < 0.16:
+            model.clear_run(key)
+        else:
+            model.step(key, fails=what > 0.95)
+
+
+@pytest.mark.timeout(0)
+def test_whatever_is_killed_nothing_is_lost_or_doubled(
+    installation: Installation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance = random.Random(17)  # noqa: S311 - repeatable on purpose
+    model = Model("v2")
+    for number in range(12):
+        model.add_dag(f"dag_{number:02}", mapped=frozenset({"load"}) if number % 4 == 0 else frozenset())
+        for _ in range(5):
+            model.start_run(f"dag_{number:02}")
+    made = orjson.loads(
+        subprocess.check_output(
+            [*installation.command("init", "--email", "a@example.com", "--space", "finance"), "--json"]
+        )
+    )
+    installation.api.headers["Authorization"] = f"Bearer {made['key']}"
+    with serving(Api(model)) as served:
+        for name in VICTIMS[:3]:
+            installation.start(name)
+        body = {
+            "name": "prod",
+            "connector_type": "airflow",
+            "config": {"base_url": served.url, "sync_interval_seconds": 5},
+            "credentials": {"auth_type": "password", "username": "admin", "password": "admin"},
+        }
+        connector = installation.must("POST", "/catalog/spaces/finance/connectors", json=body)
+        life = Life(served, chance)
+        life.start()
+        killed, said = kill_at_random(installation, served, chance)
+        life.is_quiet.set()
+        life.join()
+        with served.lock:
+            model.let_pass(600)
+        installation.revive()
+        rest(installation, served, UUID(connector["id"]))
+        syncs = installation.must("GET", "/catalog/spaces/finance/sync-history", params={"size": 1})
+        assert syncs
+        installation.stop()
+        gap, counts = asyncio.run(compare(installation, served, UUID(connector["id"]), said))
+    with capsys.disabled():
+        print(  # noqa: T201 - the numbers are wanted
+            f"\n{KILLS} kills ({', '.join(f'{name}: {number}' for name, number in sorted(killed.items()))}),"
+            f" {life.changes} changes in Airflow, {len(said)} comments acknowledged;"
+            f" syncs {counts}; the longest time between two syncs that began was {gap:.1f} s"
+        )
+    assert gap < 60
+
+
+def kill_at_random(installation: Installation, served: Served, chance: random.Random) -> tuple[Counter[str], set[str]]:
+    killed: Counter[str] = Counter()
+    said: set[str] = set()
+    for number in range(KILLS):
+        time.sleep(chance.uniform(0.2, 3))
+        victim = VICTIMS[number % len(VICTIMS)] if number < len(VICTIMS) else chance.choice(VICTIMS)
+        killed[victim] += 1
+        if victim == "airflow":
+            served.stop()
+            time.sleep(chance.uniform(0.1, 2))
+            served.start()
+        else:
+            installation.kill(victim)
+        installation.revive()
+        runs = installation.ask("GET", "/spaces/finance/orchestration/runs", params={"size": 20})
+        if runs is not None and runs.is_success and runs.json():
+            path = f"/spaces/finance/orchestration/runs/{chance.choice(runs.json())['id']}/comments"
+            answer = installation.ask("POST", path, json={"content": f"comment {number}"})
+            if answer is not None and answer.status_code == 201:
+                said.add(f"comment {number}")
+    return killed, said
+
+
+def rest(installation: Installation, served: Served, connector_id: UUID) -> None:
+    """Until what is missing has been looked for again: the newest full syncs are complete, and one more."""
+    ended = 0
+    until = time.monotonic() + 240
+    path = f"/catalog/spaces/finance/connectors/{connector_id}"
+    while ended < 3:
+        assert time.monotonic() < until, installation.log.read_text()[-3000:]
+        sync = installation.must("POST", f"{path}/sync", json={"is_full": True})
+        asked_full = sync["is_full"]
+        while sync["status"] in {"queued", "running"}:
+            assert time.monotonic() < until, sync
+            time.sleep(0.2)
+            sync = installation.must("GET", f"/spaces/finance/orchestration/syncs/{sync['id']}")
+        ended += sync["status"] == "complete" and asked_full
+    assert served.requests
+
+
+async def compare(
+    installation: Installation, served: Served, connector_id: UUID, said: set[str]
+) -> tuple[float, dict[str, int]]:
+    """Our rows against the double's, field by field; the longest gap between syncs, and how many ended how."""
+    with EmbeddedPostgres(installation.data) as embedded:
+        url = embedded.url(user=APPLICATION, database=DATABASE)
+        process = Process(Settings(data=Path("nowhere")), Storage(url, (SECRET_KEY,), None))
+        async with process.opened(works=False):
+            doubled = Doubled(process, Double(served.api))
+            async with process.db.transaction() as tx:
+                cursor = await tx._connection.execute("SELECT id FROM spaces WHERE slug = 'finance'")
+                row = await cursor.fetchone()
+            assert row is not None
+            doubled.space_id, doubled.connector_id = row["id"], connector_id
+            await doubled.assert_equal()
+            kept = Counter(row["content"] for row in await doubled.rows("SELECT content FROM comments"))
+            assert said <= kept.keys()
+            assert set(kept.values()) <= {1}
+            rows = await doubled.rows(
+                "SELECT started_at, status FROM sync_runs WHERE started_at IS NOT NULL ORDER BY 1"
+            )
+    gaps = [(later["started_at"] - sooner["started_at"]).total_seconds() for sooner, later in pairwise(rows)]
+    return max(gaps), dict(Counter(row["status"] for row in rows))
