@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format schema openapi clean
+.PHONY: help setup demo test test-fast check format schema openapi mutations clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -50,6 +50,9 @@ $(CURDIR)/.uv/bin/uv:
 
 openapi: setup ## Write docs/openapi.json, with examples recorded from real answers
 	WINDSOCK_TEST_WRITE_OPENAPI=1 $(RUN) pytest -q tests/laws/test_openapi.py -k "examples_are or in_docs"
+
+mutations: setup ## Break the sync in twelve ways and see that the property test notices (half an hour)
+	$(RUN) python tests/sync/mutations.py
 
 clean: ## Remove environments and the demo's data (asks nothing)
 	rm -rf .venv .uv .airflow .demo

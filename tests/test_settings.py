@@ -28,7 +28,7 @@ def test_defaults_need_no_environment() -> None:
         "log_format": "auto",
         "log_level": "info",
         "max_body_bytes": 1_048_576,
-        "worker_concurrency": 4,
+        "worker_concurrency": 16,
     }
     assert settings.database_url is None
 

@@ -188,6 +188,18 @@ class Life(RuleBasedStateMachine):
         finally:
             faults.chance, self.double.between = 0.0, None
 
+    @rule(number=NUMBERS, after=st.integers(0, 5), kind=st.sampled_from(["empty", "empty", "cut", "drop", "503"]))
+    def a_page_goes_wrong_long_after_a_change(self, number: int, after: int, kind: str) -> None:
+        """So that what this sync does not store lies before what the next one reads."""
+        for what in ("step", "start", "mark task", "step"):
+            self.happen(what, number)
+        self.model.let_pass(200)
+        self.double.faults.plan = [None] * after + [kind] * 3
+        self.do(self._sync(is_full=False, looks=False, is_calm=False))
+        self.double.faults.plan = []
+        self.model.let_pass(200)
+        self.do(self._sync(is_full=False, looks=False, is_calm=False))
+
     def _live(self) -> None:
         """Between two answers of a sync."""
         if self.chance.random() < 0.4:

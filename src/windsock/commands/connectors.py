@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import click
+import orjson
 from rich.table import Table
 
 from windsock.access.space import QUERIES as ACCESS
@@ -13,8 +14,11 @@ from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import QUERIES, create_connector, open_connector
 from windsock.db import Database, Row
 from windsock.errors import WindsockError
+from windsock.pages import to_json
 from windsock.process import Process
 from windsock.providers.airflow import diagnose
+from windsock.sync.holding import MASS_LOSS, OTHER_AIRFLOW
+from windsock.sync.store import accept_held
 
 space_option = click.option("--space", "slug", required=True, help="The space's short name.")
 
@@ -108,13 +112,35 @@ async def list_all(process: Process, slug: str, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("name", "type", "pipelines", "last sync", "status", "id", box=None)
-    for row in rows:
-        last = f"{row['last_sync']:%Y-%m-%d %H:%M}" if row["last_sync"] else ""
+    table = Table("name", "type", "pipelines", "last sync", "status", "mirror", "why", "id", box=None)
+    for row in orjson.loads(to_json(rows)):
+        last = row["last_sync"][:16].replace("T", " ") if row["last_sync"] else ""
+        fresh = row["freshness"] or {"state": "", "reason": None}
         table.add_row(
-            row["name"], row["connector_type"], str(row["product_count"]), last, row["last_sync_status"], str(row["id"])
+            row["name"],
+            row["connector_type"],
+            str(row["product_count"]),
+            last,
+            row["last_sync_status"],
+            fresh["state"],
+            fresh["reason"] or "",
+            row["id"],
         )
     print_table(table)
+
+
+@connector.command("accept")
+@space_option
+@click.option("--connector", "which", required=True, help="Its name or id.")
+@click.option("--kind", type=click.Choice([MASS_LOSS, OTHER_AIRFLOW]), required=True, help="What you accept.")
+@on_process
+async def accept(process: Process, slug: str, which: str, kind: str) -> None:
+    """Let a sync go on with what it holds back: take what is missing for deleted, or mirror another Airflow."""
+    space = await find_space(process.db, slug)
+    found = await find_connector(process.db, space, which)
+    async with process.db.in_space(space["id"]) as tx:
+        told = await accept_held(tx, space["id"], found["id"], kind)
+    click.echo(f"Accepted: {told['reason']}")
 
 
 async def _try(process: Process, space: Row, connector_id: UUID, *, as_json: bool) -> None:

@@ -18,7 +18,7 @@ logger = log.get(__name__)
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 100),
-    help="Syncs at the same time.  [default: WINDSOCK_WORKER_CONCURRENCY, else 4]",
+    help="Syncs at the same time.  [default: WINDSOCK_WORKER_CONCURRENCY, else 16]",
 )
 @data_option
 @explained

@@ -12,10 +12,9 @@ from windsock.connectors.store import get_connector, open_connector
 from windsock.errors import Conflict
 from windsock.inputs import Word
 from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
-from windsock.sync.gone import Gone
-from windsock.sync.holding import MASS_LOSS
 from windsock.sync.models import AcceptIn, SyncIn, SyncRun
 from windsock.sync.progress import QUERIES
+from windsock.sync.store import accept_held as accept
 from windsock.sync.store import get_sync, queue_sync, unfinished_sync
 
 router = APIRouter(tags=["syncs"])
@@ -95,11 +94,7 @@ async def accept_held(request: Request, space: CanEdit, connector_id: UUID, body
     """mass_loss: what is missing counts as deleted now. other_airflow: this Airflow is mirrored from now on."""
     async with space.transaction() as tx:
         await open_connector(tx, space.id, connector_id, request.app.state.secrets)
-        names = {"space_id": space.id, "connector_id": connector_id}
-        if await tx.row(QUERIES["accept_held"], **names, kind=body.kind) is None:
-            raise Conflict(f"Nothing of the kind {body.kind} is held back for this connector.")
-        if body.kind == MASS_LOSS:
-            await Gone(space.id, connector_id, None).remove(tx)
+        await accept(tx, space.id, connector_id, body.kind)
         row = await get_connector(tx, space.id, connector_id)
     return answer(request, row)
 

@@ -1,10 +1,12 @@
 """Syncs as people see and ask for them."""
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from windsock.db import Row, Transaction
-from windsock.errors import NotFound
+from windsock.errors import Conflict, NotFound
+from windsock.sync.gone import Gone
+from windsock.sync.holding import MASS_LOSS
 from windsock.sync.progress import QUERIES
 
 
@@ -39,3 +41,14 @@ async def get_sync(tx: Transaction, space_id: UUID, sync_id: UUID) -> Row:
 async def unfinished_sync(tx: Transaction, space_id: UUID, connector_id: UUID) -> Row | None:
     rows = await tx.answers(QUERIES["unfinished_sync"], space_id=space_id, connector_id=connector_id)
     return rows[0] if rows else None
+
+
+async def accept_held(tx: Transaction, space_id: UUID, connector_id: UUID, kind: str) -> dict[str, Any]:
+    """Do what a sync has held back, and say what that was; 409 when it holds nothing of this kind."""
+    row = await tx.row(QUERIES["accept_held"], space_id=space_id, connector_id=connector_id, kind=kind)
+    if row is None:
+        raise Conflict(f"Nothing of the kind {kind} is held back for this connector.")
+    if kind == MASS_LOSS:
+        await Gone(space_id, connector_id, None).remove(tx)
+    held: dict[str, Any] = row["accepted"]
+    return held
