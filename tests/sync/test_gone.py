@@ -76,6 +76,25 @@ async def test_a_few_deleted_pipelines_go_after_two_looks_and_come_back(doubled:
     assert (await listed(doubled))["news"] is True
 
 
+async def test_hundreds_of_deletions_at_once_are_followed_by_several_syncs_and_not_taken_for_a_mass_loss(
+    doubled: Doubled,
+) -> None:
+    model = doubled.model
+    for number in range(250):
+        model.start_run("bills", f"more_{number}", at=model.now() - timedelta(minutes=number))
+    await doubled.settle()
+    for number in range(250):
+        model.delete_run(("bills", f"more_{number}"))
+    removed = []
+    for _ in range(3):
+        removed.append((await doubled.sync(trigger="schedule"))["runs"]["removed"])
+        state = await doubled.state()
+        assert (state["next_sync_at"] - state["last_sync_at"]).total_seconds() < 2 or len(removed) == 3
+    assert removed == [100, 100, 50]
+    await doubled.assert_equal()
+    assert (await freshness(doubled))["held"] is None
+
+
 async def test_a_run_id_that_is_used_again_is_the_same_run_with_its_comments(doubled: Doubled) -> None:
     await doubled.settle()
     (run,) = await doubled.rows(

@@ -27,7 +27,8 @@ SWEEP_EVERY = timedelta(minutes=5)
 QUICK_DAYS = timedelta(days=2)
 MOST_QUICK_RUNS = 100
 FEW_ROWS = 1_000
-MOST_HINTED_RUNS = 100
+MOST_HINTED_RUNS, MOST_PENDING_RUNS = 100, 5_000
+"""Followed by one pass, and by those after it, which come at once."""
 NOT_FOUND = 404
 
 Checkpoint = dict[str, Any]
@@ -156,9 +157,12 @@ class Changes:
 
     async def _follow(self, hints: Hints) -> None:
         """Read again what the provider's log has entries about: notes and deletions change no updated_at."""
-        self.events = {"is_readable": hints.seen is not None, "seen": hints.seen or []}
-        wanted = [key for key in hints.runs if key[0] in self._reading.pipelines]
-        if not hints.is_whole or len(wanted) > MOST_HINTED_RUNS or hints.deleted_pipelines:
+        left = [(dag_id, run_id) for dag_id, run_id in self.events.get("pending", [])]
+        new = [key for key in reversed(hints.runs) if key[0] in self._reading.pipelines and key not in left]
+        wanted = left + new
+        pending = wanted[MOST_HINTED_RUNS:][:MOST_PENDING_RUNS]
+        self.events = {"is_readable": hints.seen is not None, "seen": hints.seen or [], "pending": pending}
+        if not hints.is_whole or len(wanted) > MOST_HINTED_RUNS + MOST_PENDING_RUNS or hints.deleted_pipelines:
             self.compares = True
         for dag_id, run_id in wanted[:MOST_HINTED_RUNS]:
             await self._look_at(dag_id, run_id)

@@ -80,7 +80,7 @@ class Pass:
         return Learnt(
             watermark=watermark,
             is_whole=self._is_whole,
-            goes_on=not history.is_complete,
+            goes_on=not history.is_complete or bool(changes and changes.events.get("pending")),
             mode=changes.mode if changes else self._state["mode"],
             poll_seconds=changes.poll_seconds if changes else None,
             quick_from=changes.quick_from if changes else None,

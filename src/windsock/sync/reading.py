@@ -1,5 +1,6 @@
 """What the parts of a pass share: pages are stored as they come, each with its counts and where to go on."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -79,7 +80,7 @@ class Reading:
         """The pages as they come, with what they promise counted as expected."""
         self.progress.phase = "reading runs" if kind == "runs" else "reading task runs"
         before, promised, got = self.progress.expected, 0, 0
-        async for page in pages:
+        async for page in _one_ahead(pages):
             got += len(page.rows)
             promised = max(promised, page.expected or 0, got)
             self.progress.expected = before + promised
@@ -129,6 +130,25 @@ class Reading:
 
     def count_requests(self) -> None:
         self.progress.provider_requests = self.progress.provider_requests_before + self.provider.requests
+
+
+async def _one_ahead(pages: AsyncIterator[Page[T]]) -> AsyncIterator[Page[T]]:
+    """The next page is asked for while this one is stored, so that the provider never waits for us.
+
+    Still one request at a time: the provider has one connection.
+    """
+
+    async def next_page() -> Page[T] | None:
+        return await anext(pages, None)
+
+    coming = asyncio.create_task(next_page())
+    try:
+        while (page := await coming) is not None:
+            coming = asyncio.create_task(next_page())
+            yield page
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
 
 
 def is_wanted(pipeline: ProviderPipeline, config: AirflowConfig) -> bool:
