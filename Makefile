@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format schema openapi mutations clean
+.PHONY: help setup demo test test-fast check format schema openapi mutations bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ openapi: setup ## Write docs/openapi.json, with examples recorded from real answ
 
 mutations: setup ## Break the sync in twelve ways and see that the property test notices (half an hour)
 	$(RUN) python tests/sync/mutations.py
+
+bench: setup ## The scale lab of the sync on a real, seeded Airflow 3 (an hour; ARGS="--runs 20000 --dags 100" is quicker)
+	$(RUN) python bench/sync/run.py $(ARGS)
 
 clean: ## Remove environments and the demo's data (asks nothing)
 	rm -rf .venv .uv .airflow .demo

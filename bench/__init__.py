@@ -1,0 +1,1 @@
+"""Measurements: what Windsock costs, as ratios of one run."""

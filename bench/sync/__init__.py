@@ -1,0 +1,1 @@
+"""The scale lab of the sync: large Airflows, real and in memory."""

@@ -1,0 +1,113 @@
+"""A real Airflow 3 with many rows, mirrored: how soon there is something to see, and at which rate it is read."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "demo")]
+
+from airflow_lab import SAMPLE_DAGS, AirflowLab, install  # noqa: E402 - found below the repository
+from bench.sync.mirroring import Mirroring, a_windsock, memory, read_plainly, watch_memory  # noqa: E402
+from bench.sync.seeding import seed  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+MODEL = "newsletter"
+
+
+async def measure(base_url: str, folder: Path, days: int) -> dict[str, Any]:
+    async with a_windsock(folder) as windsock:
+        await windsock.connect(base_url, history_days=days)
+        seen: list[float] = []
+        watching = asyncio.create_task(watch_memory(seen))
+        first, whole, rows, asked = await catch_up(windsock)
+        plain = await read_plainly(asked)
+        windsock.recorder.asked.clear()
+        idle = [await one_idle(windsock) for _ in range(5)]
+        watching.cancel()
+        requests, seconds, written = sorted(idle)[len(idle) // 2]
+        state = await windsock.state()
+        return {
+            "first useful screen, s": round(first, 1),
+            "catch-up, s": round(whole, 1),
+            "rows": rows,
+            "requests": len(asked),
+            "rows/s": round(rows / whole, 1),
+            "plain reading of the same requests, s": round(plain, 1),
+            "rate against plain reading": round(plain / whole, 2),
+            "idle pass: requests": requests,
+            "idle pass: s": round(seconds, 2),
+            "idle pass: rows written": written,
+            "mode": state["mode"],
+            "memory at first, MB": round(seen[0], 1),
+            "memory at most, MB": round(max(seen), 1),
+            "memory at the end, MB": round(memory(), 1),
+        }
+
+
+async def catch_up(windsock: Mirroring) -> tuple[float, float, int, list[tuple[str, dict[str, str]]]]:
+    """Seconds to something to see and to the end of the history, rows read, and what was asked."""
+    began = time.monotonic()
+    first, rows = 0.0, 0
+
+    async def look() -> None:
+        nonlocal first
+        while not first:
+            if await windsock.shown():
+                first = time.monotonic() - began
+            await asyncio.sleep(0.1)
+
+    looking = asyncio.create_task(look())
+    while True:
+        rows += (await windsock.sync())["coverage"]["read"]
+        if (await windsock.state())["history"]["is_complete"]:
+            break
+    whole = time.monotonic() - began
+    await looking
+    return first, whole, rows, list(windsock.recorder.asked)
+
+
+async def one_idle(windsock: Mirroring) -> tuple[int, float, int]:
+    began = time.monotonic()
+    sync = await windsock.sync()
+    counts = (sync[kind] for kind in ("pipelines", "runs", "task_runs"))
+    written = sum(count[what] for count in counts for what in ("created", "updated", "removed"))
+    return sync["provider_requests"], time.monotonic() - began, written
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dags", type=int, default=1_000)
+    parser.add_argument("--runs", type=int, default=200_000, help="in the database, over --days")
+    parser.add_argument("--tasks", type=int, default=5, help="of each run")
+    parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--read-days", type=int, help="how many of them are mirrored (all)")
+    chosen = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="windsock-bench-"))
+    folder.chmod(0o711)
+    installed = ROOT / ".airflow" / "3"
+    try:
+        install("3", installed, print)
+        with AirflowLab("3", installed, folder / "airflow", dags=SAMPLE_DAGS) as lab:
+            lab.wait_ready(print)
+            lab.trigger(MODEL)
+            lab.wait_quiet()
+            began = time.monotonic()
+            seed(lab.database_url, MODEL, dags=chosen.dags, runs=chosen.runs, tasks=chosen.tasks, days=chosen.days)
+            print(f"seeded in {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201 - it is what the script is for
+            told = asyncio.run(measure(lab.url, folder, chosen.read_days or chosen.days))
+        scale = {"Airflow": "3", "DAGs": chosen.dags, "runs": chosen.runs, "task instances": chosen.runs * chosen.tasks}
+        print(json.dumps(scale | told, indent=2))  # noqa: T201
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
