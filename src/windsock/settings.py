@@ -51,3 +51,10 @@ class Settings(BaseSettings):
     )
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body accepted, in bytes.")] = 1_048_576
     worker_concurrency: Annotated[int, Field(ge=1, le=100, description="Syncs a worker runs at the same time.")] = 4
+    machine_identity: Annotated[
+        bool,
+        Field(
+            description="Whether connectors without keys may sign in to MWAA and Cloud Composer as the machine "
+            "on which Windsock runs; every editor of every space can then use what that machine may do there."
+        ),
+    ] = False
