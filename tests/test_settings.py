@@ -29,6 +29,7 @@ def test_defaults_need_no_environment() -> None:
         "log_level": "info",
         "max_body_bytes": 1_048_576,
         "worker_concurrency": 16,
+        "machine_identity": False,
     }
     assert settings.database_url is None
 
@@ -53,6 +54,7 @@ GIVEN = {
     "log_level": ("debug", "debug"),
     "max_body_bytes": ("2048", 2048),
     "worker_concurrency": ("9", 9),
+    "machine_identity": ("true", True),
 }
 
 

@@ -14,11 +14,13 @@ FROM generate_series(1, %(dags)s::int) n, (SELECT * FROM dag WHERE dag_id = %(mo
 RUNS = """
 INSERT INTO dag_run
 SELECT (jsonb_populate_record(NULL::dag_run, to_jsonb(r) || jsonb_build_object(
-    'id', %(first_id)s::int + n, 'dag_id', 'bench_' || lpad((1 + n %% %(dags)s::int)::text, 5, '0'), 'run_id', 'bench__' || n,
+    'id', %(first_id)s::int + n, 'dag_id', 'bench_' || lpad((1 + n %% %(dags)s::int)::text, 5, '0'),
+    'run_id', 'bench__' || n,
     'logical_date', at, 'run_after', at, 'queued_at', at, 'start_date', at + interval '1 s',
     'end_date', at + interval '9 s', 'updated_at', at + interval '9 s', 'data_interval_start', at,
     'data_interval_end', at))).*
-FROM (SELECT n, now() - interval '10 minutes' - (%(days)s::int * interval '1 day') * (%(runs)s::int - n)::float8 / %(runs)s::int AS at
+FROM (SELECT n, now() - interval '10 minutes'
+                - (%(days)s::int * interval '1 day') * (%(runs)s::int - n)::float8 / %(runs)s::int AS at
       FROM generate_series(%(from)s::int, %(to)s::int) n) s,
      (SELECT * FROM dag_run WHERE dag_id = %(model)s AND state = 'success' ORDER BY id LIMIT 1) r
 """

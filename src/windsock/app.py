@@ -59,7 +59,7 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs
-    app.state.triggers = process.triggers
+    app.state.triggers, app.state.settings = process.triggers, process.settings
     app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes)
     app.include_router(health)
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):

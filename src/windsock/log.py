@@ -14,6 +14,8 @@ SECRETS = re.compile(
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user:password in a URL
     r"|(?i:(?<=authorization: )(?:basic|bearer) \S+)",
 )
+CLOUDS = ("boto3", "botocore", "google", "google.auth", "urllib3")
+"""At debug these write down what they send and receive, tokens included."""
 
 
 def redact(text: str) -> str:
@@ -61,7 +63,7 @@ def configure(log_format: Literal["auto", "json", "text"], level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx2", "httpcore2", "procrastinate", "alembic", "psycopg.pool"):
+    for noisy in ("httpx2", "httpcore2", "procrastinate", "alembic", "psycopg.pool", *CLOUDS):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

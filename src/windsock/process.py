@@ -41,7 +41,14 @@ class Process:
 
     def open_provider(self, connector: AirflowConnector, api_version: Any) -> Provider:  # noqa: ANN401 - "v1" or "v2"
         key = token_key(connector.id, connector.config.base_url, connector.credentials)
-        return Airflow(connector.config, connector.credentials, api_version=api_version, tokens=self.tokens, key=key)
+        return Airflow(
+            connector.config,
+            connector.credentials,
+            api_version=api_version,
+            tokens=self.tokens,
+            key=key,
+            as_machine=self.settings.machine_identity,
+        )
 
     @contextlib.asynccontextmanager
     async def opened(self, *, works: bool) -> AsyncIterator[None]:

@@ -53,3 +53,10 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[
         int, Field(ge=1, le=100, description="Syncs a worker runs at the same time; they mostly wait for Airflow.")
     ] = 16
+    machine_identity: Annotated[
+        bool,
+        Field(
+            description="Whether connectors without keys may sign in to MWAA and Cloud Composer as the machine "
+            "on which Windsock runs; every editor of every space can then use what that machine may do there."
+        ),
+    ] = False

@@ -184,7 +184,7 @@ async def test_the_right_password_is_found_nowhere(
     with a_proxy(airflow.url) as proxy:
         await windsock.connect(proxy.url, password="admin")  # too short a word to look for
         await windsock.sync()
-        tokens = list(windsock.process.tokens._tokens.values())
+        tokens = [token for token, _ in windsock.process.tokens._tokens.values()]
         proxy.misbehave(in_trouble)
         await windsock.sync()
     assert bool(tokens) == (airflow.major == "3")

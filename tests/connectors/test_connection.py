@@ -6,8 +6,14 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
+from fastapi import FastAPI
 
 from checking import CheckedClient
+from windsock.connectors.store import AirflowConnector
+from windsock.errors import ProviderRejectedCredentials
+from windsock.process import Process
+from windsock.providers.airflow.config import AirflowConfig, ComposerCredentials
+from windsock.settings import Settings
 from world import PASSWORD, World
 
 pytestmark = pytest.mark.anyio
@@ -69,3 +75,36 @@ async def test_a_connector_that_is_switched_off_can_be_tested(
     path = f"{CONNECTORS}/{world.finance.connector_id}"
     await client.as_(world.keys["editor"], "PATCH", path, json={"is_active": False})
     assert (await try_it(client, world, closed_port))["success"] is False
+
+
+OF_THE_MACHINE = {"auth_type": "composer", "service_account": None}
+NEEDS_LEAVE, GOES_TO_COMPOSER = "may not sign in as the machine", "are sent to Cloud Composer only"
+
+
+@pytest.mark.parametrize(("is_allowed", "says"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
+async def test_whether_the_machine_signs_in_is_the_operators_setting(
+    client: CheckedClient, world: World, app: FastAPI, closed_port: int, is_allowed: bool, says: str
+) -> None:
+    app.state.settings = Settings(machine_identity=is_allowed)
+    path = f"{CONNECTORS}/{world.finance.connector_id}"
+    body = {"config": {"base_url": f"http://127.0.0.1:{closed_port}"}, "credentials": OF_THE_MACHINE}
+    assert (await client.as_(world.keys["editor"], "PATCH", path, json=body)).status_code == 200
+    told = (await client.as_(world.keys["editor"], "POST", f"{path}/test")).json()
+    assert told["success"] is False
+    assert says in told["message"]
+
+
+@pytest.mark.parametrize(("is_allowed", "says"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
+async def test_a_sync_asks_the_same_setting(
+    world: World, process: Process, monkeypatch: pytest.MonkeyPatch, is_allowed: bool, says: str
+) -> None:
+    monkeypatch.setattr(process, "settings", Settings(machine_identity=is_allowed))
+    config = AirflowConfig(base_url="http://127.0.0.1:9")
+    credentials = ComposerCredentials.model_validate(OF_THE_MACHINE)
+    connector = AirflowConnector(
+        world.finance.connector_id, "composer", is_active=True, config=config, credentials=credentials
+    )
+    provider = process.open_provider(connector, "v2")
+    with pytest.raises(ProviderRejectedCredentials, match=says):
+        await provider.run("d", "r")
+    await provider.aclose()

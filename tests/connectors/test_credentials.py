@@ -23,10 +23,22 @@ pytestmark = pytest.mark.anyio
 CONNECTORS = "/catalog/spaces/finance/connectors"
 PLANTED = "planted-secret-0815"
 BODY: dict[str, Any] = {"name": "new", "connector_type": "airflow", "config": {"base_url": "http://127.0.0.1:9"}}
-CREDENTIALS = [
+KEY = {
+    "type": "service_account",
+    "client_email": "windsock@example.iam.gserviceaccount.com",
+    "private_key": PLANTED,
+    "token_uri": "https://oauth2.googleapis.com/token",
+}
+MWAA = {"auth_type": "mwaa", "environment_name": "prod", "region": "eu-west-1"}
+CREDENTIALS: list[dict[str, Any]] = [
     {"auth_type": "password", "username": "me", "password": PLANTED},
     {"auth_type": "api_token", "token": PLANTED},
     {"auth_type": "none"},
+    {"auth_type": "astronomer", "token": PLANTED},
+    {"auth_type": "composer", "service_account": KEY},
+    {"auth_type": "composer", "service_account": None},
+    {**MWAA, "access_key_id": "AKIAEXAMPLE", "secret_access_key": PLANTED, "session_token": PLANTED},
+    MWAA,
 ]
 
 
@@ -38,9 +50,9 @@ async def stored(db: "RolledBackDatabase", space_id: UUID, connector_id: object)
     return found
 
 
-@pytest.mark.parametrize("credentials", CREDENTIALS, ids=["password", "api_token", "none"])
+@pytest.mark.parametrize("credentials", CREDENTIALS, ids=lambda one: one["auth_type"])
 async def test_credentials_are_encrypted_and_in_no_answer(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", app: FastAPI, credentials: dict[str, str]
+    client: CheckedClient, world: World, db: "RolledBackDatabase", app: FastAPI, credentials: dict[str, Any]
 ) -> None:
     editor = world.keys["editor"]
     made = await client.as_(editor, "POST", CONNECTORS, json=BODY | {"credentials": credentials})
@@ -75,6 +87,21 @@ async def test_credentials_are_encrypted_and_in_no_answer(
         ({"auth_type": "api_token", "token": ""}, ["api_token", "token"]),
         ({"auth_type": "api_token", "token": "x", "password": PLANTED}, ["api_token", "password"]),
         ({"auth_type": "none", "password": PLANTED}, ["none", "password"]),
+        ({"auth_type": "astronomer", "token": ""}, ["astronomer", "token"]),
+        ({"auth_type": "composer"}, ["composer", "service_account"]),
+        ({"auth_type": "composer", "service_account": PLANTED}, ["composer", "service_account"]),
+        (
+            {"auth_type": "composer", "service_account": KEY | {"type": "external_account"}},
+            ["composer", "service_account", "type"],
+        ),
+        (
+            {"auth_type": "composer", "service_account": KEY | {"token_uri": f"file:///{PLANTED}"}},
+            ["composer", "service_account", "token_uri"],
+        ),
+        (MWAA | {"region": f"eu-west-1.{PLANTED}"}, ["mwaa", "region"]),
+        (MWAA | {"environment_name": f"../{PLANTED}"}, ["mwaa", "environment_name"]),
+        (MWAA | {"secret_access_key": PLANTED}, ["mwaa"]),
+        (MWAA | {"session_token": PLANTED}, ["mwaa"]),
     ],
 )
 async def test_credentials_that_cannot_work_are_refused_without_repeating_them(

@@ -177,10 +177,26 @@ async def test_hostile_methods(send: Send, world: World, key_ids: dict[str, UUID
         assert (await send(method, filled, method)).status_code in {200, 405}
 
 
-CREDENTIALS = [
+SERVICE_ACCOUNT = {
+    "type": "service_account",
+    "client_email": "windsock@example.iam.gserviceaccount.com",
+    "private_key": SECRET,
+    "token_uri": "https://oauth2.googleapis.com/token",
+}
+CREDENTIALS: list[dict[str, Any]] = [
     {"auth_type": "password", "username": "admin", "password": SECRET},
     {"auth_type": "api_token", "token": SECRET},
     {"auth_type": "none"},
+    {"auth_type": "astronomer", "token": SECRET},
+    {"auth_type": "composer", "service_account": SERVICE_ACCOUNT},
+    {
+        "auth_type": "mwaa",
+        "environment_name": "prod",
+        "region": "eu-west-1",
+        "access_key_id": "AKIAEXAMPLE",
+        "secret_access_key": SECRET,
+        "session_token": SECRET,
+    },
 ]
 
 
@@ -203,6 +219,10 @@ async def test_hostile_credentials_of_a_connector(send: Send, world: World) -> N
             for value in VALUES:
                 body = {"credentials": {**credentials, name: value}}
                 await send("PATCH", one, f"credentials.{name}={value!r}", **json_of(body))
+    for name in (*SERVICE_ACCOUNT, "unknown"):
+        for value in VALUES:
+            body = {"credentials": {"auth_type": "composer", "service_account": {**SERVICE_ACCOUNT, name: value}}}
+            await send("PATCH", one, f"service_account.{name}={value!r}", **json_of(body))
 
 
 @pytest.mark.parametrize(

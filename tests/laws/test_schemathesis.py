@@ -32,7 +32,7 @@ positive_data_acceptance.enabled = false
 
 @pytest.fixture
 def live(make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Live]:
-    async def diagnose(*_: object) -> Diagnosis:
+    async def diagnose(*_: object, **__: object) -> Diagnosis:
         return NOTHING_IS_THERE
 
     monkeypatch.setattr(routes, "diagnose", diagnose)

@@ -15,7 +15,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 
 from windsock.providers.airflow import Airflow, AirflowConfig, Credentials, TokenCache
-from windsock.providers.airflow.config import NoCredentials, PasswordCredentials, TokenCredentials
+from windsock.providers.airflow.config import (
+    AstronomerCredentials,
+    NoCredentials,
+    PasswordCredentials,
+    TokenCredentials,
+)
 from windsock.providers.airflow.listing import Limits
 from windsock.providers.contract import ChangedSince, Page, ProviderRun, Resume, Scope
 
@@ -137,6 +142,8 @@ class Lab:
             return PasswordCredentials.model_validate(
                 {"auth_type": kind, "username": "windsock", "password": self.password}
             )
+        if kind == "astronomer":
+            return AstronomerCredentials.model_validate({"auth_type": kind, "token": self.token})
         if kind == "none":
             return NoCredentials(auth_type="none")
         return TokenCredentials.model_validate({"auth_type": kind, "token": self.token})

@@ -5,9 +5,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from windsock.errors import ProviderNonsense, ProviderRefused, ProviderRejectedCredentials
-from windsock.providers.airflow import TokenCache, token_key
+from windsock.providers.airflow import Credentials, TokenCache, token_key
 
 if TYPE_CHECKING:
     from providers.conftest import Asked, Lab, Reply
@@ -139,7 +140,23 @@ def test_another_password_or_address_is_another_key(lab: "Lab") -> None:
         token_key(connector, url, lab.credentials(kind))
         for connector in (1, 2)
         for url in ("http://a", "http://b")
-        for kind in ("password", "api_token", "none")
+        for kind in ("password", "api_token", "none", "astronomer")
     }
-    assert len(keys) == 12
+    assert len(keys) == 16
     assert not [key for key in keys if lab.password in key]
+
+
+def test_each_part_of_the_credentials_of_a_cloud_is_in_the_key() -> None:
+    account = {"type": "service_account", "client_email": "a@b", "private_key": "k", "token_uri": "https://t"}
+    mwaa = {"auth_type": "mwaa", "environment_name": "e", "region": "eu-west-1"}
+    kinds: list[dict[str, Any]] = [
+        {"auth_type": "composer", "service_account": None},
+        {"auth_type": "composer", "service_account": account},
+        {"auth_type": "composer", "service_account": account | {"private_key": "other"}},
+        mwaa,
+        mwaa | {"region": "eu-west-2"},
+        mwaa | {"access_key_id": "a", "secret_access_key": "b"},
+        mwaa | {"access_key_id": "a", "secret_access_key": "c"},
+    ]
+    read = TypeAdapter[Credentials](Credentials).validate_python
+    assert len({token_key(1, "https://a", read(kind)) for kind in kinds}) == len(kinds)

@@ -19,12 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from airflow_double.api import Api
 from airflow_double.faults import FAULTS, Double, Faults
+from airflow_double.happenings import EVENTS, happen, pick
 from airflow_double.model import Model
 from sync.doubled import Doubled
 from windsock.db import Row
 from windsock.process import Process
 
-DAGS = ("bills", "ledger", "mapped", "news", "reports", "stock")
 NUMBERS = st.integers(0, 2**16)
 OVERLAP = timedelta(seconds=120)
 SECONDS = st.sampled_from([1, 5, 20, 60, 100, 200, 600, 4000])
@@ -80,61 +80,18 @@ class Life(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, seconds=st.sampled_from([1, 10, 60, 100]))
     def a_change_is_committed_late(self, number: int, seconds: int) -> None:
-        key = self.pick(self.model.runs, number)
+        key = pick(self.model.runs, number)
         if key is not None:
             self.model.commit_later(seconds, lambda: self.model.step(key))
 
     @rule(number=NUMBERS)
     def a_run_starts_that_is_committed_late(self, number: int) -> None:
-        dag_id = self.pick(self.model.dags, number)
+        dag_id = pick(self.model.dags, number)
         if dag_id is not None:
             self.model.commit_later(50, lambda: self.happen("start", number))
 
-    def happen(self, what: str, number: int) -> None:  # noqa: C901, PLR0912 - a table of events
-        """One change in Airflow, of whatever there is to change."""
-        model = self.model
-        dag_id, run, task = (self.pick(kind, number) for kind in (model.dags, model.runs, model.tasks))
-        name = DAGS[number % len(DAGS)]
-        match what:
-            case "add":
-                model.add_dag(name, mapped=frozenset({"load"}) if name == "mapped" else frozenset())
-            case "start" if dag_id is not None:
-                model.start_run(dag_id, at=model._now() - timedelta(minutes=number % 5000))
-            case "again" if run is not None and (run[0] in model.dags):  # the run id is used again
-                at = model.runs[run].run_after
-                model.delete_run(run)
-                model.start_run(*run, at=at)
-            case "lose" if dag_id is not None:
-                model.lose_file(dag_id)
-            case "delete dag" if dag_id is not None and len(model.dags) > 1:
-                model.delete_dag(dag_id)
-            case "own" if dag_id is not None:
-                model.rename_owner(dag_id, [f"team {number % 3}", "airflow"])
-            case "pause" if dag_id is not None:
-                model.pause(dag_id, is_paused=bool(number % 2))
-            case "clear" if run is not None:
-                model.clear_run(run)
-            case "mark" if run is not None:
-                model.mark_run(run, "failed")
-            case "note" if run is not None:
-                model.note_run(run, f"note {number % 7}")
-            case "delete run" if run is not None:
-                model.delete_run(run)
-            case "clear task" if task is not None:
-                model.clear_task(task)
-            case "mark task" if task is not None:
-                model.mark_task(task, "success")
-            case "note task" if task is not None:
-                model.note_task(task, f"note {number % 7}")
-            case "delete task" if task is not None:
-                model.delete_task(task)
-            case "step" if run is not None:
-                for _ in range(1 + number % 4):
-                    model.step(run, fails=number % 5 == 0)
-
-    @staticmethod
-    def pick(things: dict[Any, Any], number: int) -> Any:
-        return list(things)[number % len(things)] if things else None
+    def happen(self, what: str, number: int) -> None:
+        happen(self.model, what, number)
 
     # --- What people add -------------------------------------------------------------------------------------------
 
@@ -291,16 +248,6 @@ class Life(RuleBasedStateMachine):
 
 class Died(BaseException):
     """As kill -9: nothing of ours is carried out any more."""
-
-
-EVENTS = dict(
-    zip(
-        "abcdefghijklmno",
-        ("add", "start", "again", "lose", "delete dag", "own", "pause", "clear", "mark", "note", "delete run",
-         "clear task", "mark task", "note task", "delete task"),
-        strict=True,
-    )
-)  # fmt: skip
 
 
 def loop_runner(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, Any]], Any]:

@@ -46,5 +46,6 @@ def test_the_mirror_is_true_whatever_happens(life: type[Life]) -> None:
             suppress_health_check=list(HealthCheck),
             phases=(Phase.generate,),  # a life of eight steps can be read as it is; making it shorter takes minutes
             print_blob=True,
+            report_multiple_bugs=False,
         ),
     )

@@ -146,7 +146,8 @@ async def accept(process: Process, slug: str, which: str, kind: str) -> None:
 async def _try(process: Process, space: Row, connector_id: UUID, *, as_json: bool) -> None:
     async with process.db.in_space(space["id"]) as tx:
         opened = await open_connector(tx, space["id"], connector_id, process.secrets)
-    diagnosis = await diagnose(opened.config, opened.credentials)
+    as_machine = process.settings.machine_identity
+    diagnosis = await diagnose(opened.config, opened.credentials, as_machine=as_machine)
     if as_json:
         print_json(asdict(diagnosis))
     else:

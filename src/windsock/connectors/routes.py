@@ -68,5 +68,6 @@ async def test_connector(request: Request, space: CanEdit, connector_id: UUID) -
     """200 whatever comes out: `success` tells, and `hints` what to check. 400 for what is no Airflow."""
     async with space.transaction() as tx:
         connector = await open_connector(tx, space.id, connector_id, request.app.state.secrets)
-    diagnosis = await diagnose(connector.config, connector.credentials)
+    as_machine = request.app.state.settings.machine_identity
+    diagnosis = await diagnose(connector.config, connector.credentials, as_machine=as_machine)
     return answer(request, asdict(diagnosis))

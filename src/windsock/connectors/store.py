@@ -152,5 +152,5 @@ def _checked(model: type[BaseModel], value: dict[str, Any], place: str) -> BaseM
 def _first_of(error: ValidationError, place: str) -> Invalid:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     if first["type"] == "union_tag_invalid":  # pydantic's own words repeat what was sent
-        first["msg"] = "auth_type must be one of password, api_token, none"
+        first["msg"] = "auth_type must be one of password, api_token, none, astronomer, composer, mwaa"
     return Invalid(first["msg"], loc=("body", place, *first["loc"]), kind=first["type"])

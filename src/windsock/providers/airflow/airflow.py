@@ -11,7 +11,7 @@ import httpx2
 from windsock.errors import ProviderNonsense, ProviderRefused
 from windsock.providers.airflow import identify as identification
 from windsock.providers.airflow import pipelines
-from windsock.providers.airflow.auth import Session, TokenCache
+from windsock.providers.airflow.auth import Session, TokenCache, sign_in_of
 from windsock.providers.airflow.config import AirflowConfig, Credentials
 from windsock.providers.airflow.counting import count
 from windsock.providers.airflow.dialect import Dialect
@@ -47,6 +47,7 @@ class Airflow:
 
     `api_version`: what an earlier `identify` found, so that it need not be asked again; None finds it at first need.
     `tokens` and `key` (see `token_key`): where the sign-in of one sync is kept for the next.
+    `as_machine`: whether it may sign in to a cloud as the machine on which Windsock runs.
     `transport`, `sleep`, `tries` and `limits` are for tests and for the test of a connection.
     """
 
@@ -58,6 +59,7 @@ class Airflow:
         api_version: ApiVersion | None,
         tokens: TokenCache,
         key: str,
+        as_machine: bool = False,
         transport: httpx2.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
         tries: int = 3,
@@ -69,7 +71,8 @@ class Airflow:
         self._limits = limits or Limits()
         self._sleep = sleep
         self._http = Http(config, transport=transport, sleep=sleep, tries=tries)
-        self._session = Session(self._http, credentials, tokens=tokens, key=key)
+        sign_in = sign_in_of(self._http, credentials, config.base_url, as_machine=as_machine)
+        self._session = Session(self._http, sign_in, tokens=tokens, key=key)
 
     @property
     def requests(self) -> int:

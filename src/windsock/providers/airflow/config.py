@@ -1,12 +1,13 @@
 """What a connector to an Airflow is told: where it is, how to sign in, what to read."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 import httpx2
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 Glob = Annotated[str, Field(min_length=1, max_length=250)]
+_Detail = Annotated[str | None, Field(max_length=1000)]
 
 
 def _clean_url(value: str) -> str:
@@ -76,4 +77,72 @@ class NoCredentials(BaseModel):
     auth_type: Literal["none"]
 
 
-Credentials = Annotated[PasswordCredentials | TokenCredentials | NoCredentials, Field(discriminator="auth_type")]
+class AstronomerCredentials(BaseModel):
+    """Astronomer: a Deployment, Workspace or Organization API token."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    auth_type: Literal["astronomer"]
+    token: Annotated[SecretStr, Field(min_length=1, max_length=20_000)]
+
+
+class ServiceAccountKey(BaseModel):
+    """The JSON that Google gives as the key of a service account, as it is."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: Literal["service_account"]
+    client_email: Annotated[str, Field(min_length=3, max_length=500)]
+    private_key: Annotated[SecretStr, Field(min_length=1, max_length=20_000)]
+    token_uri: Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=500)]
+    private_key_id: _Detail = None
+    project_id: _Detail = None
+    client_id: _Detail = None
+    auth_uri: _Detail = None
+    auth_provider_x509_cert_url: _Detail = None
+    client_x509_cert_url: _Detail = None
+    universe_domain: _Detail = None
+
+
+class ComposerCredentials(BaseModel):
+    """Google Cloud Composer 2 or 3."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    auth_type: Literal["composer"]
+    service_account: Annotated[
+        ServiceAccountKey | None,
+        Field(description="null: the application default credentials of the machine, where the operator allows that."),
+    ]
+
+
+class MwaaCredentials(BaseModel):
+    """Amazon MWAA. Without keys AWS's default chain is used, where the operator allows that."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    auth_type: Literal["mwaa"]
+    environment_name: Annotated[str, Field(pattern=r"^[a-zA-Z][0-9a-zA-Z_-]*$", max_length=80)]
+    region: Annotated[str, Field(pattern=r"^[a-z]{2,10}(-[a-z]{1,20}){1,3}-[0-9]{1,2}$", examples=["eu-west-1"])]
+    access_key_id: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=128)] = None
+    secret_access_key: Annotated[SecretStr | None, Field(min_length=1, max_length=500)] = None
+    session_token: Annotated[SecretStr | None, Field(min_length=1, max_length=20_000)] = None
+
+    @model_validator(mode="after")
+    def _has_both_keys_or_none(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key go together")
+        if self.session_token is not None and self.access_key_id is None:
+            raise ValueError("session_token needs access_key_id and secret_access_key")
+        return self
+
+
+Credentials = Annotated[
+    PasswordCredentials
+    | TokenCredentials
+    | NoCredentials
+    | AstronomerCredentials
+    | ComposerCredentials
+    | MwaaCredentials,
+    Field(discriminator="auth_type"),
+]

@@ -25,14 +25,25 @@ class Diagnosis:
 
 
 async def diagnose(
-    config: AirflowConfig, credentials: Credentials, *, transport: httpx2.AsyncBaseTransport | None = None
+    config: AirflowConfig,
+    credentials: Credentials,
+    *,
+    as_machine: bool = False,
+    transport: httpx2.AsyncBaseTransport | None = None,
 ) -> Diagnosis:
     """Find the version, sign in afresh, list one DAG, look at the health. Never raises for trouble of the provider.
 
     Each request is tried once: somebody is waiting.
     """
     airflow = Airflow(
-        config, credentials, api_version=None, tokens=TokenCache(), key="diagnose", transport=transport, tries=1
+        config,
+        credentials,
+        api_version=None,
+        tokens=TokenCache(),
+        key="diagnose",
+        as_machine=as_machine,
+        transport=transport,
+        tries=1,
     )
     began = time.monotonic()
     version: str | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import httpx2
@@ -47,6 +48,14 @@ class _Outcome:
     answer: Answer | None
     failure: ProviderFailed | None = None
     may_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Received:
+    response: httpx2.Response
+    body: bytes
+    as_of: datetime
+    elapsed: float
 
 
 class Http:
@@ -105,15 +114,32 @@ class Http:
             await self._opened.aclose()
             self._opened = None
 
-    async def _once(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Params | None,
-        headers: Mapping[str, str] | None,
-        json: Mapping[str, object] | None,
-    ) -> _Outcome:
+    async def cookies(self, path: str, form: Mapping[str, str]) -> dict[str, str]:
+        """The cookies with which the form is answered, whatever its body: a sign-in. Sent once; raises for 4xx and 5xx.
+
+        The client itself forgets them, so that a cookie of an earlier sync and one of now go the same way.
+        """
+        received = await self._receive("POST", path, data=form)
+        if isinstance(received, _Outcome):
+            raise received.failure or ProviderNonsense(f"Airflow gave no answer to POST {path}.")
+        self._client().cookies.clear()
+        response = received.response
+        if response.status_code >= HTTPStatus.BAD_REQUEST:
+            wait = _retry_after(response)
+            raise failures.from_status(
+                f"POST {path}", response.status_code, None, secrets=self.secrets, retry_after=wait
+            )
+        found: SimpleCookie = SimpleCookie()
+        for line in response.headers.get_list("set-cookie"):
+            with suppress(CookieError):
+                found.load(line)
+        return {name: morsel.value for name, morsel in found.items()}
+
+    async def _once(self, method: str, path: str, **what: Any) -> _Outcome:  # noqa: ANN401 - as send takes it
+        received = await self._receive(method, path, **what)
+        return received if isinstance(received, _Outcome) else await self._judge(f"{method} {path}", received)
+
+    async def _receive(self, method: str, path: str, **what: Any) -> _Received | _Outcome:  # noqa: ANN401
         """One request. Failures are returned, never raised from within: httpx2's errors hold the sent headers."""
         asked = f"{method} {path}"
         try:
@@ -124,10 +150,7 @@ class Http:
         began, clock = datetime.now(UTC), time.monotonic()
         seconds = self._config.timeout_seconds
         try:
-            async with (
-                asyncio.timeout(seconds),
-                client.stream(method, path, params=params, headers=headers, json=json) as response,
-            ):
+            async with asyncio.timeout(seconds), client.stream(method, path, **what) as response:
                 body = await self._read(response)
         except (TimeoutError, httpx2.TimeoutException):
             return _Outcome(None, failures.timed_out(asked, seconds))
@@ -140,12 +163,10 @@ class Http:
             self.seconds += elapsed
         if body is None:
             return _Outcome(None, failures.AnswerTooLarge(f"The answer to {asked} is larger than can be taken in."))
-        as_of = _server_time(response, began, elapsed)
-        return await self._judge(asked, response, body, as_of, elapsed)
+        return _Received(response, body, _server_time(response, began, elapsed), elapsed)
 
-    async def _judge(
-        self, asked: str, response: httpx2.Response, body: bytes, as_of: datetime, elapsed: float
-    ) -> _Outcome:
+    async def _judge(self, asked: str, received: _Received) -> _Outcome:
+        response, body = received.response, received.body
         status = response.status_code
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             is_https = self._config.base_url.startswith("https:")
@@ -168,7 +189,7 @@ class Http:
             return _Outcome(None, failure, may_retry=status in _RETRIED)
         if not is_json or status not in {200, 201}:
             return _Outcome(None, failures.not_json(asked, status, content_type))
-        return _Outcome(Answer(status=status, body=data, as_of=as_of, elapsed=elapsed))
+        return _Outcome(Answer(status=status, body=data, as_of=received.as_of, elapsed=received.elapsed))
 
     async def _read(self, response: httpx2.Response) -> bytes | None:
         """The whole body, or None when it is larger than what is held in memory."""

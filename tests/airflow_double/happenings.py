@@ -1,0 +1,65 @@
+"""What can happen in an Airflow, by a word and a number that says to which of its things."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow_double.model import Model
+
+DAGS = ("bills", "ledger", "mapped", "news", "reports", "stock")
+EVENTS = dict(
+    zip(
+        "abcdefghijklmno",
+        ("add", "start", "again", "lose", "delete dag", "own", "pause", "clear", "mark", "note", "delete run",
+         "clear task", "mark task", "note task", "delete task"),
+        strict=True,
+    )
+)  # fmt: skip
+
+
+def pick(things: dict[Any, Any], number: int) -> Any:
+    """One of them, None where there are none."""
+    return list(things)[number % len(things)] if things else None
+
+
+def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912 - a table of events
+    """One change, of whatever there is to change."""
+    dag_id, run, task = (pick(kind, number) for kind in (model.dags, model.runs, model.tasks))
+    name = DAGS[number % len(DAGS)]
+    match what:
+        case "add":
+            model.add_dag(name, mapped=frozenset({"load"}) if name == "mapped" else frozenset())
+        case "start" if dag_id is not None:
+            model.start_run(dag_id, at=model._now() - timedelta(minutes=number % 5000))
+        case "again" if run is not None and (run[0] in model.dags):  # the run id is used again
+            at = model.runs[run].run_after
+            model.delete_run(run)
+            model.start_run(*run, at=at)
+        case "lose" if dag_id is not None:
+            model.lose_file(dag_id)
+        case "delete dag" if dag_id is not None and len(model.dags) > 1:
+            model.delete_dag(dag_id)
+        case "own" if dag_id is not None:
+            model.rename_owner(dag_id, [f"team {number % 3}", "airflow"])
+        case "pause" if dag_id is not None:
+            model.pause(dag_id, is_paused=bool(number % 2))
+        case "clear" if run is not None:
+            model.clear_run(run)
+        case "mark" if run is not None:
+            model.mark_run(run, "failed")
+        case "note" if run is not None:
+            model.note_run(run, f"note {number % 7}")
+        case "delete run" if run is not None:
+            model.delete_run(run)
+        case "clear task" if task is not None:
+            model.clear_task(task)
+        case "mark task" if task is not None:
+            model.mark_task(task, "success")
+        case "note task" if task is not None:
+            model.note_task(task, f"note {number % 7}")
+        case "delete task" if task is not None:
+            model.delete_task(task)
+        case "step" if run is not None:
+            for _ in range(1 + number % 4):
+                model.step(run, fails=number % 5 == 0)

@@ -1,0 +1,262 @@
+"""Amazon MWAA, on documented exchanges: the real botocore asks a loopback socket, the web server is a double."""
+
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qs
+
+import httpx2
+import pytest
+
+from windsock import log
+from windsock.errors import (
+    ProviderFailed,
+    ProviderNonsense,
+    ProviderRefused,
+    ProviderRejectedCredentials,
+    ProviderTimedOut,
+    ProviderUnreachable,
+)
+from windsock.providers.airflow import extras, mwaa
+
+if TYPE_CHECKING:
+    from providers.conftest import Lab
+    from providers.managed.conftest import Cloud
+    from windsock.providers.airflow import Airflow
+
+KEYS = {"access_key_id": "AKIAEXAMPLEEXAMPLE01", "secret_access_key": "planted-secret-key-9911"}
+SECRETS = (KEYS["secret_access_key"], "planted-session-token-8822", "planted-web-token-4711", "planted-session-")
+LOGINS = {"v1": "/aws_mwaa/login", "v2": "/pluginsv2/aws_mwaa/login"}
+
+
+def credentials(**more: Any) -> dict[str, Any]:
+    return {"auth_type": "mwaa", "environment_name": "prod", "region": "eu-west-1", **KEYS, **more}
+
+
+def without_keys() -> dict[str, Any]:
+    return {"auth_type": "mwaa", "environment_name": "prod", "region": "eu-west-1"}
+
+
+async def one_run(airflow: "Airflow") -> Any:
+    return await airflow.run("d", "r")
+
+
+class WebServer:
+    """Of an environment with 2.x or 3.x: lets in who brings the session that it gave last."""
+
+    def __init__(self, cloud: "Cloud", version: Literal["v1", "v2"], refusal: tuple[int, str] = (401, "no")) -> None:
+        self.logins, self.version, self.is_open = 0, version, True
+        self._cloud = cloud
+        self._airflow = cloud.airflow(self._is_let_in, "3.3.2" if version == "v2" else "2.11.2", refusal)
+
+    def _is_let_in(self, request: httpx2.Request) -> bool:
+        is_bearer = request.headers.get("authorization") == "Bearer planted-session-3x-5151"
+        is_cookie = request.headers.get("cookie") == "session=planted-session-2x-5150"
+        return self.is_open and (is_bearer if self.version == "v2" else is_cookie)
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path == LOGINS[self.version] and request.method == "POST":
+            assert parse_qs(request.content.decode()) == {"token": ["planted-web-token-4711"]}
+            self.logins += 1
+            return self._cloud.page(f"mwaa_login_{self.version}")
+        if "aws_mwaa" in request.url.path:
+            return httpx2.Response(404, html="<html>nothing here</html>")
+        return self._airflow(request)
+
+
+@pytest.fixture
+def aws(cloud: "Cloud") -> "Cloud":
+    cloud.answers = ["aws_web_login_token"]
+    return cloud
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_web_login_token_is_exchanged_for_a_session(aws: "Cloud", version: Literal["v1", "v2"]) -> None:
+    aws.web = WebServer(aws, version)
+    assert aws.use(credentials, one_run, aws.MWAA_URL, version) is None
+    assert aws.api.paths == ["POST /webtoken/prod"]
+    signed = aws.api.asked[0].headers["authorization"]
+    assert signed.startswith(f"AWS4-HMAC-SHA256 Credential={KEYS['access_key_id']}/")
+    assert "/eu-west-1/airflow/aws4_request" in signed
+    assert aws.paths == [f"POST {LOGINS[version]}", f"GET /api/{version}/dags/d/dagRuns/r"]
+
+
+def test_temporary_keys_bring_their_session_token(aws: "Cloud") -> None:
+    aws.web = WebServer(aws, "v2")
+    aws.use(lambda: credentials(session_token="planted-session-token-8822"), one_run, aws.MWAA_URL)
+    assert aws.api.asked[0].headers["x-amz-security-token"] == "planted-session-token-8822"
+
+
+@pytest.mark.parametrize(("version", "number"), [("v1", "2.11.2"), ("v2", "3.3.2")])
+def test_which_airflow_an_environment_has_is_found_by_which_login_it_has(
+    aws: "Cloud", version: Literal["v1", "v2"], number: str
+) -> None:
+    aws.web = WebServer(aws, version)
+
+    async def identify(airflow: "Airflow") -> Any:
+        return await airflow.identify(), await airflow.probe()
+
+    identity, (visible, _) = aws.use(credentials, identify, aws.MWAA_URL, None)
+    assert (identity.version, identity.api_version, visible) == (number, version, 0)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_session_is_kept_for_the_next_sync(aws: "Cloud", version: Literal["v1", "v2"]) -> None:
+    aws.web = WebServer(aws, version)
+    for _ in range(2):
+        aws.use(credentials, one_run, aws.MWAA_URL, version)
+    assert (len(aws.api.asked), len(aws.requests)) == (1, 3)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_session_of_yesterday_that_is_refused_is_renewed_once(
+    aws: "Cloud", version: Literal["v1", "v2"], status: int
+) -> None:
+    aws.tokens.put("c" if version == "v2" else "c:v1", "of-yesterday")
+    aws.web = server = WebServer(aws, version, (status, "no"))
+    aws.use(credentials, one_run, aws.MWAA_URL, version)
+    assert (server.logins, len(aws.requests)) == (1, 3)
+
+
+def test_a_permission_that_is_missing_signs_in_again_once_and_not_for_each_request(aws: "Cloud") -> None:
+    aws.tokens.put("c", "of-yesterday")
+    aws.web = server = WebServer(aws, "v2", (403, "Forbidden"))
+    server.is_open = False
+
+    async def twice(airflow: "Airflow") -> None:
+        for _ in range(2):
+            with pytest.raises(ProviderRefused, match="Forbidden") as caught:
+                await airflow.run("d", "r")
+            assert "airflow:CreateWebLoginToken" in caught.value.hints[0]
+
+    aws.use(credentials, twice, aws.MWAA_URL)
+    assert server.logins == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://elsewhere.example.com", "http://0a1b2c3d-vpce.c2.airflow.eu-west-1.on.aws", "https://a.on.aws:8443"],
+)
+def test_the_web_login_token_goes_to_no_other_server(aws: "Cloud", url: str) -> None:
+    with pytest.raises(ProviderRejectedCredentials, match="is not the web server of the MWAA environment") as caught:
+        aws.use(credentials, one_run, url)
+    assert caught.value.hints == (f"Set base_url to {aws.MWAA_URL}",)
+    assert aws.requests == []
+
+
+def test_without_keys_the_machine_is_used_only_where_the_operator_allows_it(
+    aws: "Cloud", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOFTHEMACHINE0001")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret-of-the-machine")
+    aws.web = WebServer(aws, "v2")
+    with pytest.raises(ProviderRejectedCredentials, match="may not sign in as the machine") as caught:
+        aws.use(without_keys, one_run, aws.MWAA_URL)
+    assert "WINDSOCK_MACHINE_IDENTITY" in caught.value.hints[0]
+    assert (aws.api.asked, aws.requests) == ([], [])
+    aws.use(without_keys, one_run, aws.MWAA_URL, as_machine=True)
+    assert "Credential=AKIAOFTHEMACHINE0001/" in aws.api.asked[0].headers["authorization"]
+
+
+def test_a_machine_without_an_identity_is_told(aws: "Cloud") -> None:
+    with pytest.raises(ProviderRejectedCredentials, match="default chain found no credentials"):
+        aws.use(without_keys, one_run, aws.MWAA_URL, as_machine=True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says", "hint"),
+    [
+        ("aws_access_denied", ProviderRejectedCredentials, "not authorized to perform", "airflow:CreateWebLoginToken"),
+        ("aws_not_found", ProviderRejectedCredentials, "ResourceNotFoundException", "named prod in eu-west-1"),
+        ("aws_signature", ProviderRejectedCredentials, "InvalidSignatureException", "access key"),
+        ("aws_expired", ProviderRejectedCredentials, "ExpiredTokenException", "expired"),
+        ("aws_internal", ProviderUnreachable, "is in trouble", "amazonaws.com"),
+        ("aws_throttled", ProviderUnreachable, "asks for patience", "amazonaws.com"),
+    ],
+)
+def test_what_aws_refuses_is_told_in_words_without_a_secret(
+    aws: "Cloud", answer: str, kind: type[ProviderFailed], says: str, hint: str
+) -> None:
+    aws.answers = [answer]
+    with pytest.raises(kind, match=says) as caught:
+        aws.use(lambda: credentials(session_token="planted-session-token-8822"), one_run, aws.MWAA_URL)
+    assert hint in caught.value.hints[0]
+    assert caught.value.is_transient is (kind is ProviderUnreachable)
+    assert_says_nothing(caught.value)
+    assert aws.requests == []
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize(("status", "kind"), [(403, ProviderRejectedCredentials), (500, ProviderRefused)])
+def test_a_login_that_the_web_server_refuses_is_the_end(
+    aws: "Cloud", version: Literal["v1", "v2"], status: int, kind: type[ProviderFailed]
+) -> None:
+    aws.web = aws.refuses(status, "planted-web-token-4711")
+    with pytest.raises(kind) as caught:
+        aws.use(credentials, one_run, aws.MWAA_URL, version)
+    assert caught.value.status == status
+    assert len(aws.requests) == 1
+    assert_says_nothing(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_a_login_that_is_not_there_is_never_taken_for_a_run_that_is_not_there(aws: "Cloud", status: int) -> None:
+    aws.web = aws.refuses(status)
+    with pytest.raises(ProviderNonsense):
+        aws.use(credentials, one_run, aws.MWAA_URL)
+
+
+def test_a_login_without_the_cookie_is_nonsense(aws: "Cloud") -> None:
+    aws.web = lambda _: httpx2.Response(200, html="<html>welcome</html>")
+    with pytest.raises(ProviderNonsense, match="without the cookie _token"):
+        aws.use(credentials, one_run, aws.MWAA_URL)
+
+
+def test_an_answer_of_aws_without_a_token_is_nonsense(aws: "Cloud", lab: "Lab") -> None:
+    aws.answers = [lab.Reply({"WebServerHostname": "a.on.aws"})]
+    with pytest.raises(ProviderNonsense, match="without a host or a token"):
+        aws.use(credentials, one_run, aws.MWAA_URL)
+
+
+def test_an_aws_that_says_nothing_holds_up_nobody(aws: "Cloud", lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mwaa, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(mwaa, "ATTEMPTS", 1)
+    aws.answers = [lab.Reply({}, delay=0.8)]
+    with pytest.raises(ProviderUnreachable, match="could not be reached") as caught:
+        aws.use(credentials, one_run, aws.MWAA_URL)
+    assert caught.value.was_sent is False
+    monkeypatch.setattr(mwaa, "READ_SECONDS", 2)
+    monkeypatch.setattr(extras.run, "__kwdefaults__", {"seconds": 0.1})
+    with pytest.raises(ProviderTimedOut, match=r"within 0\.1 s") as late:
+        aws.use(credentials, one_run, aws.MWAA_URL)
+    assert late.value.was_sent is False
+
+
+def test_without_the_library_the_error_says_what_to_install(aws: "Cloud", monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_there(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(extras, "import_module", not_there)
+    with pytest.raises(ProviderFailed, match="needs boto3, which is not installed here") as caught:
+        aws.use(credentials, one_run, aws.MWAA_URL)
+    assert caught.value.hints[0].endswith("pip install 'windsock[mwaa]'")
+    assert (caught.value.is_transient, caught.value.was_sent) == (False, False)
+
+
+def test_nothing_of_a_sign_in_is_logged_even_at_debug(
+    aws: "Cloud", capsys: pytest.CaptureFixture[str], logging_as_before: None
+) -> None:
+    assert logging_as_before is None
+    log.configure("json", "debug")
+    logging.getLogger("windsock").debug("a line of ours")
+    aws.web = WebServer(aws, "v2")
+    aws.use(lambda: credentials(session_token="planted-session-token-8822"), one_run, aws.MWAA_URL)
+    said = capsys.readouterr().err
+    assert "a line of ours" in said
+    assert not [secret for secret in SECRETS if secret in said]
+
+
+def assert_says_nothing(failure: BaseException) -> None:
+    chain = [failure, failure.__cause__, failure.__context__]
+    said = " ".join(f"{one} {one!r} {one.args} {vars(one)}" for one in chain if one is not None)
+    assert not [secret for secret in SECRETS if secret in said]
