@@ -196,7 +196,7 @@ async def test_of_a_hundred_connectors_ten_hang_and_the_others_keep_their_interv
     """Two workers; each of the ninety is synced again and again, never much later than its interval."""
     await doubled.execute("UPDATE connectors SET is_active = false WHERE space_id = %(space_id)s")
     for number in range(100):
-        await another(doubled, f"hangs-{number}" if number % 10 == 0 else f"fine-{number}", interval=10)
+        await another(doubled, f"hangs-{number}" if number % 10 == 0 else f"fine-{number}", interval=15)
     stuck, fine = Slow(doubled.double, 0, hangs=True), Slow(doubled.double, 0.02)
 
     def transport(host: str) -> httpx2.AsyncBaseTransport:
@@ -208,7 +208,7 @@ async def test_of_a_hundred_connectors_ten_hang_and_the_others_keep_their_interv
         first.jobs.working(16),
         second.jobs.working(16),
     ):
-        await asyncio.sleep(45)
+        await asyncio.sleep(60)
     rows = await doubled.rows(
         "SELECT c.name, r.started_at FROM sync_runs r JOIN connectors c ON c.id = r.connector_id"
         " WHERE c.name LIKE 'fine%%' AND r.status = 'complete' ORDER BY c.name, r.started_at"
@@ -223,4 +223,4 @@ async def test_of_a_hundred_connectors_ten_hang_and_the_others_keep_their_interv
         for sooner, later in pairwise(times[1:])  # the first goes on with the history at once
     ]
     assert min(len(times) for times in starts.values()) >= 3
-    assert max(waits) < 10 + 5, f"the longest wait was {max(waits):.1f} s"
+    assert max(waits) < 15 + 10, f"the longest wait was {max(waits):.1f} s"

@@ -62,6 +62,8 @@ class Pass:
         # What an interrupted full reading had seen missing before proves nothing; the totals are compared soon.
         was_interrupted = (self._state["checkpoint"] or {}).get("kind") == "history"
         history, watermark = await self._read()
+        if not history.is_complete and history.place["end"]:
+            self._progress.warn(f"The history is here back to {history.place['end'][:16]}; the rest follows.")
         checked_at, looks_again = self._state["checked_at"], self._reading.missing > 0 or was_interrupted
         if self._progress.is_full or (self._changes is not None and self._is_time_to_compare()):
             if not self._progress.is_full:

@@ -135,7 +135,7 @@ class Reading:
 async def _one_ahead(pages: AsyncIterator[Page[T]]) -> AsyncIterator[Page[T]]:
     """The next page is asked for while this one is stored, so that the provider never waits for us.
 
-    Still one request at a time: the provider has one connection.
+    Still one request at a time: the provider takes turns.
     """
 
     async def next_page() -> Page[T] | None:

@@ -82,6 +82,7 @@ class Http:
         self._tries = tries
         self._largest_body = largest_body
         self._opened: httpx2.AsyncClient | None = None
+        self._turn = asyncio.Lock()
 
     async def send(
         self,
@@ -140,7 +141,12 @@ class Http:
         return received if isinstance(received, _Outcome) else await self._judge(f"{method} {path}", received)
 
     async def _receive(self, method: str, path: str, **what: Any) -> _Received | _Outcome:  # noqa: ANN401
-        """One request. Failures are returned, never raised from within: httpx2's errors hold the sent headers."""
+        """One request at a time; waiting for one's turn is not waiting for Airflow."""
+        async with self._turn:
+            return await self._receive_now(method, path, **what)
+
+    async def _receive_now(self, method: str, path: str, **what: Any) -> _Received | _Outcome:  # noqa: ANN401
+        """Failures are returned, never raised from within: httpx2's errors hold the sent headers."""
         asked = f"{method} {path}"
         try:
             client = self._client()
