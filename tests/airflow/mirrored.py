@@ -101,10 +101,10 @@ class Windsock:
 
 
 @contextlib.asynccontextmanager
-async def a_client(windsock: Windsock) -> AsyncIterator[tuple[CheckedClient, str]]:
+async def a_client(windsock: Windsock, email: str = "ada@example.com") -> AsyncIterator[tuple[CheckedClient, str]]:
     """Requests to the API of this Windsock, and the key of an editor named Ada."""
     async with windsock.db.transaction() as tx:
-        ada = await create_user(tx, email=f"{uuid4().hex}@example.com", name="Ada", is_superadmin=False)
+        ada = await create_user(tx, email=email, name="Ada", is_superadmin=False)
         key = await create_key(tx, ada["id"], name="of the test", expires_in_days=None)
     async with windsock.db.in_space(windsock.space_id) as tx:
         await put_member(tx, windsock.space_id, ada["id"], "editor")

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -15,7 +16,7 @@ CONNECTOR = "/catalog/spaces/{slug}/connectors/{id}"
 
 
 async def freshness(doubled: Doubled, method: str = "GET", tail: str = "", **more: Any) -> Any:
-    async with a_client(doubled) as (client, key):
+    async with a_client(doubled, f"{uuid4().hex}@example.com") as (client, key):
         (space,) = await doubled.rows("SELECT slug FROM spaces WHERE id = current_space()")
         path = CONNECTOR.format(slug=space["slug"], id=doubled.connector_id) + tail
         answer = await client.as_(key, method, path, **more)
