@@ -107,13 +107,13 @@ async def test_a_fault_half_way_keeps_what_was_read_and_the_next_sync_goes_on(
         assert told["coverage"]["expected"] > told["coverage"]["read"] > 0
         stored = len(await windsock.rows("SELECT id FROM task_runs"))
         assert stored == 15, "three pages of five"
-        checkpoint = (await windsock.state())["checkpoint"]
-        assert checkpoint["window"]["stream"] == "task_runs"
+        history = (await windsock.state())["history"]
+        assert history["window"]["stream"] == "task_runs"
 
         proxy.misbehave(None)
         proxy.requests.clear()
         assert (await windsock.sync())["status"] == "complete"
-        window = [request for request in proxy.requests if "dagRuns?" in request]
+        window = [request for request in proxy.requests if "dagRuns?run_after" in request]
         assert all("run_after_lte" in request for request in window), "the runs of that window were not read again"
         total = await beside(airflow3.api, "GET", "/dags/~/dagRuns/~/taskInstances", params={"limit": 1})
         assert len(await windsock.rows("SELECT id FROM task_runs")) == total["total_entries"]
