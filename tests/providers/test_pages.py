@@ -99,10 +99,16 @@ def test_fewer_rows_than_promised_are_an_error(lab: "Lab") -> None:
         lab.against(lambda _: lab.Reply({"dag_runs": [], "total_entries": 1}), lab.reading(), "v1")
 
 
-@pytest.mark.parametrize("promise", [{"total_entries": None}, {"total_entries": 50, "total_entries_limit": 50}])
-def test_a_count_that_is_missing_or_capped_promises_nothing(lab: "Lab", promise: dict[str, Any]) -> None:
-    pages, _ = lab.against(lab.by_cursor(lab.runs(40), **promise), lab.reading())
+def test_a_count_that_is_missing_promises_nothing(lab: "Lab") -> None:
+    pages, _ = lab.against(lab.by_cursor(lab.runs(40), total_entries=None), lab.reading())
     assert (len(ids(pages)), pages[0].expected) == (40, None)
+
+
+def test_a_count_that_came_to_its_limit_promises_as_many_and_maybe_more(lab: "Lab") -> None:
+    capped: dict[str, Any] = {"total_entries": 50, "total_entries_limit": 50}
+    assert len(ids(lab.against(lab.by_cursor(lab.runs(250), **capped), lab.reading())[0])) == 250
+    with pytest.raises(ProviderIncomplete, match="promised 50 dag runs and gave 40"):
+        lab.against(lab.by_cursor(lab.runs(40), **capped), lab.reading())
 
 
 def test_rows_deleted_while_a_cursor_is_followed_are_no_loss(lab: "Lab") -> None:
@@ -115,6 +121,31 @@ def test_rows_deleted_while_a_cursor_is_followed_are_no_loss(lab: "Lab") -> None
 
     pages, _ = lab.against(script, lab.reading())
     assert len(ids(pages)) == 240
+
+
+@pytest.mark.parametrize(("kept", "before"), [(100, ""), (200, "100")])
+def test_all_rows_behind_a_cursor_may_have_been_deleted(lab: "Lab", kept: int, before: str) -> None:
+    rows = lab.runs(250)
+
+    def script(asked: "Asked") -> "Reply":
+        if asked.params["cursor"] == str(kept):
+            del rows[kept:]
+        return lab.by_cursor(rows, total_entries=None)(asked)
+
+    pages, double = lab.against(script, lab.reading())
+    assert len(ids(pages)) == kept
+    assert [one.params["cursor"] for one in double.asked[-2:]] == [str(kept), before]
+
+
+@pytest.mark.parametrize("emptied", ["100", "200"])
+def test_an_empty_page_that_a_cursor_had_promised_is_not_the_end(lab: "Lab", emptied: str) -> None:
+    def script(asked: "Asked") -> "Reply":
+        if asked.params["cursor"] == emptied:
+            return lab.Reply({"dag_runs": [], "total_entries": None, "next_cursor": None})
+        return lab.by_cursor(lab.runs(250), total_entries=None)(asked)
+
+    with pytest.raises(ProviderIncomplete, match="empty page"):
+        lab.against(script, lab.reading())
 
 
 def test_a_cursor_that_repeats_is_found_out(lab: "Lab") -> None:

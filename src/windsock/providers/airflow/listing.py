@@ -59,7 +59,7 @@ class Part(Generic[T]):
     """One answer.
 
     `marks` tell rows apart in the order by id: where rows carry an id that changes (task instances of 3.x at a retry),
-    the id is in the mark. `total` is None where the server does not count, or counts only so far.
+    the id is in the mark. `total` is None where the server does not count; with a cursor there may be more.
     """
 
     rows: list[T]
@@ -91,14 +91,16 @@ def read(answer: Answer, listing: Listing[T]) -> Part[T]:
 
 
 def _total(body: Json, listing: Listing[Any], *, has_cursor: bool) -> int | None:
-    """Measured: exact with offsets; with a cursor null on 3.2.2 and 3.3.0, on 3.3.2 counted up to a limit it names."""
+    """Measured: exact with offsets; with a cursor null on 3.2.2 and 3.3.0, on 3.3.2 counted up to a limit it names.
+
+    A count that has come to its limit still promises as many.
+    """
     total = body.get("total_entries")
     if total is None and has_cursor:
         return None
     if isinstance(total, bool) or not isinstance(total, int) or total < 0:
         raise ProviderNonsense(f"The answer to GET {listing.path} does not say how many {listing.what} there are.")
-    limit = body.get("total_entries_limit")
-    return None if isinstance(limit, int) and total >= limit else total
+    return total
 
 
 def _cursor(value: object, listing: Listing[Any]) -> str | None:

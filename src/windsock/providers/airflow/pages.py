@@ -44,32 +44,39 @@ class PageScan(Generic[T]):
             )
             self._ledger.remember(place.tail)
         first: Part[T] | None = None
+        cursor = ""
         if self._offers_cursor and (place is None or place.cursor):
-            first = await self._first(place.cursor if place else "")
+            first, cursor = await self._first(place.cursor if place else "")
         offset = place.offset if place else 0
         if first is not None and first.has_cursor:
-            scan = self._by_cursor(first)
+            scan = self._by_cursor(first, cursor)
         else:
             # A server that knows no cursors has answered with its first page.
             scan = self._by_offset(first, 0 if first else offset)
         async for page in scan:
             yield page
 
-    async def _first(self, cursor: str) -> Part[T]:
+    async def _first(self, cursor: str) -> tuple[Part[T], str]:
+        """The first page, and the cursor that brought it."""
         try:
-            return await self._ask(cursor=cursor)
+            part = await self._ask(cursor=cursor)
+            if part.rows or not cursor:
+                return part, cursor
         except ProviderRefused as failure:
             if not cursor or failure.status not in {400, 422}:
                 raise
         # The cursor of an interrupted scan means nothing any more: from the start, as of then.
         self._ledger = Ledger(self._listing.what, self._limits)
-        return await self._ask(cursor="")
+        return await self._ask(cursor=""), ""
 
-    async def _by_cursor(self, part: Part[T]) -> AsyncIterator[Page[T]]:
+    async def _by_cursor(self, part: Part[T], here: str) -> AsyncIterator[Page[T]]:
         cursors: set[str] = set()
+        before: str | None = None
         while True:
             is_new = self._ledger.take(part)
             if part.next_cursor is None:
+                if before is not None and not part.rows:
+                    await self._confirm_the_end(before)
                 self._ledger.close()
                 yield self._page(part, None)
                 return
@@ -77,9 +84,16 @@ class PageScan(Generic[T]):
                 raise ProviderIncomplete(f"Airflow's pages of {self._listing.what} go round in circles.")
             cursors.add(part.next_cursor)
             yield self._page(part, {"cursor": part.next_cursor})
-            part = await self._ask(cursor=part.next_cursor)
+            before, here = here, part.next_cursor
+            part = await self._ask(cursor=here)
             if not part.has_cursor:
                 raise ProviderNonsense(f"Airflow stopped paging the {self._listing.what} by cursor midway.")
+
+    async def _confirm_the_end(self, before: str) -> None:
+        """A cursor promises rows. Where none came they were deleted meanwhile, which the page before shows then too."""
+        again = await self._ask(cursor=before)
+        if again.next_cursor is not None:
+            raise ProviderIncomplete(f"Airflow promised more {self._listing.what} and gave an empty page.")
 
     async def _by_offset(self, first: Part[T] | None, offset: int) -> AsyncIterator[Page[T]]:
         """Each page begins with the last row of the one before.
