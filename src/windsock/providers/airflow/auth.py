@@ -21,7 +21,7 @@ from windsock.providers.airflow.config import (
 )
 from windsock.providers.airflow.http import Answer, Http, Params
 from windsock.providers.airflow.mwaa import Mwaa
-from windsock.providers.airflow.signin import AstronomerToken, FixedToken, Nobody, Password, SignIn, Version
+from windsock.providers.airflow.signin import AstronomerToken, FixedToken, Nobody, Password, Renewable, SignIn, Version
 
 
 class TokenCache:
@@ -114,20 +114,21 @@ class Session:
 
     async def _ask(self, method: str, path: str, **what: Any) -> Answer:  # noqa: ANN401 - as Http.send takes it
         version: Version = "v1" if path.startswith("/api/v1/") else "v2"
+        door = self._door
+        if not isinstance(door, Renewable) or (when := door.when(version)) == "never":
+            return await self._send(method, path, door.headers(version, None), **what)
         key = self._key if version == "v2" else f"{self._key}:v1"  # a session of 2.x is no token of 3.x
-        when = self._door.when(version)
-        token = None if when == "never" else self._tokens.get(key)
-        is_renewable = when != "never"
+        token, is_new = self._tokens.get(key), False
         if token is None and when == "first":
-            token, is_renewable = await self._sign_in(version, key), False
+            token, is_new = await self._sign_in(door, version, key), True
         try:
-            return await self._send(method, path, self._door.headers(version, token), **what)
+            return await self._send(method, path, door.headers(version, token), **what)
         except ProviderRefused as failure:
-            if not is_renewable or not self._door.is_renewed_at(failure, is_own=key in self._own):
+            if is_new or not door.is_renewed_at(failure, is_own=key in self._own):
                 raise
         self._tokens.drop(key)
-        token = await self._sign_in(version, key)
-        return await self._send(method, path, self._door.headers(version, token), **what)
+        token = await self._sign_in(door, version, key)
+        return await self._send(method, path, door.headers(version, token), **what)
 
     async def _send(self, method: str, path: str, headers: dict[str, str], **what: Any) -> Answer:  # noqa: ANN401
         try:
@@ -136,8 +137,8 @@ class Session:
             failure.hints = self._door.hints.get(failure.status, failure.hints)
             raise
 
-    async def _sign_in(self, version: Version, key: str) -> str:
-        grant = await self._door.sign_in(version)
+    async def _sign_in(self, door: Renewable, version: Version, key: str) -> str:
+        grant = await door.sign_in(version)
         self._tokens.put(key, grant.token, grant.seconds)
         self._own.add(key)
         return grant.token

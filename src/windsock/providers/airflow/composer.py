@@ -13,7 +13,7 @@ from windsock.errors import ProviderFailed, ProviderRefused, ProviderRejectedCre
 from windsock.providers.airflow.config import ComposerCredentials
 from windsock.providers.airflow.extras import load, not_as_the_machine, run
 from windsock.providers.airflow.http import Http
-from windsock.providers.airflow.signin import Grant, SignIn, Version, When
+from windsock.providers.airflow.signin import Grant, Renewable, Version, When
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 HOSTS = ".composer.googleusercontent.com"
@@ -38,7 +38,7 @@ _CODE = re.compile(r"[a-z_]{1,60}")
 _google = partial(load, library="google-auth", extra="composer")
 
 
-class Composer(SignIn):
+class Composer(Renewable):
     """The token goes along with each request; Google's proxy in front shows nobody else even the version."""
 
     guards_version = True

@@ -22,7 +22,7 @@ from windsock.providers.airflow.config import MwaaCredentials
 from windsock.providers.airflow.extras import load, not_as_the_machine, run
 from windsock.providers.airflow.failures import scrub
 from windsock.providers.airflow.http import Http
-from windsock.providers.airflow.signin import Grant, SignIn, Version, When, fit_for_a_header
+from windsock.providers.airflow.signin import Grant, Renewable, Version, When, fit_for_a_header
 
 LOGIN: dict[Version, tuple[str, str]] = {
     "v1": ("/aws_mwaa/login", "session"),
@@ -42,7 +42,7 @@ _PRIVATE = "An environment with private web server access answers only from with
 _aws = partial(load, library="boto3", extra="mwaa")
 
 
-class Mwaa(SignIn):
+class Mwaa(Renewable):
     """A session of the web server: a cookie on 2.x, a Bearer token on 3.x; made anew when 401 or 403 refuse it."""
 
     guards_version = True

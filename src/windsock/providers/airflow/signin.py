@@ -1,6 +1,7 @@
 """How each kind of credentials gets in: what goes along with a request, and where a new sign-in comes from."""
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -37,8 +38,8 @@ class Grant:
         return f"Grant(seconds={self.seconds})"
 
 
-class SignIn:
-    """One kind of credentials. As it stands here it signs in never, and sends nothing along."""
+class SignIn(ABC):
+    """One kind of credentials."""
 
     guards_version = False
     """Whether even the version of Airflow is told only to who has signed in."""
@@ -48,23 +49,32 @@ class SignIn:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def when(self, version: Version) -> When:  # noqa: ARG002 - for those below
-        """When a token is fetched: before the first request, only when one is refused, or never."""
-        return "never"
-
-    def headers(self, version: Version, token: str | None) -> dict[str, str]:  # noqa: ARG002 - as above
-        return {} if token is None else self._bearer(token)
-
-    async def sign_in(self, version: Version) -> Grant:
-        raise NotImplementedError(version)
-
-    def is_renewed_at(self, failure: ProviderRefused, *, is_own: bool) -> bool:  # noqa: ARG002 - as above
-        """Whether a new sign-in may help; `is_own`: the one refused is of this sync, not kept from an earlier one."""
-        return isinstance(failure, ProviderRejectedCredentials)
+    @abstractmethod
+    def headers(self, version: Version, token: str | None) -> dict[str, str]:
+        """What goes along with a request; `token` is what signing in brought, None where that was not done."""
 
     def _bearer(self, token: str) -> dict[str, str]:
         self._http.secrets.add(token)  # one from the cache was not seen by this client yet
         return {"Authorization": f"Bearer {fit_for_a_header(token)}"}
+
+
+class Renewable(SignIn):
+    """Credentials that are exchanged for a token, and again when that is refused."""
+
+    @abstractmethod
+    def when(self, version: Version) -> When:
+        """When a token is fetched: before the first request, only when one is refused, or never."""
+
+    @abstractmethod
+    async def sign_in(self, version: Version) -> Grant:
+        """Raises ProviderFailed."""
+
+    def headers(self, version: Version, token: str | None) -> dict[str, str]:  # noqa: ARG002 - for those below
+        return {} if token is None else self._bearer(token)
+
+    def is_renewed_at(self, failure: ProviderRefused, *, is_own: bool) -> bool:  # noqa: ARG002 - as above
+        """Whether a new sign-in may help; `is_own`: the one refused is of this sync, not kept from an earlier one."""
+        return isinstance(failure, ProviderRejectedCredentials)
 
 
 class FixedToken(SignIn):
@@ -85,7 +95,7 @@ class AstronomerToken(FixedToken):
     hints: Mapping[int, tuple[str, ...]] = {401: (_ASTRO_EXPIRED, _ASTRO_ADDRESS), 403: (_ASTRO_ACCESS, _ASTRO_ROLE)}
 
 
-class Password(SignIn):
+class Password(Renewable):
     """User and password along with each request (2.x), or exchanged for a token (3.x)."""
 
     def __init__(self, http: Http, credentials: PasswordCredentials) -> None:
@@ -109,7 +119,7 @@ class Password(SignIn):
         return _granted(await self._http.send("POST", TOKEN_PATH, json=pair))
 
 
-class Nobody(SignIn):
+class Nobody(Renewable):
     """No credentials. Measured on 3.3.2: GET /auth/token gives everybody a token if all are admins, else 403."""
 
     def when(self, version: Version) -> When:
