@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -240,8 +240,3 @@ def _read_cursor(token: str) -> int:
         return int(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)) or 0)
     except ValueError:
         raise Refused(400, "Invalid cursor token") from None
-
-
-def keys(rows: Iterable[Mapping[str, Any]]) -> set[str]:
-    """All keys of some rows, to compare with those of a real answer."""
-    return {name for row in rows for name in row}

@@ -1,10 +1,8 @@
 """From nothing to a served API: init before and beside serve, keys, connectors, stopping, killing."""
 
 import os
-import shutil
 import signal
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import orjson
 import psycopg
 import pytest
 
-from commands.running import Installation, is_alive, wait_for
+from commands.running import Installation, installed, is_alive, wait_for
 from windsock.embedded import EmbeddedPostgres
 from windsock.storage import DATABASE, OWNER
 
@@ -21,37 +19,25 @@ PLANTED = "planted-password-7788"
 
 @pytest.fixture(scope="module")
 def installation(open_folder: Path) -> Iterator[Installation]:
-    folder = open_folder / f"commands-{time.monotonic_ns()}"
-    folder.mkdir(mode=0o711)
-    made = Installation(folder / "data")
-    try:
+    """With a first user, made before a server ever ran, which then does."""
+    with installed(open_folder, Installation) as made:
+        first = made.facts("init", "--email", "Ana@Example.com", "--space", "finance", "--name", "Finance")
+        assert set(first) == {"key", "space", "user_id"}
+        assert first["space"] == "finance"
+        made.key = str(first["key"])
+        made.serve()
         yield made
-    finally:
-        if made.server is not None and made.server.poll() is None:
-            made.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
-def key(installation: Installation) -> str:
-    """The first user's; made before a server ever ran, which then does."""
-    made = installation.facts("init", "--email", "Ana@Example.com", "--space", "finance", "--name", "Finance")
-    assert set(made) == {"key", "space", "user_id"}
-    assert made["space"] == "finance"
-    installation.serve()
-    return str(made["key"])
-
-
-def test_the_first_user_is_superadmin_and_admin_of_the_space(installation: Installation, key: str) -> None:
-    me = installation.ask(key, "GET", "/users/me").json()
+def test_the_first_user_is_superadmin_and_admin_of_the_space(installation: Installation) -> None:
+    me = installation.ask("GET", "/users/me").json()
     assert (me["email"], me["is_superadmin"]) == ("ana@example.com", True)
     assert [(space["slug"], space["name"], space["role"]) for space in me["spaces"]] == [
         ("finance", "Finance", "admin")
     ]
 
 
-def test_init_again_gives_no_second_key_and_says_how_to_make_one(installation: Installation, key: str) -> None:
-    assert key
+def test_init_again_gives_no_second_key_and_says_how_to_make_one(installation: Installation) -> None:
     again = installation.run("init", "--email", "ana@example.com", "--space", "finance")
     assert again.returncode == 0
     assert "wsk_" not in again.stdout
@@ -59,13 +45,12 @@ def test_init_again_gives_no_second_key_and_says_how_to_make_one(installation: I
     assert installation.facts("init", "--email", "ana@example.com", "--space", "finance")["key"] is None
 
 
-def test_init_beside_the_server_makes_a_user_who_sees_only_the_new_space(installation: Installation, key: str) -> None:
-    assert key
+def test_init_beside_the_server_makes_a_user_who_sees_only_the_new_space(installation: Installation) -> None:
     other = installation.facts("init", "--email", "bob@example.com", "--space", "marketing", "--role", "viewer")["key"]
-    me = installation.ask(other, "GET", "/users/me").json()
+    me = installation.ask("GET", "/users/me", key=other).json()
     assert me["is_superadmin"] is False
     assert [(space["slug"], space["role"]) for space in me["spaces"]] == [("marketing", "viewer")]
-    assert installation.ask(other, "GET", "/spaces/finance/orchestration/pipelines").status_code == 403
+    assert installation.ask("GET", "/spaces/finance/orchestration/pipelines", key=other).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -80,9 +65,8 @@ def test_init_beside_the_server_makes_a_user_who_sees_only_the_new_space(install
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_1(
-    installation: Installation, key: str, arguments: tuple[str, ...], word: str
+    installation: Installation, arguments: tuple[str, ...], word: str
 ) -> None:
-    assert key
     done = installation.run(*arguments)
     assert done.returncode == 1
     assert word in done.stderr
@@ -96,19 +80,18 @@ def test_a_bad_setting_is_named(installation: Installation) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_keys_are_made_listed_and_revoked_at_once(installation: Installation, key: str) -> None:
-    assert key
+def test_keys_are_made_listed_and_revoked_at_once(installation: Installation) -> None:
     made = installation.facts("key", "create", "--email", "ana@example.com", "--expires-in-days", "3")
-    assert installation.ask(made["key"], "GET", "/users/me").status_code == 200
+    assert installation.ask("GET", "/users/me", key=made["key"]).status_code == 200
     rows = {row["id"]: row for row in installation.facts("key", "list", "--email", "ana@example.com")}
     assert rows[made["id"]]["key_prefix"] == made["key"][:10]
     assert "key_hash" not in rows[made["id"]]
     assert installation.facts("key", "revoke", made["id"]) == {"revoked": 1}
-    assert installation.ask(made["key"], "GET", "/users/me").status_code == 401
+    assert installation.ask("GET", "/users/me", key=made["key"]).status_code == 401
     assert installation.facts("migrate") == {"revision": "0005"}
 
 
-def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installation: Installation, key: str) -> None:
+def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installation: Installation) -> None:
     nobody = "http://127.0.0.1:9"
     added = installation.run(
         *("connector", "add", "--space", "finance", "--name", "prod", "--url", nobody, "--username", "ana"),
@@ -130,12 +113,11 @@ def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installat
     log = installation.log.read_text()
     assert "answered" in log
     assert PLANTED not in log
-    assert key not in log
+    assert installation.key not in log
 
 
-def test_a_sync_that_a_killed_process_left_behind_does_not_block_the_next(installation: Installation, key: str) -> None:
+def test_a_sync_that_a_killed_process_left_behind_does_not_block_the_next(installation: Installation) -> None:
     """As the command finds it when no server runs: claimed by a worker that is gone."""
-    assert key
     installation.stop()
     with EmbeddedPostgres(installation.data) as embedded:
         url = embedded.url(user=OWNER, database=DATABASE)
@@ -154,28 +136,25 @@ def test_a_sync_that_a_killed_process_left_behind_does_not_block_the_next(instal
     installation.serve()
 
 
-def test_the_key_file_is_for_its_owner_only(installation: Installation, key: str) -> None:
-    assert key
+def test_the_key_file_is_for_its_owner_only(installation: Installation) -> None:
     assert stat.S_IMODE((installation.data / "secret.key").stat().st_mode) == 0o600
 
 
-def test_a_killed_postgres_is_started_again(installation: Installation, key: str) -> None:
+def test_a_killed_postgres_is_started_again(installation: Installation) -> None:
     killed = installation.postmaster()
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: not is_alive(killed), "the postmaster to be gone")
     wait_for(lambda: installation.status("/health/ready") == 200, "the server to be ready again")
-    assert installation.ask(key, "GET", "/users/me").status_code == 200
+    assert installation.ask("GET", "/users/me").status_code == 200
     assert installation.postmaster() != killed
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_server_that_is_stopped_or_killed_serves_again(
-    installation: Installation, key: str, number: signal.Signals
-) -> None:
+def test_a_server_that_is_stopped_or_killed_serves_again(installation: Installation, number: signal.Signals) -> None:
     postmaster = installation.postmaster()
-    status = installation.stop(number)
+    status = installation.stop(number=number)
     if number is not signal.SIGKILL:
         assert status == 0
         wait_for(lambda: not is_alive(postmaster), "PostgreSQL to stop with the server", 10)
     installation.serve()
-    assert installation.ask(key, "GET", "/users/me").status_code == 200
+    assert installation.ask("GET", "/users/me").status_code == 200

@@ -5,26 +5,24 @@ import contextlib
 import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx2
-import orjson
 import pytest
 
 from airflow_double.api import Api
 from airflow_double.faults import Double
 from airflow_double.model import Model
 from airflow_double.server import Served, serving
+from commands.running import SERVER, Installation, installed
 from conftest import SECRET_KEY
 from sync.doubled import Doubled
 from windsock.embedded import EmbeddedPostgres
@@ -34,67 +32,49 @@ from windsock.storage import APPLICATION, DATABASE, Storage
 
 KILLS = int(os.environ.get("WINDSOCK_TEST_KILLS", "8"))
 """A hundred in the run that docs/sync.md tells of."""
-VICTIMS = ("first worker", "second worker", "api", "postgres", "airflow")
+WORKERS = ("first worker", "second worker")
+VICTIMS = (*WORKERS, SERVER, "postgres", "airflow")
 
 
-class Installation:
-    """`serve --no-worker` and two `work`, on one data folder."""
+@dataclass
+class Mortal(Installation):
+    """`serve --no-worker` and two `work`, on one data folder, that die and are started again."""
 
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.log = data.parent / "processes.log"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.deaths: list[datetime] = []
-        self.api = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}/api/v1.0", timeout=10)
+    deaths: list[datetime] = field(default_factory=list)
 
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "windsock", *arguments, "--data", str(self.data)]
-
-    def start(self, name: str) -> None:
-        arguments = ("serve", "--no-worker", "--port", str(self.port)) if name == "api" else ("work",)
-        with self.log.open("ab") as log:
-            self.processes[name] = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log)
+    def give_life(self, name: str) -> None:
+        if name == SERVER:
+            self.start_server("--no-worker")
+        else:
+            self.start(name, "work")
 
     def revive(self) -> None:
         """Whoever is dead starts again, as systemd or a container engine would do."""
         for name, process in list(self.processes.items()):
             if process.poll() is not None:
-                self.start(name)
+                self.give_life(name)
 
     def kill(self, name: str) -> None:
         if name == "postgres":
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, IndexError):
-                pid = int((self.data / "postgres" / "postmaster.pid").read_text().split()[0])
-                os.kill(pid, signal.SIGKILL)
+                os.kill(self.postmaster(), signal.SIGKILL)
             return
         self.processes[name].kill()
         self.processes[name].wait()
-        if name != "api":
+        if name != SERVER:
             self.deaths.append(datetime.now(UTC))
-        self.start(name)
+        self.give_life(name)
 
-    def stop(self) -> None:
-        for process in self.processes.values():
-            process.terminate()
-        for process in self.processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(40)
-            process.kill()
-
-    def ask(self, method: str, path: str, **more: Any) -> httpx2.Response | None:
+    def try_to_ask(self, method: str, path: str, **more: Any) -> httpx2.Response | None:
         """None where nobody answers, or not now."""
-        try:
-            answer = self.api.request(method, path, **more)
-        except httpx2.HTTPError:
-            return None
-        return None if answer.status_code >= 500 else answer
+        with contextlib.suppress(httpx2.HTTPError):
+            answer = self.ask(method, path, **more)
+            return None if answer.status_code >= 500 else answer
+        return None
 
     def must(self, method: str, path: str, **more: Any) -> Any:
         until = time.monotonic() + 90
-        while (answer := self.ask(method, path, **more)) is None:
+        while (answer := self.try_to_ask(method, path, **more)) is None:
             assert time.monotonic() < until, f"{method} {path}: {self.log.read_text()[-3000:]}"
             self.revive()
             time.sleep(0.3)
@@ -103,15 +83,9 @@ class Installation:
 
 
 @pytest.fixture
-def installation(open_folder: Path) -> Iterator[Installation]:
-    folder = open_folder / f"kills-{time.monotonic_ns()}"
-    folder.mkdir(mode=0o711)
-    made = Installation(folder / "data")
-    try:
+def installation(open_folder: Path) -> Iterator[Mortal]:
+    with installed(open_folder, Mortal) as made:
         yield made
-    finally:
-        made.stop()
-        made.api.close()
 
 
 class Life(threading.Thread):
@@ -147,7 +121,7 @@ class Life(threading.Thread):
 
 @pytest.mark.timeout(0)
 def test_whatever_is_killed_nothing_is_lost_or_doubled(
-    installation: Installation, capsys: pytest.CaptureFixture[str]
+    installation: Mortal, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chance = random.Random(17)  # noqa: S311 - repeatable on purpose
     model = Model("v2")
@@ -155,22 +129,12 @@ def test_whatever_is_killed_nothing_is_lost_or_doubled(
         model.add_dag(f"dag_{number:02}", mapped=frozenset({"load"}) if number % 4 == 0 else frozenset())
         for _ in range(5):
             model.start_run(f"dag_{number:02}")
-    made = orjson.loads(
-        subprocess.check_output(
-            [*installation.command("init", "--email", "a@example.com", "--space", "finance"), "--json"]
-        )
-    )
-    installation.api.headers["Authorization"] = f"Bearer {made['key']}"
+    installation.init()
     with serving(Api(model)) as served:
-        for name in VICTIMS[:3]:
-            installation.start(name)
-        body = {
-            "name": "prod",
-            "connector_type": "airflow",
-            "config": {"base_url": served.url, "sync_interval_seconds": 5},
-            "credentials": {"auth_type": "password", "username": "admin", "password": "admin"},
-        }
-        connector = installation.must("POST", "/catalog/spaces/finance/connectors", json=body)
+        installation.serve("--no-worker")
+        for name in WORKERS:
+            installation.give_life(name)
+        connector = UUID(installation.connect(served.url))
         life = Life(served, chance)
         life.start()
         killed, said = kill_at_random(installation, served, chance)
@@ -179,11 +143,9 @@ def test_whatever_is_killed_nothing_is_lost_or_doubled(
         with served.lock:
             model.let_pass(600)
         installation.revive()
-        rest(installation, served, UUID(connector["id"]))
-        syncs = installation.must("GET", "/catalog/spaces/finance/sync-history", params={"size": 1})
-        assert syncs
-        installation.stop()
-        noticed, counts = asyncio.run(compare(installation, served, UUID(connector["id"]), said))
+        rest(installation, served, connector)
+        installation.stop_all()
+        noticed, counts = asyncio.run(compare(installation, served, connector, said))
     with capsys.disabled():
         print(  # noqa: T201 - the numbers are wanted
             f"\n{KILLS} kills ({', '.join(f'{name}: {number}' for name, number in sorted(killed.items()))}),"
@@ -193,7 +155,7 @@ def test_whatever_is_killed_nothing_is_lost_or_doubled(
     assert noticed < 60
 
 
-def kill_at_random(installation: Installation, served: Served, chance: random.Random) -> tuple[Counter[str], set[str]]:
+def kill_at_random(installation: Mortal, served: Served, chance: random.Random) -> tuple[Counter[str], set[str]]:
     killed: Counter[str] = Counter()
     said: set[str] = set()
     for number in range(KILLS):
@@ -207,16 +169,16 @@ def kill_at_random(installation: Installation, served: Served, chance: random.Ra
         else:
             installation.kill(victim)
         installation.revive()
-        runs = installation.ask("GET", "/spaces/finance/orchestration/runs", params={"size": 20})
+        runs = installation.try_to_ask("GET", "/spaces/finance/orchestration/runs", params={"size": 20})
         if runs is not None and runs.is_success and runs.json():
             path = f"/spaces/finance/orchestration/runs/{chance.choice(runs.json())['id']}/comments"
-            answer = installation.ask("POST", path, json={"content": f"comment {number}"})
+            answer = installation.try_to_ask("POST", path, json={"content": f"comment {number}"})
             if answer is not None and answer.status_code == 201:
                 said.add(f"comment {number}")
     return killed, said
 
 
-def rest(installation: Installation, served: Served, connector_id: UUID) -> None:
+def rest(installation: Mortal, served: Served, connector_id: UUID) -> None:
     """Until what is missing has been looked for again: the newest full syncs are complete, and one more."""
     ended = 0
     until = time.monotonic() + 240
@@ -234,7 +196,7 @@ def rest(installation: Installation, served: Served, connector_id: UUID) -> None
 
 
 async def compare(
-    installation: Installation, served: Served, connector_id: UUID, said: set[str]
+    installation: Mortal, served: Served, connector_id: UUID, said: set[str]
 ) -> tuple[float, dict[str, int]]:
     """Our rows against the double's, field by field; how late a dead worker was noticed, and how many syncs ended how.
 

@@ -2,10 +2,8 @@
 
 from datetime import timedelta
 
-import httpx2
 import pytest
 
-from airflow_double.faults import Double
 from sync.doubled import Doubled
 from windsock.sync import changes, passes, retention
 
@@ -106,7 +104,3 @@ async def test_a_server_without_a_clock_is_asked_for_more(doubled: Doubled) -> N
     doubled.double.faults.plan = ["wrong date"] * 30
     await doubled.sync(trigger="schedule")
     assert ("news", "late") in await doubled.runs()
-
-
-def test_the_double_is_a_transport() -> None:
-    assert issubclass(Double, httpx2.AsyncBaseTransport)
