@@ -146,6 +146,8 @@ class Doubled(Windsock):
             if touched < before and task_key[0] in stored and _was_read(run_of.run_after, oldest):
                 assert task_key in tasks, f"the watermark passed {task_key}"
                 assert_task(tasks[task_key], task)
+                if task.map_index >= 0:
+                    assert (*task_key[:3], -1) not in tasks, "(a) a placeholder stands beside its instances"
 
 
 CHANGED = ("created", "updated", "removed")

@@ -83,6 +83,7 @@ class Life(RuleBasedStateMachine):
         key = pick(self.model.runs, number)
         if key is not None:
             self.model.commit_later(seconds, lambda: self.model.step(key))
+            self.model.let_pass(seconds / 2)
 
     @rule(number=NUMBERS)
     def a_run_starts_that_is_committed_late(self, number: int) -> None:

@@ -114,6 +114,20 @@ async def test_a_run_id_that_is_used_again_is_the_same_run_with_its_comments(dou
     assert again == {"status": "queued", "id": run["id"]}
 
 
+async def test_a_run_id_used_again_shows_its_new_tasks_at_once_without_a_log_that_says_so(doubled: Doubled) -> None:
+    """Its mapped task is not expanded yet; that the instances of before are gone is only found out later."""
+    doubled.double.api.shows_events = False
+    await doubled.settle()
+    at = doubled.model.runs["mapped", "run_0"].run_after
+    assert ("mapped", "run_0", "load", 0) in await doubled.tasks()
+    doubled.model.delete_run(("mapped", "run_0"))
+    doubled.model.start_run("mapped", "run_0", at=at)
+    await doubled.sync(trigger="schedule")
+    assert ("mapped", "run_0", "load", -1) in await doubled.tasks()
+    await doubled.settle()
+    await doubled.assert_equal()
+
+
 async def test_history_outlives_the_clean_up_of_airflow(doubled: Doubled) -> None:
     model = doubled.model
     for days in range(8, 14):

@@ -175,14 +175,11 @@ class Changes:
             await reading.store_runs([run])
             seen = await self._read_tasks_of(dag_id, run_id)
         async with reading.db.in_space(reading.progress.space_id) as tx:
-            lost = 0
             if seen is None:
                 await reading.gone.gone_now(tx, dag_id, run_id)
             else:
-                lost = await reading.gone.tasks_gone_now(tx, dag_id, run_id, seen, begun_at)
+                await reading.gone.tasks_gone_now(tx, dag_id, run_id, seen, begun_at)
             await reading.progress.save(tx)
-        if lost:  # a placeholder is only stored where no instances are beside it
-            await self._read_tasks_of(dag_id, run_id)
 
 
 def _still_good(checkpoint: Checkpoint | None) -> Checkpoint:

@@ -35,15 +35,15 @@ class Gone:
         missing = await tx.run(QUERIES["miss_runs"], **names, seen=list(runs))
         return missing + await tx.run(QUERIES["miss_task_runs"], **names, seen=list(task_runs))
 
-    async def gone_now(self, tx: Transaction, dag_id: str, run_id: str) -> int:
+    async def gone_now(self, tx: Transaction, dag_id: str, run_id: str) -> None:
         """A run that the provider's log has an entry about and that it no longer has."""
-        return await tx.run(QUERIES["gone_now"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
+        await tx.run(QUERIES["gone_now"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
 
     async def tasks_gone_now(
         self, tx: Transaction, dag_id: str, run_id: str, seen: Iterable[UUID], begun_at: datetime
-    ) -> int:
+    ) -> None:
         """The task runs of a run that the log has an entry about, but not among all that the provider has of it."""
-        return await tx.run(
+        await tx.run(
             QUERIES["tasks_gone_now"],
             **self._names,
             **self._sync,

@@ -168,12 +168,6 @@ WITH matched AS MATERIALIZED (
     JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = i.pipeline_id AND r.external_id = i.run_external_id
     LEFT JOIN task_runs e ON e.space_id = %(space_id)s AND e.run_id = r.id AND e.external_id = i.external_id
                          AND e.map_index = i.map_index
-    -- A placeholder read before the task was expanded must not come back beside its instances; it does where these are
-    -- gone, since the run was deleted and its id used again.
-    WHERE i.map_index >= 0
-       OR NOT EXISTS (SELECT FROM task_runs o WHERE o.space_id = %(space_id)s AND o.run_id = r.id
-                                                AND o.external_id = i.external_id AND o.map_index >= 0
-                                                AND o.missed_by IS NULL AND o.removed_at IS NULL)
 ), stored AS (
     INSERT INTO task_runs (space_id, run_id, external_id, map_index, name, operator, status, try_number, max_tries,
                            queued_at, started_at, ended_at, pool, queue, hostname, note, provider_metadata)
