@@ -12,19 +12,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[2] / "demo")]
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "demo"), str(ROOT / "tests")]
 
 from airflow_lab import SAMPLE_DAGS, AirflowLab, install  # noqa: E402 - found below the repository
 from bench.sync.mirroring import Mirroring, a_windsock, memory, read_plainly, watch_memory  # noqa: E402
 from bench.sync.seeding import seed  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
 MODEL = "newsletter"
 
 
 async def measure(base_url: str, folder: Path, days: int) -> dict[str, Any]:
     async with a_windsock(folder) as windsock:
-        await windsock.connect(base_url, history_days=days)
+        await windsock.connect(base_url, history_days=days, timeout_seconds=60)
         seen: list[float] = []
         watching = asyncio.create_task(watch_memory(seen))
         first, whole, rows, asked = await catch_up(windsock)
@@ -66,7 +66,7 @@ async def catch_up(windsock: Mirroring) -> tuple[float, float, int, list[tuple[s
 
     looking = asyncio.create_task(look())
     while True:
-        rows += (await windsock.sync())["coverage"]["read"]
+        rows += (await windsock.completed())["coverage"]["read"]
         if (await windsock.state())["history"]["is_complete"]:
             break
     whole = time.monotonic() - began
@@ -76,7 +76,7 @@ async def catch_up(windsock: Mirroring) -> tuple[float, float, int, list[tuple[s
 
 async def one_idle(windsock: Mirroring) -> tuple[int, float, int]:
     began = time.monotonic()
-    sync = await windsock.sync()
+    sync = await windsock.completed()
     counts = (sync[kind] for kind in ("pipelines", "runs", "task_runs"))
     written = sum(count[what] for count in counts for what in ("created", "updated", "removed"))
     return sync["provider_requests"], time.monotonic() - began, written

@@ -10,9 +10,9 @@ from airflow_double.model import Model
 DAGS = ("bills", "ledger", "mapped", "news", "reports", "stock")
 EVENTS = dict(
     zip(
-        "abcdefghijklmno",
+        "abcdefghijklmnop",
         ("add", "start", "again", "lose", "delete dag", "own", "pause", "clear", "mark", "note", "delete run",
-         "clear task", "mark task", "note task", "delete task"),
+         "clear task", "mark task", "note task", "delete task", "return"),
         strict=True,
     )
 )  # fmt: skip
@@ -36,6 +36,10 @@ def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912
             at = model.runs[run].run_after
             model.delete_run(run)
             model.start_run(*run, at=at)
+        case "return" if model.dropped:  # once more, long after it was deleted
+            back = pick(model.dropped, number)
+            if back[0] in model.dags and back not in model.runs:
+                model.start_run(*back, at=model.dropped[back])
         case "lose" if dag_id is not None:
             model.lose_file(dag_id)
         case "delete dag" if dag_id is not None and len(model.dags) > 1:

@@ -80,6 +80,8 @@ class Model:
         self.runs: dict[RunKey, Run] = {}
         self.tasks: dict[TaskKey, Task] = {}
         self.events: list[dict[str, Any]] = []
+        self.dropped: dict[RunKey, datetime] = {}
+        """Runs that were deleted, and when they were to run."""
         self._next_id = 0
         self._stamp: datetime | None = None
         self._later: list[tuple[datetime, datetime, Callable[[], None]]] = []
@@ -278,7 +280,7 @@ class Model:
     def _drop_run(self, key: RunKey) -> None:
         for task in self.tasks_of(key):
             del self.tasks[task.dag_id, task.run_id, task.task_id, task.map_index]
-        del self.runs[key]
+        self.dropped[key] = self.runs.pop(key).run_after
 
     def _log(self, event: str, dag_id: str, run_id: str | None = None, task_id: str | None = None) -> None:
         self.events.append(

@@ -69,7 +69,7 @@ class Life(RuleBasedStateMachine):
 
     # --- What happens ----------------------------------------------------------------------------------------------
 
-    @rule(what=st.lists(st.tuples(st.sampled_from(sorted(["step"] * 4 + [*"abcdefghijklmno"])), NUMBERS), max_size=12))
+    @rule(what=st.lists(st.tuples(st.sampled_from(sorted(["step"] * 4 + list(EVENTS))), NUMBERS), max_size=12))
     def life_goes_on(self, what: list[tuple[str, int]]) -> None:
         for letter, number in what:
             self.happen(EVENTS.get(letter, "step"), number)
