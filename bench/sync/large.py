@@ -42,7 +42,7 @@ def measure(folder: Path, *, dags: int, runs: int, days: int, read_days: int, se
             if first is None and windsock.answer("GET", f"{WHERE}/runs", params={"size": 1}):
                 first = now
             told = windsock.answer("GET", f"/catalog/spaces/finance/connectors/{connector}")["freshness"]
-            whole = now if (told["history"] or {}).get("share") == 1 else None
+            whole = now if (told["history"] or {}).get("is_complete") else None
         caught_up = seen[-1][0]
         idle = idle_syncs(windsock) if whole is not None else []
         seen.append((time.monotonic() - began, memory(worker)))

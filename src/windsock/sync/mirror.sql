@@ -1,6 +1,8 @@
 -- Each store_… statement takes a page of rows as jsonb, writes only those that are new or differ, and answers with one
 -- row per incoming row: its id here, and whether it was created, updated or unchanged. The comparison comes first, as a
--- join: ON CONFLICT alone would lock, and write ahead, every unchanged row too.
+-- join: ON CONFLICT alone would lock, and write ahead, every unchanged row too. Rows are looked up one by one (LATERAL
+-- with LIMIT): in a mirror that is being filled the statistics say that there are none, and a join chosen after them read
+-- every task run of the space for each page (160 ms instead of 6 at 3,000 runs).
 
 -- fragment: outcome
 -- Of a row that was there before the statement, xmax is set.
@@ -59,7 +61,11 @@ WITH matched AS MATERIALIZED (
         started_at timestamptz, ended_at timestamptz, run_after timestamptz, logical_date timestamptz,
         data_interval_start timestamptz, data_interval_end timestamptz, conf jsonb, note text, triggered_by text,
         provider_metadata jsonb)
-    LEFT JOIN runs e ON e.space_id = %(space_id)s AND e.pipeline_id = i.pipeline_id AND e.external_id = i.external_id
+    LEFT JOIN LATERAL (
+        SELECT * FROM runs k
+        WHERE k.space_id = %(space_id)s AND k.pipeline_id = i.pipeline_id AND k.external_id = i.external_id
+        LIMIT 1
+    ) e ON true
 ), stored AS (
     INSERT INTO runs (space_id, pipeline_id, external_id, status, run_type, run_at, queued_at, started_at, ended_at,
                       run_after, logical_date, data_interval_start, data_interval_end, conf, note, triggered_by,
@@ -115,16 +121,23 @@ WHERE p.space_id = %(space_id)s AND p.id = newest.pipeline_id
 -- name: unknown_runs
 SELECT DISTINCT i.pipeline_id, i.run_external_id
 FROM jsonb_to_recordset(%(keys)s) AS i (pipeline_id uuid, run_external_id text)
-WHERE NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = i.pipeline_id
-                                       AND r.external_id = i.run_external_id)
+LEFT {its_run}
+WHERE r.id IS NULL
 LIMIT 10001
+
+-- fragment: its_run
+JOIN LATERAL (
+    SELECT k.id FROM runs k
+    WHERE k.space_id = %(space_id)s AND k.pipeline_id = i.pipeline_id AND k.external_id = i.run_external_id
+    LIMIT 1
+) r ON true
 
 -- fragment: expanded
 -- Tasks of which an instance with a map_index has arrived.
 expanded AS (
     SELECT DISTINCT r.id AS run_id, i.external_id
     FROM jsonb_to_recordset(%(keys)s) AS i (pipeline_id uuid, run_external_id text, external_id text)
-    JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = i.pipeline_id AND r.external_id = i.run_external_id
+    {its_run}
 )
 
 -- name: expand_placeholders
@@ -165,9 +178,13 @@ WITH matched AS MATERIALIZED (
         pipeline_id uuid, run_external_id text, external_id text, map_index integer, name text, operator text,
         status text, try_number integer, max_tries integer, queued_at timestamptz, started_at timestamptz,
         ended_at timestamptz, pool text, queue text, hostname text, note text, provider_metadata jsonb)
-    JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = i.pipeline_id AND r.external_id = i.run_external_id
-    LEFT JOIN task_runs e ON e.space_id = %(space_id)s AND e.run_id = r.id AND e.external_id = i.external_id
-                         AND e.map_index = i.map_index
+    {its_run}
+    LEFT JOIN LATERAL (
+        SELECT * FROM task_runs k
+        WHERE k.space_id = %(space_id)s AND k.run_id = r.id AND k.external_id = i.external_id
+          AND k.map_index = i.map_index
+        LIMIT 1
+    ) e ON true
 ), stored AS (
     INSERT INTO task_runs (space_id, run_id, external_id, map_index, name, operator, status, try_number, max_tries,
                            queued_at, started_at, ended_at, pool, queue, hostname, note, provider_metadata)
