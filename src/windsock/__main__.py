@@ -12,6 +12,7 @@ from windsock.commands.operate import migrate, rotate_secrets
 from windsock.commands.pipelines import pipelines, watch
 from windsock.commands.runs import comment, runs
 from windsock.commands.serve import serve
+from windsock.commands.spaces import space
 from windsock.commands.sync import sync
 from windsock.commands.trigger import trigger
 from windsock.commands.work import work
@@ -33,6 +34,7 @@ for command in (
     init,
     serve,
     work,
+    space,
     connector,
     sync,
     pipelines,

@@ -167,6 +167,16 @@ def sync_run(space: str, sync_id: UUID) -> Call[SyncRun]:
     return _get(f"{_at(space)}/syncs/{sync_id}", SyncRun)
 
 
+def cancel_sync(space: str, sync_id: UUID) -> Call[SyncRun]:
+    """Asked twice, it is cancelled once; the second answer may say that it has ended."""
+    return _put("POST", f"{_at(space)}/syncs/{sync_id}/cancel", SyncRun)
+
+
+def syncs(space: str, **filters: Any) -> Call[list[SyncRun]]:  # noqa: ANN401 - parameters
+    path = f"/catalog/spaces/{quote(space, safe='')}/sync-history"
+    return _get(path, list[SyncRun], **{"size": 100, **filters})
+
+
 def connectors(space: str) -> Call[list[Connector]]:
     return _get(f"/catalog/spaces/{quote(space, safe='')}/connectors", list[Connector], size=100)
 

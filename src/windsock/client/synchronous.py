@@ -95,6 +95,10 @@ class Client:
     def sync_run(self, sync_id: UUID) -> SyncRun:
         return self._send(calls.sync_run(self._slug(), sync_id))
 
+    def cancel_sync(self, sync_id: UUID) -> SyncRun:
+        """End a queued sync at once, a running one within seconds; Conflict when it has ended already."""
+        return self._send(calls.cancel_sync(self._slug(), sync_id))
+
     def trigger(
         self,
         pipeline_id: UUID,
@@ -130,6 +134,10 @@ class Client:
 
     def connectors(self) -> Iterator[Connector]:
         return self._pages(calls.connectors(self._slug()))
+
+    def syncs(self, **filters: Any) -> Iterator[SyncRun]:  # noqa: ANN401 - parameters of the API
+        """Newest first: `connector_id=…`, `status=…`."""
+        return self._pages(calls.syncs(self._slug(), **filters))
 
     def teams(self) -> Iterator[Team]:
         return self._pages(calls.teams(self._slug()))

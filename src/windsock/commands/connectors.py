@@ -9,11 +9,12 @@ import orjson
 from rich.table import Table
 
 from windsock.access.space import QUERIES as ACCESS
+from windsock.commands.credentials import with_credentials
 from windsock.commands.frame import json_option, on_process, print_json, print_table
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import QUERIES, create_connector, open_connector
 from windsock.db import Database, Row
-from windsock.errors import WindsockError
+from windsock.errors import Invalid, WindsockError
 from windsock.pages import to_json
 from windsock.process import Process
 from windsock.providers.airflow import diagnose
@@ -49,9 +50,7 @@ def connector() -> None:
 @space_option
 @click.option("--name", required=True, help="What people call this Airflow.")
 @click.option("--url", required=True, help="Where it answers, such as https://airflow.example.com")
-@click.option("--username", help="Sign in with a password: --password, or it is asked for.")
-@click.option("--password", envvar="WINDSOCK_AIRFLOW_PASSWORD", show_envvar=True)
-@click.option("--token", envvar="WINDSOCK_AIRFLOW_TOKEN", show_envvar=True, help="Sign in with an API token instead.")
+@with_credentials
 @click.option("--history-days", type=click.IntRange(1, 3650), default=14, show_default=True)
 @json_option
 @on_process
@@ -60,19 +59,14 @@ async def add(
     slug: str,
     name: str,
     url: str,
-    username: str | None,
-    password: str | None,
-    token: str | None,
+    credentials: dict[str, Any],
     history_days: int,
     as_json: bool,
 ) -> None:
-    """Add an Airflow. A running `windsock serve` begins to mirror it at once."""
-    credentials: dict[str, Any] = {"auth_type": "none"}
-    if username:
-        password = password or click.prompt("Password", hide_input=True)
-        credentials = {"auth_type": "password", "username": username, "password": password}
-    elif token:
-        credentials = {"auth_type": "api_token", "token": token}
+    """Add an Airflow. A running `windsock serve` begins to mirror it at once.
+
+    Without --auth, --username or --token it is read without signing in.
+    """
     body = ConnectorIn(
         name=name,
         connector_type="airflow",
@@ -81,7 +75,10 @@ async def add(
     )
     space = await find_space(process.db, slug)
     async with process.db.in_space(space["id"]) as tx:
-        row = await create_connector(tx, space["id"], body, process.secrets)
+        try:
+            row = await create_connector(tx, space["id"], body, process.secrets)
+        except Invalid as wrong:
+            raise click.UsageError(f"{_option_of(wrong)}: {wrong}") from None
     if as_json:
         print_json(row)
         return
@@ -141,6 +138,14 @@ async def accept(process: Process, slug: str, which: str, kind: str) -> None:
     async with process.db.in_space(space["id"]) as tx:
         told = await accept_held(tx, space["id"], found["id"], kind)
     click.echo(f"Accepted: {told['reason']}")
+
+
+def _option_of(wrong: Invalid) -> str:
+    """The option whose value the API calls body.config.<field>, or body.credentials.<auth_type>.<field>."""
+    _, place, *fields = map(str, wrong.loc)
+    field, *within = (fields if place == "config" else fields[1:]) or ["auth"]
+    option = "--url" if field == "base_url" else f"--{field.replace('_', '-')}"
+    return ": ".join((option, *within))
 
 
 async def _try(process: Process, space: Row, connector_id: UUID, *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
-"""`windsock sync`: sync a connector now and watch it."""
+"""`windsock sync`: sync a connector now and watch it, or cancel the sync that is under way."""
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from windsock.client import Client
+from windsock.client import Client, Conflict
 from windsock.commands import server
 from windsock.commands.connectors import find_connector, find_space
 from windsock.commands.frame import data_option, json_option, on_process, print_json
@@ -20,16 +21,20 @@ from windsock.commands.server import on_server
 from windsock.pages import to_json
 from windsock.process import Process
 from windsock.sync.jobs import abandon_sync
+from windsock.sync.models import SyncRun
+from windsock.sync.progress import QUERIES
 from windsock.sync.store import get_sync, queue_sync, unfinished_sync
 
 LOOK_SECONDS = 0.3
 UNFINISHED = ("queued", "running")
+NOTHING_TO_CANCEL = "No sync of {} is queued or running."
 
 
 @click.command()
 @server.space_option
 @click.option("--connector", "which", required=True, help="Its name or id.")
 @click.option("--full", is_flag=True, help="Read the whole history again, and find what was deleted.")
+@click.option("--cancel", is_flag=True, help="End the sync that is queued or running. What it has stored stays.")
 @json_option
 @server.url_option
 @server.key_option
@@ -38,6 +43,7 @@ def sync(
     slug: str | None,
     which: str,
     full: bool,
+    cancel: bool,
     as_json: bool,
     url: str | None,
     api_key: str | None,
@@ -46,25 +52,45 @@ def sync(
     """Sync a connector now and show its progress. Follows the running sync when there is one already.
 
     With --url or WINDSOCK_URL the server there is asked; otherwise this machine's database is used, without a server.
-    Exit status: 0 when complete, 1 when partial or failed.
+    Exit status: 0 when complete, with --cancel when cancelled; 1 when it ended otherwise.
     """
-    if url:
+    if cancel and full:
+        raise click.UsageError("--full asks for a sync and --cancel ends one: give one of them.")
+    if url and cancel:
+        on_server(_cancel_there)(url, api_key, slug, which, as_json=as_json)
+    elif url:
         on_server(_sync_there)(url, api_key, slug, which, full=full, as_json=as_json)
-        return
-    if not slug:
+    elif not slug:
         raise click.UsageError("Which space? Give --space, or --url to ask a server.")
-    on_process(_sync_here)(data=data, slug=slug, which=which, full=full, as_json=as_json)
+    elif cancel:
+        on_process(_cancel_here)(data=data, slug=slug, which=which, as_json=as_json)
+    else:
+        on_process(_sync_here)(data=data, slug=slug, which=which, full=full, as_json=as_json)
 
 
 def _sync_there(client: Client, which: str, *, full: bool, as_json: bool) -> None:
-    followed = client.sync(find_remote_connector(client, which).id, is_full=full)
-    with _progress(quiet=as_json) as bar:
+    asked = client.sync(find_remote_connector(client, which).id, is_full=full)
+    _end(_follow_there(client, asked, quiet=as_json), as_json=as_json)
+
+
+def _cancel_there(client: Client, which: str, *, as_json: bool) -> None:
+    connector_id = find_remote_connector(client, which).id
+    found = next(client.syncs(connector_id=connector_id, status=UNFINISHED), None)
+    if found is None:
+        raise server.Failed(NOTHING_TO_CANCEL.format(which), server.REFUSED)
+    with contextlib.suppress(Conflict):  # it has just ended, and is shown as it did
+        client.cancel_sync(found.id)
+    _end(_follow_there(client, found, quiet=as_json), as_json=as_json, wanted="cancelled")
+
+
+def _follow_there(client: Client, followed: SyncRun, *, quiet: bool) -> dict[str, Any]:
+    with _progress(quiet=quiet) as bar:
         task = bar.add_task("waiting", total=None, requests=0)
         while followed.status in UNFINISHED:
             _show(bar, task, followed.model_dump())
             time.sleep(LOOK_SECONDS)
             followed = client.sync_run(followed.id)
-    _end(followed.model_dump(mode="json"), as_json=as_json)
+    return followed.model_dump(mode="json")
 
 
 async def _sync_here(process: Process, slug: str, which: str, *, full: bool, as_json: bool) -> None:
@@ -82,17 +108,30 @@ async def _sync_here(process: Process, slug: str, which: str, *, full: bool, as_
     followed: UUID = sync_id or (running or {})["id"]
     # Claimed right here if nobody has it yet: it works without a server, and a server beside us finds it taken.
     mine = asyncio.create_task(process.execution.run(space["id"], followed))
-    last = await _follow(process, space["id"], followed, quiet=as_json)
+    last = await _follow_here(process, space["id"], followed, quiet=as_json)
     await mine
     _end(last, as_json=as_json)
 
 
-def _end(last: dict[str, Any], *, as_json: bool) -> None:
+async def _cancel_here(process: Process, slug: str, which: str, *, as_json: bool) -> None:
+    space = await find_space(process.db, slug)
+    connector_id = (await find_connector(process.db, space, which))["id"]
+    async with process.db.in_space(space["id"]) as tx:
+        found = await unfinished_sync(tx, space["id"], connector_id)
+        if found is None:
+            raise click.ClickException(NOTHING_TO_CANCEL.format(which))
+        if await tx.row(QUERIES["cancel_sync"], space_id=space["id"], sync_id=found["id"]):
+            await tx.run(QUERIES["rest_after_cancel"], space_id=space["id"], connector_id=connector_id)
+    last = await _follow_here(process, space["id"], found["id"], quiet=as_json)
+    _end(last, as_json=as_json, wanted="cancelled")
+
+
+def _end(last: dict[str, Any], *, as_json: bool, wanted: str = "complete") -> None:
     if as_json:
         print_json(last)
     else:
         _report(last)
-    if last["status"] != "complete":
+    if last["status"] != wanted:
         raise click.exceptions.Exit(1)
 
 
@@ -121,7 +160,7 @@ def _show(bar: Progress, task: TaskID, now: dict[str, Any]) -> None:
     )
 
 
-async def _follow(process: Process, space_id: UUID, sync_id: UUID, *, quiet: bool) -> dict[str, Any]:
+async def _follow_here(process: Process, space_id: UUID, sync_id: UUID, *, quiet: bool) -> dict[str, Any]:
     """Look again and again until it has ended."""
     with _progress(quiet=quiet) as bar:
         task = bar.add_task("waiting", total=None, requests=0)

@@ -1,0 +1,125 @@
+"""`windsock sync --cancel`: on this machine's database and against a server, whatever state the sync is in."""
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from commands.here import owner_url, run_here
+from commands.running import wait_for
+from conftest import SECRET_KEY
+from live import Live, live_world
+from windsock.__main__ import main
+from windsock.client import Client
+
+BOTH = pytest.mark.parametrize("where", ["here", "there"])
+
+
+@pytest.fixture(scope="module")
+def live(make_database: Callable[[str], str]) -> Iterator[Live]:
+    with live_world(make_database, SECRET_KEY) as made:
+        yield made
+
+
+@pytest.fixture
+def idle(make_database: Callable[[str], str]) -> Iterator[Live]:
+    """Carries out nothing; a sync of prod is queued in each space."""
+    with live_world(make_database, SECRET_KEY, works=False) as made:
+        yield made
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """Of somebody who takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def cancel(live: Live, where: str, data: Path, *more: str, connector: str = "prod", kind: str = "editor") -> Result:
+    arguments = ("sync", "--space", "finance", "--connector", connector, "--cancel", *more)
+    if where == "here":
+        return run_here(live.database_url, data, *arguments)
+    asked = {"WINDSOCK_URL": live.url, "WINDSOCK_API_KEY": live.world.keys[kind]}
+    result = CliRunner().invoke(main, arguments, env=asked)
+    assert not isinstance(result.exception, Exception), result.exception
+    return result
+
+
+def status(live: Live) -> str:
+    with Client(live.url, live.world.keys["viewer"], space="finance") as client:
+        return client.sync_run(live.world.finance.sync_id).status
+
+
+@BOTH
+def test_a_running_sync_is_followed_until_it_is_cancelled(
+    live: Live, where: str, silent_url: str, tmp_path: Path
+) -> None:
+    name = f"silent {where}"
+    added = ("connector", "add", "--space", "finance", "--name", name, "--url", silent_url, "--json")
+    connector_id = orjson.loads(run_here(live.database_url, tmp_path, *added).stdout)["id"]
+    with Client(live.url, live.world.keys["editor"], space="finance") as client:
+        asked = client.sync(connector_id)
+        wait_for(lambda: client.sync_run(asked.id).status == "running", "a worker to begin")
+        result = cancel(live, where, tmp_path, connector=name)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith("cancelled: read 0 rows")
+        assert client.sync_run(asked.id).status == "cancelled"
+        assert [one.id for one in client.syncs(connector_id=connector_id)] == [asked.id], "no next one at once"
+    again = cancel(live, where, tmp_path, connector=name)
+    assert again.exit_code == (1 if where == "here" else 3)
+    assert again.stderr == f"Error: No sync of {name} is queued or running.\n"
+
+
+@BOTH
+def test_a_queued_sync_never_begins(idle: Live, where: str, tmp_path: Path) -> None:
+    result = cancel(idle, where, tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    told = orjson.loads(result.stdout)
+    assert (told["id"], told["status"]) == (str(idle.world.finance.sync_id), "cancelled")
+    assert (told["error"], told["started_at"]) == ("Cancelled before it began.", None)
+    assert status(idle) == "cancelled"
+
+
+def test_a_sync_whose_worker_is_gone_is_given_up_and_shown_as_it_ended(idle: Live, tmp_path: Path) -> None:
+    with psycopg.connect(owner_url(idle.database_url)) as connection:
+        connection.execute(
+            "UPDATE windsock.sync_runs SET status = 'running', lease_holder = 'gone',"
+            " lease_until = now() - interval '1 minute'"
+        )
+    result = cancel(idle, "here", tmp_path)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("failed: read 0 rows")
+    assert "The worker of this sync stopped in the middle" in result.stderr
+
+
+def test_a_sync_that_ends_before_it_is_cancelled_is_shown_as_it_ended(
+    idle: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_cancel = Client.cancel_sync
+
+    def too_late(client: Client, sync_id: object) -> object:
+        with psycopg.connect(owner_url(idle.database_url)) as connection:
+            connection.execute("UPDATE windsock.sync_runs SET status = 'complete' WHERE id = %s", (sync_id,))
+        return really_cancel(client, idle.world.finance.sync_id)
+
+    monkeypatch.setattr(Client, "cancel_sync", too_late)
+    result = cancel(idle, "there", tmp_path)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("complete: read 0 rows")
+
+
+def test_a_viewer_cancels_nothing(idle: Live, tmp_path: Path) -> None:
+    refused = cancel(idle, "there", tmp_path, kind="viewer")
+    assert (refused.exit_code, "Only the role editor" in refused.stderr) == (3, True)
+    assert status(idle) == "queued"
+
+
+@BOTH
+def test_to_ask_for_a_sync_and_to_end_it_is_wrong_usage(idle: Live, where: str, tmp_path: Path) -> None:
+    result = cancel(idle, where, tmp_path, "--full")
+    assert (result.exit_code, "give one of them" in result.stderr) == (2, True)
+    assert status(idle) == "queued"
