@@ -160,6 +160,8 @@ class Api:
             if dag_id == "~":
                 raise Refused(400, "dag_id is required")
             self._run((dag_id, run_id))
+        elif dag_id != "~" and self.model.api == "v2":
+            self._dag(dag_id)
         runs = self.model.runs
         rows = [
             task
