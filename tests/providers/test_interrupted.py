@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from windsock.errors import ProviderIncomplete
 from windsock.providers.contract import Page, ProviderRun, Resume
 
 if TYPE_CHECKING:
@@ -52,6 +53,33 @@ def test_a_cursor_that_has_become_invalid_starts_the_scan_again(lab: "Lab") -> N
 def test_a_token_that_cannot_be_read_is_as_good_as_none(lab: "Lab", resume: Resume) -> None:
     pages, _ = lab.against(lab.by_cursor(lab.runs(3)), lab.reading(resume=resume))
     assert len(ids(pages)) == 3
+
+
+def test_a_run_that_was_deleted_and_started_again_does_not_hide_that_rows_have_slipped(lab: "Lab") -> None:
+    """It stands at the end of the same page, which proves nothing about the rows before it."""
+    rows = lab.runs(6)
+
+    def script(asked: "Asked") -> "Reply":
+        reply = lab.by_offset(rows, cap=3)(asked)
+        if asked.params["offset"] == "0" and len(rows) == 6:
+            rows[:] = [*rows[2:], rows[0]]
+        return reply
+
+    pages, _ = lab.against(script, lab.reading(), "v1")
+    assert {row["dag_run_id"] for row in lab.runs(6)} == set(ids(pages))
+
+
+def test_a_list_whose_pages_never_begin_with_a_known_row_is_given_up(lab: "Lab") -> None:
+    """Rows slip away below each page, however far the scan steps back."""
+    start = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal start
+        start += 200
+        return lab.page("dag_runs", lab.runs(1000, start), asked)
+
+    with pytest.raises(ProviderIncomplete):
+        lab.against(script, lab.reading(), "v1")
 
 
 @given(

@@ -135,8 +135,8 @@ class Ledger:
     def remember(self, marks: Iterable[Key]) -> None:
         self._marks.update(hash(mark) for mark in marks)
 
-    def knows_one_of(self, marks: Iterable[Key]) -> bool:
-        return any(hash(mark) in self._marks for mark in marks)
+    def knows(self, mark: Key) -> bool:
+        return hash(mark) in self._marks
 
     def count_request(self) -> None:
         self._requests += 1

@@ -98,13 +98,14 @@ class PageScan(Generic[T]):
     async def _by_offset(self, first: Part[T] | None, offset: int) -> AsyncIterator[Page[T]]:
         """Each page begins with the last row of the one before.
 
-        Where it does not, rows were deleted below, and unread ones have moved to where we have been: step back until a
-        row is found that was read. All before that row was read too, since ids only grow.
+        Where it does not, rows were deleted below, and unread ones have moved to where we have been: step back until
+        the first row is one that was read. All before it was read too, since ids only grow. A known row further down
+        proves nothing: what is deleted and started again stands at the end, with unread rows before it.
         """
         step, steps, stalls, farthest = _TAIL, 0, 0, 0
         while True:
             part, first = first or await self._ask(offset=str(offset)), None
-            if offset and not self._ledger.knows_one_of(part.marks):
+            if offset and not (part.marks and self._ledger.knows(part.marks[0])):
                 self._ledger.hear(part.total)
                 offset, step, steps = max(0, offset - step), step * 2, steps + 1
                 if steps > _MOST_STEPS_BACK:
