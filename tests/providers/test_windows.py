@@ -56,7 +56,7 @@ def names(pages: list[Page[ProviderTaskRun]]) -> set[str]:
 
 def test_an_idle_scan_costs_one_request_of_parameters_that_every_version_knows(lab: "Lab") -> None:
     pages, double = lab.against(Tasks(lab, 0, timedelta()).script, reading(), "v1")
-    assert [one.params for one in double.asked] == [{"updated_at_gte": "2026-11-23T13:35:33Z", "limit": "10000"}]
+    assert [one.params for one in double.asked] == [{"updated_at_gte": "2026-11-23T13:35:33Z", "limit": "2000"}]
     assert (pages[0].rows, pages[0].expected, pages[0].resume) == ([], 0, None)
 
 
@@ -69,6 +69,21 @@ def test_a_window_with_more_than_an_answer_holds_is_split(lab: "Lab", count: int
     assert all(page.resume for page in pages[:-1])
     assert pages[-1].resume is None
     assert len(double.asked) < 5 + count
+
+
+@pytest.mark.parametrize("count", [50, 400, 1600])
+def test_a_window_is_split_at_once_into_as_many_as_its_total_takes(lab: "Lab", count: int) -> None:
+    tasks = Tasks(lab, count, timedelta(seconds=3600 / count))
+    pages, double = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
+    assert names(pages) == set(tasks.times)
+    assert len(double.asked) <= 2 + 1.5 * count / 10
+
+
+def test_rows_that_lie_close_together_in_a_long_window_cost_no_more_than_a_few_times_as_much(lab: "Lab") -> None:
+    tasks = Tasks(lab, 400, timedelta(milliseconds=10))
+    pages, double = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
+    assert names(pages) == set(tasks.times)
+    assert len(double.asked) < 4 * 1.5 * 400 / 10
 
 
 def test_the_last_window_stays_open_and_is_read_last(lab: "Lab") -> None:

@@ -22,7 +22,8 @@ T = TypeVar("T")
 Window = tuple[datetime, datetime | None]
 """From and to, both included; None is open."""
 
-_MOST_PIECES = 16
+_MOST_PIECES = 250
+"""All of them stand in the resume token of each page."""
 _PIECES_OF_A_SLOW_WINDOW = 4
 _MOST_SLOW_IN_A_ROW = 3
 _GATEWAY_TIMED_OUT = 504
@@ -59,7 +60,7 @@ class WindowScan(Generic[T]):
         try:
             part = await self._ask(window, self._limits.window)
         except (ProviderTimedOut, AnswerTooLarge, ProviderRefused) as failure:
-            # 10,000 rows take 2.x some 10 s: what is too much at once may well be had in pieces.
+            # 2.x gives some 1,000 rows a second: what is too much at once may well be had in pieces.
             pieces = split(window, _PIECES_OF_A_SLOW_WINDOW, datetime.now(UTC), self._limits.shortest)
             self._slow += 1
             if not _is_too_much(failure) or not pieces or self._slow > _MOST_SLOW_IN_A_ROW:
@@ -68,6 +69,7 @@ class WindowScan(Generic[T]):
         self._slow = 0
         if _is_whole(part):
             return part
+        # As many as the total takes, at once: each window that is still too large costs an answer that is thrown away.
         wanted = ceil(1.5 * (part.total or 0) / max(1, len(part.rows)))
         pieces = split(window, wanted, part.as_of, self._limits.shortest)
         if pieces:
