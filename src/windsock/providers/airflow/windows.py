@@ -25,6 +25,8 @@ Window = tuple[datetime, datetime | None]
 _MOST_PIECES = 250
 """All of them stand in the resume token of each page."""
 _PIECES_OF_A_SLOW_WINDOW = 4
+_LARGEST_LUMP = 5
+"""In answers of the usual size."""
 _MOST_SLOW_IN_A_ROW = 3
 _GATEWAY_TIMED_OUT = 504
 
@@ -43,6 +45,7 @@ class WindowScan(Generic[T]):
         self._as_of: datetime | None = None
         self._expected: int | None = None
         self._slow = 0
+        self._before_split: int | None = None
 
     async def pages(self, resume: Resume | None) -> AsyncIterator[Page[T]]:
         windows = self._restore(resume) or [self._whole]
@@ -59,10 +62,13 @@ class WindowScan(Generic[T]):
         """The rows of the window, all of them, or the smaller windows to read in its place."""
         try:
             part = await self._ask(window, self._limits.window)
+            if self._is_lump(part):
+                part = await self._ask(window, self._enough(part))
         except (ProviderTimedOut, AnswerTooLarge, ProviderRefused) as failure:
             # 2.x gives some 1,000 rows a second: what is too much at once may well be had in pieces.
             pieces = split(window, _PIECES_OF_A_SLOW_WINDOW, datetime.now(UTC), self._limits.shortest)
             self._slow += 1
+            self._before_split = None
             if not _is_too_much(failure) or not pieces or self._slow > _MOST_SLOW_IN_A_ROW:
                 raise
             return pieces
@@ -73,13 +79,25 @@ class WindowScan(Generic[T]):
         wanted = ceil(1.5 * (part.total or 0) / max(1, len(part.rows)))
         pieces = split(window, wanted, part.as_of, self._limits.shortest)
         if pieces:
+            self._before_split = part.total
             return pieces
-        part = await self._ask(window, ceil(1.1 * (part.total or 0)) + self._limits.page)
+        part = await self._ask(window, self._enough(part))
         if not _is_whole(part):
             raise ProviderIncomplete(
                 f"Airflow promised {part.total} {self._listing.what} of one moment and gave {len(part.rows)}."
             )
         return part
+
+    def _is_lump(self, part: Part[T]) -> bool:
+        """What a split left together is most likely of one moment (of one run), down to which it would be split."""
+        return (
+            not _is_whole(part)
+            and part.total == self._before_split
+            and (part.total or 0) <= _LARGEST_LUMP * self._limits.window
+        )
+
+    def _enough(self, part: Part[T]) -> int:
+        return ceil(1.1 * (part.total or 0)) + self._limits.page
 
     async def _ask(self, window: Window, limit: int) -> Part[T]:
         self._ledger.count_request()
