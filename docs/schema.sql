@@ -178,6 +178,8 @@ CREATE TABLE sync_states (
     partial_since       timestamptz,
     failing_since       timestamptz,
     last_error          text,
+    -- As checked_at, of all that the history holds; in between only the last days are compared.
+    checked_whole_at    timestamptz,
     CONSTRAINT sync_states_pkey PRIMARY KEY (space_id, connector_id),
     CONSTRAINT sync_states_mode_is_known CHECK (mode = ANY (ARRAY['small', 'large'])),
     CONSTRAINT sync_states_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
@@ -261,6 +263,8 @@ CREATE TABLE pipelines (
     tasks_listed_at      timestamptz,
     -- The sync that found it gone; when that sync ends complete it is removed, unless the loss is held back.
     gone_by              uuid,
+    -- It has come, or come back, after the history was begun: what happened to its runs meanwhile is to be read.
+    needs_history        boolean     NOT NULL DEFAULT false,
     CONSTRAINT pipelines_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
     CONSTRAINT pipelines_criticality_is_known CHECK (criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
@@ -269,6 +273,7 @@ CREATE TABLE pipelines (
 );
 CREATE INDEX pipelines_by_name ON pipelines (space_id, name, id);
 CREATE INDEX pipelines_gone ON pipelines (space_id, connector_id) WHERE gone_by IS NOT NULL;
+CREATE INDEX pipelines_need_history ON pipelines (space_id, connector_id) WHERE needs_history;
 CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NOT NULL;
 ALTER TABLE pipelines ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipelines USING (space_id = (SELECT current_space()));
@@ -539,47 +544,6 @@ BEGIN
 END
 $function$;
 
--- Connectors whose next sync is due and that have none unfinished.
-CREATE FUNCTION syncs_to_start()
- RETURNS TABLE(space_id uuid, connector_id uuid, failures integer)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT s.space_id, s.connector_id, s.failures
-    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
-    WHERE s.next_sync_at <= now() AND c.is_active AND c.connector_type = 'airflow'
-      AND NOT EXISTS (SELECT FROM sync_runs r
-                      WHERE r.space_id = s.space_id AND r.connector_id = s.connector_id AND r.status IN ('queued', 'running'))
-    ORDER BY s.next_sync_at
-    LIMIT 1000
-$function$;
-
--- Queued syncs that may have lost their job, and running ones whose worker is gone.
-CREATE FUNCTION syncs_to_look_after()
- RETURNS TABLE(space_id uuid, sync_id uuid, status text, failures integer)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT r.space_id, r.id, r.status, s.failures
-    FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
-    WHERE (r.status = 'running' AND r.lease_until < now())
-       OR (r.status = 'queued' AND r.queued_at < now() - interval '2 seconds')
-    ORDER BY r.queued_at
-    LIMIT 1000
-$function$;
-
--- Syncs that have waited for a worker longer than it takes to start one.
-CREATE FUNCTION syncs_waiting()
- RETURNS bigint
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT count(*) FROM sync_runs r WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds'
-$function$;
-
 -- Spaces in which something may be too old to be kept.
 CREATE FUNCTION spaces_to_tidy()
  RETURNS TABLE(space_id uuid, retention_days integer)
@@ -623,6 +587,58 @@ AS $function$
     SELECT sync_state(c.is_active, s, c.config), count(*), max(extract(epoch FROM now() - s.last_complete_at))::float8
     FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
     GROUP BY 1
+$function$;
+
+-- Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a lane of their own.
+CREATE FUNCTION is_doubtful(s sync_states)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT s.failures > 0 OR coalesce(s.poll_seconds, 0) > 10
+$function$;
+
+-- Connectors whose next sync is due and that have none unfinished.
+CREATE FUNCTION syncs_to_start()
+ RETURNS TABLE(space_id uuid, connector_id uuid, is_doubtful boolean)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT s.space_id, s.connector_id, is_doubtful(s)
+    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
+    WHERE s.next_sync_at <= now() AND c.is_active AND c.connector_type = 'airflow'
+      AND NOT EXISTS (SELECT FROM sync_runs r
+                      WHERE r.space_id = s.space_id AND r.connector_id = s.connector_id AND r.status IN ('queued', 'running'))
+    ORDER BY s.next_sync_at
+    LIMIT 1000
+$function$;
+
+-- Queued syncs that may have lost their job, and running ones whose worker is gone.
+CREATE FUNCTION syncs_to_look_after()
+ RETURNS TABLE(space_id uuid, sync_id uuid, status text, is_doubtful boolean)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT r.space_id, r.id, r.status, is_doubtful(s)
+    FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
+    WHERE (r.status = 'running' AND r.lease_until < now())
+       OR (r.status = 'queued' AND r.queued_at < now() - interval '2 seconds')
+    ORDER BY r.queued_at
+    LIMIT 1000
+$function$;
+
+-- Syncs of one lane that have waited for a worker longer than it takes to start one.
+CREATE FUNCTION syncs_waiting(doubtful boolean)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT count(*)
+    FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
+    WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_doubtful(s) = doubtful
 $function$;
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();

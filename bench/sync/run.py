@@ -27,9 +27,7 @@ async def measure(base_url: str, folder: Path, days: int) -> dict[str, Any]:
         await windsock.connect(base_url, history_days=days, timeout_seconds=60)
         seen: list[float] = []
         watching = asyncio.create_task(watch_memory(seen))
-        first, whole, rows, asked = await catch_up(windsock)
-        plain = await read_plainly(asked)
-        windsock.recorder.asked.clear()
+        first, whole, plain, rows, requests_asked = await catch_up(windsock)
         idle = [await one_idle(windsock) for _ in range(5)]
         watching.cancel()
         requests, seconds, written = sorted(idle)[len(idle) // 2]
@@ -38,7 +36,7 @@ async def measure(base_url: str, folder: Path, days: int) -> dict[str, Any]:
             "first useful screen, s": round(first, 1),
             "catch-up, s": round(whole, 1),
             "rows": rows,
-            "requests": len(asked),
+            "requests": requests_asked,
             "rows/s": round(rows / whole, 1),
             "plain reading of the same requests, s": round(plain, 1),
             "rate against plain reading": round(plain / whole, 2),
@@ -52,10 +50,13 @@ async def measure(base_url: str, folder: Path, days: int) -> dict[str, Any]:
         }
 
 
-async def catch_up(windsock: Mirroring) -> tuple[float, float, int, list[tuple[str, dict[str, str]]]]:
-    """Seconds to something to see and to the end of the history, rows read, and what was asked."""
+async def catch_up(windsock: Mirroring) -> tuple[float, float, float, int, int]:
+    """Seconds to something to see, of syncs until the history is whole, and of plain reading; rows; requests.
+
+    After each sync its requests are asked again plainly, so that both meet the same machine, minute by minute.
+    """
     began = time.monotonic()
-    first, rows = 0.0, 0
+    first, whole, plain, rows, requests = 0.0, 0.0, 0.0, 0, 0
 
     async def look() -> None:
         nonlocal first
@@ -65,13 +66,17 @@ async def catch_up(windsock: Mirroring) -> tuple[float, float, int, list[tuple[s
             await asyncio.sleep(0.1)
 
     looking = asyncio.create_task(look())
-    while True:
+    is_complete = False
+    while not is_complete:
+        started = time.monotonic()
         rows += (await windsock.completed())["coverage"]["read"]
-        if (await windsock.state())["history"]["is_complete"]:
-            break
-    whole = time.monotonic() - began
-    await looking
-    return first, whole, rows, list(windsock.recorder.asked)
+        whole += time.monotonic() - started
+        await looking
+        plain += await read_plainly(windsock.recorder.asked)
+        requests += len(windsock.recorder.asked)
+        windsock.recorder.asked.clear()
+        is_complete = (await windsock.state())["history"]["is_complete"]
+    return first, whole, plain, rows, requests
 
 
 async def one_idle(windsock: Mirroring) -> tuple[int, float, int]:

@@ -118,18 +118,24 @@ class Api:
         shape: Callable[..., dict[str, Any]] = getattr(shapes, f"{kind}_{self.model.api}")
         return shape
 
-    def _may_see(self, dag_id: str) -> bool:
+    def may_see(self, dag_id: str) -> bool:
         return self.visible is None or dag_id in self.visible
+
+    def show(self, visible: set[str] | None) -> None:
+        """Change what the account may read."""
+        hidden = {dag_id for dag_id in self.model.dags if not self.may_see(dag_id)}
+        self.visible = visible
+        self.model.appeared |= {dag_id: self.model.now() for dag_id in hidden if self.may_see(dag_id)}
 
     def _dag(self, dag_id: str) -> Any:
         dag = self.model.dags.get(dag_id)
-        if dag is None or not self._may_see(dag_id):
+        if dag is None or not self.may_see(dag_id):
             raise Refused(404, f"The Dag with ID: `{dag_id}` was not found")
         return dag
 
     def _run(self, key: RunKey) -> Run:
         run = self.model.runs.get(key)
-        if run is None or not self._may_see(key[0]):
+        if run is None or not self.may_see(key[0]):
             raise Refused(404, f"The DagRun with dag_id: `{key[0]}` and run_id: `{key[1]}` was not found")
         return run
 
@@ -137,9 +143,7 @@ class Api:
 
     def _dags(self, params: Params) -> Reply:
         shows_all = params.get("exclude_stale") == "false" or params.get("only_active") == "false"
-        rows = [
-            dag for dag in self.model.dags.values() if self._may_see(dag.dag_id) and (shows_all or not dag.is_stale)
-        ]
+        rows = [dag for dag in self.model.dags.values() if self.may_see(dag.dag_id) and (shows_all or not dag.is_stale)]
         rows.sort(key=lambda dag: dag.dag_id)
         page = self._slice(rows, params)
         return Reply({"dags": [self._shape("dag")(dag, self._turn) for dag in page], "total_entries": len(rows)})
@@ -150,7 +154,7 @@ class Api:
         rows = [
             run
             for run in self.model.runs.values()
-            if dag_id in {"~", run.dag_id} and self._may_see(run.dag_id) and _fits(run.updated_at, "updated_at", params)
+            if dag_id in {"~", run.dag_id} and self.may_see(run.dag_id) and _fits(run.updated_at, "updated_at", params)
             and _fits(run.run_after, "run_after", params) and _fits(run.logical_date, "execution_date", params)
         ]  # fmt: skip
         return self._page("dag_runs", sorted(rows, key=lambda run: run.id), self._shape("run"), params)
@@ -166,7 +170,7 @@ class Api:
         rows = [
             task
             for task in self.model.tasks.values()
-            if dag_id in {"~", task.dag_id} and run_id in {"~", task.run_id} and self._may_see(task.dag_id)
+            if dag_id in {"~", task.dag_id} and run_id in {"~", task.run_id} and self.may_see(task.dag_id)
             and (task.dag_id, task.run_id) in runs
             and _fits(task.updated_at, "updated_at", params)
             and _fits(runs[task.dag_id, task.run_id].run_after, "run_after", params)
@@ -185,7 +189,7 @@ class Api:
     def _events(self, params: Params) -> Reply:
         if not self.shows_events:
             raise Refused(403, "Forbidden")
-        rows = [entry for entry in self.model.events if entry["dag_id"] is None or self._may_see(entry["dag_id"])]
+        rows = [entry for entry in self.model.events if entry["dag_id"] is None or self.may_see(entry["dag_id"])]
         if params.get("order_by", "").startswith("-"):
             rows.reverse()
         shown = [shapes.event(entry, self.model) for entry in self._slice(rows, params)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from typing import Final
 
@@ -15,8 +15,13 @@ from airflow_double.api import Api, Reply
 
 FAULTS: Final = (
     "429", "429 for long", "503", "500", "cut", "html", "empty", "drop", "slow", "expired", "403", "wrong date",
+    "date behind", "date ahead",
 )  # fmt: skip
-"""`empty`: a page without rows that still promises some. `cut`: JSON that stops in the middle."""
+"""`empty`: a page without rows that still promises some. `cut`: JSON that stops in the middle.
+
+`wrong date`: no time at all; `date ahead`, `date behind`: the time of a proxy whose clock is wrong.
+"""
+DATES_OFF: Final = {"date ahead": timedelta(minutes=4), "date behind": -timedelta(minutes=4)}
 
 
 @dataclass
@@ -42,18 +47,28 @@ class Faults:
 
 
 class Double(httpx2.AsyncBaseTransport):
-    """One Airflow to hand to the provider as its transport. `between` is called after every answer: life goes on."""
+    """One Airflow to hand to the provider as its transport. `between` is called after every answer: life goes on.
+
+    `meanwhile` is awaited before every answer: what happens to the one who asks.
+    """
 
     def __init__(self, api: Api, faults: Faults | None = None) -> None:
         self.api, self.model = api, api.model
         self.faults = faults or Faults()
         self.between: Callable[[], None] | None = None
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
         self.asked: list[str] = []
+        self.listing_began: datetime | None = None
+        """By the clock of this Airflow, when the newest list of DAGs was begun."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         path = request.url.path
         self.asked.append(f"{request.method} {request.url.raw_path.decode()}")
+        if self.meanwhile is not None:
+            await self.meanwhile()
         fault = self.faults.next(path)
+        if path.endswith("/dags") and request.url.params.get("offset") == "0":
+            self.listing_began = self.model.now()
         if fault == "slow":
             raise httpx2.ReadTimeout("slow", request=request)
         if fault == "drop":
@@ -64,9 +79,9 @@ class Double(httpx2.AsyncBaseTransport):
         reply = spoiled(
             fault, self.api.answer(request.method, path, dict(request.url.params), headers, request.content)
         )
-        now = self.model.now() + (timedelta(minutes=3) if fault == "wrong date" else timedelta(0))
+        now = self.model.now() + DATES_OFF.get(fault or "", timedelta(0))
         given = {"Date": format_datetime(now, usegmt=True), "Content-Type": reply.content_type, **reply.headers}
-        if fault == "wrong date":  # of a proxy that answers for it, and cannot say what time it is there
+        if fault == "wrong date":  # of a proxy that answers for it, and cannot say what time it is
             del given["Date"]
         content = reply.content
         if self.between is not None:

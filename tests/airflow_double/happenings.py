@@ -8,11 +8,13 @@ from typing import Any
 from airflow_double.model import Model
 
 DAGS = ("bills", "ledger", "mapped", "news", "reports", "stock")
+TAGS: tuple[list[str], ...] = ([], ["prod"], ["test"], ["prod", "daily"])
 EVENTS = dict(
     zip(
-        "abcdefghijklmnop",
+        "abcdefghijklmnopqrstuv",
         ("add", "start", "again", "lose", "delete dag", "own", "pause", "clear", "mark", "note", "delete run",
-         "clear task", "mark task", "note task", "delete task", "return"),
+         "clear task", "mark task", "note task", "delete task", "return", "move", "reset",
+         "retag", "reschedule", "note later", "delete run later"),
         strict=True,
     )
 )  # fmt: skip
@@ -23,7 +25,7 @@ def pick(things: dict[Any, Any], number: int) -> Any:
     return list(things)[number % len(things)] if things else None
 
 
-def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912 - a table of events
+def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912, PLR0915 - a table of events
     """One change, of whatever there is to change."""
     dag_id, run, task = (pick(kind, number) for kind in (model.dags, model.runs, model.tasks))
     name = DAGS[number % len(DAGS)]
@@ -36,6 +38,17 @@ def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912
             at = model.runs[run].run_after
             model.delete_run(run)
             model.start_run(*run, at=at)
+        case "move" if run is not None and (run[0] in model.dags):  # the run id is used again, for another time
+            model.delete_run(run)
+            model.start_run(*run, at=model._now() - timedelta(minutes=number % 5000))
+        case "reset" if dag_id is not None:  # deleted, and made anew from its file: how people reset a DAG
+            mapped = model.dags[dag_id].mapped
+            model.delete_dag(dag_id)
+            model.add_dag(dag_id, mapped=mapped)
+        case "retag" if dag_id is not None:
+            model.retag(dag_id, TAGS[number % len(TAGS)])
+        case "reschedule" if dag_id is not None:
+            model.reschedule(dag_id, (None, "@daily", "0 6 * * *")[number % 3], f"described {number % 4}")
         case "return" if model.dropped:  # once more, long after it was deleted
             back = pick(model.dropped, number)
             if back[0] in model.dags and back not in model.runs:
@@ -56,6 +69,10 @@ def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912
             model.note_run(run, f"note {number % 7}")
         case "delete run" if run is not None:
             model.delete_run(run)
+        case "note later" if run is not None:  # later than its entry in the log
+            model.note_run_later(run, f"note {number % 7}", 1 + number % 15)
+        case "delete run later" if run is not None:
+            model.delete_run_later(run, 1 + number % 15)
         case "clear task" if task is not None:
             model.clear_task(task)
         case "mark task" if task is not None:

@@ -26,6 +26,8 @@ class Dag:
     is_paused: bool = False
     is_stale: bool = False
     has_import_errors: bool = False
+    schedule: str | None = None
+    next_run_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class Run:
     conf: dict[str, Any] = field(default_factory=dict)
     note: str | None = None
     user: str | None = None
+    changed_at: datetime | None = None
+    """When the last change could be seen: later than its stamp where it was committed late."""
 
 
 @dataclass(slots=True)
@@ -61,6 +65,8 @@ class Task:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     note: str | None = None
+    hostname: str = ""
+    changed_at: datetime | None = None
 
 
 RunKey = tuple[str, str]
@@ -82,6 +88,9 @@ class Model:
         self.events: list[dict[str, Any]] = []
         self.dropped: dict[RunKey, datetime] = {}
         """Runs that were deleted, and when they were to run."""
+        self.appeared: dict[str, datetime] = {}
+        """Since when each DAG is there to be listed."""
+        self._jumps: list[tuple[datetime, timedelta]] = []
         self._next_id = 0
         self._stamp: datetime | None = None
         self._later: list[tuple[datetime, datetime, Callable[[], None]]] = []
@@ -89,9 +98,15 @@ class Model:
     def now(self) -> datetime:
         return datetime.now(UTC) + self.skew + self.ahead
 
+    def at(self, ours: datetime) -> datetime:
+        """What this server's clock showed when ours showed that."""
+        ahead = [ahead for since, ahead in self._jumps if since <= ours]
+        return ours + self.skew + (ahead[-1] if ahead else timedelta(0))
+
     def let_pass(self, seconds: float) -> None:
         """Time goes on, and what waited to be committed is."""
         self.ahead += timedelta(seconds=seconds)
+        self._jumps.append((datetime.now(UTC), self.ahead))
         self.settle()
 
     def settle(self) -> None:
@@ -125,7 +140,7 @@ class Model:
             known.is_stale = False
             return known
         dag = Dag(dag_id, tasks or {"extract": ["load"], "load": []}, mapped=mapped)
-        self.dags[dag_id] = dag
+        self.dags[dag_id], self.appeared[dag_id] = dag, self.now()
         return dag
 
     def lose_file(self, dag_id: str) -> None:
@@ -141,6 +156,15 @@ class Model:
     def rename_owner(self, dag_id: str, owners: list[str]) -> None:
         self.dags[dag_id].owners = owners
 
+    def retag(self, dag_id: str, tags: list[str]) -> None:
+        """As a new version of its file does; a connector that goes by tags may see it from now on."""
+        self.dags[dag_id].tags, self.appeared[dag_id] = tags, self.now()
+
+    def reschedule(self, dag_id: str, schedule: str | None, description: str | None) -> None:
+        dag = self.dags[dag_id]
+        dag.schedule, dag.description = schedule, description
+        dag.next_run_at = self.now() + timedelta(hours=1) if schedule else None
+
     def pause(self, dag_id: str, *, is_paused: bool = True) -> None:
         self.dags[dag_id].is_paused = is_paused
         self._log("patch_dag", dag_id)
@@ -154,6 +178,7 @@ class Model:
         when = at or now
         name = run_id or f"manual__{when.isoformat()}_{self._next_id}"
         run = Run(self._id(), dag_id, name, "manual", when, when, queued_at=now, updated_at=now, user=user)
+        run.changed_at = self.now()
         self.runs[dag_id, name] = run
         for task_id in self.dags[dag_id].tasks:
             self._add_task(run, task_id, -1)
@@ -187,6 +212,7 @@ class Model:
             self._renew(task)
         elif task.state in {"queued", "scheduled"}:
             task.state, task.started_at, task.try_number = "running", now, task.try_number + 1
+            task.hostname = f"worker-{task.try_number}"
         else:
             task.state, task.ended_at = ("failed" if fails else "success"), now
         self._touch(task)
@@ -248,6 +274,27 @@ class Model:
         del self.tasks[key]
         self._log("delete_task_instance", key[0], key[1], key[2])
 
+    def note_run_later(self, key: RunKey, note: str, seconds: float) -> None:
+        self._act_later("patch_dag_run" if self.api == "v2" else "set_dag_run_note", key, seconds, note=note)
+
+    def delete_run_later(self, key: RunKey, seconds: float) -> None:
+        self._act_later("delete_dag_run", key, seconds)
+
+    def _act_later(self, event: str, key: RunKey, seconds: float, note: str | None = None) -> None:
+        """As Airflow does it: the entry of the log is committed first, and only then what it tells of."""
+        run = self.runs[key]
+
+        def act() -> None:
+            if self.runs.get(key) is not run:  # deleted meanwhile, maybe started again
+                return
+            if note is None:
+                self._drop_run(key)
+            else:
+                run.note = note
+
+        self._log(event, *key)
+        self.commit_later(seconds, act)
+
     def clean_up(self, before: datetime) -> None:
         """`airflow db clean`: what is older goes, without a word in the event log."""
         for key in [key for key, run in self.runs.items() if run.run_after < before]:
@@ -258,6 +305,7 @@ class Model:
 
     def _add_task(self, run: Run, task_id: str, map_index: int) -> None:
         task = Task(self._id(), run.dag_id, run.run_id, task_id, map_index, updated_at=self._now())
+        task.changed_at = self.now()
         self.tasks[run.dag_id, run.run_id, task_id, map_index] = task
 
     def _clear(self, task: Task) -> None:
@@ -272,7 +320,7 @@ class Model:
             task.id = self._id()
 
     def _touch(self, row: Run | Task) -> None:
-        row.updated_at = self._now()
+        row.updated_at, row.changed_at = self._now(), self.now()
         if isinstance(row, Task):  # an updated row gets a new place in the heap, which is the order of 2.x
             key = (row.dag_id, row.run_id, row.task_id, row.map_index)
             self.tasks[key] = self.tasks.pop(key)

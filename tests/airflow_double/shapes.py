@@ -19,6 +19,10 @@ def seconds(start: datetime | None, end: datetime | None) -> float | None:
     return (end - start).total_seconds() if start and end else None
 
 
+def described(dag: Dag) -> str:
+    return f"As {dag.schedule}" if dag.schedule else "Never, external triggers only"
+
+
 def version_of(dag_id: str) -> dict[str, Any]:
     return {
         "id": str(UUID(int=1)),
@@ -37,7 +41,7 @@ def dag_v2(dag: Dag, turn: int) -> dict[str, Any]:
     owners = dag.owners if turn % 2 else dag.owners[::-1]
     unset = (
         "last_expired", "bundle_version", "next_dagrun_logical_date", "next_dagrun_data_interval_start",
-        "next_dagrun_data_interval_end", "next_dagrun_run_after", "allowed_run_types", "timetable_summary",
+        "next_dagrun_data_interval_end", "allowed_run_types",
     )  # fmt: skip
     return dict.fromkeys(unset) | {
         "dag_id": dag.dag_id,
@@ -50,7 +54,9 @@ def dag_v2(dag: Dag, turn: int) -> dict[str, Any]:
         "relative_fileloc": f"{dag.dag_id}.py",
         "fileloc": f"/opt/airflow/dags/{dag.dag_id}.py",
         "description": dag.description,
-        "timetable_description": "Never, external triggers only",
+        "next_dagrun_run_after": at_v2(dag.next_run_at),
+        "timetable_summary": dag.schedule,
+        "timetable_description": described(dag),
         "timetable_partitioned": False,
         "timetable_periodic": False,
         "tags": [{"name": tag, "dag_id": dag.dag_id, "dag_display_name": dag.dag_id} for tag in dag.tags],
@@ -67,8 +73,8 @@ def dag_v2(dag: Dag, turn: int) -> dict[str, Any]:
 
 def dag_v1(dag: Dag, turn: int) -> dict[str, Any]:
     unset = (
-        "last_expired", "last_pickled", "next_dagrun", "next_dagrun_create_after", "next_dagrun_data_interval_end",
-        "next_dagrun_data_interval_start", "pickle_id", "root_dag_id", "scheduler_lock", "schedule_interval",
+        "last_expired", "last_pickled", "next_dagrun", "next_dagrun_data_interval_end",
+        "next_dagrun_data_interval_start", "pickle_id", "root_dag_id", "scheduler_lock",
     )  # fmt: skip
     return dict.fromkeys(unset) | {
         "dag_id": dag.dag_id,
@@ -86,9 +92,11 @@ def dag_v1(dag: Dag, turn: int) -> dict[str, Any]:
         "max_active_runs": 16,
         "max_active_tasks": 16,
         "max_consecutive_failed_dag_runs": 0,
+        "next_dagrun_create_after": at_v1(dag.next_run_at),
         "owners": list(dag.owners),
+        "schedule_interval": {"__type": "CronExpression", "value": dag.schedule} if dag.schedule else None,
         "tags": [{"name": tag} for tag in dag.tags],
-        "timetable_description": "Never, external triggers only",
+        "timetable_description": described(dag),
     }
 
 
@@ -167,7 +175,7 @@ def _task(task: Task, at: Any) -> dict[str, Any]:
         "try_number": task.try_number,
         "max_tries": task.max_tries,
         "task_display_name": task.task_id,
-        "hostname": "vm" if task.started_at else "",
+        "hostname": task.hostname,
         "unixname": "root",
         "pool": "default_pool",
         "pool_slots": 1,

@@ -73,6 +73,12 @@ def test_a_pause_that_is_too_long_is_told_instead(lab: "Lab") -> None:
     assert (lab.slept, failure.retry_after) == ([], 3600)
 
 
+@pytest.mark.parametrize("value", ["86400", "9" * 40, "Mon, 23 Nov 2099 14:35:33 GMT"])
+def test_a_pause_is_never_longer_than_an_hour_whatever_the_server_says(lab: "Lab", value: str) -> None:
+    failure = failing(lab, lab.Reply({}, status=429, headers={"Retry-After": value}))
+    assert (lab.slept, failure.retry_after) == ([], 3600)
+
+
 def test_a_pause_may_be_a_date_and_may_be_nonsense(lab: "Lab") -> None:
     past = {"Retry-After": "Mon, 23 Nov 2020 14:35:33 GMT"}
     assert failing(lab, lab.Reply({}, status=503, headers=past)).retry_after == 0

@@ -201,6 +201,27 @@ def test_runs_between_are_asked_by_their_place_in_time(lab: "Lab") -> None:
         assert f"{field}_lte" not in double.asked[0].params
 
 
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_runs_and_task_runs_between_can_be_asked_of_one_pipeline(lab: "Lab", api: str) -> None:
+    """With the same filters as of all pipelines, and its total too."""
+    start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+
+    async def use(airflow: "Airflow", dag: str | None) -> None:
+        window = RunsBetween(start, end, pipeline_external_id=dag)
+        assert [page.rows async for page in airflow.runs(window)] == [[]]
+        assert [page.rows async for page in airflow.task_runs(window)] == [[]]
+        assert (await airflow.count_runs(window), await airflow.count_task_runs(window)) == (0, 0)
+
+    def script(_: "Asked") -> "Reply":
+        return lab.Reply({"dag_runs": [], "task_instances": [], "total_entries": 0})
+
+    _, of_all = lab.against(script, lambda airflow: use(airflow, None), api)
+    _, of_one = lab.against(script, lambda airflow: use(airflow, "a/ü?"), api)
+    runs, tasks = f"/api/{api}/dags/a/ü?/dagRuns", f"/api/{api}/dags/a/ü?/dagRuns/~/taskInstances"
+    assert [one.path for one in of_one.asked] == [runs, tasks, runs, tasks]
+    assert [one.params for one in of_one.asked] == [one.params for one in of_all.asked]
+
+
 def test_task_instances_that_get_a_new_id_at_a_retry_are_not_taken_for_a_circle(lab: "Lab") -> None:
     """The same three tasks, cleared while they were read: measured on 3.x, they come again under later ids."""
 

@@ -131,6 +131,21 @@ def test_task_instances_of_airflow_2_in_our_words(lab: "Lab") -> None:
     assert skipped.status == "upstream_failed"
 
 
+@pytest.mark.parametrize(
+    ("parse", "times"),
+    [
+        (v1.parse_task_run, {"execution_date": "2026-11-23T14:00:00+00:00"}),
+        (v2.parse_task_run, {"run_after": "2026-11-23T14:00:00Z", "logical_date": "2026-11-22T14:00:00Z"}),
+        (v2.parse_task_run, {"run_after": None, "logical_date": "2026-11-23T14:00:00Z"}),
+    ],
+)
+def test_a_task_instance_tells_where_its_run_stands_in_time(parse: Any, times: dict[str, Any]) -> None:
+    raw = {"dag_id": "d", "dag_run_id": "r", "task_id": "t"}
+    assert parse(raw).run_at is None
+    assert parse({**raw, **times}).run_at == utc(2026, 11, 23, 14)
+    assert parse({**raw, **times}).provider_metadata == {}
+
+
 @pytest.mark.parametrize("parse", [v1.parse_task_run, v2.parse_task_run])
 def test_what_is_null_or_strange_in_a_task_instance_is_tolerated(parse: Any) -> None:
     raw = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "state": None, "hostname": 7, "try_number": None}

@@ -95,15 +95,25 @@ def test_fewer_dags_than_promised_are_not_taken_for_all(lab: "Lab", rows: int) -
         lab.against(lambda _: lab.Reply({"dags": lab.dags(rows), "total_entries": 11}), listing)
 
 
-def test_an_account_that_may_not_see_import_errors_sees_none(lab: "Lab") -> None:
+@pytest.mark.parametrize("status", [200, 403, 404, 500, 503])
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_the_list_of_dags_is_whole_though_its_import_errors_cannot_be_had(lab: "Lab", api: str, status: int) -> None:
     def script(asked: "Asked") -> "Reply":
         if asked.path.endswith("/importErrors"):
-            return lab.Reply({"detail": "Forbidden"}, status=403)
+            return lab.Reply({"detail": "No"}, status=status)
         return lab.page("dags", lab.dags(3), asked)
 
-    for api in ("v1", "v2"):
-        found, _ = lab.against(script, listing, api)
-        assert (len(found.rows), found.import_errors) == (3, 0)
+    found, _ = lab.against(script, listing, api)
+    assert (len(found.rows), found.import_errors) == (3, None)
+
+
+def test_the_list_of_dags_is_whole_though_the_connection_drops_at_its_import_errors(lab: "Lab") -> None:
+    def script(asked: "Asked") -> "Reply":
+        is_last = asked.path.endswith("/importErrors")
+        return lab.Reply(drops=True) if is_last else lab.page("dags", lab.dags(3), asked)
+
+    found, _ = lab.against(script, listing)
+    assert (len(found.rows), found.import_errors) == (3, None)
 
 
 def test_a_forbidden_list_of_dags_is_an_error(lab: "Lab") -> None:

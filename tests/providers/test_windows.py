@@ -9,7 +9,7 @@ import pytest
 from windsock.errors import ProviderIncomplete, ProviderRefused, ProviderTimedOut
 from windsock.providers.airflow.listing import Limits
 from windsock.providers.airflow.windows import split
-from windsock.providers.contract import ChangedSince, Page, ProviderTaskRun, Resume, RunsBetween, Scope
+from windsock.providers.contract import ChangedSince, OfRun, Page, ProviderTaskRun, Resume, RunsBetween, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +88,12 @@ def test_rows_that_lie_close_together_in_a_long_time_cost_few_requests_more(
     pages, double = lab.against(tasks.script, reading(RunsBetween(START, NOW)), "v1", limits=Limits(window=10))
     assert names(pages) == set(tasks.times)
     assert len(double.asked) <= requests
+
+
+def test_the_task_instances_of_one_run_cost_two_requests_however_many_they_are(lab: "Lab") -> None:
+    tasks = Tasks(lab, 500, timedelta(), "execution_date")
+    pages, double = lab.against(tasks.script, reading(OfRun("d", "r")), "v1", limits=Limits(window=10))
+    assert (len(names(pages)), len(double.asked)) == (500, 2)
 
 
 def test_the_last_window_stays_open_and_is_read_last(lab: "Lab") -> None:

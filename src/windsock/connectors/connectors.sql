@@ -86,7 +86,8 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 -- name: begin_anew
 UPDATE sync_states
 SET api_version = NULL, provider_version = NULL, watermark = NULL, pipelines_listed_at = NULL, checkpoint = NULL,
-    history = NULL, mode = 'small', poll_seconds = NULL, quick_from = NULL, checked_at = NULL
+    history = NULL, mode = 'small', poll_seconds = NULL, quick_from = NULL, checked_at = NULL,
+    checked_whole_at = NULL
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: end_unfinished_sync

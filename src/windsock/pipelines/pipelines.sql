@@ -12,8 +12,8 @@ CASE WHEN t.id IS NOT NULL THEN jsonb_build_object('id', t.id, 'name', t.name) E
 EXISTS (SELECT FROM watches w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.user_id = %(user_id)s)
     AS is_watched,
 p.last_run, p.recent_runs, s.summary,
-CASE WHEN p.removed_at IS NULL THEN greatest(p.last_synced_at, y.last_complete_at) ELSE p.last_synced_at END
-    AS last_synced_at,
+CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history
+     THEN greatest(p.last_synced_at, y.last_complete_at) ELSE p.last_synced_at END AS last_synced_at,
 p.created_at, p.updated_at,
 coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version
 

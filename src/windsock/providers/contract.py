@@ -64,7 +64,7 @@ class ProviderTaskRun:
 
     `map_index` is NOT_MAPPED or ≥ 0. The row with NOT_MAPPED of a mapped task is a placeholder that stops to exist when
     the first instance with a map_index ≥ 0 appears; the mirror drops it then. `status` is "none" where Airflow says
-    null.
+    null. `run_at`: where its run stands in time, as far as the task run tells it; the mirror has it from the run.
     """
 
     pipeline_external_id: str
@@ -83,6 +83,7 @@ class ProviderTaskRun:
     queue: str | None
     hostname: str | None
     note: str | None
+    run_at: datetime | None = None
     provider_metadata: Json
 
 
@@ -91,11 +92,13 @@ class ChangedSince:
     """Everything the provider says has changed at or after `since` (its own clock).
 
     With `runs_from`, only of runs whose position in time is not before it: a question that a large provider answers
-    quickly, and that leaves out what changed in older runs.
+    quickly, and that leaves out what changed in older runs. With `until`, what was changed again after it may be left
+    out: it belongs to the time that follows.
     """
 
     since: datetime
     runs_from: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +106,13 @@ class RunsBetween:
     """Everything of the runs whose position in time (run_after; logical date on Airflow 2) is in [start, end].
 
     Both ends are included, since both APIs only offer gte and lte; `end=None` is open and holds runs of the future.
+    With `pipeline_external_id`, only of that pipeline; of one that it does not have Airflow 2 gives nothing, and
+    Airflow 3 refuses with 404.
     """
 
     start: datetime
     end: datetime | None
+    pipeline_external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +148,13 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineListing:
-    """The complete list of pipelines that the account may see; `import_errors` counts files that failed to parse."""
+    """The complete list of pipelines that the account may see.
+
+    `import_errors` counts files that failed to parse; None where the provider did not tell this time.
+    """
 
     rows: list[ProviderPipeline]
-    import_errors: int
+    import_errors: int | None
     as_of: datetime
 
 
@@ -154,14 +163,16 @@ class Hints:
     """What the provider's own log says people did, for what no listing of changes shows: notes, deletions, pauses.
 
     A hint proves nothing by itself; the thing is read again. `runs` are (pipeline, run), the newest first.
-    `deleted_pipelines` and `touches_pipelines` come from entries about a pipeline. `seen` are ids of entries, to be
-    handed over the next time; None when the account may not read the log. `is_whole`: nothing was left out.
+    `deleted_pipelines` and `touches_pipelines` come from entries about a pipeline. `seen` and `once` are ids of
+    entries, to be handed over the next time: done with, and too young to be. `seen` is None when the account may not
+    read the log. `is_whole`: nothing was left out.
     """
 
     runs: list[tuple[str, str]]
     deleted_pipelines: set[str]
     touches_pipelines: bool
     seen: list[int] | None
+    once: list[int]
     is_whole: bool
 
 
@@ -199,6 +210,11 @@ class Provider(Protocol):
         """Spent waiting for answers so far."""
         ...
 
+    @property
+    def as_of(self) -> datetime | None:
+        """The provider's clock before its newest answer; None before the first."""
+        ...
+
     async def list_pipelines(self) -> PipelineListing: ...
 
     def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]: ...
@@ -211,8 +227,11 @@ class Provider(Protocol):
 
     async def count_task_runs(self, window: RunsBetween) -> int: ...
 
-    async def hints(self, since: datetime, seen: list[int]) -> Hints:
-        """What the log says since then, without the entries that were `seen` before."""
+    async def hints(self, since: datetime, seen: list[int], once: list[int]) -> Hints:
+        """What the log says since then, without the entries that were `seen` before.
+
+        An entry may be there before what it tells of: a young one is told at once, and `once` more when it is older.
+        """
         ...
 
     async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:

@@ -8,8 +8,9 @@ r.task_counts,
     AS comment_count,
 r.removed_at,
 r.archived_at IS NOT NULL AS is_archived,
-CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL THEN greatest(r.last_synced_at, y.last_complete_at) ELSE r.last_synced_at END
-    AS last_synced_at,
+CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
+          AND p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history
+     THEN greatest(r.last_synced_at, y.last_complete_at) ELSE r.last_synced_at END AS last_synced_at,
 r.created_at, r.updated_at,
 coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version, p.external_id AS dag_id
 

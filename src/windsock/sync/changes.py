@@ -12,7 +12,13 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db import Transaction
-from windsock.errors import ProviderIncomplete, ProviderRefused
+from windsock.errors import (
+    ProviderFailed,
+    ProviderIncomplete,
+    ProviderRefused,
+    ProviderRejectedCredentials,
+    ProviderUnreachable,
+)
 from windsock.providers.contract import ChangedSince, Hints, OfRun, ProviderRun
 from windsock.sync.progress import QUERIES
 from windsock.sync.reading import Reading, Save, iso, time
@@ -24,19 +30,23 @@ CHECKPOINT_LIFETIME = timedelta(hours=6)
 DEAR_SECONDS, CHEAP_SECONDS = 2.0, 1.0
 """A poll that takes Airflow longer is not asked every time; one that takes less is again."""
 SWEEP_EVERY = timedelta(minutes=5)
+STEP = timedelta(hours=3)
+"""The most that is read at once after an absence: days of a large Airflow in one scan would end at its limits."""
 QUICK_DAYS = timedelta(days=2)
 MOST_QUICK_RUNS = 100
 FEW_ROWS = 1_000
 MOST_HINTED_RUNS, MOST_PENDING_RUNS = 100, 5_000
 """Followed by one pass, and by those after it, which come at once."""
-NOT_FOUND = 404
+FORBIDDEN, NOT_FOUND = 403, 404
+LOG_PAUSE = timedelta(minutes=10)
+"""How long an event log that did not answer is left alone."""
 
 Checkpoint = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Polled:
-    """`watermark` as it is now; `is_whole`: everything before it is stored, not only what a quick poll brings."""
+    """`watermark` as it is now; `is_whole`: all until now is stored, not only what a quick poll or a step brings."""
 
     watermark: datetime
     is_whole: bool
@@ -45,7 +55,8 @@ class Polled:
 class Changes:
     """`mode`, `poll_seconds`, `quick_from` and `events` are what the next pass should know.
 
-    `compares`: people did more than was followed, so that the totals should be compared soon.
+    `compares`: people did more than was followed, so that the totals should be compared soon. `is_behind`: only a step
+    was read of what there is to catch up.
     """
 
     def __init__(self, reading: Reading, watermark: datetime) -> None:
@@ -55,24 +66,28 @@ class Changes:
         self.poll_seconds: float | None = None
         self.quick_from: datetime | None = reading.state["quick_from"]
         self.events: dict[str, Any] = reading.state["events"]
-        self.compares = False
+        self.compares = self.is_behind = False
+        self._log: dict[str, Any] = {}
 
     async def poll(self, *, is_hasty: bool = True, saves: bool = True) -> Polled:
         """Read what changed. One that is not hasty reads all of it in the large mode too.
 
         `saves` False: where it has come to is not written down, since a longer reading has its place there.
         """
-        hints = await self._provider.hints(self._watermark - OVERLAP, self.events.get("seen", []))
+        hints = await self._hints()
         if hints.touches_pipelines and not self._reading.has_listed:
             await self._reading.list_pipelines(hints.deleted_pipelines)
         point = _still_good(self._reading.state["checkpoint"]) if saves else {}
         is_whole = point or not is_hasty or self._sweep_is_due() or not await self._poll_quickly()
         if is_whole:
-            self._watermark = self.quick_from = await self._sweep(point, saves=saves)
+            await self._sweep(point, saves=saves)
             # What is of this pass is read; the next one of the same pass begins at its watermark.
             self._reading.state["checkpoint"] = None
+            if point and not self.is_behind:
+                # The reading that was broken off is as of its beginning; what has changed since is read too.
+                await self._sweep({}, saves=saves)
         await self._follow(hints)
-        return Polled(self._watermark, is_whole=bool(is_whole))
+        return Polled(self._watermark, is_whole=bool(is_whole) and not self.is_behind)
 
     # --- All of it ---------------------------------------------------------------------------------------------------
 
@@ -80,10 +95,15 @@ class Changes:
         """Both times are of the provider's clock: that of the last poll, and that of the last one which read all."""
         return self.mode == "small" or self.quick_from is None or self.quick_from - self._watermark >= SWEEP_EVERY
 
-    async def _sweep(self, point: Checkpoint, *, saves: bool) -> datetime:
+    async def _sweep(self, point: Checkpoint, *, saves: bool) -> None:
+        """Move the watermark, at most by a step."""
         reading = self._reading
-        point = point or {"kind": "changes", "since": iso(self._watermark - OVERLAP), "stream": "runs"}
-        scope = ChangedSince(datetime.fromisoformat(point["since"]))
+        if not point:
+            end = self._watermark + STEP
+            until = iso(end) if self._provider.as_of is not None and end < self._provider.as_of else None
+            point = {"kind": "changes", "since": iso(self._watermark - OVERLAP), "until": until, "stream": "runs"}
+        step_ends = time(point.get("until"))
+        scope = ChangedSince(datetime.fromisoformat(point["since"]), until=step_ends)
         as_of, resume = time(point.get("as_of")), point.get("resume")
         if point["stream"] == "runs":
             async for page in reading.scan("runs", self._provider.runs(scope, resume)):
@@ -104,7 +124,8 @@ class Changes:
             await reading.store_task_runs(task_page.rows, self._save(after) if saves and task_page.resume else None)
         if as_of is None:
             raise ProviderIncomplete("The provider answered a listing without a single page.")
-        return as_of
+        self._watermark, self.is_behind = step_ends or as_of, step_ends is not None
+        self.quick_from = None if self.is_behind else as_of
 
     def _choose_mode(self, seconds: float) -> None:
         self.poll_seconds = seconds
@@ -155,13 +176,54 @@ class Changes:
 
     # --- What people did ---------------------------------------------------------------------------------------------
 
+    async def _hints(self) -> Hints:
+        """What the log says. It is not worth a sync: where it cannot be read, what it holds waits for the next time."""
+        now, since = datetime.now(UTC), time(self.events.get("since")) or self._watermark - OVERLAP
+        asked_again_at = time(self.events.get("asked_again_at"))
+        seen: list[int] = self.events.get("seen", [])
+        failure = "it did not answer the last time"
+        if asked_again_at is None or asked_again_at <= now:
+            try:
+                hints = await self._provider.hints(since, seen, self.events.get("once", []))
+            except (ProviderUnreachable, ProviderRejectedCredentials):
+                raise
+            except ProviderFailed as failed:
+                failure = str(failed)
+                asked_again_at = now + LOG_PAUSE
+            else:
+                self._log = {}
+                return hints
+        self._reading.progress.warn(
+            f"Airflow's event log could not be read, so notes and deletions are seen later: {failure}"
+        )
+        self._log = {"since": iso(since), "asked_again_at": iso(asked_again_at)}
+        is_readable = bool(self.events.get("is_readable"))
+        return Hints(
+            runs=[],
+            deleted_pipelines=set(),
+            touches_pipelines=False,
+            seen=seen if is_readable else None,
+            once=self.events.get("once", []),
+            is_whole=True,
+        )
+
     async def _follow(self, hints: Hints) -> None:
-        """Read again what the provider's log has entries about: notes and deletions change no updated_at."""
+        """Read again what the provider's log has entries about: notes and deletions change no updated_at.
+
+        And the runs from before the history that came because they changed, which lack the task runs that did not.
+        """
         left = [(dag_id, run_id) for dag_id, run_id in self.events.get("pending", [])]
-        new = [key for key in reversed(hints.runs) if key[0] in self._reading.pipelines and key not in left]
-        wanted = left + new
+        new = [*reversed(hints.runs), *self._reading.older_runs]
+        self._reading.older_runs.clear()
+        wanted = [key for key in dict.fromkeys(left + new) if key[0] in self._reading.pipelines]
         pending = wanted[MOST_HINTED_RUNS:][:MOST_PENDING_RUNS]
-        self.events = {"is_readable": hints.seen is not None, "seen": hints.seen or [], "pending": pending}
+        self.events = {
+            "is_readable": hints.seen is not None,
+            "seen": hints.seen or [],
+            "once": hints.once,
+            "pending": pending,
+            **self._log,
+        }
         if not hints.is_whole or len(wanted) > MOST_HINTED_RUNS + MOST_PENDING_RUNS or hints.deleted_pipelines:
             self.compares = True
         for dag_id, run_id in wanted[:MOST_HINTED_RUNS]:
@@ -169,10 +231,16 @@ class Changes:
 
     async def _look_at(self, dag_id: str, run_id: str) -> None:
         reading, begun_at = self._reading, datetime.now(UTC)
-        run = await self._provider.run(dag_id, run_id)
+        try:
+            run = await self._provider.run(dag_id, run_id)
+        except ProviderRefused as refusal:  # a DAG that the account may no longer read; it proves nothing
+            if refusal.status != FORBIDDEN:
+                raise
+            return
         seen = None
         if run is not None:
             await reading.store_runs([run])
+            reading.older_runs.pop((dag_id, run_id), None)
             seen = await self._read_tasks_of(dag_id, run_id)
         async with reading.db.in_space(reading.progress.space_id) as tx:
             if seen is None:

@@ -1,14 +1,17 @@
 """Finds what was deleted in Airflow without reading it all: only where our number of rows and Airflow's differ."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from windsock.providers.contract import RunsBetween
 from windsock.sync.history import read_window
 from windsock.sync.mirror import Window
-from windsock.sync.reading import Reading, time
+from windsock.sync.reading import Reading
 
-EVERY = timedelta(minutes=5)
-EVERY_WHEN_DEAR = timedelta(hours=1)
+EVERY, EVERY_WHEN_DEAR = timedelta(minutes=5), timedelta(hours=1)
+WHOLE_EVERY, WHOLE_EVERY_WHEN_DEAR = timedelta(hours=1), timedelta(days=1)
+RECENT = timedelta(days=2)
+"""What is compared each time; all that the history holds is compared less often, since that costs what there is."""
 IN_FLUX = timedelta(minutes=10)
 """So young a part of the history may have changed between our count and theirs."""
 FEW_ROWS = 1_000
@@ -25,12 +28,10 @@ class Comparison:
         self._reading = reading
         self._questions = 0
 
-    async def run(self, as_of: datetime) -> None:
-        """Compare what has been read of the history, up to what is still in flux as of now."""
-        history = self._reading.state["history"] or {}
-        start = time(history.get("goal"))
-        if start is None:  # of a version before it was written down
-            start = as_of - timedelta(days=self._reading.config.history_days)
+    async def run(self, as_of: datetime, *, is_whole: bool) -> None:
+        """Compare the last days or all of the history, up to what is still in flux as of now."""
+        days = RECENT if not is_whole else timedelta(days=self._reading.config.history_days)
+        start = max(self._reading.goal, as_of - days)
         if self._reading.oldest is not None:
             start = max(start, self._reading.oldest + timedelta(hours=1))
         end = as_of - IN_FLUX
@@ -74,11 +75,16 @@ class Comparison:
             await self._read(Window(window.start, window.end + timedelta(microseconds=1)))
 
 
-def is_due(reading: Reading, *, mode: str) -> bool:
+def is_due(reading: Reading, *, mode: str) -> Literal["no", "recent", "whole"]:
     """Not before the history has been read; at once when something was missing for the first time."""
-    if not (reading.state["history"] or {}).get("is_complete"):
-        return False
-    checked_at: datetime | None = reading.state["checked_at"]
-    dear = mode == "large" or reading.leaves_some_out
-    every = EVERY_WHEN_DEAR if dear else EVERY
-    return checked_at is None or reading.state["looks_again"] or datetime.now(UTC) - checked_at >= every
+    state = reading.state
+    if not (state["history"] or {}).get("is_complete"):
+        return "no"
+    checked_at: datetime | None = state["checked_at"]
+    whole_at: datetime | None = state["checked_whole_at"]
+    now, is_dear = datetime.now(UTC), mode == "large" or reading.leaves_some_out
+    if checked_at is None or whole_at is None or state["looks_again"]:
+        return "whole"
+    if now - whole_at >= (WHOLE_EVERY_WHEN_DEAR if is_dear else WHOLE_EVERY):
+        return "whole"
+    return "recent" if now - checked_at >= (EVERY_WHEN_DEAR if is_dear else EVERY) else "no"

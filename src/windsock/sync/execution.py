@@ -170,6 +170,7 @@ class Execution:
                         poll_seconds=learnt.poll_seconds,
                         quick_from=learnt.quick_from,
                         checked_at=learnt.checked_at,
+                        checked_whole_at=learnt.checked_whole_at,
                         looks_again=learnt.looks_again,
                         events=Jsonb(learnt.events),
                         witnesses=Jsonb(learnt.witnesses),

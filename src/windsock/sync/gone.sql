@@ -1,14 +1,27 @@
 -- Each miss_… statement marks what was not seen in something that was read whole; what a complete sync before this one
 -- had not seen either is marked gone. Only remove_…, at the end of a complete pass, takes it away; what people wrote
--- stays. They answer with how many were missing.
+-- stays. They answer with how many were marked: what is held back as gone is not marked, nor counted, again.
 
 -- fragment: missed_before
 -- By a sync that ended complete; one that broke off proves nothing.
 EXISTS (SELECT FROM sync_runs s
         WHERE s.space_id = %(space_id)s AND s.id = x.missed_by AND s.status = 'complete') AS is_again
 
+-- fragment: unproven
+-- Not yet gone by the word of a sync that ended complete (those that are forgotten by now did).
+(x.gone_by IS NULL OR EXISTS (SELECT FROM sync_runs s
+                              WHERE s.space_id = %(space_id)s AND s.id = x.gone_by AND s.status <> 'complete'))
+
+-- fragment: gone
+-- Found gone by this sync, which is complete, or by one that was.
+x.gone_by IS NOT NULL
+  AND (%(sync_id)s::uuid IS NULL OR x.gone_by = %(sync_id)s
+       OR NOT EXISTS (SELECT FROM sync_runs s
+                      WHERE s.space_id = %(space_id)s AND s.id = x.gone_by AND s.status <> 'complete'))
+
 -- fragment: marks
-missed_by = CASE WHEN m.is_again THEN x.missed_by ELSE %(sync_id)s END,
+-- What the log names is gone at the first look: both marks are of one sync then.
+missed_by = CASE WHEN m.is_again THEN coalesce(x.missed_by, %(sync_id)s) ELSE %(sync_id)s END,
 gone_by = CASE WHEN m.is_again THEN %(sync_id)s::uuid END, updated_at = now()
 
 -- name: miss_pipelines
@@ -18,11 +31,16 @@ WITH missing AS MATERIALIZED (
     FROM (SELECT x.id, x.external_id, {missed_before}
           FROM pipelines x
           WHERE x.space_id = %(space_id)s AND x.connector_id = %(connector_id)s AND x.removed_at IS NULL
-            AND x.missed_by IS DISTINCT FROM %(sync_id)s
+            AND x.missed_by IS DISTINCT FROM %(sync_id)s AND {unproven}
             AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = x.id)) y
 )
-UPDATE pipelines x SET {marks}
-FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id
+UPDATE pipelines x
+SET {marks},
+    -- As of when it was still there to be read.
+    last_synced_at = greatest(x.last_synced_at, CASE WHEN x.missed_by IS NULL THEN y.last_complete_at END)
+FROM missing m, sync_states y
+WHERE x.space_id = %(space_id)s AND x.id = m.id
+  AND y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
 
 -- name: gone_now
 -- The provider's log and its 404 agree.
@@ -40,10 +58,9 @@ WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.exte
   AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = t.id)
 
 -- name: remove_pipelines
-UPDATE pipelines SET removed_at = now(), is_active = false, gone_by = NULL, updated_at = now()
-WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND removed_at IS NULL
-  AND gone_by IS NOT NULL AND (%(sync_id)s::uuid IS NULL OR gone_by = %(sync_id)s)
-RETURNING id
+UPDATE pipelines x SET removed_at = now(), is_active = false, gone_by = NULL, updated_at = now()
+WHERE x.space_id = %(space_id)s AND x.connector_id = %(connector_id)s AND x.removed_at IS NULL AND {gone}
+RETURNING x.id
 
 -- fragment: read_whole
 -- Runs in a window of time that was read from end to end, of pipelines that the listing of this pass held.
@@ -52,7 +69,7 @@ r.space_id = %(space_id)s AND p.space_id = %(space_id)s AND p.id = r.pipeline_id
   AND coalesce(r.run_after, r.logical_date) >= %(start)s
   AND (%(end)s::timestamptz IS NULL OR coalesce(r.run_after, r.logical_date) < %(end)s)
   AND x.removed_at IS NULL AND x.archived_at IS NULL AND x.created_at < %(begun_at)s
-  AND x.missed_by IS DISTINCT FROM %(sync_id)s
+  AND x.missed_by IS DISTINCT FROM %(sync_id)s AND {unproven}
   AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = x.id)
 
 -- name: miss_runs
@@ -78,15 +95,20 @@ FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id
 
 -- name: archive_runs
 -- What went with everything older of its pipeline was not deleted by somebody but cleaned up; ours outlives that. Not
--- so what the provider's log says was deleted (found gone by the sync that first missed it).
+-- so what the provider's log says was deleted (found gone by the sync that first missed it). `airflow db clean` goes by
+-- start_date and keeps the last scheduled run of each DAG, so that a few older ones may stand.
 UPDATE runs x SET archived_at = now(), missed_by = NULL, gone_by = NULL, updated_at = now()
-FROM pipelines p
+FROM pipelines p, LATERAL (
+    SELECT count(*) AS gone FROM runs g
+    WHERE g.space_id = %(space_id)s AND g.pipeline_id = p.id AND g.gone_by = %(sync_id)s
+) many
 WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
   AND x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.gone_by = %(sync_id)s AND x.missed_by <> %(sync_id)s
   AND x.run_at < now() - interval '7 days'
-  AND NOT EXISTS (SELECT FROM runs o
-                  WHERE o.space_id = %(space_id)s AND o.pipeline_id = x.pipeline_id AND o.run_at < x.run_at
-                    AND o.missed_by IS NULL AND o.removed_at IS NULL AND o.archived_at IS NULL)
+  AND (SELECT count(*) FROM (SELECT FROM runs o
+                             WHERE o.space_id = %(space_id)s AND o.pipeline_id = x.pipeline_id AND o.run_at < x.run_at
+                               AND o.missed_by IS NULL AND o.removed_at IS NULL AND o.archived_at IS NULL
+                             LIMIT 100) older) <= many.gone / 5
 
 -- name: archive_task_runs
 UPDATE task_runs x SET archived_at = now(), missed_by = NULL, gone_by = NULL, updated_at = now()
@@ -99,7 +121,8 @@ WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
                     AND o.missed_by IS NULL AND o.removed_at IS NULL AND o.archived_at IS NULL)
 
 -- name: losses
--- What is marked gone now, by whichever sync, against what there is; of runs only the young, of task runs only whole runs.
+-- What is marked gone now, by whichever sync, against what there is, without what the log names (both marks are of one
+-- sync then); of runs only the young, of task runs only whole runs.
 WITH gone_tasks AS MATERIALIZED (
     SELECT t.run_id, count(*) AS gone,
            (SELECT count(*) FROM task_runs o
@@ -111,12 +134,12 @@ WITH gone_tasks AS MATERIALIZED (
     GROUP BY t.run_id
 )
 SELECT (SELECT count(*) FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
-                                         AND gone_by IS NOT NULL) AS pipelines,
+                                         AND gone_by IS NOT NULL AND missed_by <> gone_by) AS pipelines,
        (SELECT count(*) FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
                                          AND removed_at IS NULL) AS known_pipelines,
        (SELECT array_agg(external_id ORDER BY external_id)
         FROM (SELECT external_id FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
-                                                  AND gone_by IS NOT NULL
+                                                  AND gone_by IS NOT NULL AND missed_by <> gone_by
               ORDER BY external_id LIMIT 10) e) AS examples,
        (SELECT count(*) FROM runs r JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
         WHERE r.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND r.gone_by IS NOT NULL
@@ -130,24 +153,25 @@ WHERE r.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND r.remo
   AND r.run_at >= now() - interval '7 days'
 
 -- name: remove_runs
-UPDATE runs r SET removed_at = now(), gone_by = NULL, updated_at = now()
+UPDATE runs x SET removed_at = now(), gone_by = NULL, updated_at = now()
 FROM pipelines p
 WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
-  AND r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL
-  AND r.gone_by IS NOT NULL AND (%(sync_id)s::uuid IS NULL OR r.gone_by = %(sync_id)s)
-RETURNING r.pipeline_id
+  AND x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL AND {gone}
+RETURNING x.pipeline_id
 
 -- name: remove_task_runs
-UPDATE task_runs t SET removed_at = now(), gone_by = NULL, updated_at = now()
+UPDATE task_runs x SET removed_at = now(), gone_by = NULL, updated_at = now()
 FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
 WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
-  AND t.space_id = %(space_id)s AND t.run_id = r.id AND t.removed_at IS NULL
-  AND t.gone_by IS NOT NULL AND (%(sync_id)s::uuid IS NULL OR t.gone_by = %(sync_id)s)
-RETURNING t.run_id
+  AND x.space_id = %(space_id)s AND x.run_id = r.id AND x.removed_at IS NULL AND {gone}
+RETURNING x.run_id
 
 -- fragment: counted
+-- Without what is held back as gone: no number would ever agree again.
 p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
   AND r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL AND r.archived_at IS NULL
+  AND NOT (r.gone_by IS NOT NULL AND NOT EXISTS (SELECT FROM sync_runs s
+                                                 WHERE s.space_id = %(space_id)s AND s.id = r.gone_by AND s.status <> 'complete'))
   AND coalesce(r.run_after, r.logical_date) >= %(start)s AND coalesce(r.run_after, r.logical_date) <= %(end)s
 
 -- name: count_runs
@@ -156,13 +180,22 @@ SELECT count(*) AS total FROM pipelines p, runs r WHERE {counted}
 -- name: count_task_runs
 SELECT count(*) AS total FROM pipelines p, runs r, task_runs t
 WHERE {counted} AND t.space_id = %(space_id)s AND t.run_id = r.id AND t.removed_at IS NULL AND t.archived_at IS NULL
+  AND NOT (t.gone_by IS NOT NULL AND NOT EXISTS (SELECT FROM sync_runs s
+                                                 WHERE s.space_id = %(space_id)s AND s.id = t.gone_by AND s.status <> 'complete'))
 
 -- name: witnesses
--- The newest runs that have ended: their beginning never changes, unless somebody clears them.
-SELECT p.external_id AS dag_id, r.external_id AS run_id, r.started_at
-FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
-WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
-  AND r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
-  AND r.started_at IS NOT NULL AND r.ended_at IS NOT NULL AND r.run_at >= %(since)s
-ORDER BY r.run_at DESC
+-- Runs that have ended, the newest of each pipeline before the second of any: their beginning never changes, unless
+-- somebody clears them. Found by way of the strip that each pipeline keeps.
+SELECT w.dag_id, w.run_id, w.started_at
+FROM (
+    SELECT p.external_id AS dag_id, r.external_id AS run_id, r.started_at, r.run_at,
+           row_number() OVER (PARTITION BY p.id ORDER BY r.run_at DESC) AS place
+    FROM pipelines p
+    CROSS JOIN LATERAL (VALUES (p.recent_runs -> -1), (p.recent_runs -> -2), (p.recent_runs -> -3)) AS b (brief)
+    JOIN runs r ON r.space_id = %(space_id)s AND r.id = (b.brief ->> 'id')::uuid
+    WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
+      AND r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
+      AND r.started_at IS NOT NULL AND r.ended_at IS NOT NULL AND r.run_at >= %(since)s
+) w
+ORDER BY w.place, w.run_at DESC
 LIMIT 10

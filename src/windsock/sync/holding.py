@@ -11,10 +11,11 @@ from psycopg.types.json import Jsonb
 from windsock.db import Row
 from windsock.errors import ProviderRefused, WindsockError
 from windsock.sync.progress import QUERIES
-from windsock.sync.reading import Reading, iso
+from windsock.sync.reading import Reading, iso, time
 
 MASS_LOSS, OTHER_AIRFLOW = "mass_loss", "other_airflow"
-FEW_PIPELINES, FEW_RUNS = 5, 50
+FEW_PIPELINES, MANY_PIPELINES, FEW_RUNS = 2, 50, 50
+FEW_EMPTIED_RUNS = 5
 SUSPICIOUS_SHARE = 0.2
 ENOUGH_WITNESSES = 3
 WITNESSED_DAYS = timedelta(days=30)
@@ -31,8 +32,8 @@ class OtherAirflow(WindsockError):
 async def refuse_another_airflow(reading: Reading, address: str) -> None:
     """Raise OtherAirflow when runs that this connector's Airflow had are unknown, or began at another moment.
 
-    One witness that agrees is enough; without at least three that disagree nothing is said. DAGs and run ids alone
-    prove nothing: staging often has the same ones.
+    One witness that agrees is enough; without at least three that disagree, of different pipelines where there are so
+    many, nothing is said. DAGs and run ids alone prove nothing: staging often has the same ones.
     """
     disagree = 0
     for witness in reading.state["witnesses"]:
@@ -60,13 +61,24 @@ async def _agrees(reading: Reading, witness: Row) -> bool | None:
         if refusal.status in {401, 403}:
             return None
         raise
-    return run is not None and run.started_at == datetime.fromisoformat(witness["started_at"])
+    if run is None:
+        return False
+    if run.started_at == datetime.fromisoformat(witness["started_at"]):
+        return True
+    # Who clears a run lets it begin again, later than it was seen; another Airflow ran it at about the same time.
+    seen_at = time(witness.get("seen_at"))
+    was_cleared = run.started_at is None or (seen_at is not None and run.started_at > seen_at)
+    return None if was_cleared else False
 
 
 async def witnesses_of(reading: Reading, watermark: datetime) -> list[dict[str, str]]:
+    """Those of before, but for a pass that has listed the pipelines or has the first ones to name."""
+    known: list[dict[str, str]] = reading.state["witnesses"]
+    if not reading.is_vouched_for or (known and not reading.has_listed):
+        return known
     async with reading.db.in_space(reading.progress.space_id) as tx:
         rows = await reading.gone.witnesses(tx, watermark - WITNESSED_DAYS)
-    return [{**row, "started_at": iso(row["started_at"])} for row in rows]
+    return [{**row, "started_at": iso(row["started_at"]), "seen_at": iso(watermark)} for row in rows]
 
 
 async def remove_or_hold(reading: Reading) -> dict[str, int]:
@@ -101,11 +113,12 @@ def _suspicion(losses: Row, young_runs: int) -> str | None:
     """Why this is held back, in words."""
     ending = "Held back until somebody accepts it: a permission that was lost looks the same."
     lost, known = losses["pipelines"], losses["known_pipelines"]
-    if lost >= max(FEW_PIPELINES, known * SUSPICIOUS_SHARE) or (lost == known and lost > 1):
+    is_much = lost >= FEW_PIPELINES and lost >= min(MANY_PIPELINES, known * SUSPICIOUS_SHARE)
+    if is_much or (lost and lost == known):
         return f"{lost} of {known} pipelines are not in Airflow's list any more. {ending}"
     if losses["runs"] >= max(FEW_RUNS, young_runs * SUSPICIOUS_SHARE):
         return f"{losses['runs']} of {young_runs} runs of the last 7 days are gone from Airflow. {ending}"
-    if losses["emptied_runs"] >= FEW_PIPELINES and losses["task_runs"] >= FEW_RUNS:
+    if losses["emptied_runs"] >= FEW_EMPTIED_RUNS and losses["task_runs"] >= FEW_RUNS:
         return f"{losses['emptied_runs']} runs have lost all of their {losses['task_runs']} task runs. {ending}"
     return None
 

@@ -23,7 +23,7 @@ STALLED_JOBS_EVERY = 60
 MANUAL_PRIORITY, SCHEDULED_PRIORITY = 10, 0
 SHUTDOWN_SECONDS = 10.0
 QUEUE, DOUBTFUL = "syncs", "doubtful"
-"""Connectors whose last sync failed have a lane of their own: they often make one wait, and nobody else shall."""
+"""Connectors whose last sync failed, or that answer slowly, have a lane of their own: nobody else waits for them."""
 MOST_DOUBTFUL = 4
 TIDY_SECONDS = 600.0
 
@@ -139,11 +139,10 @@ class SyncJobs:
             async with self._db.in_space(row["space_id"]) as tx:
                 sync_id = await queue_sync(tx, row["space_id"], row["connector_id"], trigger="schedule")
             if sync_id is not None:
-                await self.defer(row["space_id"], sync_id, is_manual=False, is_doubtful=row["failures"] > 0)
+                await self.defer(row["space_id"], sync_id, is_manual=False, is_doubtful=row["is_doubtful"])
         for row in left:
             if row["status"] == "queued":
-                is_doubtful = row["failures"] > 0
-                await self.defer(row["space_id"], row["sync_id"], is_manual=False, is_doubtful=is_doubtful)
+                await self.defer(row["space_id"], row["sync_id"], is_manual=False, is_doubtful=row["is_doubtful"])
             else:
                 await abandon_sync(self._db, row["space_id"], row["sync_id"])
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,10 +20,14 @@ MOST_UNKNOWN_RUNS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a page: ids of all its rows here, and how many were created, updated, unchanged."""
+    """What became of a page: ids of all its rows here, and how many were created, updated, unchanged.
+
+    `created`: (pipeline, external id) of the runs that were not here before.
+    """
 
     ids: set[UUID] = field(default_factory=set)
     outcomes: Counter[str] = field(default_factory=Counter)
+    created: set[tuple[UUID, str]] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,15 @@ class Mirror:
         return {row["external_id"]: row["id"] for row in rows}
 
     async def store_pipelines(
-        self, tx: Transaction, pipelines: Sequence[ProviderPipeline]
+        self, tx: Transaction, pipelines: Sequence[ProviderPipeline], *, has_begun: bool = False
     ) -> tuple[Stored, dict[str, UUID]]:
-        """The outcome, and the id of each DAG."""
+        """The outcome, and the id of each DAG. `has_begun`: part of the history was read without those that are new."""
         unique = {pipeline.external_id: pipeline for pipeline in pipelines}
         rows = await tx.rows(
-            QUERIES["store_pipelines"], **self._names, rows=Jsonb([_columns(row) for row in unique.values()])
+            QUERIES["store_pipelines"],
+            **self._names,
+            rows=Jsonb([_columns(row) for row in unique.values()]),
+            has_begun=has_begun,
         )
         return _stored(rows), {row["external_id"]: row["id"] for row in rows}
 
@@ -64,19 +71,26 @@ class Mirror:
     ) -> Stored:
         """Store the runs of known pipelines, and bring those pipelines' status and newest runs up to date.
 
-        Runs before `oldest` have been deleted here, or will be.
+        Runs before `oldest` that are not here have been deleted here, or would be.
         """
         unique = {
             (run.pipeline_external_id, run.external_id): _row(run, pipelines)
             for run in runs
-            if run.pipeline_external_id in pipelines and (oldest is None or run.run_at >= oldest)
+            if run.pipeline_external_id in pipelines
         }
         if not unique:
             return Stored()
-        rows = await tx.rows(QUERIES["store_runs"], **self._space, rows=Jsonb(list(unique.values())))
+        rows = await tx.rows(QUERIES["store_runs"], **self._space, rows=Jsonb(list(unique.values())), oldest=oldest)
         touched = {row["pipeline_id"] for row in rows if row["outcome"] != "unchanged"}
         await refresh_pipelines(tx, self._names["space_id"], touched)
-        return _stored(rows)
+        created = {(row["pipeline_id"], row["external_id"]) for row in rows if row["outcome"] == "created"}
+        return replace(_stored(rows), created=created)
+
+    async def pipelines_without_history(self, tx: Transaction, most: int) -> list[Row]:
+        return await tx.rows(QUERIES["pipelines_without_history"], **self._names, most=most)
+
+    async def has_its_history(self, tx: Transaction, pipeline_id: UUID) -> None:
+        await tx.run(QUERIES["has_its_history"], **self._space, pipeline_id=pipeline_id)
 
     async def unknown_runs(
         self, tx: Transaction, task_runs: Sequence[ProviderTaskRun], pipelines: Mapping[str, UUID]

@@ -12,10 +12,20 @@ CASE WHEN xmax = 0 THEN 'created' ELSE 'updated' END AS outcome
 SELECT id, external_id FROM pipelines
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND removed_at IS NULL
 
+-- name: pipelines_without_history
+-- Those that came, or came back, after the history was begun.
+SELECT id, external_id FROM pipelines
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND needs_history AND missed_by IS NULL AND removed_at IS NULL
+ORDER BY external_id
+LIMIT %(most)s
+
+-- name: has_its_history
+UPDATE pipelines SET needs_history = false WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
+
 -- name: store_pipelines
 WITH matched AS MATERIALIZED (
     SELECT i.*, e.id AS known_id,
-           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL
+           e.id IS NULL OR e.missed_by IS NOT NULL OR e.gone_by IS NOT NULL OR e.removed_at IS NOT NULL
            OR (e.name, e.description, e.owner, e.owners, e.tags, e.schedule, e.schedule_description, e.next_run_at,
                e.is_paused, e.is_active, e.has_import_errors, e.provider_metadata)
               IS DISTINCT FROM
@@ -30,15 +40,18 @@ WITH matched AS MATERIALIZED (
 ), stored AS (
     INSERT INTO pipelines (space_id, connector_id, external_id, name, description, owner, owners, tags, schedule,
                            schedule_description, next_run_at, is_paused, is_active, has_import_errors,
-                           provider_metadata)
+                           provider_metadata, needs_history)
     SELECT %(space_id)s, %(connector_id)s, external_id, name, description, owner, owners, tags, schedule,
-           schedule_description, next_run_at, is_paused, is_active, has_import_errors, provider_metadata
+           schedule_description, next_run_at, is_paused, is_active, has_import_errors, provider_metadata, %(has_begun)s
     FROM matched WHERE differs
     ON CONFLICT (space_id, connector_id, external_id) DO UPDATE
     SET name = excluded.name, description = excluded.description, owner = excluded.owner, owners = excluded.owners,
         tags = excluded.tags, schedule = excluded.schedule, schedule_description = excluded.schedule_description,
         next_run_at = excluded.next_run_at, is_paused = excluded.is_paused, is_active = excluded.is_active,
         has_import_errors = excluded.has_import_errors, provider_metadata = excluded.provider_metadata,
+        -- While it was out of sight its runs were not followed, and the watermark went on.
+        needs_history = pipelines.needs_history
+            OR (%(has_begun)s AND (pipelines.missed_by IS NOT NULL OR pipelines.removed_at IS NOT NULL)),
         missed_by = NULL, gone_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, external_id, {outcome}
 )
@@ -49,11 +62,12 @@ SELECT external_id, id, outcome FROM stored
 -- name: store_runs
 WITH matched AS MATERIALIZED (
     SELECT i.*, e.id AS known_id,
-           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL OR e.archived_at IS NOT NULL
-           OR (e.status, e.run_type, e.queued_at, e.started_at, e.ended_at, e.run_after, e.logical_date,
+           e.id IS NULL OR e.missed_by IS NOT NULL OR e.gone_by IS NOT NULL OR e.removed_at IS NOT NULL
+           OR e.archived_at IS NOT NULL
+           OR (e.status, e.run_type, e.run_at, e.queued_at, e.started_at, e.ended_at, e.run_after, e.logical_date,
                e.data_interval_start, e.data_interval_end, e.conf, e.note, e.triggered_by, e.provider_metadata)
               IS DISTINCT FROM
-              (i.status, i.run_type, i.queued_at, i.started_at, i.ended_at, i.run_after, i.logical_date,
+              (i.status, i.run_type, i.run_at, i.queued_at, i.started_at, i.ended_at, i.run_after, i.logical_date,
                i.data_interval_start, i.data_interval_end, i.conf, i.note, i.triggered_by, i.provider_metadata)
            AS differs
     FROM jsonb_to_recordset(%(rows)s) AS i (
@@ -79,19 +93,21 @@ WITH matched AS MATERIALIZED (
                WHERE q.space_id = %(space_id)s AND q.pipeline_id = matched.pipeline_id
                  AND q.run_external_id = matched.external_id)
            END
-    FROM matched WHERE differs
+    FROM matched
+    -- What the space no longer keeps is not begun again, but a run that is here is followed to its end.
+    WHERE differs AND (known_id IS NOT NULL OR %(oldest)s::timestamptz IS NULL OR run_at >= %(oldest)s)
     ON CONFLICT (space_id, pipeline_id, external_id) DO UPDATE
-    SET status = excluded.status, run_type = excluded.run_type, queued_at = excluded.queued_at,
+    SET status = excluded.status, run_type = excluded.run_type, run_at = excluded.run_at, queued_at = excluded.queued_at,
         started_at = excluded.started_at, ended_at = excluded.ended_at, run_after = excluded.run_after,
         logical_date = excluded.logical_date, data_interval_start = excluded.data_interval_start,
         data_interval_end = excluded.data_interval_end, conf = excluded.conf, note = excluded.note,
         triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,
         missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
-    RETURNING id, pipeline_id, {outcome}
+    RETURNING id, pipeline_id, external_id, {outcome}
 )
-SELECT known_id AS id, pipeline_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
+SELECT known_id AS id, pipeline_id, external_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
 UNION ALL
-SELECT id, pipeline_id, outcome FROM stored
+SELECT id, pipeline_id, external_id, outcome FROM stored
 
 -- name: refresh_pipelines
 -- status, last_run and recent_runs of the pipelines whose runs were touched, all of them in one statement
@@ -168,7 +184,8 @@ WHERE t.space_id = %(space_id)s AND t.run_id = x.run_id AND t.external_id = x.ex
 -- name: store_task_runs
 WITH matched AS MATERIALIZED (
     SELECT i.*, r.id AS run_id, e.id AS known_id,
-           e.id IS NULL OR e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL OR e.archived_at IS NOT NULL
+           e.id IS NULL OR e.missed_by IS NOT NULL OR e.gone_by IS NOT NULL OR e.removed_at IS NOT NULL
+           OR e.archived_at IS NOT NULL
            OR (e.name, e.operator, e.status, e.try_number, e.max_tries, e.queued_at, e.started_at, e.ended_at, e.pool,
                e.queue, e.hostname, e.note, e.provider_metadata)
               IS DISTINCT FROM

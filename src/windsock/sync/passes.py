@@ -3,9 +3,11 @@
 import time as clocks
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from windsock.db import Database, Row
+from windsock.errors import ProviderFailed, ProviderRejectedCredentials, ProviderUnreachable
 from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.contract import Provider
 from windsock.sync import comparison
@@ -13,6 +15,7 @@ from windsock.sync.changes import Changes
 from windsock.sync.graphs import read_graphs
 from windsock.sync.history import History, new_place, save_as_checkpoint, save_in_state
 from windsock.sync.holding import refuse_another_airflow, remove_or_hold, witnesses_of
+from windsock.sync.latecomers import read_latecomers
 from windsock.sync.mirror import Mirror
 from windsock.sync.progress import QUERIES, HandedOver, Progress
 from windsock.sync.reading import Reading
@@ -22,6 +25,9 @@ HISTORY_SECONDS = 15.0
 """How long a scheduled pass reads the history before it ends, so that news come in between."""
 LONG_SECONDS = 15.0
 """After that a sync lets others have its worker, where they wait."""
+ASKED_EVERY_SECONDS = 2.0
+SLOW_SECONDS = 10.0
+"""As is_doubtful says in the database: for one answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,7 @@ class Learnt:
     poll_seconds: float | None
     quick_from: datetime | None
     checked_at: datetime | None
+    checked_whole_at: datetime | None
     looks_again: bool
     events: dict[str, Any]
     witnesses: list[dict[str, str]]
@@ -50,29 +57,26 @@ class Pass:
         self._reading = Reading(db, provider, config, state, mirror, progress)
         self._db, self._provider, self._config, self._state = db, provider, config, state
         self._progress = progress
-        self._began = self._polled_at = clocks.monotonic()
+        self._began = self._polled_at = self._asked_at = clocks.monotonic()
+        self._reading.let_others = self._let_others
         self._changes: Changes | None = None
         self._is_whole = True
+        self._checked_at: datetime | None = state["checked_at"]
+        self._checked_whole_at: datetime | None = state["checked_whole_at"]
 
     async def run(self) -> Learnt:
         """What was learnt, once everything before its watermark is stored."""
         await self._identify()
         await self._reading.load()
-        await self._refuse_another_airflow()
+        await self._look_who_answers()
         # What an interrupted full reading had seen missing before proves nothing; the totals are compared soon.
         was_interrupted = (self._state["checkpoint"] or {}).get("kind") == "history"
         history, watermark = await self._read()
+        has_latecomers = await read_latecomers(self._reading)
         if not history.is_complete and history.place["end"]:
             self._progress.warn(f"The history is here back to {history.place['end'][:16]}; the rest follows.")
-        checked_at, looks_again = self._state["checked_at"], self._reading.missing > 0 or was_interrupted
-        if self._progress.is_full or (self._changes is not None and self._is_time_to_compare()):
-            if not self._progress.is_full:
-                before = self._reading.missing
-                await comparison.Comparison(self._reading).run(watermark)
-                looks_again = looks_again or self._reading.missing > before
-            checked_at = datetime.now(UTC)
-        elif self._changes is not None and self._changes.compares:
-            looks_again = True
+        compares_soon = await self._compare(watermark)
+        looks_again = was_interrupted or compares_soon or self._reading.missing > 0
         for kind, removed in (await remove_or_hold(self._reading)).items():
             self._progress.counts[kind]["removed"] += removed
         await self._reading.save_progress()
@@ -82,11 +86,14 @@ class Pass:
         return Learnt(
             watermark=watermark,
             is_whole=self._is_whole,
-            goes_on=not history.is_complete or bool(changes and changes.events.get("pending")),
+            goes_on=has_latecomers
+            or not history.is_complete
+            or bool(changes and (changes.is_behind or changes.events.get("pending"))),
             mode=changes.mode if changes else self._state["mode"],
             poll_seconds=changes.poll_seconds if changes else None,
             quick_from=changes.quick_from if changes else None,
-            checked_at=checked_at,
+            checked_at=self._checked_at,
+            checked_whole_at=self._checked_whole_at,
             looks_again=looks_again,
             events=changes.events if changes else self._state["events"],
             witnesses=await witnesses_of(self._reading, watermark),
@@ -101,7 +108,8 @@ class Pass:
             return await self._read_again()
         listed_at: datetime | None = self._state["pipelines_listed_at"]
         is_due = listed_at is None or datetime.now(UTC) - listed_at >= PIPELINES_EVERY or self._state["looks_again"]
-        if is_due or self._progress.trigger == "manual":  # whoever asks has often just changed something in Airflow
+        # Whoever asks has often just changed something in Airflow.
+        if is_due or (self._progress.trigger == "manual" and not self._has_listed_before()):
             await self._reading.list_pipelines()
         watermark = await self._poll(self._state["watermark"], is_hasty=self._progress.trigger != "manual")
         history = self._history(watermark)
@@ -122,7 +130,8 @@ class Pass:
     async def _read_again(self) -> tuple[History, datetime]:
         """The whole history, marking what is missing, with what changes meanwhile read in between."""
         self._progress.is_full = True
-        await self._reading.list_pipelines()
+        if not self._has_listed_before():
+            await self._reading.list_pipelines()
         watermark: datetime = self._state["watermark"]
         was = self._state["checkpoint"] or {}
         place = was if was.get("kind") == "history" and "goal" in was else None
@@ -155,19 +164,20 @@ class Pass:
                 provider_version=identity.version,
             )
 
-    async def _refuse_another_airflow(self) -> None:
-        """Only where something gives a reason to ask: it costs a request."""
-        state, listed_at = self._state, self._state["pipelines_listed_at"]
-        has_reason = (
-            state["address"] != self._config.base_url
-            or state["api_version"] is None
-            or state["failures"] > 0
-            or state["held"] is not None
-            or listed_at is None
-            or datetime.now(UTC) - listed_at >= PIPELINES_EVERY
-        )
-        if has_reason and state["witnesses"]:
-            await refuse_another_airflow(self._reading, self._config.base_url)
+    async def _look_who_answers(self) -> None:
+        """Before anything is stored, and at once where something gives a reason to ask: it costs a request."""
+        state = self._state
+        if not state["witnesses"]:
+            return
+        self._reading.ask_witnesses = partial(refuse_another_airflow, self._reading, self._config.base_url)
+        has_moved = state["address"] != self._config.base_url or state["api_version"] is None
+        if has_moved or state["failures"] > 0 or state["held"] is not None:
+            await self._reading.vouch()
+
+    def _has_listed_before(self) -> bool:
+        """This sync, on the worker that handed it over."""
+        listed_at: datetime | None = self._state["pipelines_listed_at"]
+        return listed_at is not None and listed_at > self._progress.started_at
 
     def _history(self, as_of: datetime) -> History:
         place = self._state["history"] or new_place(as_of, self._config.history_days, self._reading.oldest)
@@ -186,13 +196,31 @@ class Pass:
 
     async def _let_others(self) -> None:
         """Hand this long sync over when others wait for a worker; it goes on after them."""
-        if clocks.monotonic() - self._began < LONG_SECONDS:
+        now = clocks.monotonic()
+        if now - self._began < LONG_SECONDS or now - self._asked_at < ASKED_EVERY_SECONDS:
             return
+        self._asked_at = now
+        is_doubtful = self._state["failures"] > 0 or (self._state["poll_seconds"] or 0) > SLOW_SECONDS
         async with self._db.transaction() as tx:
-            waiting = await tx.row(QUERIES["syncs_waiting"])
+            waiting = await tx.row(QUERIES["syncs_waiting"], doubtful=is_doubtful)
         if waiting and waiting["total"]:
             raise HandedOver
 
-    def _is_time_to_compare(self) -> bool:
-        mode = self._changes.mode if self._changes else "small"
-        return comparison.is_due(self._reading, mode=mode)
+    async def _compare(self, watermark: datetime) -> bool:
+        """Compare the totals when it is time. Whether the next pass is to look again, for other reasons than losses."""
+        now, changes = datetime.now(UTC), self._changes
+        if self._progress.is_full:
+            self._checked_at = self._checked_whole_at = now
+            return False
+        due = comparison.is_due(self._reading, mode=changes.mode) if changes else "no"
+        if due == "no":
+            return changes is not None and changes.compares
+        try:
+            await comparison.Comparison(self._reading).run(watermark, is_whole=due == "whole")
+        except (ProviderUnreachable, ProviderRejectedCredentials):
+            raise
+        except ProviderFailed as failure:  # what was read is true all the same
+            self._progress.warn(f"The totals could not be compared this time: {failure}")
+        self._checked_at = now
+        self._checked_whole_at = now if due == "whole" else self._checked_whole_at
+        return False

@@ -19,6 +19,8 @@ Stream = Literal["runs", "task_runs"]
 Save = Callable[[Transaction], Awaitable[object]]
 """Writes, in the transaction of a page, where to go on after it."""
 T = TypeVar("T", ProviderRun, ProviderTaskRun)
+RUNS_AT_ONCE = 50
+"""Fetched one by one and then stored."""
 
 
 class Reading:
@@ -31,12 +33,22 @@ class Reading:
         self.mirror, self.progress = mirror, progress
         self.gone = Gone(progress.space_id, progress.connector_id, progress.sync_id)
         self.pipelines: dict[str, UUID] = {}
-        self.has_listed = False
+        self.has_listed = self.is_vouched_for = False
         self.missing = 0
+        self.older_runs: dict[tuple[str, str], None] = {}
+        self.ask_witnesses: Callable[[], Awaitable[None]] | None = None
         self.names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
         self._unwanted: set[str] = set(state["unwanted"])
+        self._stay_unknown: set[str] = set()
         retention = state["retention_days"]
         self.oldest = datetime.now(UTC) - timedelta(days=retention) if retention else None
+        self.let_others: Callable[[], Awaitable[None]] | None = None
+
+    @property
+    def goal(self) -> datetime:
+        """How far back the history is read, once it has been."""
+        goal = time((self.state["history"] or {}).get("goal"))
+        return goal or datetime.now(UTC) - timedelta(days=self.config.history_days)
 
     @property
     def leaves_some_out(self) -> bool:
@@ -47,17 +59,26 @@ class Reading:
         async with self.db.in_space(self.progress.space_id) as tx:
             self.pipelines = await self.mirror.known_pipelines(tx)
 
+    async def vouch(self) -> None:
+        """Before the first row of a pass is stored: raise OtherAirflow when it is not of the one that is mirrored."""
+        if not self.is_vouched_for:
+            self.is_vouched_for = True
+            if self.ask_witnesses is not None:
+                await self.ask_witnesses()
+
     # --- Pipelines ---------------------------------------------------------------------------------------------------
 
     async def list_pipelines(self, deleted: set[str] | None = None) -> datetime:
         """The provider's clock before the listing. `deleted`: what its log says was deleted."""
         self.progress.phase = "listing pipelines"
         await self.save_progress()
+        await self.vouch()
         listing = await self.provider.list_pipelines()
         wanted = [pipeline for pipeline in listing.rows if is_wanted(pipeline, self.config)]
         self.progress.expected += len(listing.rows)
         async with self.db.in_space(self.progress.space_id) as tx:
-            stored, self.pipelines = await self.mirror.store_pipelines(tx, wanted)
+            has_begun = self.has_listed or self.state["history"] is not None
+            stored, self.pipelines = await self.mirror.store_pipelines(tx, wanted, has_begun=has_begun)
             missing = await self.gone.miss_pipelines(tx, stored.ids, deleted or ())
             self._count("pipelines", stored, read=len(listing.rows))
             self._unwanted = {row.external_id for row in listing.rows} - self.pipelines.keys()
@@ -70,9 +91,11 @@ class Reading:
         return listing.as_of
 
     async def list_pipelines_when_unknown(self, dag_ids: set[str]) -> None:
-        """A DAG that is new since the last listing would lose its runs: list again, once in a pass."""
-        if not self.has_listed and dag_ids - self.pipelines.keys() - self._unwanted:
+        """A DAG that is new since the last listing would lose its runs: list again, once for what stays unknown."""
+        unknown = dag_ids - self.pipelines.keys() - self._unwanted - self._stay_unknown
+        if unknown:
             await self.list_pipelines()
+            self._stay_unknown |= unknown - self.pipelines.keys()
 
     # --- Pages -------------------------------------------------------------------------------------------------------
 
@@ -88,19 +111,24 @@ class Reading:
 
     async def store_runs(self, rows: list[ProviderRun], save: Save | None = None) -> Stored:
         """One page, its counts and where to go on (None: what is there stays), in one transaction."""
+        if rows:
+            await self.vouch()
         async with self.db.in_space(self.progress.space_id) as tx:
             stored = await self.mirror.store_runs(tx, rows, self.pipelines, self.oldest)
             await self._end_of_page(tx, "runs", stored, len(rows), save)
-        self.progress.go_on_or_stop()
+        self._note_older(rows, stored)
+        await self._go_on_or_stop(save)
         return stored
 
     async def store_task_runs(self, rows: list[ProviderTaskRun], save: Save | None = None) -> Stored:
         """As store_runs; runs that are not known yet are fetched first."""
+        if rows:
+            await self.vouch()
         await self._fetch_unknown_runs(rows)
         async with self.db.in_space(self.progress.space_id) as tx:
             stored = await self.mirror.store_task_runs(tx, rows, self.pipelines)
             await self._end_of_page(tx, "task_runs", stored, len(rows), save)
-        self.progress.go_on_or_stop()
+        await self._go_on_or_stop(save)
         return stored
 
     async def save_progress(self) -> None:
@@ -114,15 +142,35 @@ class Reading:
             await save(tx)
 
     async def _fetch_unknown_runs(self, task_runs: list[ProviderTaskRun]) -> None:
-        """Runs that began after the runs were read, or lie before the history: their task runs need them."""
+        """Runs that began after the runs were read, or lie before the history: their task runs need them.
+
+        Not of those that the space no longer keeps.
+        """
+        oldest = self.oldest
+        kept = [task for task in task_runs if oldest is None or task.run_at is None or task.run_at >= oldest]
         async with self.db.in_space(self.progress.space_id) as tx:
-            unknown = await self.mirror.unknown_runs(tx, task_runs, self.pipelines)
+            unknown = await self.mirror.unknown_runs(tx, kept, self.pipelines)
         if len(unknown) > MOST_UNKNOWN_RUNS:
             raise ProviderIncomplete("Task runs came for more than 10,000 runs that the provider had not listed.")
-        found = [run for key in unknown if (run := await self.provider.run(*key)) is not None]
-        if found:
+        for first in range(0, len(unknown), RUNS_AT_ONCE):
+            keys = unknown[first : first + RUNS_AT_ONCE]
+            found = [run for key in keys if (run := await self.provider.run(*key)) is not None]
             self.progress.expected += len(found)
             await self.store_runs(found)
+
+    def _note_older(self, runs: list[ProviderRun], stored: Stored) -> None:
+        """Runs from before the history come with those task runs only that changed; the others are to be read."""
+        goal = self.goal
+        for run in runs if stored.created else ():
+            key = (run.pipeline_external_id, run.external_id)
+            if run.run_at < goal and (self.pipelines.get(key[0]), key[1]) in stored.created:
+                self.older_runs.setdefault(key)
+
+    async def _go_on_or_stop(self, save: Save | None) -> None:
+        """Raises where the pass shall end here; to let others have their turn only where its place is written down."""
+        self.progress.go_on_or_stop()
+        if save is not None and self.let_others is not None:
+            await self.let_others()
 
     def _count(self, kind: str, stored: Stored, *, read: int) -> None:
         self.count_requests()

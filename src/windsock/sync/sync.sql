@@ -33,15 +33,15 @@ RETURNING id
 
 -- name: syncs_to_start
 -- across spaces: the dispatcher asks for ids only, and does the rest within each space
-SELECT space_id, connector_id, failures FROM syncs_to_start()
+SELECT space_id, connector_id, is_doubtful FROM syncs_to_start()
 
 -- name: syncs_to_look_after
 -- across spaces: as syncs_to_start
-SELECT space_id, sync_id, status, failures FROM syncs_to_look_after()
+SELECT space_id, sync_id, status, is_doubtful FROM syncs_to_look_after()
 
 -- name: syncs_waiting
--- across spaces: a long sync lets the others have their turn
-SELECT syncs_waiting() AS total
+-- across spaces: a long sync lets the others of its lane have their turn
+SELECT syncs_waiting(%(doubtful)s) AS total
 
 -- name: claim_sync
 UPDATE sync_runs r
@@ -77,7 +77,7 @@ WHERE s.space_id = %(space_id)s AND s.connector_id = %(connector_id)s AND c.spac
 
 -- name: get_state
 SELECT y.api_version, y.provider_version, y.watermark, y.pipelines_listed_at, y.unwanted, y.checkpoint, y.failures,
-       y.mode, y.poll_seconds, y.quick_from, y.history, y.checked_at, y.looks_again, y.events, y.witnesses, y.address,
+       y.mode, y.poll_seconds, y.quick_from, y.history, y.checked_at, y.checked_whole_at, y.looks_again, y.events, y.witnesses, y.address,
        y.held, s.retention_days
 FROM sync_states y JOIN spaces s ON s.id = y.space_id
 WHERE y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
@@ -137,7 +137,7 @@ WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND le
 -- Of a complete pass, in the transaction in which it ends.
 UPDATE sync_states
 SET mode = %(mode)s, poll_seconds = coalesce(%(poll_seconds)s, poll_seconds), quick_from = %(quick_from)s,
-    checked_at = %(checked_at)s, looks_again = %(looks_again)s, events = %(events)s, witnesses = %(witnesses)s,
+    checked_at = %(checked_at)s, checked_whole_at = %(checked_whole_at)s, looks_again = %(looks_again)s, events = %(events)s, witnesses = %(witnesses)s,
     address = %(address)s
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
@@ -147,7 +147,9 @@ SET last_sync_at = now(), last_sync_status = %(status)s, last_error = %(error)s,
     -- A quick poll of the large mode brings news, but is not the whole truth as of its time.
     last_complete_at = CASE WHEN %(is_complete)s THEN coalesce(%(as_of)s::timestamptz, last_complete_at) ELSE last_complete_at END,
     watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz ELSE watermark END,
-    checkpoint = CASE WHEN %(is_complete)s THEN NULL ELSE checkpoint END,
+    -- A full sync that somebody cancelled must not go on in the next one.
+    checkpoint = CASE WHEN %(is_complete)s OR (%(status)s = 'cancelled' AND checkpoint ->> 'kind' = 'history') THEN NULL
+                      ELSE checkpoint END,
     failures = CASE WHEN %(is_complete)s THEN 0 WHEN %(is_failure)s THEN failures + 1 ELSE failures END,
     failing_since = CASE WHEN %(is_complete)s THEN NULL
                          WHEN %(status)s = 'failed' THEN coalesce(failing_since, now()) ELSE failing_since END,

@@ -82,6 +82,10 @@ class Airflow:
     def seconds(self) -> float:
         return self._http.seconds
 
+    @property
+    def as_of(self) -> datetime | None:
+        return self._http.as_of
+
     async def identify(self) -> Identity:
         """Ask anew which API answers, whatever was known; from then on that one is used."""
         identity = await identification.identify(self._session.get_version, self._forced)
@@ -112,9 +116,9 @@ class Airflow:
         dialect = await self._known()
         return await count(self._session.get, dialect.counting("task_runs", window))
 
-    async def hints(self, since: datetime, seen: list[int]) -> Hints:
+    async def hints(self, since: datetime, seen: list[int], once: list[int]) -> Hints:
         dialect = await self._known()
-        return await read_hints(self._session.get, dialect.events(since), since, seen)
+        return await read_hints(self._session.get, dialect.events(since), since, seen, once)
 
     async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:
         dialect = await self._known()

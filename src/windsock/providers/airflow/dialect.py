@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
 from windsock.providers.contract import (
+    ChangedSince,
     Json,
     OfRun,
     Page,
@@ -19,19 +20,26 @@ from windsock.providers.contract import (
     Scope,
 )
 
-ALL_RUNS = "/dags/~/dagRuns"
-ALL_TASK_RUNS = "/dags/~/dagRuns/~/taskInstances"
 EVENTS = "/eventLogs"
-WRITTEN_BY_THE_SCHEDULER = (
+WRITTEN_BY_MACHINES = (
     "running", "success", "failed", "skipped", "queued", "scheduled", "deferred", "removed", "restarting",
     "up_for_retry", "up_for_reschedule", "upstream_failed", "state mismatch", "task_instance_heartbeat",
+    "heartbeat timeout", "stuck in queued reschedule", "stuck in queued tries exceeded",
+    "cli_task_run", "cli_check", "cli_scheduler", "cli_triggerer", "cli_worker", "cli_webserver", "cli_api_server",
+    "cli_dag_processor", "cli_migratedb",
 )  # fmt: skip
-"""Entries of the event log that say how tasks went, which their `updated_at` says too."""
+"""Entries of the event log that say how tasks went, which their `updated_at` says too, and which processes ran.
+
+On 2.x each try of a task writes cli_task_run, each health check cli_check. The API excludes only exact names.
+"""
 
 
-def path_of(scope: OfRun) -> str:
-    dag, run = quote(scope.pipeline_external_id, safe="~"), quote(scope.run_external_id, safe="~")
-    return f"/dags/{dag}/dagRuns/{run}/taskInstances"
+def path_of(what: Literal["runs", "task_runs"], scope: Scope) -> str:
+    """Where runs or task runs are listed: of one DAG or of one run where the scope names it, else of all (`~`)."""
+    of = "~" if isinstance(scope, ChangedSince) else scope.pipeline_external_id or "~"
+    runs = f"/dags/{quote(of, safe='~')}/dagRuns"
+    run = scope.run_external_id if isinstance(scope, OfRun) else "~"
+    return runs if what == "runs" else f"{runs}/{quote(run, safe='~')}/taskInstances"
 
 
 class Dialect(Protocol):

@@ -1,15 +1,17 @@
 """What Airflow's event log says that people did: the only quick way to learn of notes, deletions and pauses.
 
 Measured on 3.3.2 and 2.11.2: neither changes any `updated_at`. Viewers of 2.x, and of 3.x with FAB, may not read the
-log (403). Attempts that failed are in it too, so an entry is a hint to look, not a fact.
+log (403). Attempts that failed are in it too, so an entry is a hint to look, not a fact. And both commit the entry
+before they act: who looks at once may see what was there before.
 """
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Final
 
 from windsock.errors import ProviderNonsense, ProviderRefused
+from windsock.providers.airflow.dialect import WRITTEN_BY_MACHINES
 from windsock.providers.airflow.http import Params
 from windsock.providers.airflow.listing import Ask, Question
 from windsock.providers.airflow.values import mapping, moment, text
@@ -19,15 +21,25 @@ _MOST_PAGES: Final = 5
 _MOST_REMEMBERED: Final = 500
 _UNKNOWN_PARAMETER: Final = 400
 _FORBIDDEN: Final = frozenset({401, 403, 404})
-_NOT_ABOUT_THE_DAG: Final = ("trigger", "backfill", "clear", "task", "post_dag_run", "cli", "materialize")
+_NOT_ABOUT_THE_DAG: Final = ("trigger", "backfill", "clear", "task", "post_dag_run", "materialize")
+_ACTED_AFTER: Final = timedelta(seconds=20)
+"""An action is committed by then; an entry that old is followed for the last time."""
+_STARTS: Final = frozenset({"trigger_dag_run", "post_dag_run", "trigger"})
+_CLEARS_OR_MARKS: Final = frozenset(
+    {
+        "clear_dag_run", "clear_dag_runs", "post_clear_task_instances", "clear", "dagrun_clear",
+        "update_dag_run_state", "post_set_task_instances_state", "dagrun_failed", "dagrun_success", "dagrun_queued",
+        "confirm",
+    }
+)  # fmt: skip
+"""Names of both APIs and of the pages of 2.x. A name that is missing here costs a look; one too many, a note."""
 
 
-async def read_hints(ask: Ask, ways: list[Question], since: datetime, seen: list[int]) -> Hints:
+async def read_hints(ask: Ask, ways: list[Question], since: datetime, seen: list[int], once: list[int]) -> Hints:
     """The entries since then, newest first; at most 500, and `is_whole` says whether there were more."""
-    known = set(seen)
     for way in ways:
         try:
-            rows, is_whole = await _read(ask, way, since)
+            rows, as_of, is_whole = await _read(ask, way, since)
         except ProviderRefused as failure:
             if failure.status == _UNKNOWN_PARAMETER and way is not ways[-1]:
                 continue
@@ -35,16 +47,28 @@ async def read_hints(ask: Ask, ways: list[Question], since: datetime, seen: list
                 raise
             break
         ids = [row["event_log_id"] for row in rows]
-        return _hints([row for row in rows if row["event_log_id"] not in known], ids, is_whole=is_whole)
-    return Hints(runs=[], deleted_pipelines=set(), touches_pipelines=False, seen=None, is_whole=False)
+        done = {*seen, *(row["event_log_id"] for row in rows if _is_old(row, as_of))}
+        told = {*seen, *(number for number in once if number not in done)}
+        runs, deleted, touches = _said([row for row in rows if row["event_log_id"] not in told])
+        return Hints(
+            runs=runs,
+            deleted_pipelines=deleted,
+            touches_pipelines=touches,
+            seen=[number for number in ids if number in done][:_MOST_REMEMBERED],
+            once=[number for number in ids if number not in done][:_MOST_REMEMBERED],
+            is_whole=is_whole,
+        )
+    return Hints(runs=[], deleted_pipelines=set(), touches_pipelines=False, seen=None, once=[], is_whole=False)
 
 
-async def _read(ask: Ask, way: Question, since: datetime) -> tuple[list[Json], bool]:
+async def _read(ask: Ask, way: Question, since: datetime) -> tuple[list[Json], datetime, bool]:
+    """What is worth following, the server's clock before the first answer, and whether it is all since then."""
     found: dict[int, Json] = {}
-    received = 0
+    received, as_of = 0, None
     for page in count(1):
         params: Params = {**way.params, "offset": str(received)}
-        body = (await ask(way.path, params)).body
+        answer = await ask(way.path, params)
+        as_of, body = as_of or answer.as_of, answer.body
         rows = body.get("event_logs") if isinstance(body, dict) else None
         if not isinstance(rows, list):
             raise ProviderNonsense(f"The answer to GET {way.path} holds no list of events.")
@@ -55,38 +79,59 @@ async def _read(ask: Ask, way: Question, since: datetime) -> tuple[list[Json], b
             if not isinstance(number, int):
                 raise ProviderNonsense("Airflow gave an event without its event_log_id.")
             if at is not None and at < since:
-                return list(found.values()), True
-            found.setdefault(number, row)
+                return list(found.values()), as_of, True
+            if _is_worth_following(row):
+                found.setdefault(number, row)
         total = body.get("total_entries")
         is_all = isinstance(total, int) and received >= total
         if is_all or not rows or page == _MOST_PAGES:
-            return list(found.values()), is_all
+            return list(found.values()), as_of, is_all
     raise ProviderNonsense("Airflow's event log has no end.")
 
 
-def _hints(rows: list[Json], ids: list[int], *, is_whole: bool) -> Hints:
+def _is_old(row: Json, as_of: datetime) -> bool:
+    at = moment(row, "when")
+    return at is None or as_of - at >= _ACTED_AFTER
+
+
+def _is_worth_following(row: Json) -> bool:
+    """Not what `updated_at` shows too. Before 2.10 the API excludes nothing, and later only exact names.
+
+    Who clears on 3.3 may leave a note, and that of a task that was cleared already changes nothing else.
+    """
+    event = (text(row.get("event")) or "").removeprefix("api.").removeprefix("ui.")
+    if event in WRITTEN_BY_MACHINES or event.startswith("cli_") or "heartbeat" in event or event in _STARTS:
+        return False
+    return event not in _CLEARS_OR_MARKS or _sent(row).get("note") is not None
+
+
+def _said(rows: list[Json]) -> tuple[list[tuple[str, str]], set[str], bool]:
+    """The runs, the DAGs that were deleted, and whether there is anything about a DAG."""
     runs: dict[tuple[str, str], None] = {}
     deleted: set[str] = set()
     touches = False
     for row in rows:
         event, dag = text(row.get("event")) or "", text(row.get("dag_id"))
-        run = text(row.get("run_id")) or _run_in(row.get("extra"))
+        run = text(row.get("run_id")) or _run_in(row)
         if dag and run:
             runs.setdefault((dag, run))
         elif dag and not any(word in event for word in _NOT_ABOUT_THE_DAG):
             touches = True
             if "delete" in event:
                 deleted.add(dag)
-    return Hints(
-        runs=list(runs), deleted_pipelines=deleted, touches_pipelines=touches, seen=ids[:_MOST_REMEMBERED],
-        is_whole=is_whole,
-    )  # fmt: skip
+    return list(runs), deleted, touches
 
 
-def _run_in(extra: object) -> str | None:
+def _run_in(row: Json) -> str | None:
     """Some entries name the run only among what was sent."""
+    sent = _sent(row)
+    return text(sent.get("dag_run_id") or sent.get("run_id"))
+
+
+def _sent(row: Json) -> Json:
+    """What came with the request, where it is JSON: older versions write a list in Python's words."""
+    extra = row.get("extra")
     try:
-        sent = json.loads(extra) if isinstance(extra, str) else extra
+        return mapping(json.loads(extra) if isinstance(extra, str) else extra)
     except ValueError:
-        return None
-    return text(mapping(sent).get("dag_run_id") or mapping(sent).get("run_id"))
+        return {}

@@ -22,6 +22,8 @@ from windsock.providers.airflow.values import decode
 
 LARGEST_BODY = 64 * 1024 * 1024
 LONGEST_WAIT = 30.0
+LONGEST_RETRY_AFTER = 3600.0
+"""A proxy that says a year would stop the connector for a year."""
 MOST_BEHIND = timedelta(minutes=10)
 """A server whose clock we cannot see may be slow; to read too much again only costs time."""
 _RETRIED = frozenset({429, 502, 503, 504})
@@ -75,6 +77,7 @@ class Http:
     ) -> None:
         self.requests = 0
         self.seconds = 0.0
+        self.as_of: datetime | None = None
         self.secrets: set[str] = set()
         self._config = config
         self._transport = transport
@@ -169,7 +172,8 @@ class Http:
             self.seconds += elapsed
         if body is None:
             return _Outcome(None, failures.AnswerTooLarge(f"The answer to {asked} is larger than can be taken in."))
-        return _Received(response, body, _server_time(response, began, elapsed), elapsed)
+        self.as_of = _server_time(response, began, elapsed)
+        return _Received(response, body, self.as_of, elapsed)
 
     async def _judge(self, asked: str, received: _Received) -> _Outcome:
         response, body = received.response, received.body
@@ -183,7 +187,7 @@ class Http:
         is_json = _is_json(content_type)
         if is_json:
             try:
-                # A page of 10,000 task instances would hold up everybody else on this event loop.
+                # A page of thousands of task instances would hold up everybody else on this event loop.
                 is_large = len(body) > _LARGE_TO_DECODE
                 data = await asyncio.to_thread(decode, body) if is_large else decode(body)
             except (ValueError, RecursionError):
@@ -256,10 +260,11 @@ def _server_time(response: httpx2.Response, began: datetime, elapsed: float) -> 
 
 
 def _retry_after(response: httpx2.Response) -> float | None:
-    """Seconds from a Retry-After header, which may hold seconds or a date."""
+    """Seconds from a Retry-After header, which may hold seconds or a date; at most an hour, whatever it says."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value[:9])
+        return min(float(value[:9]), LONGEST_RETRY_AFTER)
     with suppress(ValueError, TypeError, OverflowError):
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+        seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
     return None

@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from windsock.errors import ProviderIncomplete, ProviderNonsense, ProviderRefused
-from windsock.providers.airflow.listing import Ask, Limits, Listing, read
+from windsock.errors import ProviderFailed, ProviderIncomplete
+from windsock.providers.airflow.counting import count
+from windsock.providers.airflow.listing import Ask, Limits, Listing, Question, read
 from windsock.providers.contract import PipelineListing, ProviderPipeline
 
 _RESTARTS = 3
-_FORBIDDEN = 403
 
 
 async def list_pipelines(
@@ -52,15 +52,9 @@ async def _list_once(
     return (list(found.values()), as_of) if as_of is not None and len(found) == total else None
 
 
-async def _import_errors(ask: Ask, path: str) -> int:
-    """How many files failed to parse; 0 for an account that may not know."""
+async def _import_errors(ask: Ask, path: str) -> int | None:
+    """How many files failed to parse. None where that cannot be had: the list of DAGs is whole without it."""
     try:
-        answer = await ask(path, {"limit": "1"})
-    except ProviderRefused as failure:
-        if failure.status != _FORBIDDEN:
-            raise
-        return 0
-    total = answer.body.get("total_entries") if isinstance(answer.body, dict) else None
-    if isinstance(total, bool) or not isinstance(total, int):
-        raise ProviderNonsense(f"The answer to GET {path} does not say how many import errors there are.")
-    return total
+        return await count(ask, Question(path=path, params={"limit": "1"}))
+    except ProviderFailed:
+        return None

@@ -1,6 +1,7 @@
 """The API of Airflow 2: /api/v1."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -67,7 +68,7 @@ class V1:
 
     def runs(self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None) -> AsyncIterator[Page[ProviderRun]]:
         listing = Listing(
-            path=self.root + dialect.ALL_RUNS,
+            path=self.root + dialect.path_of("runs", scope),
             name="dag_runs",
             params={**_filters(scope), "order_by": "id"},
             parse=parse_run,
@@ -81,7 +82,7 @@ class V1:
         """Task instances of 2.x have no order and no cap: they are read by windows of time."""
         is_change = isinstance(scope, ChangedSince)
         listing = Listing(
-            path=self.root + (dialect.path_of(scope) if isinstance(scope, OfRun) else dialect.ALL_TASK_RUNS),
+            path=self.root + dialect.path_of("task_runs", scope),
             name="task_instances",
             params={},
             parse=parse_task_run,
@@ -89,28 +90,30 @@ class V1:
         )
         window: tuple[datetime, datetime | None]
         if isinstance(scope, ChangedSince):
-            window = (scope.since, None)
-        else:  # all instances of one run have its logical date
-            window = (_BEFORE_ALL, None) if isinstance(scope, OfRun) else (scope.start, scope.end)
+            window = (scope.since, scope.until)
+        elif isinstance(scope, OfRun):  # all instances of one run have its logical date: no split parts them
+            window, limits = (_BEFORE_ALL, None), replace(limits, shortest=timedelta.max)
+        else:
+            window = (scope.start, scope.end)
         field = "updated_at" if is_change else "execution_date"
         return WindowScan(ask, listing, limits, field=field, window=window).pages(resume)
 
     def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
         """One row: limit=0 means the default here (measured on 2.11.2)."""
-        path = dialect.ALL_RUNS if what == "runs" else dialect.ALL_TASK_RUNS
-        return Question(path=self.root + path, params={**_filters(window), "limit": "1"})
+        return Question(path=self.root + dialect.path_of(what, window), params={**_filters(window), "limit": "1"})
 
     def events(self, since: datetime) -> list[Question]:
         """`after` and `excluded_events` are known since 2.9 and 2.10; before, unknown parameters are refused."""
         plain = {"order_by": "-event_log_id", "limit": "100"}
-        excluded = {"after": to_wire(since), "excluded_events": ",".join(dialect.WRITTEN_BY_THE_SCHEDULER)}
+        excluded = {"after": to_wire(since), "excluded_events": ",".join(dialect.WRITTEN_BY_MACHINES)}
         return [Question(path=self.root + dialect.EVENTS, params=params) for params in ({**excluded, **plain}, plain)]
 
 
 def _filters(scope: Scope) -> dict[str, str]:
     if isinstance(scope, ChangedSince):
-        filters = {"updated_at_gte": to_wire(scope.since)}
-        return filters if scope.runs_from is None else {**filters, "execution_date_gte": to_wire(scope.runs_from)}
+        until = {} if scope.until is None else {"updated_at_lte": to_wire(scope.until)}
+        runs_from = {} if scope.runs_from is None else {"execution_date_gte": to_wire(scope.runs_from)}
+        return {"updated_at_gte": to_wire(scope.since), **until, **runs_from}
     if isinstance(scope, OfRun):
         return {}
     filters = {"execution_date_gte": to_wire(scope.start)}
@@ -205,5 +208,6 @@ def parse_task_run(raw: Json) -> ProviderTaskRun:
         queue=text(raw.get("queue")),
         hostname=text(raw.get("hostname")),
         note=text(raw.get("note")),
+        run_at=moment(raw, "execution_date"),
         provider_metadata=without(dialect.task_run_metadata(raw), {"operator"}),
     )

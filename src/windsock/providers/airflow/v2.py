@@ -71,7 +71,7 @@ class V2:
 
     def runs(self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None) -> AsyncIterator[Page[ProviderRun]]:
         listing = Listing(
-            path=self.root + dialect.ALL_RUNS,
+            path=self.root + dialect.path_of("runs", scope),
             name="dag_runs",
             params={**_filters(scope), "order_by": "id"},
             parse=parse_run,
@@ -84,7 +84,7 @@ class V2:
     ) -> AsyncIterator[Page[ProviderTaskRun]]:
         """By GET: each POST to …/taskInstances/list writes a row into Airflow's audit log."""
         listing = Listing(
-            path=self.root + (dialect.path_of(scope) if isinstance(scope, OfRun) else dialect.ALL_TASK_RUNS),
+            path=self.root + dialect.path_of("task_runs", scope),
             name="task_instances",
             params={**_filters(scope), "order_by": "id"},
             parse=parse_task_run,
@@ -94,13 +94,14 @@ class V2:
 
     def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
         """With limit=0 no row is read and the total is exact (measured on 3.3.2 and 3.0.6)."""
-        path = dialect.ALL_RUNS if what == "runs" else dialect.ALL_TASK_RUNS
-        return Question(path=self.root + path, params={**_filters(window), "limit": "0", "order_by": "id"})
+        return Question(
+            path=self.root + dialect.path_of(what, window), params={**_filters(window), "limit": "0", "order_by": "id"}
+        )
 
     def events(self, since: datetime) -> list[Question]:
         params = {
             "after": to_wire(since),
-            "excluded_events": dialect.WRITTEN_BY_THE_SCHEDULER,
+            "excluded_events": dialect.WRITTEN_BY_MACHINES,
             "order_by": "-event_log_id",
             "limit": "100",
         }
@@ -110,8 +111,9 @@ class V2:
 def _filters(scope: Scope) -> dict[str, str]:
     """Only _gte and _lte: 3.0.x ignores _gt and _lt without a word."""
     if isinstance(scope, ChangedSince):
-        filters = {"updated_at_gte": to_wire(scope.since)}
-        return filters if scope.runs_from is None else {**filters, "run_after_gte": to_wire(scope.runs_from)}
+        until = {} if scope.until is None else {"updated_at_lte": to_wire(scope.until)}
+        runs_from = {} if scope.runs_from is None else {"run_after_gte": to_wire(scope.runs_from)}
+        return {"updated_at_gte": to_wire(scope.since), **until, **runs_from}
     if isinstance(scope, OfRun):
         return {}
     filters = {"run_after_gte": to_wire(scope.start)}
@@ -192,5 +194,6 @@ def parse_task_run(raw: Json) -> ProviderTaskRun:
         queue=text(raw.get("queue")),
         hostname=text(raw.get("hostname")),
         note=text(raw.get("note")),
+        run_at=moment(raw, "run_after") or moment(raw, "logical_date"),
         provider_metadata=without(dialect.task_run_metadata(raw), {"operator_name"}),
     )

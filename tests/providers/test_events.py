@@ -1,0 +1,149 @@
+"""Airflow's log of what people did is followed for what no list of changes shows, as often as it takes and no more."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from windsock.errors import ProviderRefused
+
+if TYPE_CHECKING:
+    from providers.conftest import Asked, Double, Lab, Reply, Script
+    from windsock.providers.airflow import Airflow
+    from windsock.providers.contract import Hints
+
+NOW = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
+SINCE = NOW - timedelta(minutes=2)
+
+
+def entry(number: int, event: str = "patch_dag_run", age: float = 60, **more: Any) -> dict[str, Any]:
+    when = (NOW - timedelta(seconds=age)).isoformat().replace("+00:00", "Z")
+    found = {"event_log_id": number, "when": when, "event": event, "dag_id": "d", "run_id": f"r{number}", "extra": None}
+    return {**found, **more}
+
+
+def serving(lab: "Lab", rows: list[dict[str, Any]]) -> "Script":
+    return lambda asked: lab.page("event_logs", rows, asked)
+
+
+def hints(
+    lab: "Lab", script: "Script", api: str = "v2", *, seen: Sequence[int] = (), once: Sequence[int] = ()
+) -> tuple["Hints", "Double"]:
+    async def use(airflow: "Airflow") -> "Hints":
+        return await airflow.hints(SINCE, list(seen), list(once))
+
+    return lab.against(script, use, api)
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_a_young_entry_is_followed_at_once_and_once_more_when_what_it_tells_of_is_committed(
+    lab: "Lab", api: str
+) -> None:
+    """Airflow commits the entry before it acts; a look between the two reads what was there before."""
+    young, old = serving(lab, [entry(7, age=3)]), serving(lab, [entry(7, age=30)])
+    first, _ = hints(lab, young, api)
+    assert (first.runs, first.seen, first.once) == ([("d", "r7")], [], [7])
+    again, _ = hints(lab, young, api, seen=first.seen or [], once=first.once)
+    assert (again.runs, again.seen, again.once) == ([], [], [7])
+    last, _ = hints(lab, old, api, seen=again.seen or [], once=again.once)
+    assert (last.runs, last.seen, last.once) == ([("d", "r7")], [7], [])
+    after, _ = hints(lab, old, api, seen=last.seen or [], once=last.once)
+    assert (after.runs, after.seen, after.once) == ([], [7], [])
+
+
+def test_an_entry_that_is_old_at_first_sight_is_followed_once(lab: "Lab") -> None:
+    found, _ = hints(lab, serving(lab, [entry(7, age=21)]))
+    assert (found.runs, found.seen, found.once) == ([("d", "r7")], [7], [])
+
+
+def test_a_dag_that_is_deleted_or_paused_is_looked_at_twice_too(lab: "Lab") -> None:
+    for event, deleted in (("delete_dag", {"d"}), ("patch_dag", set())):
+        first, _ = hints(lab, serving(lab, [entry(7, event, age=1, run_id=None)]))
+        last, _ = hints(lab, serving(lab, [entry(7, event, age=25, run_id=None)]), once=first.once)
+        for found in (first, last):
+            assert (found.touches_pipelines, found.deleted_pipelines) == (True, deleted)
+
+
+def test_what_is_remembered_is_bounded_and_goes_with_the_time(lab: "Lab") -> None:
+    rows = [entry(number, age=1 if number > 300 else 60) for number in range(700, 0, -1)]
+    found, _ = hints(lab, serving(lab, rows), seen=[9999], once=[8888])
+    assert (len(found.seen or []), len(found.once), found.is_whole) == (100, 400, False)
+
+
+def test_entries_of_commands_and_heartbeats_are_not_asked_for(lab: "Lab") -> None:
+    _, double = hints(lab, serving(lab, []), "v1")
+    excluded = double.asked[0].params["excluded_events"].split(",")
+    assert {"cli_task_run", "cli_check", "task_instance_heartbeat", "heartbeat timeout", "success"} <= set(excluded)
+    _, double = hints(lab, serving(lab, []), "v2")
+    assert double.asked[0].params["excluded_events"] == excluded[-1]  # of many that were sent one by one, the last
+
+
+def older(lab: "Lab", rows: list[dict[str, Any]]) -> "Script":
+    """An Airflow before 2.9, which knows neither `after` nor `excluded_events`."""
+
+    def script(asked: "Asked") -> "Reply":
+        if "excluded_events" in asked.params:
+            return lab.Reply({"detail": "Extra query parameter(s) after not in spec"}, status=400)
+        return lab.page("event_logs", rows, asked)
+
+    return script
+
+
+def test_an_older_airflow_is_read_past_its_commands_and_heartbeats_and_forgets_them(lab: "Lab") -> None:
+    noise = ["cli_task_run", "task_instance_heartbeat", "success", "cli_some_plugin"]
+    rows = [entry(1000 - number, noise[number % 4], run_id=None) for number in range(350)]
+    rows += [entry(5), entry(4, age=500)]
+    found, double = hints(lab, older(lab, rows), "v1")
+    assert (found.runs, found.seen, found.once) == ([("d", "r5")], [5], [])
+    assert (found.touches_pipelines, found.is_whole) == (False, True)
+    assert len(double.asked) == 1 + 4
+
+
+def test_an_older_airflow_is_not_read_without_end(lab: "Lab") -> None:
+    rows = [entry(9000 - number, "cli_task_run") for number in range(3000)]
+    found, double = hints(lab, older(lab, rows), "v1")
+    assert (found.runs, found.seen, found.is_whole) == ([], [], False)
+    assert len(double.asked) == 1 + 5
+
+
+FOLLOWED = [
+    ("v2", "patch_dag_run"), ("v2", "patch_task_instance"), ("v2", "delete_dag_run"), ("v2", "delete_task_instance"),
+    ("v2", "bulk_task_instances"), ("v2", "patch_task_instance_by_map_index"), ("v1", "api.set_dag_run_note"),
+    ("v1", "ui.set_dag_run_note"), ("v1", "ui.set_task_instance_note"), ("v1", "api.set_mapped_task_instance_note"),
+    ("v1", "api.delete_dag_run"), ("v1", "api.patch_task_instance"),
+]  # fmt: skip
+LEFT_TO_THE_SWEEP = [
+    ("v2", "trigger_dag_run"), ("v2", "clear_dag_run"), ("v2", "post_clear_task_instances"), ("v1", "api.post_dag_run"),
+    ("v1", "api.clear_dag_run"), ("v1", "api.update_dag_run_state"), ("v1", "api.post_clear_task_instances"),
+    ("v1", "api.post_set_task_instances_state"), ("v1", "trigger"), ("v1", "clear"), ("v1", "dagrun_clear"),
+    ("v1", "dagrun_failed"), ("v1", "dagrun_success"), ("v1", "dagrun_queued"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("api", "event"), FOLLOWED)
+def test_what_may_carry_a_note_and_what_deletes_is_followed(lab: "Lab", api: str, event: str) -> None:
+    found, _ = hints(lab, serving(lab, [entry(7, event)]), api)
+    assert (found.runs, found.seen) == ([("d", "r7")], [7])
+
+
+@pytest.mark.parametrize(("api", "event"), LEFT_TO_THE_SWEEP)
+def test_what_changes_updated_at_is_left_to_the_lists_of_changes(lab: "Lab", api: str, event: str) -> None:
+    sent = '{"dag_run_id": "r", "note": null, "method": "POST"}'
+    for run_id in ("r7", None):
+        found, _ = hints(lab, serving(lab, [entry(7, event, run_id=run_id, extra=sent)]), api)
+        assert (found.runs, found.touches_pipelines, found.seen, found.once) == ([], False, [], [])
+
+
+@pytest.mark.parametrize("event", ["clear_dag_run", "post_clear_task_instances"])
+def test_a_clear_that_leaves_a_note_is_followed(lab: "Lab", event: str) -> None:
+    sent = '{"dag_run_id": "r8", "note": "again, please", "method": "POST"}'
+    found, _ = hints(lab, serving(lab, [entry(7, event, run_id=None, extra=sent)]))
+    assert found.runs == [("d", "r8")]
+
+
+def test_a_log_that_may_not_be_read_gives_no_hints_and_one_in_trouble_is_an_error(lab: "Lab") -> None:
+    found, _ = hints(lab, lambda _: lab.Reply({"detail": "Forbidden"}, status=403), seen=[1], once=[2])
+    assert (found.runs, found.seen, found.once, found.is_whole) == ([], None, [], False)
+    with pytest.raises(ProviderRefused):
+        hints(lab, lambda _: lab.Reply({"detail": "Database error"}, status=500))

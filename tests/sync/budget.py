@@ -1,0 +1,67 @@
+"""(d) What a sync may ask at most, from what there is and what has changed; generous where it is rare."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from airflow_double.model import Model, RunKey
+from sync.doubled import Doubled
+from sync.knobs import Knobs
+from sync.truth import OVERLAP, Mirrored
+from windsock.db import Row
+
+WINDOWS = 12
+"""Of a reading of 14 days that begins with an hour and doubles, and one more of each end."""
+QUESTIONS = 64
+"""Of a comparison."""
+
+
+def of_an_idle_sync(state: Row) -> set[int]:
+    """The log, the runs, the task runs; the large mode leaves out the task runs."""
+    return {2, 3} if state["mode"] == "large" else {3}
+
+
+def most_requests(doubled: Doubled, knobs: Knobs, mirrored: Mirrored, kind: str, *, looks: bool) -> int | None:
+    """None where nothing can be said: before the history has been read."""
+    state = mirrored.state
+    if state["watermark"] is None or not (state["history"] or {}).get("is_complete"):
+        return None
+    model, page = doubled.model, min(knobs.cap, 100)
+    rows = max(1, page - 1)
+    since = state["watermark"] - OVERLAP
+    point = state["checkpoint"] or {}
+    runs = {key for key, run in model.runs.items() if run.updated_at >= since}
+    tasks = [task for task in model.tasks.values() if task.updated_at >= since]
+    events = [one for one in model.events if one["when"] >= since]
+    followed = {(one["dag_id"], one["run_id"]) for one in events if one["run_id"]}
+    followed |= {(dag_id, run_id) for dag_id, run_id in state["events"].get("pending", [])}
+    touched = runs | followed | {(task.dag_id, task.run_id) for task in tasks}
+    asked = 12 + ceil(len(events) / page) + len(state["witnesses"])
+    asked += pages(len(runs), rows) + pages(len(tasks), rows) + split(len(tasks), knobs)
+    asked += sum(of_one_run(model, key, rows, knobs) for key in touched)
+    new = sum(at >= (doubled.listed or at) for dag_id, at in model.appeared.items() if dag_id in model.dags)
+    lists = 1 + pages(len(model.dags), page) + len(model.dags)
+    asked += lists * (2 if new else 1)
+    everything = pages(len(model.runs), rows) + pages(len(model.tasks), rows) + split(len(model.tasks), knobs)
+    if kind == "full" or point.get("kind") == "history":
+        asked += 2 * WINDOWS + everything + split(len(model.tasks), knobs) * 2
+        asked += (WINDOWS * (6 + pages(len(runs), rows) + pages(len(tasks), rows))) * knobs.is_slow
+    if looks or state["looks_again"] or state["checked_at"] is None or events or not knobs.shows_events:
+        asked += QUESTIONS + 2 * everything
+    late = new + sum(bool(row.get("needs_history")) for row in mirrored.pipelines.values())
+    asked += late * (2 * WINDOWS + everything)
+    return asked
+
+
+def pages(number: int, size: int) -> int:
+    return ceil(number / size) + 1
+
+
+def split(number: int, knobs: Knobs) -> int:
+    """Task runs of Airflow 2 that do not come in one answer are asked for in up to 16 pieces, and those again."""
+    return 0 if knobs.api == "v2" or number <= knobs.window else 20 + 20 * ceil(number / knobs.window)
+
+
+def of_one_run(model: Model, key: RunKey, rows: int, knobs: Knobs) -> int:
+    tasks = sum(1 for _ in model.tasks_of(key))
+    return 2 + pages(tasks, rows) + split(tasks, knobs)

@@ -1,0 +1,91 @@
+"""What differs from life to life: how Airflow and the connector are set up, and constants made small.
+
+Rare code (a split window, a step of a long way, a run that waits to be followed) is then reached by small Airflows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from airflow_double.api import Cursors
+from windsock.sync import changes, comparison, passes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """`is_slow`: each look at the clock of a pass finds that 20 s have passed, so that a long reading polls between.
+
+    `is_dear`: a poll costs this Airflow too much to be asked for everything each time.
+    """
+
+    api: str
+    cursors: Cursors
+    cap: int
+    skew: int
+    shows_events: bool
+    counts: int
+    window: int
+    step: timedelta
+    is_dear: bool
+    is_slow: bool
+    few_rows: int
+    most_hinted: int
+    most_quick: int
+    history_seconds: float
+    filters: dict[str, list[str]]
+    retention_days: int | None
+
+    def turn(self, patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(changes, "STEP", self.step)
+        patch.setattr(changes, "MOST_HINTED_RUNS", self.most_hinted)
+        patch.setattr(changes, "MOST_QUICK_RUNS", self.most_quick)
+        patch.setattr(comparison, "FEW_ROWS", self.few_rows)
+        patch.setattr(passes, "HISTORY_SECONDS", self.history_seconds)
+        if self.is_dear:
+            patch.setattr(changes, "DEAR_SECONDS", 0.0)
+            patch.setattr(changes, "CHEAP_SECONDS", 0.0)
+        if self.is_slow:
+            patch.setattr(passes, "clocks", Clock())
+
+
+class Clock:
+    """In the place of the module `time`."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        self._now += 20
+        return self._now
+
+
+KNOBS: st.SearchStrategy[Knobs] = st.builds(
+    Knobs,
+    api=st.sampled_from(["v1", "v2"]),
+    cursors=st.sampled_from(["none", "uncounted", "capped"]),
+    cap=st.sampled_from([3, 10, 50, 100]),
+    skew=st.sampled_from([-300, -7, 0, 7, 300]),
+    shows_events=st.booleans(),
+    counts=st.sampled_from([2, 50_000]),
+    window=st.sampled_from([4, 20, 10_000]),
+    step=st.sampled_from([timedelta(minutes=30), timedelta(hours=3)]),
+    is_dear=st.sampled_from([False, False, True]),
+    is_slow=st.sampled_from([False, False, True]),
+    few_rows=st.sampled_from([30, 1_000]),
+    most_hinted=st.sampled_from([2, 100]),
+    most_quick=st.sampled_from([3, 100]),
+    history_seconds=st.sampled_from([0.0, 15.0]),
+    filters=st.sampled_from(
+        [{}, {}, {"include_tags": ["prod*"]}, {"exclude_dags": ["m*"]}, {"include_dags": ["*s"], "include_tags": ["*"]}]
+    ),
+    retention_days=st.sampled_from([None, None, None, 2]),
+)
+
+
+def config_of(knobs: Knobs) -> dict[str, Any]:
+    return {**knobs.filters, "sync_interval_seconds": 10}

@@ -1,0 +1,118 @@
+"""How a life begins and what happens in its Airflow; the syncs of it are in machine.py."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from airflow_double.api import Api
+from airflow_double.faults import Double, Faults
+from airflow_double.happenings import DAGS, EVENTS, happen, pick
+from airflow_double.model import Model
+from sync.doubled import Doubled
+from sync.knobs import KNOBS, Knobs, config_of
+from windsock.process import Process
+
+NUMBERS = st.integers(0, 2**16)
+SECONDS = st.sampled_from([1, 5, 20, 60, 100, 200, 600, 4000, 30_000])
+
+
+class Beginning(RuleBasedStateMachine):
+    """`process` and `run_in_loop` are set by the test: where the process is and how its coroutines are run."""
+
+    process: ClassVar[Process]
+    run_in_loop: ClassVar[Callable[[Coroutine[Any, Any, Any]], Any]]
+    doubled: Doubled
+    knobs: Knobs
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return type(self).run_in_loop(work)
+
+    def happen(self, what: str, number: int) -> None:
+        happen(self.model, what, number)
+
+    @initialize(knobs=KNOBS)
+    def begin(self, knobs: Knobs) -> None:
+        self.knobs, self.patch = knobs, pytest.MonkeyPatch()
+        knobs.turn(self.patch)
+        self.model = Model(knobs.api, skew=timedelta(seconds=knobs.skew))
+        self.api = Api(self.model, cap=knobs.cap, cursors=knobs.cursors)
+        self.api.shows_events, self.api.counted_up_to = knobs.shows_events, knobs.counts
+        self.double = Double(self.api, Faults())
+        self.page = min(knobs.cap, 100)
+        self.doubled = Doubled(self.process, self.double, window=knobs.window)
+        self.do(self._connect())
+        self.chance = random.Random(0)  # noqa: S311 - repeatable on purpose
+        self.hidden: dict[str, int] = {}
+        for number in range(3):
+            self.happen("add", number)
+            self.happen("retag", number)
+            self.happen("start", number)
+        old = self.model.now() - timedelta(days=20)
+        for number in range(2):  # from before the history
+            run = self.model.start_run(DAGS[number], at=old + timedelta(hours=number))
+            for _ in range(3 + number * 10):
+                self.model.step((run.dag_id, run.run_id))
+        self.prepare()
+
+    def prepare(self) -> None:
+        """What the rest of the life needs."""
+
+    async def _connect(self) -> None:
+        await self.doubled.connect_to_double(**config_of(self.knobs))
+        self.doubled.retention_days = self.knobs.retention_days
+        await self.doubled.execute(
+            "UPDATE spaces SET retention_days = %(days)s WHERE id = %(space_id)s", {"days": self.knobs.retention_days}
+        )
+
+
+class Happens(Beginning):
+    @rule(what=st.lists(st.tuples(st.sampled_from(sorted(["step"] * 4 + list(EVENTS))), NUMBERS), max_size=12))
+    def life_goes_on(self, what: list[tuple[str, int]]) -> None:
+        for letter, number in what:
+            self.happen(EVENTS.get(letter, "step"), number)
+
+    @rule(seconds=SECONDS)
+    def time_passes(self, seconds: int) -> None:
+        self.model.let_pass(seconds)
+
+    @rule(number=NUMBERS, seconds=st.sampled_from([1, 10, 60, 100]))
+    def a_change_is_committed_late(self, number: int, seconds: int) -> None:
+        key = pick(self.model.runs, number)
+        if key is not None:
+            self.model.commit_later(seconds, lambda: self.model.step(key))
+            self.model.let_pass(seconds / 2)
+
+    @rule(number=NUMBERS)
+    def a_run_starts_that_is_committed_late(self, number: int) -> None:
+        if self.model.dags:
+            self.model.commit_later(50, lambda: self.happen("start", number))
+
+    @rule(number=NUMBERS)
+    def a_permission_is_lost(self, number: int) -> None:
+        """For some of the DAGs: lists leave them out without a word."""
+        dag_ids = sorted(self.model.dags)
+        gone = {dag_id for place, dag_id in enumerate(dag_ids) if number >> place & 1}
+        self.api.show(set(DAGS) - gone - self.hidden.keys())
+        self.hidden |= {dag_id: self.doubled.lists for dag_id in gone if dag_id not in self.hidden}
+
+    @rule()
+    def the_permissions_are_back(self) -> None:
+        self.api.show(None)
+        seen = self.doubled.lists
+        self.doubled.flickered |= {dag_id for dag_id, lists in self.hidden.items() if lists == seen}
+        self.hidden = {}
+
+    def live_between_answers(self) -> None:
+        """While a sync is reading."""
+        if self.chance.random() < 0.4:
+            what = self.chance.choice([*EVENTS.values(), "step", "step", "start"])
+            self.happen(what, self.chance.randrange(2**16))
+        if self.chance.random() < 0.1:
+            self.model.let_pass(self.chance.choice([1, 10, 40]))

@@ -1,0 +1,71 @@
+"""(b) Nothing is taken away but by a complete pass, and only what is proven gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sync.doubled import Doubled
+from windsock.db import Row
+
+MARKS = (
+    "SELECT 'pipeline' AS kind, p.id, p.missed_by, p.removed_at IS NOT NULL AS is_gone, p.external_id AS dag_id,"
+    " NULL AS run_id, p.removed_at IS NULL AS is_known FROM pipelines p"
+    " UNION ALL"
+    " SELECT 'run', r.id, r.missed_by, r.removed_at IS NOT NULL OR r.archived_at IS NOT NULL, p.external_id,"
+    " r.external_id, true FROM runs r JOIN pipelines p ON p.id = r.pipeline_id"
+    " UNION ALL"
+    " SELECT 'task run', t.id, t.missed_by, t.removed_at IS NOT NULL OR t.archived_at IS NOT NULL, p.external_id,"
+    " r.external_id, true FROM task_runs t JOIN runs r ON r.id = t.run_id JOIN pipelines p ON p.id = r.pipeline_id"
+)
+FEW, SUSPICIOUS_SHARE = 2, 0.2
+
+
+@dataclass(slots=True)
+class Marks:
+    """`complete`: the ids of the syncs that ended so."""
+
+    rows: dict[tuple[str, UUID], Row]
+    complete: set[UUID]
+
+    @property
+    def gone(self) -> set[tuple[str, UUID]]:
+        return {key for key, row in self.rows.items() if row["is_gone"]}
+
+
+class Losses:
+    def __init__(self, doubled: Doubled) -> None:
+        self._doubled = doubled
+
+    async def look(self) -> Marks:
+        rows = await self._doubled.rows(MARKS)
+        syncs = await self._doubled.rows("SELECT id FROM sync_runs WHERE status = 'complete'")
+        return Marks({(row["kind"], row["id"]): row for row in rows}, {row["id"] for row in syncs})
+
+    async def assert_proven(self, before: Marks, sync: Row) -> None:
+        """What this sync took away: nothing if it was not complete, else what it missed again or the log named."""
+        now = await self.look()
+        taken = now.gone - before.gone
+        if sync["status"] != "complete":
+            assert not taken, "(b) a pass that was not complete took something away"
+            return
+        named = self._named()
+        unnamed = [now.rows[key] for key in taken if not named & {(now.rows[key]["dag_id"], now.rows[key]["run_id"])}]
+        for row in unnamed:
+            was = before.rows.get((row["kind"], row["id"]))
+            assert was is not None, f"(b) a {row['kind']} was taken away that was never here"
+            assert was["missed_by"] in before.complete, f"(b) a {row['kind']} was taken away at the first look"
+        self._assert_held(before, [row for row in unnamed if row["kind"] == "pipeline"])
+
+    def _assert_held(self, before: Marks, taken: list[Row]) -> None:
+        known = sum(row["is_known"] for (kind, _), row in before.rows.items() if kind == "pipeline")
+        is_much = len(taken) >= FEW and len(taken) >= known * SUSPICIOUS_SHARE
+        assert not is_much, f"(b) {len(taken)} of {known} pipelines were taken away at once and not held back"
+        assert not taken or len(taken) < known, "(b) all that was left was taken away and not held back"
+
+    def _named(self) -> set[tuple[Any, Any]]:
+        """What the log, where it may be read, has an entry about: (DAG, run), (DAG, None)."""
+        if not self._doubled.double.api.shows_events:
+            return set()
+        return {(entry["dag_id"], entry["run_id"]) for entry in self._doubled.double.model.events}

@@ -1,0 +1,102 @@
+"""Another Airflow answers where the mirrored one did: not one row of it is stored, and the right one is known again."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_double.model import Model
+from sync.doubled import Doubled
+
+pytestmark = pytest.mark.anyio
+
+
+async def look(doubled: Doubled) -> Any:
+    await doubled.look_closely()
+    return await doubled.sync(trigger="schedule")
+
+
+def staging_of(model: Model) -> Model:
+    """The same DAGs and runs, each run some seconds later, and failed."""
+    other = Model(model.api)
+    other.ahead = model.ahead
+    for dag_id in model.dags:
+        other.add_dag(dag_id, mapped=model.dags[dag_id].mapped)
+    for (dag_id, run_id), run in model.runs.items():
+        other.start_run(dag_id, run_id, at=run.run_after)
+        for _ in range(14):
+            other.step((dag_id, run_id), fails=True)
+    for made in other.runs.values():
+        theirs = model.runs[made.dag_id, made.run_id].started_at
+        made.started_at = theirs + timedelta(seconds=7) if theirs else None
+    return other
+
+
+def answer_with(doubled: Doubled, model: Model) -> None:
+    doubled.double.api.model = doubled.double.model = model
+
+
+async def test_not_one_row_of_another_airflow_is_stored_and_the_right_one_goes_on_by_itself(doubled: Doubled) -> None:
+    model = doubled.model
+    await doubled.settle()
+    before = await doubled.everything()
+    other = staging_of(model)
+    for run in other.runs.values():
+        run.updated_at = other.now()
+    answer_with(doubled, other)
+    sync = await doubled.sync(trigger="schedule")  # between two listings
+    assert sync["status"] == "failed", sync
+    assert "Another Airflow" in sync["error"]
+    await look(doubled)
+    assert await doubled.everything() == before
+    assert (await doubled.state())["held"]["kind"] == "other_airflow"
+
+    answer_with(doubled, model)
+    model.start_run("bills", "later")
+    model.let_pass(300)
+    assert (await look(doubled))["status"] == "complete"
+    assert (await doubled.state())["held"] is None
+    await doubled.settle()
+    await doubled.assert_equal()
+
+
+async def test_deleting_the_busiest_dag_does_not_look_like_another_airflow(doubled: Doubled) -> None:
+    model = doubled.model
+    model.add_dag("chatty")
+    for number in range(20):
+        model.start_run("chatty", f"c{number}", at=model.now() - timedelta(minutes=number))
+        for _ in range(14):
+            model.step(("chatty", f"c{number}"))
+    await doubled.settle()
+    model.delete_dag("chatty")
+    for _ in range(3):
+        sync = await look(doubled)
+        assert sync["status"] == "complete", sync["error"]
+    await doubled.settle()
+    await doubled.assert_equal()
+
+
+async def test_clearing_all_recent_runs_does_not_look_like_another_airflow(doubled: Doubled) -> None:
+    model = doubled.model
+    await doubled.settle()
+    model.let_pass(60)
+    for key in list(model.runs):
+        model.clear_run(key)
+    assert (await look(doubled))["status"] == "complete"
+    model.let_pass(60)
+    for key in list(model.runs):
+        for _ in range(14):
+            model.step(key)
+    await doubled.settle()
+    await doubled.assert_equal()
+
+
+async def test_an_idle_sync_asks_three_questions(doubled: Doubled) -> None:
+    await doubled.settle()
+    doubled.model.let_pass(600)
+    await doubled.sync(trigger="schedule")
+    before = await doubled.everything()
+    doubled.model.let_pass(200)
+    sync = await doubled.sync(trigger="schedule")
+    assert sync["provider_requests"] == 3
+    assert await doubled.everything() == before
