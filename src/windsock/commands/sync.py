@@ -22,8 +22,7 @@ from windsock.pages import to_json
 from windsock.process import Process
 from windsock.sync.jobs import abandon_sync
 from windsock.sync.models import SyncRun
-from windsock.sync.progress import QUERIES
-from windsock.sync.store import get_sync, queue_sync, unfinished_sync
+from windsock.sync.store import cancel_sync, get_sync, queue_sync, unfinished_sync
 
 LOOK_SECONDS = 0.3
 UNFINISHED = ("queued", "running")
@@ -120,8 +119,8 @@ async def _cancel_here(process: Process, slug: str, which: str, *, as_json: bool
         found = await unfinished_sync(tx, space["id"], connector_id)
         if found is None:
             raise click.ClickException(NOTHING_TO_CANCEL.format(which))
-        if await tx.row(QUERIES["cancel_sync"], space_id=space["id"], sync_id=found["id"]):
-            await tx.run(QUERIES["rest_after_cancel"], space_id=space["id"], connector_id=connector_id)
+        await cancel_sync(tx, space["id"], found["id"])
+    await abandon_sync(process.db, space["id"], found["id"])  # if its worker is gone; else this does nothing
     last = await _follow_here(process, space["id"], found["id"], quiet=as_json)
     _end(last, as_json=as_json, wanted="cancelled")
 

@@ -15,6 +15,7 @@ from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
 from windsock.sync.models import AcceptIn, SyncIn, SyncRun
 from windsock.sync.progress import QUERIES
 from windsock.sync.store import accept_held as accept
+from windsock.sync.store import cancel_sync as cancel
 from windsock.sync.store import get_sync, queue_sync, unfinished_sync
 
 router = APIRouter(tags=["syncs"])
@@ -77,10 +78,8 @@ async def cancel_sync(request: Request, space: CanSync, sync_id: UUID) -> Respon
     """A queued one ends at once, a running one at its next page or within seconds. What it stored stays."""
     async with space.transaction() as tx:
         await get_sync(tx, space.id, sync_id)
-        ended = await tx.row(QUERIES["cancel_sync"], space_id=space.id, sync_id=sync_id)
-        if ended is None:
+        if not await cancel(tx, space.id, sync_id):
             raise Conflict("This sync has ended already.")
-        await tx.run(QUERIES["rest_after_cancel"], space_id=space.id, connector_id=ended["connector_id"])
         row = await get_sync(tx, space.id, sync_id)
     return answer(request, row)
 

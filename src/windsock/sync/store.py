@@ -43,6 +43,15 @@ async def unfinished_sync(tx: Transaction, space_id: UUID, connector_id: UUID) -
     return rows[0] if rows else None
 
 
+async def cancel_sync(tx: Transaction, space_id: UUID, sync_id: UUID) -> bool:
+    """A queued one has ended with this, a running one ends soon. False when it had ended before."""
+    ended = await tx.row(QUERIES["cancel_sync"], space_id=space_id, sync_id=sync_id)
+    if ended is None:
+        return False
+    await tx.run(QUERIES["rest_after_cancel"], space_id=space_id, connector_id=ended["connector_id"])
+    return True
+
+
 async def accept_held(tx: Transaction, space_id: UUID, connector_id: UUID, kind: str) -> dict[str, Any]:
     """Do what a sync has held back, and say what that was; 409 when it holds nothing of this kind."""
     row = await tx.row(QUERIES["accept_held"], space_id=space_id, connector_id=connector_id, kind=kind)

@@ -52,9 +52,13 @@ RETURNING r.connector_id, r.trigger, r.is_full, r.started_at, r.pipelines, r.run
           r.coverage, r.warnings
 
 -- name: hand_over
+-- One that is cancelled meanwhile needs no other worker to end.
 UPDATE sync_runs
-SET status = 'queued', queued_at = now(), phase = 'waiting for another worker', hand_overs = hand_overs + 1,
-    lease_holder = NULL, lease_until = NULL
+SET status = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
+    phase = CASE WHEN cancel_requested_at IS NULL THEN 'waiting for another worker' ELSE 'cancelled' END,
+    error = CASE WHEN cancel_requested_at IS NOT NULL THEN 'Cancelled. What it had stored is kept.' END,
+    finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
+    queued_at = now(), hand_overs = hand_overs + 1, lease_holder = NULL, lease_until = NULL
 WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND lease_holder = %(holder)s
 
 -- name: cancel_sync
