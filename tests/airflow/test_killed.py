@@ -53,12 +53,18 @@ def test_a_killed_first_sync_goes_on_and_the_mirror_equals_airflow(airflow3: Air
             server.serve()
         proxy.delay = 0.0
         complete = wait_for(lambda: syncs(server, status="complete"), "a complete sync", 90)
+        wait_for(lambda: has_its_history(server), "the whole history", 90)
     assert complete[0]["warnings"]
     broken_off = {sync["id"]: sync for sync in syncs(server, size=100) if sync["status"] in {"partial", "failed"}}
     assert killed <= broken_off.keys()
     assert all("stopped in the middle" in broken_off[sync_id]["error"] for sync_id in killed)
     compare(airflow3, server)
     assert_no_secret(server, [server.key, SECRET])
+
+
+def has_its_history(server: Installation) -> bool:
+    connectors = server.answer("GET", "/catalog/spaces/finance/connectors")
+    return any((one["freshness"]["history"] or {}).get("is_complete") for one in connectors)
 
 
 def in_the_middle(server: Installation, besides: set[str]) -> str | None:
