@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,8 @@ class Served:
         self.api, self.faults = api, faults or Faults()
         self.lock = threading.RLock()
         self.requests = 0
+        self.slowness = 0.0
+        """Seconds that each answer takes."""
         self.port = 0
         self._server: ThreadingHTTPServer | None = None
         self._connections: set[Any] = set()
@@ -73,6 +76,7 @@ class Served:
         parts = urlsplit(request.path)
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in request.headers.items()}
+        time.sleep(self.slowness)
         with self.lock:
             self.requests += 1
             fault = self.faults.next(parts.path)

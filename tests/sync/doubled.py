@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
@@ -50,6 +51,8 @@ class Doubled(Windsock):
         self._workers = 0
         self.execution = self.a_worker()
         self.pauses: list[float] = []
+        self.watched: Callable[[Coroutine[Any, Any, Row]], Coroutine[Any, Any, Row]] = as_it_is
+        """What looks on while a sync is carried out."""
         self.flickered: set[str] = set()
         """DAGs that were out of sight between two lists, so that only a full sync can know what they did meanwhile."""
         self.lists = 0
@@ -122,7 +125,7 @@ class Doubled(Windsock):
         quiet_since, best = self.model.now() - timedelta(seconds=2), None
         while most > 0:
             await self.look_closely()
-            sync = await self.sync(trigger="schedule")
+            sync = await self.watched(self.carry_out(await self.queue()))
             state = await self.state()
             if accepts and (state["held"] or {}).get("kind") == OTHER_AIRFLOW and not self.has_witness(state):
                 await self.accept(OTHER_AIRFLOW)  # all that it could be known by is gone
@@ -131,7 +134,7 @@ class Doubled(Windsock):
             if accepts and (state["held"] or {}).get("kind") == MASS_LOSS:
                 await self.accept(MASS_LOSS)
             changed = sum(sync[kind][what] for kind in ("pipelines", "runs", "task_runs") for what in CHANGED)
-            is_behind = state["watermark"] < quiet_since
+            is_behind = state["watermark"] < quiet_since or state["checked_at"] is None
             if not changed and not state["looks_again"] and not is_behind and state["history"]["is_complete"]:
                 return
             place = (state["watermark"], state["history"]["end"])
@@ -199,3 +202,7 @@ class Doubled(Windsock):
         if state["last_complete_at"] is not None:
             as_of = self.model.at(state["last_complete_at"])
             truth.assert_stored(mirrored, "changed_at", as_of, excused, "(e) said to be true, but is not:")
+
+
+async def as_it_is(work: Coroutine[Any, Any, Row]) -> Row:
+    return await work

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from airflow_double.api import Cursors
-from windsock.sync import changes, comparison, passes
+from windsock.sync import changes, comparison, history, passes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +39,14 @@ class Knobs:
     history_seconds: float
     filters: dict[str, list[str]]
     retention_days: int | None
+    history_days: int
 
     def turn(self, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(changes, "STEP", self.step)
         patch.setattr(changes, "MOST_HINTED_RUNS", self.most_hinted)
         patch.setattr(changes, "MOST_QUICK_RUNS", self.most_quick)
         patch.setattr(comparison, "FEW_ROWS", self.few_rows)
+        patch.setattr(history, "FIRST_WINDOW", timedelta(hours=12))  # fewer of them, so that a life is shorter
         patch.setattr(passes, "HISTORY_SECONDS", self.history_seconds)
         if self.is_dear:
             patch.setattr(changes, "DEAR_SECONDS", 0.0)
@@ -73,7 +75,7 @@ KNOBS: st.SearchStrategy[Knobs] = st.builds(
     shows_events=st.booleans(),
     counts=st.sampled_from([2, 50_000]),
     window=st.sampled_from([4, 20, 10_000]),
-    step=st.sampled_from([timedelta(minutes=30), timedelta(hours=3)]),
+    step=st.sampled_from([timedelta(hours=1), timedelta(hours=3)]),
     is_dear=st.sampled_from([False, False, True]),
     is_slow=st.sampled_from([False, False, True]),
     few_rows=st.sampled_from([30, 1_000]),
@@ -81,11 +83,20 @@ KNOBS: st.SearchStrategy[Knobs] = st.builds(
     most_quick=st.sampled_from([3, 100]),
     history_seconds=st.sampled_from([0.0, 15.0]),
     filters=st.sampled_from(
-        [{}, {}, {"include_tags": ["prod*"]}, {"exclude_dags": ["m*"]}, {"include_dags": ["*s"], "include_tags": ["*"]}]
+        [
+            {},
+            {},
+            {},
+            {},
+            {"include_tags": ["prod*"]},
+            {"exclude_dags": ["m*"]},
+            {"include_dags": ["*s"], "include_tags": ["*"]},
+        ]
     ),
     retention_days=st.sampled_from([None, None, None, 2]),
+    history_days=st.sampled_from([2, 2, 14]),
 )
 
 
 def config_of(knobs: Knobs) -> dict[str, Any]:
-    return {**knobs.filters, "sync_interval_seconds": 10}
+    return {**knobs.filters, "sync_interval_seconds": 10, "history_days": knobs.history_days}
