@@ -130,7 +130,7 @@ async def read_window(reading: Reading, window: Window, history: History | None,
             runs |= (await reading.store_runs(page.rows, save)).ids
         resume = None
     async for task_page in reading.scan("task_runs", reading.provider.task_runs(scope, resume)):
-        save = history.save_within(window, "task_runs", task_page.resume) if history else None
+        save = history.save_within(window, "task_runs", task_page.resume) if history and task_page.resume else None
         tasks |= (await reading.store_task_runs(task_page.rows, save)).ids
     if was is None and finds_missing:
         async with reading.db.in_space(reading.progress.space_id) as tx:

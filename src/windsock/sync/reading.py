@@ -40,6 +40,7 @@ class Reading:
         self.names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
         self._unwanted: set[str] = set(state["unwanted"])
         self._stay_unknown: set[str] = set()
+        self._asked_for: set[tuple[str, str]] = set()
         retention = state["retention_days"]
         self.oldest = datetime.now(UTC) - timedelta(days=retention) if retention else None
         self.let_others: Callable[[], Awaitable[None]] | None = None
@@ -111,8 +112,9 @@ class Reading:
 
     async def store_runs(self, rows: list[ProviderRun], save: Save | None = None) -> Stored:
         """One page, its counts and where to go on (None: what is there stays), in one transaction."""
-        if rows:
-            await self.vouch()
+        if not rows and save is None:
+            return self._nothing()
+        await self.vouch()
         async with self.db.in_space(self.progress.space_id) as tx:
             stored = await self.mirror.store_runs(tx, rows, self.pipelines, self.oldest)
             await self._end_of_page(tx, "runs", stored, len(rows), save)
@@ -122,14 +124,25 @@ class Reading:
 
     async def store_task_runs(self, rows: list[ProviderTaskRun], save: Save | None = None) -> Stored:
         """As store_runs; runs that are not known yet are fetched first."""
-        if rows:
-            await self.vouch()
-        await self._fetch_unknown_runs(rows)
-        async with self.db.in_space(self.progress.space_id) as tx:
-            stored = await self.mirror.store_task_runs(tx, rows, self.pipelines)
-            await self._end_of_page(tx, "task_runs", stored, len(rows), save)
+        if not rows and save is None:
+            return self._nothing()
+        await self.vouch()
+        stored = None
+        while stored is None:
+            async with self.db.in_space(self.progress.space_id) as tx:
+                unknown = await self._unknown_runs(tx, rows)
+                if not unknown:
+                    stored = await self.mirror.store_task_runs(tx, rows, self.pipelines)
+                    await self._end_of_page(tx, "task_runs", stored, len(rows), save)
+            await self._fetch(unknown)
         await self._go_on_or_stop(save)
         return stored
+
+    def _nothing(self) -> Stored:
+        """An empty page needs no transaction: an idle sync reads little else."""
+        self.count_requests()
+        self.progress.go_on_or_stop()
+        return Stored()
 
     async def save_progress(self) -> None:
         async with self.db.in_space(self.progress.space_id) as tx:
@@ -141,20 +154,23 @@ class Reading:
         if save is not None:
             await save(tx)
 
-    async def _fetch_unknown_runs(self, task_runs: list[ProviderTaskRun]) -> None:
+    async def _unknown_runs(self, tx: Transaction, task_runs: list[ProviderTaskRun]) -> list[tuple[str, str]]:
         """Runs that began after the runs were read, or lie before the history: their task runs need them.
 
-        Not of those that the space no longer keeps.
+        Not of those that the space no longer keeps, nor those that were asked for before and are not there.
         """
         oldest = self.oldest
         kept = [task for task in task_runs if oldest is None or task.run_at is None or task.run_at >= oldest]
-        async with self.db.in_space(self.progress.space_id) as tx:
-            unknown = await self.mirror.unknown_runs(tx, kept, self.pipelines)
+        unknown = await self.mirror.unknown_runs(tx, kept, self.pipelines)
         if len(unknown) > MOST_UNKNOWN_RUNS:
             raise ProviderIncomplete("Task runs came for more than 10,000 runs that the provider had not listed.")
-        for first in range(0, len(unknown), RUNS_AT_ONCE):
-            keys = unknown[first : first + RUNS_AT_ONCE]
+        return [key for key in unknown if key not in self._asked_for]
+
+    async def _fetch(self, runs: list[tuple[str, str]]) -> None:
+        for first in range(0, len(runs), RUNS_AT_ONCE):
+            keys = runs[first : first + RUNS_AT_ONCE]
             found = [run for key in keys if (run := await self.provider.run(*key)) is not None]
+            self._asked_for.update(keys)
             self.progress.expected += len(found)
             await self.store_runs(found)
 
