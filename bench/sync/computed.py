@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_double.api import Api, Params, Refused, Reply
-from airflow_double.model import Dag, Model, Run, RunKey, Task
+from airflow_double.model import Model
+from airflow_double.rows import Dag, Run, RunKey, Task
 
 TASKS = ("extract", "load")
 Shape = Callable[[int], dict[str, Any]]

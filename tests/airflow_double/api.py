@@ -11,7 +11,8 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from airflow_double import shapes
-from airflow_double.model import Model, Run, RunKey, Task
+from airflow_double.model import Model
+from airflow_double.rows import Run, RunKey, Task
 
 Params = Mapping[str, str]
 Cursors = Literal["none", "uncounted", "capped"]

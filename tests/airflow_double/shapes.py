@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from airflow_double.model import Dag, Model, Run, Task
+from airflow_double.model import Model
+from airflow_double.rows import Dag, Run, Task
 
 
 def at_v2(time: datetime | None) -> str | None:

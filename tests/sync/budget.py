@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import ceil
 
-from airflow_double.model import Model, RunKey
+from airflow_double.model import Model
+from airflow_double.rows import RunKey
 from sync.doubled import Doubled
 from sync.knobs import Knobs
 from sync.truth import OVERLAP, Mirrored

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from airflow.mirrored import Windsock
 from airflow_double.faults import Double
-from airflow_double.model import RunKey, TaskKey
+from airflow_double.rows import RunKey, TaskKey
 from sync.truth import OVERLAP, Mirrored, Truth
 from windsock.access.store import create_space
 from windsock.connectors.models import ConnectorIn

@@ -74,13 +74,16 @@ class People(Beginning):
 
     async def _say_about_a_task(self, number: int) -> None:
         tasks = await self.doubled.rows(
-            "SELECT t.* FROM task_runs t JOIN runs r ON r.id = t.run_id JOIN pipelines p ON p.id = r.pipeline_id"
+            "SELECT t.*, p.external_id AS dag_id, r.external_id AS dag_run_id FROM task_runs t"
+            " JOIN runs r ON r.id = t.run_id JOIN pipelines p ON p.id = r.pipeline_id"
             " ORDER BY p.external_id = 'mapped' AND t.external_id = 'load' AND t.map_index = -1"
             "          AND t.removed_at IS NULL DESC, t.id"
         )
         if tasks:
             task = tasks[number % len(tasks) if number % 2 else 0]
             await self._say(task["run_id"], task)
+            for _ in range(number % 3 * 4):  # on to where it is expanded
+                self.model.step((task["dag_id"], task["dag_run_id"]))
 
     async def _say(self, run_id: UUID, task: Row | None) -> None:
         text = f"comment {len(self.said)}"

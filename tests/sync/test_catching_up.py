@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_double.api import Refused
-from airflow_double.model import RunKey
+from airflow_double.rows import RunKey
 from sync.doubled import Doubled
 from windsock.errors import ProviderTimedOut
 from windsock.providers.airflow import Airflow

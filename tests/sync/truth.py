@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_double import shapes
 from airflow_double.api import Api
-from airflow_double.model import Dag, Run, RunKey, Task, TaskKey
+from airflow_double.rows import Dag, Run, RunKey, Task, TaskKey
 from windsock.db import Row
 from windsock.providers.airflow import v1, v2
 from windsock.providers.airflow.config import AirflowConfig
