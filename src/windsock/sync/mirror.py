@@ -16,6 +16,8 @@ from windsock.sql import load
 QUERIES = load(__package__, "mirror.sql")
 
 MOST_UNKNOWN_RUNS = 10_000
+PIPELINES_AT_ONCE = 500
+"""In one statement: ten thousand as text, in several copies, are what a worker would need most memory for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,11 @@ class Mirror:
         self, tx: Transaction, pipelines: Sequence[ProviderPipeline], *, has_begun: bool = False
     ) -> tuple[Stored, dict[str, UUID]]:
         """The outcome, and the id of each DAG. `has_begun`: part of the history was read without those that are new."""
-        unique = {pipeline.external_id: pipeline for pipeline in pipelines}
-        rows = await tx.rows(
-            QUERIES["store_pipelines"],
-            **self._names,
-            rows=Jsonb([_columns(row) for row in unique.values()]),
-            has_begun=has_begun,
-        )
+        unique = list({pipeline.external_id: pipeline for pipeline in pipelines}.values())
+        rows: list[Row] = []
+        for first in range(0, len(unique), PIPELINES_AT_ONCE):
+            part = Jsonb([_columns(row) for row in unique[first : first + PIPELINES_AT_ONCE]])
+            rows += await tx.rows(QUERIES["store_pipelines"], **self._names, rows=part, has_begun=has_begun)
         return _stored(rows), {row["external_id"]: row["id"] for row in rows}
 
     async def store_runs(
