@@ -25,7 +25,7 @@ from windsock.sync.holding import MASS_LOSS, OTHER_AIRFLOW
 from windsock.sync.progress import QUERIES
 from windsock.sync.store import accept_held, queue_sync
 
-SOON = "UPDATE sync_states SET pipelines_listed_at = NULL, checked_at = NULL"
+SOON = "UPDATE sync_states SET pipelines_listed_at = NULL, checked_at = NULL, events = events - 'asked_again_at'"
 CHANGED = ("created", "updated", "removed")
 RUNS = (
     "SELECT r.*, p.external_id AS dag_id FROM runs r JOIN pipelines p ON p.id = r.pipeline_id"
@@ -110,7 +110,7 @@ class Doubled(Windsock):
         return row
 
     async def look_closely(self) -> None:
-        """As if the time for listing and for comparing totals had come."""
+        """As if the time for listing, for comparing totals and for a log that did not answer had come."""
         await self.execute(SOON)
 
     async def accept(self, kind: str) -> None:

@@ -20,7 +20,7 @@ from sync.knobs import KNOBS, Knobs, config_of
 from windsock.process import Process
 
 NUMBERS = st.integers(0, 2**16)
-SECONDS = st.sampled_from([1, 5, 20, 60, 100, 200, 600, 4000, 30_000])
+SECONDS = st.sampled_from([1, 5, 20, 60, 100, 200, 600, 4000, 13_000])
 
 
 class Beginning(RuleBasedStateMachine):
@@ -54,12 +54,15 @@ class Beginning(RuleBasedStateMachine):
             self.happen("add", number)
             self.happen("retag", number)
             self.happen("start", number)
-        old = self.model.now() - timedelta(days=20)
+            self._start(DAGS[number], hours=3 + number, steps=14)
         for number in range(2):  # from before the history
-            run = self.model.start_run(DAGS[number], at=old + timedelta(hours=number))
-            for _ in range(3 + number * 10):
-                self.model.step((run.dag_id, run.run_id))
+            self._start(DAGS[number], hours=480 + number, steps=3 + number * 10)
         self.prepare()
+
+    def _start(self, dag_id: str, *, hours: int, steps: int) -> None:
+        run = self.model.start_run(dag_id, at=self.model.now() - timedelta(hours=hours))
+        for _ in range(steps):
+            self.model.step((dag_id, run.run_id))
 
     def prepare(self) -> None:
         """What the rest of the life needs."""
@@ -97,10 +100,11 @@ class Happens(Beginning):
     @rule(number=NUMBERS)
     def a_permission_is_lost(self, number: int) -> None:
         """For some of the DAGs: lists leave them out without a word."""
-        dag_ids = sorted(self.model.dags)
-        gone = {dag_id for place, dag_id in enumerate(dag_ids) if number >> place & 1}
-        self.api.show(set(DAGS) - gone - self.hidden.keys())
-        self.hidden |= {dag_id: self.doubled.lists for dag_id in gone if dag_id not in self.hidden}
+        self.hide({dag_id for place, dag_id in enumerate(sorted(self.model.dags)) if number >> place & 1})
+
+    def hide(self, dag_ids: set[str]) -> None:
+        self.api.show(set(DAGS) - dag_ids - self.hidden.keys())
+        self.hidden |= {dag_id: self.doubled.lists for dag_id in dag_ids if dag_id not in self.hidden}
 
     @rule()
     def the_permissions_are_back(self) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from airflow_double.faults import FAULTS
+from airflow_double.happenings import pick
 from sync.budget import most_requests
 from sync.life import NUMBERS, Happens
 from sync.losses import Losses
@@ -62,6 +63,30 @@ class Syncs(Happens, People):
         self.double.faults.plan = []
         self.model.let_pass(200)
         self.do(self._sync("schedule", looks=False, is_calm=False))
+
+    @rule(number=NUMBERS)
+    def a_look_breaks_off(self, number: int) -> None:
+        """After the list of DAGs, which lacks one: that it was missing then proves nothing later."""
+        self.happen("delete dag", number)
+        faults = self.double.faults
+        faults.chance, faults.kinds, faults.where = 1.0, ("503",), "taskInstances"
+        self.do(self._sync("schedule", looks=True, is_calm=False))
+        faults.chance, faults.where = 0.0, ""
+        self.do(self._sync("schedule", looks=True, is_calm=False))
+
+    @rule(number=NUMBERS)
+    def something_happens_out_of_sight(self, number: int) -> None:
+        """While the account may not read a DAG, and its absence has been noticed."""
+        key = pick(self.model.runs, number)
+        if key is None:
+            return
+        self.hide({key[0]})
+        self.do(self._sync("schedule", looks=True, is_calm=False))
+        self.model.clear_run(key)
+        self.model.let_pass(400)
+        self.do(self._sync("schedule", looks=False, is_calm=False))
+        self.the_permissions_are_back()
+        self.do(self._sync("schedule", looks=True, is_calm=False))
 
     async def _sync(self, kind: str, *, looks: bool, is_calm: bool = True) -> Row:
         if looks:
