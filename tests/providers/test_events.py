@@ -66,9 +66,9 @@ def test_a_dag_that_is_deleted_or_paused_is_looked_at_twice_too(lab: "Lab") -> N
 
 
 def test_what_is_remembered_is_bounded_and_goes_with_the_time(lab: "Lab") -> None:
-    rows = [entry(number, age=1 if number > 300 else 60) for number in range(700, 0, -1)]
+    rows = [entry(number, age=1 if number > 3000 else 60) for number in range(6000, 0, -1)]
     found, _ = hints(lab, serving(lab, rows), seen=[9999], once=[8888])
-    assert (len(found.seen or []), len(found.once), found.is_whole) == (100, 400, False)
+    assert (len(found.seen or []), len(found.once), found.is_whole) == (2000, 3000, False)
 
 
 def test_entries_of_commands_and_heartbeats_are_not_asked_for(lab: "Lab") -> None:

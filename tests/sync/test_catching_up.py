@@ -9,6 +9,7 @@ import pytest
 from airflow_double.api import Refused
 from airflow_double.rows import RunKey
 from sync.doubled import Doubled
+from sync.syncs import Died, after, die
 from windsock.errors import ProviderTimedOut
 from windsock.providers.airflow import Airflow
 from windsock.providers.airflow.listing import Limits
@@ -212,3 +213,24 @@ async def test_a_hint_about_what_may_no_longer_be_read_is_dropped(
     (kept,) = await doubled.rows("SELECT removed_at FROM runs WHERE external_id = 'run_0' AND pipeline_id IN"
                                  " (SELECT id FROM pipelines WHERE external_id = 'news')")  # fmt: skip
     assert kept["removed_at"] is None
+
+
+async def test_a_first_sync_that_is_killed_again_and_again_is_as_of_its_first_beginning(doubled: Doubled) -> None:
+    """What it stored may be gone when it is read again minutes later, and the word of it in the log not be young."""
+    gone = ("bills", "young")
+    doubled.model.start_run(*gone)
+    for number in (3, 3, 2, 4):  # the first one signs in too
+        doubled.double.between = after(number, die)
+        with pytest.raises(Died):
+            await doubled.sync()
+        await doubled.execute(
+            "UPDATE sync_runs SET status = 'partial', finished_at = now(), lease_holder = NULL"
+            " WHERE space_id = %(space_id)s"
+        )
+        if gone in await doubled.runs():
+            break
+    doubled.double.between = None
+    doubled.model.delete_run(gone)
+    doubled.model.let_pass(400)
+    await doubled.sync()
+    assert gone not in await doubled.runs()

@@ -127,8 +127,9 @@ def come_to_rest(installation: Mortal, connector_id: UUID) -> None:
         is_good = sync["status"] == "complete" and not sync["is_full"]
         outcomes = [sync[kind] for kind in ("pipelines", "runs", "task_runs")]
         changed = sum(one["created"] + one["updated"] + one["removed"] for one in outcomes) if is_good else 1
-        (state,) = installation.rows("SELECT looks_again, history FROM sync_states")
+        (state,) = installation.rows("SELECT looks_again, history, checked_at FROM sync_states")
         changed += state["looks_again"] or not (state["history"] or {}).get("is_complete")
+        changed += state["checked_at"] is None  # it was one that had begun before
 
 
 def sync_three_times(installation: Mortal, connector_id: UUID, *, is_full: bool) -> None:

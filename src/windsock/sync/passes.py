@@ -124,6 +124,8 @@ class Pass:
         listed_at = await self._reading.list_pipelines()
         history = self._history(listed_at)
         as_of = datetime.fromisoformat(history.place["as_of"])
+        if self._state["history"] is None:  # before the first row: whatever breaks off from here on is as of then
+            await self._save_place(history)
         await history.read(seconds=None if self._progress.is_full else HISTORY_SECONDS, between=self._let_others)
         return history, await self._poll(as_of, saves=False) if self._state["history"] else as_of
 
@@ -145,9 +147,7 @@ class Pass:
         history = self._history(watermark)
         if not history.is_complete:  # all of it has been read now
             history.place = again.place
-            async with self._db.in_space(self._progress.space_id) as tx:
-                await self._progress.save(tx)
-                await save_in_state(self._reading)(again.place)(tx)
+            await self._save_place(history)
         return history, await self._poll(watermark, is_hasty=False, saves=False)
 
     # --- Parts -------------------------------------------------------------------------------------------------------
@@ -182,6 +182,11 @@ class Pass:
     def _history(self, as_of: datetime) -> History:
         place = self._state["history"] or new_place(as_of, self._config.history_days, self._reading.oldest)
         return History(self._reading, place, save_in_state(self._reading), finds_missing=False)
+
+    async def _save_place(self, history: History) -> None:
+        async with self._db.in_space(self._progress.space_id) as tx:
+            await self._progress.save(tx)
+            await save_in_state(self._reading)(history.place)(tx)
 
     async def _poll(self, watermark: datetime, *, is_hasty: bool = True, saves: bool = True) -> datetime:
         self._changes = self._changes or Changes(self._reading, watermark)

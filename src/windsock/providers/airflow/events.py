@@ -17,8 +17,9 @@ from windsock.providers.airflow.listing import Ask, Question
 from windsock.providers.airflow.values import mapping, moment, text
 from windsock.providers.contract import Hints, Json
 
-_MOST_PAGES: Final = 5
-_MOST_REMEMBERED: Final = 500
+_MOST_PAGES, _MOST_PAGES_OF_ALL = 50, 5
+"""The second is for servers that cannot leave out what their machines write: most of what they give is that."""
+_MOST_REMEMBERED: Final = 5_000
 _UNKNOWN_PARAMETER: Final = 400
 _FORBIDDEN: Final = frozenset({401, 403, 404})
 _NOT_ABOUT_THE_DAG: Final = ("trigger", "backfill", "clear", "task", "post_dag_run", "materialize")
@@ -36,7 +37,7 @@ _CLEARS_OR_MARKS: Final = frozenset(
 
 
 async def read_hints(ask: Ask, ways: list[Question], since: datetime, seen: list[int], once: list[int]) -> Hints:
-    """The entries since then, newest first; at most 500, and `is_whole` says whether there were more."""
+    """The entries since then, newest first; at most 5,000, and `is_whole` says whether there were more."""
     for way in ways:
         try:
             rows, as_of, is_whole = await _read(ask, way, since)
@@ -65,6 +66,7 @@ async def _read(ask: Ask, way: Question, since: datetime) -> tuple[list[Json], d
     """What is worth following, the server's clock before the first answer, and whether it is all since then."""
     found: dict[int, Json] = {}
     received, as_of = 0, None
+    most = _MOST_PAGES if "excluded_events" in way.params else _MOST_PAGES_OF_ALL
     for page in count(1):
         params: Params = {**way.params, "offset": str(received)}
         answer = await ask(way.path, params)
@@ -84,7 +86,7 @@ async def _read(ask: Ask, way: Question, since: datetime) -> tuple[list[Json], d
                 found.setdefault(number, row)
         total = body.get("total_entries")
         is_all = isinstance(total, int) and received >= total
-        if is_all or not rows or page == _MOST_PAGES:
+        if is_all or not rows or page == most:
             return list(found.values()), as_of, is_all
     raise ProviderNonsense("Airflow's event log has no end.")
 
