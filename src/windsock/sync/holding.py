@@ -78,7 +78,8 @@ async def witnesses_of(reading: Reading, watermark: datetime) -> list[dict[str, 
         return known
     async with reading.db.in_space(reading.progress.space_id) as tx:
         rows = await reading.gone.witnesses(tx, watermark - WITNESSED_DAYS)
-    return [{**row, "started_at": iso(row["started_at"]), "seen_at": iso(watermark)} for row in rows]
+    now = reading.provider.as_of or watermark  # the watermark may be hours behind what the pass has stored
+    return [{**row, "started_at": iso(row["started_at"]), "seen_at": iso(max(now, row["started_at"]))} for row in rows]
 
 
 async def remove_or_hold(reading: Reading) -> dict[str, int]:
