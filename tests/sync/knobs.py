@@ -18,8 +18,9 @@ from windsock.sync import changes, comparison, history, passes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
-    """`is_slow`: each look at the clock of a pass finds that 20 s have passed, so that a long reading polls between.
+    """`is_new`: nothing has been mirrored yet when the life begins.
 
+    `is_slow`: each look at the clock of a pass finds that 20 s have passed, so that a long reading polls between.
     `is_dear`: a poll costs this Airflow too much to be asked for everything each time.
     """
 
@@ -40,6 +41,7 @@ class Knobs:
     filters: dict[str, list[str]]
     retention_days: int | None
     history_days: int
+    is_new: bool
 
     def turn(self, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(changes, "STEP", self.step)
@@ -95,6 +97,7 @@ KNOBS: st.SearchStrategy[Knobs] = st.builds(
     ),
     retention_days=st.sampled_from([None, None, None, 2]),
     history_days=st.sampled_from([2, 2, 14]),
+    is_new=st.sampled_from([False, False, False, True]),
 )
 
 

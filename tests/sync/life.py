@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from airflow_double.api import Api
 from airflow_double.faults import Double, Faults
@@ -54,7 +54,7 @@ class Beginning(RuleBasedStateMachine):
             self.happen("add", number)
             self.happen("retag", number)
             self.happen("start", number)
-            self._start(DAGS[number], hours=3 + number, steps=14)
+            self._start(DAGS[number], hours=3 + number, steps=20)
         for number in range(2):  # from before the history
             self._start(DAGS[number], hours=480 + number, steps=3 + number * 10)
         self.prepare()
@@ -106,6 +106,7 @@ class Happens(Beginning):
         self.api.show(set(DAGS) - dag_ids - self.hidden.keys())
         self.hidden |= {dag_id: self.doubled.lists for dag_id in dag_ids if dag_id not in self.hidden}
 
+    @precondition(lambda self: self.hidden)
     @rule()
     def the_permissions_are_back(self) -> None:
         self.api.show(None)

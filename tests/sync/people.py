@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from sync.life import NUMBERS, Beginning
 from windsock.access.store import create_user
@@ -90,6 +90,7 @@ class People(Beginning):
         await self.doubled.execute(COMMENT, {"run": run_id, "task": task and task["id"], "text": text})
         self.said[text] = (run_id, task["external_id"] if task else None, task["map_index"] if task else None)
 
+    @precondition(lambda self: self.knobs.retention_days)
     @rule()
     def what_is_too_old_is_deleted(self) -> None:
         if self.knobs.retention_days is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from airflow_double.faults import FAULTS
 from airflow_double.happenings import pick
@@ -28,6 +28,9 @@ class Syncs(Happens, People):
         self.losses = Losses(self.doubled)
         self.logged = 0
         self.doubled.watched = self._watched
+        self.is_mirrored = False
+        if not self.knobs.is_new:
+            self.do(self._sync("schedule", looks=False))
 
     # --- Syncs that end --------------------------------------------------------------------------------------------
 
@@ -64,6 +67,7 @@ class Syncs(Happens, People):
         self.model.let_pass(200)
         self.do(self._sync("schedule", looks=False, is_calm=False))
 
+    @precondition(lambda self: self.is_mirrored)
     @rule(number=NUMBERS)
     def a_look_breaks_off(self, number: int) -> None:
         """After the list of DAGs, which lacks one: that it was missing then proves nothing later."""
@@ -74,6 +78,7 @@ class Syncs(Happens, People):
         faults.chance, faults.where = 0.0, ""
         self.do(self._sync("schedule", looks=True, is_calm=False))
 
+    @precondition(lambda self: self.is_mirrored)
     @rule(number=NUMBERS)
     def something_happens_out_of_sight(self, number: int) -> None:
         """While the account may not read a DAG, and its absence has been noticed."""
@@ -110,6 +115,7 @@ class Syncs(Happens, People):
         await self.losses.assert_proven(before, sync)
         await self.assert_overlay()
         await self.doubled.assert_believable()
+        self.is_mirrored |= sync["status"] == "complete"
         if sync["is_full"] and sync["status"] == "complete":
             self.doubled.flickered.clear()
         return sync

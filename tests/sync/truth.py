@@ -102,29 +102,40 @@ class Truth:
             run = self.model.runs.get(key)
             if run is None:
                 assert self._is_out_of_reach(mine["run_at"], mirrored), f"(a) a run that is gone: {key}"
-            else:
+            elif self._is_followed(run, mirrored):
                 assert_row(mine, self.run(run), f"(a) run {key}")
         self._assert_tasks(mirrored)
         assert_derived(mirrored)
 
     def _assert_tasks(self, mirrored: Mirrored) -> None:
-        there = {key: task for key, task in self.model.tasks.items() if key[:2] in mirrored.runs}
+        runs = self.model.runs
+        followed = {key for key in mirrored.runs if key in runs and self._is_followed(runs[key], mirrored)}
+        there = {key: task for key, task in self.model.tasks.items() if key[:2] in followed}
         assert there.keys() <= mirrored.tasks.keys(), (
             f"(a) task runs that are not here: {sorted(there.keys() - mirrored.tasks.keys())}"
         )
         for key, mine in mirrored.tasks.items():
             if key in there:
                 assert_row(mine, self.task(there[key]), f"(a) task run {key}")
-            else:
+            elif key[:2] not in runs or key[:2] in followed:
                 run_at = mirrored.runs[key[:2]]["run_at"]
                 assert self._is_out_of_reach(run_at, mirrored), f"(a) a task run that is gone: {key}"
 
     def _belongs(self, run: Run, mirrored: Mirrored) -> bool:
         """In the history, or changed since it was begun; and not past the retention."""
-        goal, as_of, oldest = mirrored.time("goal"), mirrored.time("as_of"), self.oldest
+        as_of, oldest = mirrored.time("as_of"), self.oldest
         is_kept = oldest is None or run.run_after >= oldest + timedelta(minutes=1)
-        is_new = as_of is not None and run.updated_at >= as_of
-        return is_kept and (goal is None or run.run_after >= goal or is_new)
+        is_new = as_of is not None and run.updated_at >= max(as_of, self.model.appeared[run.dag_id])
+        return is_kept and (is_new or self._is_in_history(run, mirrored))
+
+    def _is_followed(self, run: Run, mirrored: Mirrored) -> bool:
+        """Not one from before the history, of which nobody learns what happened to it out of sight."""
+        changed = max([run.updated_at, *(task.updated_at for task in self.model.tasks_of((run.dag_id, run.run_id)))])
+        return self._is_in_history(run, mirrored) or changed >= self.model.appeared[run.dag_id]
+
+    def _is_in_history(self, run: Run, mirrored: Mirrored) -> bool:
+        goal = mirrored.time("goal")
+        return goal is None or run.run_after >= goal
 
     def _is_out_of_reach(self, run_at: datetime, mirrored: Mirrored) -> bool:
         """So old that nobody looks whether Airflow still has it."""
