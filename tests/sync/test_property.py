@@ -16,9 +16,9 @@ from windsock.process import Process
 from windsock.settings import Settings
 from windsock.storage import Storage
 
-EXAMPLES = int(os.environ.get("WINDSOCK_TEST_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("WINDSOCK_TEST_EXAMPLES", "40"))
 """Many more in the run that docs/sync.md tells of."""
-STEPS = 12
+STEPS = 10
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_mirror_is_true_whatever_happens(life: type[Life]) -> None:
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate,),  # a life of twelve steps can be read as it is; making it shorter takes minutes
+            phases=(Phase.generate,),  # a life of ten steps can be read as it is; making it shorter takes minutes
             print_blob=True,
             report_multiple_bugs=False,
         ),
