@@ -142,10 +142,14 @@ class Doubled(Windsock):
         raise AssertionError("the mirror never came to rest")
 
     def has_witness(self, state: Row) -> bool:
-        """One of the runs by which this Airflow can be known has not changed."""
+        """One of the runs by which this Airflow can be known has not changed, and the account may read it."""
         for witness in state["witnesses"]:
             run = self.model.runs.get((witness["dag_id"], witness["run_id"]))
-            if run is not None and run.started_at == datetime.fromisoformat(witness["started_at"]):
+            if (
+                run is not None
+                and self.double.api.may_see(run.dag_id)
+                and run.started_at == datetime.fromisoformat(witness["started_at"])
+            ):
                 return True
         return False
 
