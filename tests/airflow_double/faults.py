@@ -26,17 +26,21 @@ DATES_OFF: Final = {"date ahead": timedelta(minutes=4), "date behind": -timedelt
 
 @dataclass
 class Faults:
-    """`chance` of a fault per request, drawn from `kinds`; `plan` comes first: what becomes of the next requests."""
+    """`chance` of a fault per request, drawn from `kinds`; `plan` comes first: what becomes of the next requests.
+
+    `where`: only of paths in which that stands. `only_later`: not of the first page of a list.
+    """
 
     chance: float = 0.0
     kinds: tuple[str, ...] = FAULTS
     plan: list[str | None] = field(default_factory=list)
     where: str = ""
+    only_later: bool = False
     chooser: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - repeatable on purpose
     met: list[str] = field(default_factory=list)
 
-    def next(self, path: str) -> str | None:
-        if self.where not in path:
+    def next(self, path: str, *, is_later: bool = False) -> str | None:
+        if self.where not in path or (self.only_later and not is_later):
             return None
         fault = self.plan.pop(0) if self.plan else None
         if fault is None and self.chance and self.chooser.random() < self.chance:
@@ -66,8 +70,10 @@ class Double(httpx2.AsyncBaseTransport):
         self.asked.append(f"{request.method} {request.url.raw_path.decode()}")
         if self.meanwhile is not None:
             await self.meanwhile()
-        fault = self.faults.next(path)
-        if path.endswith("/dags") and request.url.params.get("offset") == "0":
+        params = request.url.params
+        is_later = bool(params.get("cursor")) or params.get("offset", "0") != "0"
+        fault = self.faults.next(path, is_later=is_later)
+        if path.endswith("/dags") and params.get("offset") == "0":
             self.listing_began = self.model.now()
         if fault == "slow":
             raise httpx2.ReadTimeout("slow", request=request)
@@ -76,9 +82,7 @@ class Double(httpx2.AsyncBaseTransport):
         if fault == "expired":
             self.api.epoch += 1
         headers = {name.lower(): value for name, value in request.headers.items()}
-        reply = spoiled(
-            fault, self.api.answer(request.method, path, dict(request.url.params), headers, request.content)
-        )
+        reply = spoiled(fault, self.api.answer(request.method, path, dict(params), headers, request.content))
         now = self.model.now() + DATES_OFF.get(fault or "", timedelta(0))
         given = {"Date": format_datetime(now, usegmt=True), "Content-Type": reply.content_type, **reply.headers}
         if fault == "wrong date":  # of a proxy that answers for it, and cannot say what time it is

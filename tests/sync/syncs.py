@@ -55,15 +55,27 @@ class Syncs(Happens, People):
         finally:
             faults.chance, self.double.between = 0.0, None
 
-    @rule(number=NUMBERS, after=st.integers(0, 5), kind=st.sampled_from(["empty", "empty", "cut", "drop", "503"]))
-    def a_page_goes_wrong_long_after_a_change(self, number: int, after: int, kind: str) -> None:
-        """So that what this sync does not store lies before what the next one reads."""
+    @rule(
+        number=NUMBERS,
+        after=st.integers(0, 5),
+        kind=st.sampled_from(["empty", "empty", "cut", "drop", "503"]),
+        is_later=st.booleans(),
+    )
+    def a_page_goes_wrong_long_after_a_change(self, number: int, after: int, kind: str, *, is_later: bool) -> None:
+        """So that what this sync does not store lies before what the next one reads.
+
+        `is_later`: not the first page of a list, so that the next sync goes on at a page.
+        """
         for what in ("step", "start", "mark task", "step"):
             self.happen(what, number)
         self.model.let_pass(200)
-        self.double.faults.plan = [None] * after + [kind] * 3
+        faults = self.double.faults
+        faults.plan = [None] * (after // 3 if is_later else after) + [kind] * 3
+        faults.only_later, faults.where = is_later, "/~/" if is_later else ""
         self.do(self._sync("schedule", looks=False, is_calm=False))
-        self.double.faults.plan = []
+        faults.plan, faults.only_later, faults.where = [], False, ""
+        for more in range(3):  # also of what lies before the page where the next one goes on
+            self.happen("clear", number + more)
         self.model.let_pass(200)
         self.do(self._sync("schedule", looks=False, is_calm=False))
 
