@@ -162,10 +162,11 @@ class Churn:
         ]
 
     def _runs(self) -> Iterator[tuple[str, str]]:
-        for state in sorted(TERMINAL):
-            for dag_id in DAGS:
-                found = self.lab.api("GET", f"/dags/{dag_id}/dagRuns", params={"state": state, "limit": 100})
-                yield from ((dag_id, run["dag_run_id"]) for run in found["dag_runs"])
+        """Those that ended, the newest hundred: one request, since each costs Airflow 2 a hashed password."""
+        asked = {"state": sorted(TERMINAL), "order_by": "-start_date", "limit": 100}
+        for run in self.lab.api("GET", "/dags/~/dagRuns", params=asked)["dag_runs"]:
+            if run["dag_id"] in DAGS:
+                yield run["dag_id"], run["dag_run_id"]
 
     def _some_run(self) -> tuple[str, str]:
         dag_id = self.chance.choice(DAGS)

@@ -127,7 +127,7 @@ class Doubled(Windsock):
             await self.look_closely()
             sync = await self.watched(self.carry_out(await self.queue()))
             state = await self.state()
-            if accepts and (state["held"] or {}).get("kind") == OTHER_AIRFLOW and not self.has_witness(state):
+            if accepts and (state["held"] or {}).get("kind") == OTHER_AIRFLOW and not self.intact_witnesses(state):
                 await self.accept(OTHER_AIRFLOW)  # all that it could be known by is gone
                 continue
             assert sync["status"] == "complete", sync["error"]
@@ -141,17 +141,14 @@ class Doubled(Windsock):
             most, best = most - (place == best), place  # those that bring it further do not count
         raise AssertionError("the mirror never came to rest")
 
-    def has_witness(self, state: Row) -> bool:
-        """One of the runs by which this Airflow can be known has not changed, and the account may read it."""
+    def intact_witnesses(self, state: Row) -> int:
+        """Of the runs by which this Airflow can be known: how many began when they did, and may be read."""
+        intact = 0
         for witness in state["witnesses"]:
             run = self.model.runs.get((witness["dag_id"], witness["run_id"]))
-            if (
-                run is not None
-                and self.double.api.may_see(run.dag_id)
-                and run.started_at == datetime.fromisoformat(witness["started_at"])
-            ):
-                return True
-        return False
+            began = datetime.fromisoformat(witness["started_at"])
+            intact += run is not None and self.double.api.may_see(run.dag_id) and run.started_at == began
+        return intact
 
     # --- What there is ----------------------------------------------------------------------------------------------
 
