@@ -171,8 +171,8 @@ class Doubled(Windsock):
     def truth(self) -> Truth:
         return Truth(self.double.api, self.config, self.retention_days)
 
-    async def assert_equal(self) -> None:
-        self.truth().assert_equal(await self.mirrored())
+    async def assert_equal(self, *, heard_all: bool = True) -> None:
+        self.truth().assert_equal(await self.mirrored(), heard_all=heard_all)
 
     @property
     def listed(self) -> datetime | None:

@@ -50,6 +50,7 @@ class Beginning(RuleBasedStateMachine):
         self.do(self._connect())
         self.chance = random.Random(0)  # noqa: S311 - repeatable on purpose
         self.hidden: dict[str, int] = {}
+        self.was_hidden = False
         for number in range(3):
             self.happen("add", number)
             self.happen("retag", number)
@@ -103,6 +104,7 @@ class Happens(Beginning):
         self.hide({dag_id for place, dag_id in enumerate(sorted(self.model.dags)) if number >> place & 1})
 
     def hide(self, dag_ids: set[str]) -> None:
+        self.was_hidden |= bool(dag_ids)
         self.api.show(set(DAGS) - dag_ids - self.hidden.keys())
         self.hidden |= {dag_id: self.doubled.lists for dag_id in dag_ids if dag_id not in self.hidden}
 

@@ -84,7 +84,7 @@ class Life(Syncs):
                 assert sync["status"] == "complete", sync["error"]
             doubled.flickered.clear()
             await doubled.settle(accepts=True)
-        await doubled.assert_equal()
+        await doubled.assert_equal(heard_all=self.heard_all)
         await self.assert_overlay()
         await doubled.assert_believable()
         state = await doubled.state()
@@ -96,6 +96,7 @@ class Life(Syncs):
         """Notes and deletions are read from the log, of which five pages are looked at; else totals are compared."""
         new, self.logged = len(self.model.events) - self.logged, len(self.model.events)
         is_logged = self.knobs.shows_events and new <= 5 * self.page
+        self.heard_all &= is_logged and not self.was_hidden
         return is_logged and not self.knobs.filters and not self.doubled.flickered
 
 

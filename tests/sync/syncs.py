@@ -26,7 +26,7 @@ class Syncs(Happens, People):
     def prepare(self) -> None:
         self.prepare_people()
         self.losses = Losses(self.doubled)
-        self.logged = 0
+        self.logged, self.heard_all = 0, True
         self.doubled.watched = self._watched
         self.is_mirrored = False
         if not self.knobs.is_new:
