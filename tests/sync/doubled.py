@@ -134,10 +134,11 @@ class Doubled(Windsock):
             if accepts and (state["held"] or {}).get("kind") == MASS_LOSS:
                 await self.accept(MASS_LOSS)
             changed = sum(sync[kind][what] for kind in ("pipelines", "runs", "task_runs") for what in CHANGED)
-            is_behind = state["watermark"] < quiet_since or state["checked_at"] is None
+            pending = len(state["events"].get("pending", []))
+            is_behind = state["watermark"] < quiet_since or state["checked_at"] is None or pending > 0
             if not changed and not state["looks_again"] and not is_behind and state["history"]["is_complete"]:
                 return
-            place = (state["watermark"], state["history"]["end"])
+            place = (state["watermark"], state["history"]["end"], pending)
             most, best = most - (place == best), place  # those that bring it further do not count
         raise AssertionError("the mirror never came to rest")
 
