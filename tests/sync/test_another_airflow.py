@@ -100,3 +100,24 @@ async def test_an_idle_sync_asks_three_questions(doubled: Doubled) -> None:
     sync = await doubled.sync(trigger="schedule")
     assert sync["provider_requests"] == 3
     assert await doubled.everything() == before
+
+
+async def test_an_airflow_that_was_set_up_anew_is_accepted_once(doubled: Doubled) -> None:
+    """Its DAGs have no run yet: what the mirror still holds of the one before says nothing about the new one."""
+    await doubled.settle()
+    new = Model(doubled.model.api)
+    new.ahead = doubled.model.ahead
+    for dag_id in doubled.model.dags:
+        new.add_dag(dag_id, mapped=doubled.model.dags[dag_id].mapped)
+    answer_with(doubled, new)
+    doubled.model = new
+    await doubled.execute("UPDATE sync_states SET failures = 1 WHERE space_id = %(space_id)s")  # a reason to ask
+    assert (await look(doubled))["status"] == "failed"
+    await doubled.accept("other_airflow")
+    for _ in range(4):  # until what is missing is seen to be missing
+        sync = await look(doubled)
+        assert sync["status"] == "complete", sync["error"]
+    state = await doubled.state()
+    assert (state["witnesses"], (state["held"] or {}).get("kind")) == ([], None)
+    await doubled.settle()
+    await doubled.assert_equal()

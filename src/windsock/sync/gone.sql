@@ -185,17 +185,20 @@ WHERE {counted} AND t.space_id = %(space_id)s AND t.run_id = r.id AND t.removed_
 
 -- name: witnesses
 -- Runs that have ended, the newest of each pipeline before the second of any: their beginning never changes, unless
--- somebody clears them. Found by way of the strip that each pipeline keeps.
+-- somebody clears them. Found by way of the strip that each pipeline keeps. Once a person has said that this Airflow
+-- was set up anew, only what was read since: the mirror still holds the runs of the one before.
 SELECT w.dag_id, w.run_id, w.started_at
 FROM (
     SELECT p.external_id AS dag_id, r.external_id AS run_id, r.started_at, r.run_at,
            row_number() OVER (PARTITION BY p.id ORDER BY r.run_at DESC) AS place
     FROM pipelines p
+    JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
     CROSS JOIN LATERAL (VALUES (p.recent_runs -> -1), (p.recent_runs -> -2), (p.recent_runs -> -3)) AS b (brief)
     JOIN runs r ON r.space_id = %(space_id)s AND r.id = (b.brief ->> 'id')::uuid
     WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
       AND r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
       AND r.started_at IS NOT NULL AND r.ended_at IS NOT NULL AND r.run_at >= %(since)s
+      AND (y.accepted ->> 'kind' IS DISTINCT FROM 'other_airflow' OR r.last_synced_at > y.accepted_at)
 ) w
 ORDER BY w.place, w.run_at DESC
 LIMIT 10
