@@ -114,7 +114,11 @@ class Truth:
     def _assert_tasks(self, mirrored: Mirrored, *, heard_all: bool) -> None:
         runs = self.model.runs
         followed = {key for key in mirrored.runs if key in runs and self._is_followed(runs[key], mirrored)}
-        there = {key: task for key, task in self.model.tasks.items() if key[:2] in followed}
+        there = {
+            key: task
+            for key, task in self.model.tasks.items()
+            if key[:2] in mirrored.runs and self._is_followed(runs[key[:2]], mirrored, task)
+        }
         assert there.keys() <= mirrored.tasks.keys(), (
             f"(a) task runs that are not here: {sorted(there.keys() - mirrored.tasks.keys())}"
         )
@@ -122,7 +126,7 @@ class Truth:
             if key in there:
                 unheard = () if heard_all or self._is_in_history(runs[key[:2]], mirrored) else NOT_OURS
                 assert_row(mine, self.task(there[key]), f"(a) task run {key}", unheard)
-            elif key[:2] not in runs or key[:2] in followed:
+            elif key not in self.model.tasks and (key[:2] not in runs or key[:2] in followed):
                 run_at = mirrored.runs[key[:2]]["run_at"]
                 assert self._is_out_of_reach(run_at, mirrored), f"(a) a task run that is gone: {key}"
 
@@ -133,9 +137,9 @@ class Truth:
         is_new = as_of is not None and run.updated_at >= max(as_of, self.model.appeared[run.dag_id])
         return is_kept and (is_new or self._is_in_history(run, mirrored))
 
-    def _is_followed(self, run: Run, mirrored: Mirrored) -> bool:
-        """Not one from before the history, of which nobody learns what happened to it out of sight."""
-        changed = max([run.updated_at, *(task.updated_at for task in self.model.tasks_of((run.dag_id, run.run_id)))])
+    def _is_followed(self, run: Run, mirrored: Mirrored, row: Run | Task | None = None) -> bool:
+        """Not from before the history: nobody learns what happened to that out of sight. `row`: of one of its tasks."""
+        changed = (row or run).updated_at
         return self._is_in_history(run, mirrored) or changed >= self.model.appeared[run.dag_id]
 
     def _is_in_history(self, run: Run, mirrored: Mirrored) -> bool:
