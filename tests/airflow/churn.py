@@ -32,6 +32,7 @@ class Change:
     kind: str
     at: float
     holds: Holds
+    run_id: str = ""
     seen: float | None = None
 
     @property
@@ -123,10 +124,10 @@ class Churn:
     def delete(self) -> None:
         dag_id, run_id = self._ended_run()
         self.lab.api("DELETE", self._path(dag_id, run_id))
-        for change in self.changes:  # what can no more be seen
-            if getattr(change.holds, "run_id", "") == run_id and change.seen is None:
-                change.seen = change.at
-        self._add("deleted", dag_id, run_id, "r.removed_at IS NOT NULL")
+        self.changes = [  # without what can no more be seen
+            one for one in self.changes if one.seen is not None or one.run_id != run_id
+        ]
+        self._add("deleted", dag_id, run_id, "r.removed_at IS NOT NULL", is_gone=True)
 
     def pause(self) -> None:
         dag_id = "web_sessions"
@@ -142,24 +143,20 @@ class Churn:
 
     # --- Parts -----------------------------------------------------------------------------------------------------
 
-    def _add(self, kind: str, dag_id: str, run_id: str, told: str) -> None:
+    def _add(self, kind: str, dag_id: str, run_id: str, told: str, *, is_gone: bool = False) -> None:
+        """`is_gone`: it is as true of a run that came and went before the mirror had it."""
         query = RUN.format(what=told).encode()
 
         def holds(cursor: psycopg.Cursor[Any]) -> bool:
             cursor.execute(query, {"dag": dag_id, "run": run_id})
-            return cursor.fetchone() == (True,)
+            return cursor.fetchone() in {(True,), *({None} if is_gone else ())}
 
-        holds.run_id = run_id  # type: ignore[attr-defined]
-        self.changes.append(Change(kind, time.monotonic(), holds))
+        self.changes.append(Change(kind, time.monotonic(), holds, run_id))
 
     def _forget(self, kind: str, dag_id: str, run_id: str) -> None:
         """What was not seen yet and has just been overwritten."""
         _ = dag_id
-        self.changes = [
-            one
-            for one in self.changes
-            if one.seen is not None or one.kind != kind or getattr(one.holds, "run_id", "") != run_id
-        ]
+        self.changes = [one for one in self.changes if one.seen is not None or one.kind != kind or one.run_id != run_id]
 
     def _runs(self) -> Iterator[tuple[str, str]]:
         """Those that ended, the newest hundred: one request, since each costs Airflow 2 a hashed password."""
