@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -123,11 +124,14 @@ class Churn:
 
     def delete(self) -> None:
         dag_id, run_id = self._ended_run()
+        deleted_at = datetime.now(UTC)
         self.lab.api("DELETE", self._path(dag_id, run_id))
         self.changes = [  # without what can no more be seen
             one for one in self.changes if one.seen is not None or one.run_id != run_id
         ]
-        self._add("deleted", dag_id, run_id, "r.removed_at IS NOT NULL", is_gone=True)
+        # The scheduler makes the newest scheduled run again, under the same id.
+        told = f"r.removed_at IS NOT NULL OR coalesce(r.queued_at, r.started_at) > '{deleted_at}'"
+        self._add("deleted", dag_id, run_id, told, is_gone=True)
 
     def pause(self) -> None:
         dag_id = "web_sessions"

@@ -20,6 +20,7 @@ from windsock.process import Process
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.airflow.listing import Limits
 from windsock.providers.contract import Provider
+from windsock.sync.changes import FOLLOWED
 from windsock.sync.execution import Execution
 from windsock.sync.holding import MASS_LOSS, OTHER_AIRFLOW
 from windsock.sync.progress import QUERIES
@@ -134,7 +135,7 @@ class Doubled(Windsock):
             if accepts and (state["held"] or {}).get("kind") == MASS_LOSS:
                 await self.accept(MASS_LOSS)
             changed = sum(sync[kind][what] for kind in ("pipelines", "runs", "task_runs") for what in CHANGED)
-            pending = len(state["events"].get("pending", []))
+            pending = sum(len(state["events"].get(name, [])) for name in FOLLOWED)
             is_behind = state["watermark"] < quiet_since or state["checked_at"] is None or pending > 0
             if not changed and not state["looks_again"] and not is_behind and state["history"]["is_complete"]:
                 return

@@ -24,10 +24,11 @@ FEW, SUSPICIOUS_SHARE = 2, 0.2
 
 @dataclass(slots=True)
 class Marks:
-    """`complete`: the ids of the syncs that ended so."""
+    """`complete`: ids of the syncs that ended so. `in_vain`: the runs that one of them asked for and did not get."""
 
     rows: dict[tuple[str, UUID], Row]
     complete: set[UUID]
+    in_vain: set[tuple[Any, Any]]
 
     @property
     def gone(self) -> set[tuple[str, UUID]]:
@@ -41,7 +42,8 @@ class Losses:
     async def look(self) -> Marks:
         rows = await self._doubled.rows(MARKS)
         syncs = await self._doubled.rows("SELECT id FROM sync_runs WHERE status = 'complete'")
-        return Marks({(row["kind"], row["id"]): row for row in rows}, {row["id"] for row in syncs})
+        in_vain = {tuple(key) for key in (await self._doubled.state())["events"].get("missed", [])}
+        return Marks({(row["kind"], row["id"]): row for row in rows}, {row["id"] for row in syncs}, in_vain)
 
     async def assert_proven(self, before: Marks, sync: Row) -> None:
         """What this sync took away: nothing if it was not complete, else what it missed again or the log named."""
@@ -50,7 +52,7 @@ class Losses:
         if sync["status"] != "complete":
             assert not taken, "(b) a pass that was not complete took something away"
             return
-        named = self._named()
+        named = self._named() | before.in_vain
         unnamed = [now.rows[key] for key in taken if not named & {(now.rows[key]["dag_id"], now.rows[key]["run_id"])}]
         for row in unnamed:
             was = before.rows.get((row["kind"], row["id"]))

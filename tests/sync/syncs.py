@@ -13,7 +13,7 @@ from airflow_double.faults import FAULTS
 from airflow_double.happenings import pick
 from sync.budget import most_requests
 from sync.life import NUMBERS, Happens
-from sync.losses import Losses
+from sync.losses import Losses, Marks
 from sync.people import People
 from windsock.db import Row
 from windsock.sync.jobs import abandon_sync
@@ -119,9 +119,12 @@ class Syncs(Happens, People):
         trigger: Trigger = "schedule" if kind == "schedule" else "manual"
         return await self.doubled.queue(is_full=kind == "full", trigger=trigger)
 
-    async def _watched(self, work: Coroutine[Any, Any, Row]) -> Row:
-        """The sync that `work` carries out, or its last part, took away what it may; and all else is true after it."""
-        before = await self.losses.look()
+    async def _watched(self, work: Coroutine[Any, Any, Row], before: Marks | None = None) -> Row:
+        """The sync that `work` carries out, or a part of it, took away what it may; and all else is true after it.
+
+        `before`: as it was before the first part.
+        """
+        before = before or await self.losses.look()
         sync = await work
         assert "fault of Windsock" not in (sync["error"] or ""), sync["error"]
         await self.losses.assert_proven(before, sync)
@@ -165,11 +168,11 @@ class Syncs(Happens, People):
         self.do(self._handed_over(seed, kind, lives=lives))
 
     async def _handed_over(self, seed: int, kind: str, *, lives: bool) -> None:
-        sync_id = await self._queue(kind)
+        sync_id, before = await self._queue(kind), await self.losses.look()
         for number in (seed % 11, seed // 11 % 11):
             worker = self.doubled.execution
             self.double.between = after(number, worker.stopping.set)
-            sync = await self._watched(self.doubled.carry_out(sync_id))
+            sync = await self._watched(self.doubled.carry_out(sync_id), before)
             self.double.between = self.live_between_answers if lives else None
             self.doubled.execution = self.doubled.a_worker()
             if sync["status"] != "queued":
@@ -177,7 +180,7 @@ class Syncs(Happens, People):
             if lives:
                 self.live_between_answers()
         else:
-            sync = await self._watched(self.doubled.carry_out(sync_id))
+            sync = await self._watched(self.doubled.carry_out(sync_id), before)
         self.double.between = None
         assert sync["status"] not in {"queued", "running"}, sync["status"]
 

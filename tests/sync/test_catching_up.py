@@ -234,3 +234,27 @@ async def test_a_first_sync_that_is_killed_again_and_again_is_as_of_its_first_be
     doubled.model.let_pass(400)
     await doubled.sync()
     assert gone not in await doubled.runs()
+
+
+async def test_a_run_from_before_the_history_is_gone_when_it_was_not_there_twice(doubled: Doubled) -> None:
+    """It comes because it changed, and is asked for by its id; one 404 alone is one witness."""
+    model, key = doubled.model, ("bills", "old")
+    doubled.double.api.shows_events = False
+    model.start_run(*key, at=model.now() - timedelta(days=60))
+    await doubled.settle()
+    model.let_pass(300)
+    model._touch(model.runs[key])
+
+    def is_deleted_once_it_was_listed() -> None:
+        if key in model.runs and "dagRuns" in str(doubled.double.asked[-1]):
+            model.delete_run(key)
+
+    doubled.double.between = is_deleted_once_it_was_listed
+    first = await doubled.sync(trigger="schedule")
+    doubled.double.between = None
+    state = await doubled.state()
+    assert (first["status"], state["events"]["missed"]) == ("complete", [list(key)])
+    assert (await doubled.runs())[key]["removed_at"] is None
+    second = await doubled.sync(trigger="schedule")
+    assert (second["status"], second["runs"]["removed"]) == ("complete", 1)
+    assert (await doubled.state())["events"]["missed"] == []

@@ -35,6 +35,9 @@ STEP = timedelta(hours=3)
 QUICK_DAYS = timedelta(days=2)
 MOST_QUICK_RUNS = 100
 FEW_ROWS = 1_000
+FOLLOWED = ("pending", "missed", "older")
+"""Runs that the next pass looks at: those that the log named; those that were not there, which is one witness; those
+from before the history, which came because they changed."""
 MOST_HINTED_RUNS, MOST_PENDING_RUNS = 100, 5_000
 """Followed by one pass, and by those after it, which come at once."""
 FORBIDDEN, NOT_FOUND = 403, 404
@@ -66,6 +69,7 @@ class Changes:
         self.poll_seconds: float | None = None
         self.quick_from: datetime | None = reading.state["quick_from"]
         self.events: dict[str, Any] = reading.state["events"]
+        self._missed_before = _keys(self.events, "missed")
         self.compares = self.is_behind = False
         self._log: dict[str, Any] = {}
 
@@ -161,6 +165,10 @@ class Changes:
         self.quick_from = as_of or self.quick_from
         return True
 
+    @property
+    def has_more_to_follow(self) -> bool:
+        return any(self.events.get(name) for name in FOLLOWED)
+
     async def _read_tasks_of(self, dag_id: str, run_id: str) -> set[UUID] | None:
         """The ids of all task runs of a run, now stored; None when the provider does not have the run any more."""
         seen: set[UUID] = set()
@@ -212,42 +220,53 @@ class Changes:
 
         And the runs from before the history that came because they changed, which lack the task runs that did not.
         """
-        left = [(dag_id, run_id) for dag_id, run_id in self.events.get("pending", [])]
-        new = [*reversed(hints.runs), *self._reading.older_runs]
+        named = [*_keys(self.events, "pending"), *reversed(hints.runs)]
+        others = [*_keys(self.events, "missed"), *_keys(self.events, "older"), *self._reading.older_runs]
         self._reading.older_runs.clear()
-        wanted = [key for key in dict.fromkeys(left + new) if key[0] in self._reading.pipelines]
-        pending = wanted[MOST_HINTED_RUNS:][:MOST_PENDING_RUNS]
+        wanted = [key for key in dict.fromkeys(named + others) if key[0] in self._reading.pipelines]
+        left, proven = wanted[MOST_HINTED_RUNS:][:MOST_PENDING_RUNS], {*named, *self._missed_before}
         self.events = {
             "is_readable": hints.seen is not None,
             "seen": hints.seen or [],
             "once": hints.once,
-            "pending": pending,
+            "pending": [key for key in left if key in proven],
+            "older": [key for key in left if key not in proven],
+            "missed": [],
             **self._log,
         }
         if not hints.is_whole or len(wanted) > MOST_HINTED_RUNS + MOST_PENDING_RUNS or hints.deleted_pipelines:
             self.compares = True
-        for dag_id, run_id in wanted[:MOST_HINTED_RUNS]:
-            await self._look_at(dag_id, run_id)
+        for key in wanted[:MOST_HINTED_RUNS]:
+            if not await self._look_at(*key, is_proven=key in proven):
+                self.events["missed"].append(key)
 
-    async def _look_at(self, dag_id: str, run_id: str) -> None:
+    async def _look_at(self, dag_id: str, run_id: str, *, is_proven: bool) -> bool:
+        """Read it again. False where it is not there, and nothing else says that it is gone."""
         reading, begun_at = self._reading, datetime.now(UTC)
         try:
             run = await self._provider.run(dag_id, run_id)
         except ProviderRefused as refusal:  # a DAG that the account may no longer read; it proves nothing
             if refusal.status != FORBIDDEN:
                 raise
-            return
+            return True
         seen = None
         if run is not None:
             await reading.store_runs([run])
             reading.older_runs.pop((dag_id, run_id), None)
             seen = await self._read_tasks_of(dag_id, run_id)
+        if seen is None and not is_proven:
+            return False
         async with reading.db.in_space(reading.progress.space_id) as tx:
             if seen is None:
                 await reading.gone.gone_now(tx, dag_id, run_id)
             else:
                 await reading.gone.tasks_gone_now(tx, dag_id, run_id, seen, begun_at)
             await reading.progress.save(tx)
+        return True
+
+
+def _keys(events: dict[str, Any], name: str) -> list[tuple[str, str]]:
+    return [(dag_id, run_id) for dag_id, run_id in events.get(name, [])]
 
 
 def _still_good(checkpoint: Checkpoint | None) -> Checkpoint:

@@ -36,7 +36,7 @@ class Gone:
         return missing + await tx.run(QUERIES["miss_task_runs"], **names, seen=list(task_runs))
 
     async def gone_now(self, tx: Transaction, dag_id: str, run_id: str) -> None:
-        """A run that the provider's log has an entry about and that it no longer has."""
+        """A run that the provider no longer has, as its log says, or as a sync before this one found too."""
         await tx.run(QUERIES["gone_now"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
 
     async def tasks_gone_now(

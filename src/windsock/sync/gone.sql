@@ -43,7 +43,7 @@ WHERE x.space_id = %(space_id)s AND x.id = m.id
   AND y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
 
 -- name: gone_now
--- The provider's log and its 404 agree.
+-- The provider's log and its 404 agree, or two 404s in two syncs.
 UPDATE runs r SET missed_by = %(sync_id)s, gone_by = %(sync_id)s, updated_at = now()
 FROM pipelines p
 WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.external_id = %(dag_id)s

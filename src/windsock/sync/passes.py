@@ -88,7 +88,7 @@ class Pass:
             is_whole=self._is_whole,
             goes_on=has_latecomers
             or not history.is_complete
-            or bool(changes and (changes.is_behind or changes.events.get("pending"))),
+            or bool(changes and (changes.is_behind or changes.has_more_to_follow)),
             mode=changes.mode if changes else self._state["mode"],
             poll_seconds=changes.poll_seconds if changes else None,
             quick_from=changes.quick_from if changes else None,
