@@ -265,6 +265,8 @@ CREATE TABLE pipelines (
     gone_by              uuid,
     -- It has come, or come back, after the history was begun: what happened to its runs meanwhile is to be read.
     needs_history        boolean     NOT NULL DEFAULT false,
+    -- When the newest run began, or was queued, or due; kept by the sync, to sort by.
+    last_run_at          timestamptz,
     CONSTRAINT pipelines_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
     CONSTRAINT pipelines_criticality_is_known CHECK (criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
@@ -317,7 +319,7 @@ CREATE TABLE runs (
     CONSTRAINT runs_triggered_by_user_id_fkey FOREIGN KEY (triggered_by_user_id) REFERENCES users(id) ON DELETE SET NULL
 );
 CREATE INDEX runs_by_age ON runs (space_id, run_at);
-CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at);
+CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds);
 CREATE INDEX runs_gone ON runs (space_id, pipeline_id) WHERE gone_by IS NOT NULL;
 CREATE INDEX runs_newest ON runs (space_id, run_at DESC, id DESC);
 CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, run_at DESC, id DESC);
@@ -452,28 +454,47 @@ CREATE INDEX audit_events_of_target ON audit_events (space_id, target_id, create
 ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON audit_events USING (space_id = (SELECT current_space()));
 
--- From the hash of a key and a slug to the caller, the space and the role in it (null: none).
-CREATE FUNCTION authorize(hash bytea, space_slug text)
- RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, key_id uuid, space_id uuid, slug text, role text)
- LANGUAGE sql
- SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    WITH presented AS (
-        SELECT k.id, k.last_used_at, u.id AS user_id, u.email, u.name, u.is_superadmin
-        FROM api_keys k JOIN users u ON u.id = k.user_id
-        WHERE k.key_hash = hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
-    ), used AS (
-        UPDATE api_keys k SET last_used_at = now()
-        FROM presented p
-        WHERE k.id = p.id AND (p.last_used_at IS NULL OR p.last_used_at < now() - interval '1 minute')
-    )
-    SELECT p.user_id, p.email, p.name, p.is_superadmin, p.id, s.id, s.slug,
-           CASE WHEN p.is_superadmin THEN 'admin' ELSE m.role END
-    FROM presented p
-    LEFT JOIN spaces s ON s.slug = space_slug
-    LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
-$function$;
+-- The runs of a pipeline that ended on a day (UTC), counted. Kept by a trigger on runs, so that it is right whoever writes.
+CREATE TABLE pipeline_days (
+    space_id    uuid             NOT NULL,
+    pipeline_id uuid             NOT NULL,
+    day         date             NOT NULL,
+    total       integer          NOT NULL DEFAULT 0,
+    success     integer          NOT NULL DEFAULT 0,
+    failed      integer          NOT NULL DEFAULT 0,
+    timed       integer          NOT NULL DEFAULT 0,  -- Those that have a duration; seconds is the sum.
+    seconds     double precision NOT NULL DEFAULT 0,
+    -- Six bytes per bucket of duration_code that is not empty: its number (2) and how many (4), big-endian.
+    durations   bytea            NOT NULL DEFAULT '\x'::bytea,
+    CONSTRAINT pipeline_days_pkey PRIMARY KEY (space_id, pipeline_id, day),
+    CONSTRAINT pipeline_days_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_days ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_days USING (space_id = (SELECT current_space()));
+
+-- How many runs a pipeline has, by status and type: a list says how many there are without counting them. Kept by a trigger on runs.
+CREATE TABLE run_counts (
+    space_id    uuid   NOT NULL,
+    pipeline_id uuid   NOT NULL,
+    status      text   NOT NULL,
+    run_type    text   NOT NULL,
+    total       bigint NOT NULL,
+    CONSTRAINT run_counts_pkey PRIMARY KEY (space_id, pipeline_id, status, run_type),
+    CONSTRAINT run_counts_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE run_counts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON run_counts USING (space_id = (SELECT current_space()));
+
+-- Their sum is the version of a space: it grows with every transaction that changes what the space shows. Those who write at the same time move different parts, so that none waits for another: there are as many as there ever were at once.
+CREATE TABLE space_versions (
+    space_id uuid   NOT NULL,
+    part     uuid   NOT NULL DEFAULT uuid7(),
+    version  bigint NOT NULL,
+    CONSTRAINT space_versions_pkey PRIMARY KEY (space_id, part),
+    CONSTRAINT space_versions_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE space_versions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON space_versions USING (space_id = (SELECT current_space()));
 
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()
@@ -641,16 +662,265 @@ AS $function$
     WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_doubtful(s) = doubtful
 $function$;
 
+-- The logarithmic bucket of a duration: n holds what is longer than 1.01^(n-1) ms, up to 1.01^n ms, so that its middle is wrong by half a percent at most; 0 what is shorter than 1 ms; 2800 what is longer than 40 years.
+CREATE FUNCTION duration_code(seconds double precision)
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    -- Null of null, where least() would say 2800.
+    SELECT CASE WHEN seconds < 0.001 THEN 0
+                WHEN seconds >= 0.001 THEN least(2800, ceil(ln(seconds / 0.001) / ln(1.01)))::integer END
+$function$;
+
+-- The day of a moment, in UTC.
+CREATE FUNCTION utc_day(at timestamp with time zone)
+ RETURNS date
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT (at AT TIME ZONE 'UTC')::date
+$function$;
+
+-- Counts these days of these pipelines anew.
+CREATE FUNCTION count_days(spaces uuid[], pipelines uuid[], days date[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+-- First the rows are locked, always in the same order, and only then counted: what another transaction counted meanwhile
+-- is seen by this one. A pipeline that is being deleted has no days any more.
+BEGIN
+    INSERT INTO pipeline_days (space_id, pipeline_id, day)
+    SELECT t.space_id, t.pipeline_id, t.day
+    FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+    JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
+    ORDER BY 1, 2, 3
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM pipeline_days d
+    JOIN unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+      ON d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day
+    ORDER BY d.space_id, d.pipeline_id, d.day
+    FOR UPDATE OF d;
+    UPDATE pipeline_days d
+    SET total = c.total, success = c.success, failed = c.failed, timed = c.timed, seconds = c.seconds, durations = c.durations
+    FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(b.total), 0) AS total, coalesce(sum(b.success), 0) AS success,
+               coalesce(sum(b.failed), 0) AS failed, coalesce(sum(b.timed), 0) AS timed,
+               coalesce(sum(b.seconds), 0) AS seconds,
+               coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '') FILTER (WHERE b.code IS NOT NULL),
+                        '') AS durations
+        FROM (
+            SELECT duration_code(r.duration_seconds) AS code, count(*) AS total, count(r.duration_seconds) AS timed,
+                   count(*) FILTER (WHERE r.status = 'success') AS success,
+                   count(*) FILTER (WHERE r.status = 'failed') AS failed, sum(r.duration_seconds) AS seconds
+            FROM runs r
+            WHERE r.space_id = t.space_id AND r.pipeline_id = t.pipeline_id
+              AND r.ended_at >= t.day::timestamp AT TIME ZONE 'UTC'
+              AND r.ended_at < (t.day + 1)::timestamp AT TIME ZONE 'UTC'
+            GROUP BY 1
+        ) b
+    ) c
+    WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day;
+    DELETE FROM pipeline_days d
+    USING unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+    WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day AND d.total = 0;
+END
+$function$;
+
+-- Keeps pipeline_days: counts the days anew on which a run that was written ended, or had ended.
+CREATE FUNCTION keep_days()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+DECLARE
+    spaces    uuid[];
+    pipelines uuid[];
+    days      date[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
+        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM became WHERE ended_at IS NOT NULL) t;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
+        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM was WHERE ended_at IS NOT NULL) t;
+    ELSE
+        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
+        FROM (
+            SELECT DISTINCT e.space_id, e.pipeline_id, utc_day(e.ended_at) AS day
+            FROM was o
+            JOIN became n ON n.space_id = o.space_id AND n.id = o.id
+            CROSS JOIN LATERAL (VALUES (o.space_id, o.pipeline_id, o.ended_at), (n.space_id, n.pipeline_id, n.ended_at))
+                AS e (space_id, pipeline_id, ended_at)
+            WHERE e.ended_at IS NOT NULL
+              AND (o.pipeline_id, o.status, o.started_at, o.ended_at)
+                  IS DISTINCT FROM (n.pipeline_id, n.status, n.started_at, n.ended_at)
+        ) t;
+    END IF;
+    IF days IS NOT NULL THEN
+        PERFORM count_days(spaces, pipelines, days);
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- Keeps run_counts.
+CREATE FUNCTION keep_counts()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+-- In one order, so that two that write the same ones wait and do not block each other for good. A pipeline that is being
+-- deleted has no counts any more.
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
+        SELECT n.space_id, n.pipeline_id, n.status, n.run_type, count(*)
+        FROM became n JOIN pipelines p ON p.space_id = n.space_id AND p.id = n.pipeline_id
+        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+        ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
+        SELECT o.space_id, o.pipeline_id, o.status, o.run_type, -count(*)
+        FROM was o JOIN pipelines p ON p.space_id = o.space_id AND p.id = o.pipeline_id
+        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+        ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    ELSE
+        INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
+        SELECT e.space_id, e.pipeline_id, e.status, e.run_type, sum(e.more)
+        FROM was o
+        JOIN became n ON n.space_id = o.space_id AND n.id = o.id
+        CROSS JOIN LATERAL (VALUES (o.space_id, o.pipeline_id, o.status, o.run_type, -1),
+                                   (n.space_id, n.pipeline_id, n.status, n.run_type, 1))
+            AS e (space_id, pipeline_id, status, run_type, more)
+        JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
+        WHERE (o.pipeline_id, o.status, o.run_type) IS DISTINCT FROM (n.pipeline_id, n.status, n.run_type)
+        GROUP BY 1, 2, 3, 4 HAVING sum(e.more) <> 0 ORDER BY 1, 2, 3, 4
+        ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- Moves the version of a space, and waits for nobody.
+CREATE FUNCTION bump(space uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+DECLARE
+    -- By the clock, so that no version comes twice when a backup was put back.
+    at CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+BEGIN
+    -- A part that nobody else is moving; the one that this transaction has moved already is one of those.
+    UPDATE space_versions v SET version = greatest(v.version + 1, at)
+    WHERE v.space_id = space AND v.part = (
+        SELECT f.part FROM space_versions f WHERE f.space_id = space ORDER BY f.part LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
+    IF NOT FOUND THEN  -- not of a space that is being deleted
+        INSERT INTO space_versions (space_id, version) SELECT s.id, at FROM spaces s WHERE s.id = space;
+    END IF;
+END
+$function$;
+
+-- Moves the version of the spaces in which a statement has written; one that found nothing to write moves none.
+CREATE FUNCTION bump_after_rows()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        PERFORM bump(space_id) FROM (SELECT DISTINCT space_id FROM was ORDER BY 1) s;
+    ELSE
+        PERFORM bump(space_id) FROM (SELECT DISTINCT space_id FROM became ORDER BY 1) s;
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- As bump_after_rows, for tables in which a statement writes few rows.
+CREATE FUNCTION bump_after_row()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM bump(CASE WHEN TG_OP = 'DELETE' THEN OLD.space_id ELSE NEW.space_id END);
+    RETURN NULL;
+END
+$function$;
+
+-- A user may have commented or triggered in any space.
+CREATE FUNCTION bump_after_renaming()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM bump(s.id) FROM (SELECT id FROM spaces ORDER BY id) s;
+    RETURN NULL;
+END
+$function$;
+
+-- From the hash of a key and a slug to the caller, the space, the role in it (null: none) and its version.
+CREATE FUNCTION authorize(hash bytea, space_slug text)
+ RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, key_id uuid, space_id uuid, slug text, role text, version bigint)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    WITH presented AS (
+        SELECT k.id, k.last_used_at, u.id AS user_id, u.email, u.name, u.is_superadmin
+        FROM api_keys k JOIN users u ON u.id = k.user_id
+        WHERE k.key_hash = hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
+    ), used AS (
+        UPDATE api_keys k SET last_used_at = now()
+        FROM presented p
+        WHERE k.id = p.id AND (p.last_used_at IS NULL OR p.last_used_at < now() - interval '1 minute')
+    )
+    SELECT p.user_id, p.email, p.name, p.is_superadmin, p.id, s.id, s.slug,
+           CASE WHEN p.is_superadmin THEN 'admin' ELSE m.role END,
+           (SELECT coalesce(sum(v.version), 0)::bigint FROM space_versions v WHERE v.space_id = s.id)
+    FROM presented p
+    LEFT JOIN spaces s ON s.slug = space_slug
+    LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
+$function$;
+
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');
+CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON comments FOR EACH ROW EXECUTE FUNCTION bump_after_row();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('connector', 'id', 'name', 'name connector_type config is_active source_system_id', 'credentials');
+CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW EXECUTE FUNCTION bump_after_row();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON memberships FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('member', 'user_id', '', 'role');
 CREATE TRIGGER audit AFTER UPDATE OF team_id, criticality ON pipelines FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('pipeline', 'id', 'name', 'team_id criticality');
+CREATE TRIGGER version_of_changed AFTER UPDATE ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER version_of_deleted AFTER DELETE ON pipelines REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER version_of_new AFTER INSERT ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER counts_of_changed AFTER UPDATE ON runs REFERENCING OLD TABLE AS was NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
+CREATE TRIGGER counts_of_deleted AFTER DELETE ON runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
+CREATE TRIGGER counts_of_new AFTER INSERT ON runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
+CREATE TRIGGER days_of_changed AFTER UPDATE ON runs REFERENCING OLD TABLE AS was NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_days();
+CREATE TRIGGER days_of_deleted AFTER DELETE ON runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION keep_days();
+CREATE TRIGGER days_of_new AFTER INSERT ON runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_days();
+CREATE TRIGGER version_of_changed AFTER UPDATE ON runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER version_of_deleted AFTER DELETE ON runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER version_of_new AFTER INSERT ON runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE ON spaces FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name retention_days');
 CREATE TRIGGER audit AFTER INSERT ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.trigger = 'manual'::text) EXECUTE FUNCTION audit('sync', 'id', '', 'connector_id is_full');
 CREATE TRIGGER audit_cancel AFTER UPDATE OF cancel_requested_at ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('sync', 'id', '', 'cancel_requested_at');
 CREATE TRIGGER audit AFTER UPDATE OF accepted_at ON sync_states FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('hold', 'connector_id', '', 'accepted');
+CREATE TRIGGER version AFTER UPDATE ON sync_states FOR EACH ROW WHEN (old.last_complete_at IS DISTINCT FROM new.last_complete_at OR old.api_version IS DISTINCT FROM new.api_version) EXECUTE FUNCTION bump_after_row();
+CREATE TRIGGER version_of_changed AFTER UPDATE ON task_runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER version_of_deleted AFTER DELETE ON task_runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER version_of_new AFTER INSERT ON task_runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON team_members FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team_member', 'team_id', '', 'user_id');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team', 'id', 'name', 'name');
+CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW EXECUTE FUNCTION bump_after_row();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF outcome ON trigger_requests FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('trigger', 'id', 'run_external_id', 'pipeline_id run_external_id outcome status');
+CREATE TRIGGER version AFTER UPDATE OF name ON users FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name) EXECUTE FUNCTION bump_after_renaming();
 CREATE TRIGGER audit AFTER INSERT OR DELETE ON watches FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('watch', 'pipeline_id', '', 'user_id');
+CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON watches FOR EACH ROW EXECUTE FUNCTION bump_after_row();

@@ -1,13 +1,19 @@
 """Page parameters, pagination headers, conditional answers: how lists and objects leave the house."""
 
+import struct
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Protocol
 from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
 
 import orjson
 from fastapi import Depends, Query, Request, Response
+
+from windsock.errors import Invalid
 
 LAST_OFFSET = 2**53
 """No list is longer; a page number beyond is as empty as this one."""
@@ -23,6 +29,49 @@ class Paging:
     @property
     def offset(self) -> int:
         return min((self.page - 1) * self.size, LAST_OFFSET)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of a list that is ordered by time begins: behind this row. `page`: its number."""
+
+    page: int
+    at: datetime
+    id: UUID
+
+    @classmethod
+    def of(cls, cursor: str) -> "Place":
+        """Raises ValueError for what is no cursor."""
+        page, micros, id_ = _CURSOR.unpack(b64decode(f"{cursor}==", altchars=b"-_", validate=True))
+        if page < 1:
+            raise ValueError
+        return cls(page, _EPOCH + timedelta(microseconds=micros), UUID(bytes=id_))
+
+    def __str__(self) -> str:
+        packed = _CURSOR.pack(min(self.page, _LAST), (self.at - _EPOCH) // timedelta(microseconds=1), self.id.bytes)
+        return urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+_CURSOR = struct.Struct(">Iq16s")
+_LAST = 2**32 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LongPaging(Paging):
+    """Of a list that may be so long that counting off the rows before a page takes long."""
+
+    after: Place | None = None
+
+    @property
+    def offset(self) -> int:
+        return 0 if self.after else min((self.page - 1) * self.size, LAST_OFFSET)
+
+    def place_behind(self, rows: Sequence[Mapping[str, Any]]) -> Place | None:
+        """Where the next page begins; none behind a page that is not full."""
+        if len(rows) < self.size:
+            return None
+        return Place(self.page + 1, rows[-1]["run_at"], rows[-1]["id"])
 
 
 class _PagingOf(Protocol):
@@ -41,7 +90,34 @@ def _paging(default: int, most: int) -> _PagingOf:
     return paging
 
 
-LargePage = Annotated[Paging, Depends(_paging(100, 500))]
+_large = _paging(100, 500)
+LargePage = Annotated[Paging, Depends(_large)]
+
+
+def _long(
+    paging: LargePage,
+    cursor: Annotated[
+        str | None,
+        Query(
+            max_length=100,
+            description="The X-Next-Cursor of the page before: the page behind it, however far that is, "
+            "as quickly as the first one. Not together with page.",
+        ),
+    ] = None,
+) -> LongPaging:
+    if cursor is None:
+        return LongPaging(paging.page, paging.size)
+    if paging.page != 1:
+        raise Invalid("Send page or cursor, not both.", loc=("query", "cursor"))
+    try:
+        place = Place.of(cursor)
+    except (ValueError, struct.error, OverflowError) as error:
+        sentence = "This is no cursor. Send the X-Next-Cursor of the page before, or none for the first page."
+        raise Invalid(sentence, loc=("query", "cursor")) from error
+    return LongPaging(place.page, paging.size, place)
+
+
+LongPage = Annotated[LongPaging, Depends(_long)]
 SmallPage = Annotated[Paging, Depends(_paging(20, 100))]
 
 LIST_HEADERS: dict[str, Any] = {
@@ -52,6 +128,17 @@ LIST_HEADERS: dict[str, Any] = {
     "Link": {"description": "RFC 8288: first, prev, next, last.", "schema": {"type": "string"}},
     "ETag": {"description": "Send it back in If-None-Match.", "schema": {"type": "string"}},
 }
+LONG_LIST_HEADERS: dict[str, Any] = {
+    **LIST_HEADERS,
+    "X-Next-Cursor": {
+        "description": "The cursor of the next page; not behind the last row.",
+        "schema": {"type": "string"},
+    },
+}
+
+
+CONDITIONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
+"""Kept by the caller alone, and asked for again each time."""
 
 
 def to_json(value: object) -> bytes:
@@ -59,20 +146,23 @@ def to_json(value: object) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
 
 
-def answer(request: Request, value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An object as JSON. GETs carry an ETag, and are 304 when the caller has this very answer already."""
-    body = to_json(value)
-    all_headers = dict(headers or {})
-    if request.method == "GET" and status == 200:  # noqa: PLR2004 - 200 is its own name
-        etag = f'"{blake2b(body, digest_size=16).hexdigest()}"'
-        all_headers |= {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
-        if _matches(request.headers.get("if-none-match"), etag):
-            return Response(status_code=304, headers=all_headers)
-    return Response(body, status, all_headers, "application/json")
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An answer before it is known whether it has to be sent."""
+
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
 
 
-def answer_page(request: Request, rows: Sequence[object], total: int, paging: Paging) -> Response:
-    """One page of a list as a bare array, with the pagination headers."""
+def made(value: object) -> Made:
+    """An object as JSON."""
+    return Made(to_json(value))
+
+
+def made_page(
+    request: Request, rows: Sequence[object], total: int, paging: Paging, behind: Place | None = None
+) -> Made:
+    """One page of a list as a bare array, with the pagination headers; `behind`: where the next one begins."""
     pages = -(-total // paging.size)
     headers = {
         "X-Total-Count": str(total),
@@ -82,12 +172,38 @@ def answer_page(request: Request, rows: Sequence[object], total: int, paging: Pa
     }
     if links := _links(request, paging.page, pages):
         headers["Link"] = links
-    return answer(request, rows, headers=headers)
+    if behind is not None:
+        headers["X-Next-Cursor"] = str(behind)
+    return Made(to_json(rows), headers)
+
+
+def answer(request: Request, value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An object as JSON. GETs carry an ETag, and are 304 when the caller has this very answer already."""
+    return _answer(request, Made(to_json(value), dict(headers or {})), status)
+
+
+def answer_page(request: Request, rows: Sequence[object], total: int, paging: Paging) -> Response:
+    """As made_page, sent."""
+    return _answer(request, made_page(request, rows, total, paging), 200)
+
+
+def _answer(request: Request, what: Made, status: int) -> Response:
+    headers = dict(what.headers)
+    if request.method == "GET" and status == 200:  # noqa: PLR2004 - 200 is its own name
+        etag = f'"{blake2b(what.body, digest_size=16).hexdigest()}"'
+        headers |= {"ETag": etag, **CONDITIONAL}
+        if knows(request.headers.get("if-none-match"), etag):
+            return Response(status_code=304, headers=headers)
+    return Response(what.body, status, headers, "application/json")
 
 
 def _links(request: Request, page: int, pages: int) -> str:
     targets = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
-    kept = [(key, value) for key, value in parse_qsl(request.url.query, keep_blank_values=True) if key != "page"]
+    kept = [
+        (key, value)
+        for key, value in parse_qsl(request.url.query, keep_blank_values=True)
+        if key not in {"page", "cursor"}
+    ]
     return ", ".join(
         f'<{request.url.path}?{urlencode([*kept, ("page", target)])}>; rel="{relation}"'
         for relation, target in targets.items()
@@ -95,7 +211,7 @@ def _links(request: Request, page: int, pages: int) -> str:
     )
 
 
-def _matches(if_none_match: str | None, etag: str) -> bool:
+def knows(if_none_match: str | None, etag: str) -> bool:
     """RFC 9110 §13.1.2: weak comparison, a list, or `*`."""
     if if_none_match is None:
         return False

@@ -88,7 +88,7 @@ def test_keys_are_made_listed_and_revoked_at_once(installation: Installation) ->
     assert "key_hash" not in rows[made["id"]]
     assert installation.facts("key", "revoke", made["id"]) == {"revoked": 1}
     assert installation.ask("GET", "/users/me", key=made["key"]).status_code == 401
-    assert installation.facts("migrate") == {"revision": "0006"}
+    assert installation.facts("migrate") == {"revision": "0007"}
 
 
 def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installation: Installation) -> None:

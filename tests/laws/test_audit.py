@@ -16,6 +16,9 @@ WRITTEN_BY_NOBODY = {
     "audit_events": "it is the trail",
     "runs": "only the sync writes it; what people start is in trigger_requests",
     "task_runs": "only the sync writes it",
+    "pipeline_days": "only a trigger of runs writes it",
+    "run_counts": "only a trigger of runs writes it",
+    "space_versions": "only triggers write it",
 }
 CHANGES_NOTHING_HERE = {
     "POST /users": "users belong to no space; the log has it",

@@ -51,6 +51,11 @@ async def remove(db: "RolledBackDatabase", world: World, run_ids: Sequence[str])
     assert touched == len(run_ids)
 
 
+def within(seconds: float | None) -> Any:
+    """Percentiles are wrong by half a percent at most, as docs/api.md promises."""
+    return None if seconds is None else pytest.approx(seconds, rel=0.005)
+
+
 def percentile(values: Sequence[float], share: float) -> float | None:
     """Between the two nearest ranks, as everybody's spreadsheet does."""
     if not values:
@@ -108,8 +113,8 @@ async def test_the_summary_is_what_its_runs_say(
         "running_count": len(now),
         "success_rate": rate if rate is None else pytest.approx(rate),
         "avg_duration_seconds": average if average is None else pytest.approx(average),
-        "p50_duration_seconds": pytest.approx(percentile(took, 0.5)) if took else None,
-        "p95_duration_seconds": pytest.approx(percentile(took, 0.95)) if took else None,
+        "p50_duration_seconds": within(percentile(took, 0.5)) if took else None,
+        "p95_duration_seconds": within(percentile(took, 0.95)) if took else None,
     }
 
 

@@ -77,6 +77,46 @@ async def test_runs_due_at_the_same_time_keep_their_order_over_pages(
     assert ids == sorted(ids, reverse=True)
 
 
+@pytest.mark.parametrize("query", [{}, {"status": ["success", "running"]}])
+@pytest.mark.parametrize("where", ["pipeline", "space"])
+async def test_by_cursor_each_page_begins_behind_the_one_before_whatever_comes_meanwhile(
+    client: CheckedClient, world: World, db: "RolledBackDatabase", where: str, query: dict[str, Any]
+) -> None:
+    path = runs_of(world) if where == "pipeline" else "/spaces/finance/orchestration/runs"
+    await store(db, world, [a_run("never_run", f"run {n}", "success", hours_ago=1 + n // 3) for n in range(11)])
+    key = world.keys["viewer"]
+    whole = await client.as_(key, "GET", path, params={"size": 500, **query})
+    wanted = [run["id"] for run in whole.json()]
+    assert "x-next-cursor" not in whole.headers
+    found, cursor, number = [], None, 0
+    while number == 0 or cursor:
+        asked = {"size": 3, **query, **({"cursor": cursor} if cursor else {})}
+        page = await client.as_(key, "GET", path, params=asked)
+        number += 1
+        assert page.headers["x-page"] == str(number)
+        assert ('rel="prev"' in page.headers["link"]) == (number > 1)
+        assert "cursor=" not in page.headers["link"]
+        found += [run["id"] for run in page.json()]
+        cursor = page.headers.get("x-next-cursor")
+        await store(db, world, [a_run("never_run", f"newer {number}", "success", hours_ago=0, minutes=None)])
+        assert number < 20
+    assert found == wanted
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "é", "A" * 38, "A" * 40, "x" * 101, "%00"])
+async def test_what_is_no_cursor_is_refused(client: CheckedClient, world: World, cursor: str) -> None:
+    answer = await client.as_(world.keys["viewer"], "GET", runs_of(world), params={"cursor": cursor})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]
+
+
+async def test_page_and_cursor_together_are_refused(client: CheckedClient, world: World) -> None:
+    path, key = runs_of(world, "hourly_load"), world.keys["viewer"]
+    cursor = (await client.as_(key, "GET", path, params={"size": 1})).headers["x-next-cursor"]
+    answer = await client.as_(key, "GET", path, params={"cursor": cursor, "page": 2})
+    assert (answer.status_code, answer.json()["detail"][0]["msg"]) == (422, "Send page or cursor, not both.")
+
+
 async def test_a_run_is_what_airflow_says(client: CheckedClient, world: World) -> None:
     (newest, oldest) = (await client.as_(world.keys["viewer"], "GET", runs_of(world, "daily_report"))).json()
     due = NOW - timedelta(hours=30)

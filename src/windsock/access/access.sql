@@ -1,6 +1,6 @@
 -- name: authorize
 -- across spaces: this is where the space is found out; the function answers for one key and one slug only
-SELECT user_id, email, name, is_superadmin, key_id, space_id, slug, role
+SELECT user_id, email, name, is_superadmin, key_id, space_id, slug, role, version
 FROM authorize(%(key_hash)s, %(slug)s)
 
 -- name: my_spaces

@@ -57,6 +57,8 @@ class Space:
     id: UUID
     slug: str
     role: str
+    version: int
+    """Moves with every write in the space. Read before anything else, it says how old the rest may be."""
     caller: Caller
     _db: Database
 
@@ -71,8 +73,7 @@ async def _authorize(
     if credentials is None or not credentials.credentials:
         raise NotAuthenticated("This needs an API key: send the header Authorization: Bearer <API key>.")
     db: Database = request.app.state.db
-    async with db.transaction() as tx:
-        row = await tx.row(QUERIES["authorize"], key_hash=hash_of(credentials.credentials), slug=slug)
+    row = await db.row(QUERIES["authorize"], key_hash=hash_of(credentials.credentials), slug=slug)
     if row is None:
         raise NotAuthenticated("This API key is unknown, expired or revoked. Make another one and try again.")
     structlog.contextvars.bind_contextvars(user_id=str(row["user_id"]))
@@ -109,7 +110,7 @@ def _member(least: str, right: str) -> Callable[..., Awaitable[Space]]:
         if ROLES.index(row["role"]) < ROLES.index(least):
             raise Forbidden(f"Only the role {least} or above may {right} in this space; yours is {row['role']}.")
         structlog.contextvars.bind_contextvars(space=row["slug"])
-        return Space(row["space_id"], row["slug"], row["role"], caller, request.app.state.db)
+        return Space(row["space_id"], row["slug"], row["role"], row["version"], caller, request.app.state.db)
 
     return permission
 

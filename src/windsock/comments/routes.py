@@ -6,9 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from windsock.access.space import CanComment, CanView
+from windsock.answers import remembered
 from windsock.comments.models import Comment, CommentChange, CommentIn
 from windsock.comments.store import change_comment, create_comment, delete_comment, list_comments
-from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
+from windsock.pages import LIST_HEADERS, Made, SmallPage, answer, made_page
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["comments"])
 
@@ -17,9 +18,12 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 @router.get("/runs/{run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a run")
 async def list_run_comments(request: Request, space: CanView, run_id: UUID, paging: SmallPage) -> Response:
-    async with space.transaction() as tx:
-        rows, total = await list_comments(tx, space, "run", run_id, paging)
-    return answer_page(request, rows, total, paging)
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            rows, total = await list_comments(tx, space, "run", run_id, paging)
+        return made_page(request, rows, total, paging)
+
+    return await remembered(request, space, make)
 
 
 @router.post("/runs/{run_id}/comments", response_model=Comment, status_code=201, summary="Comment on a run")
@@ -33,9 +37,12 @@ async def comment_on_run(request: Request, space: CanComment, run_id: UUID, body
     "/task-runs/{task_run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a task run"
 )
 async def list_task_run_comments(request: Request, space: CanView, task_run_id: UUID, paging: SmallPage) -> Response:
-    async with space.transaction() as tx:
-        rows, total = await list_comments(tx, space, "task run", task_run_id, paging)
-    return answer_page(request, rows, total, paging)
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            rows, total = await list_comments(tx, space, "task run", task_run_id, paging)
+        return made_page(request, rows, total, paging)
+
+    return await remembered(request, space, make)
 
 
 @router.post(

@@ -11,7 +11,7 @@ p.has_import_errors, p.status, p.criticality, p.team_id,
 CASE WHEN t.id IS NOT NULL THEN jsonb_build_object('id', t.id, 'name', t.name) END AS team,
 EXISTS (SELECT FROM watches w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.user_id = %(user_id)s)
     AS is_watched,
-p.last_run, p.recent_runs, s.summary,
+p.last_run, p.recent_runs, n.*,
 CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history
      THEN greatest(p.last_synced_at, y.last_complete_at) ELSE p.last_synced_at END AS last_synced_at,
 p.created_at, p.updated_at,
@@ -21,30 +21,28 @@ coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_vers
 JOIN connectors c ON c.space_id = %(space_id)s AND c.id = p.connector_id
 LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
 LEFT JOIN teams t ON t.space_id = %(space_id)s AND t.id = p.team_id
-CROSS JOIN LATERAL (
-    SELECT jsonb_build_object(
-        'days', %(days)s::integer,
-        'total_runs', e.total,
-        'success_count', e.success,
-        'failed_count', e.failed,
-        'running_count', (SELECT count(*) FROM runs r
-                          WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL
-                            AND r.status IN ('queued', 'running')),
-        'success_rate', e.success::double precision / nullif(e.success + e.failed, 0),
-        'avg_duration_seconds', e.average,
-        'p50_duration_seconds', e.percentiles[1],
-        'p95_duration_seconds', e.percentiles[2]) AS summary
-    FROM (
-        SELECT count(*) AS total,
-               count(*) FILTER (WHERE r.status = 'success') AS success,
-               count(*) FILTER (WHERE r.status = 'failed') AS failed,
-               avg(r.duration_seconds) AS average,
-               percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY r.duration_seconds) AS percentiles
-        FROM runs r
-        WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id
-          AND r.ended_at >= now() - make_interval(days => %(days)s)
-    ) e
-) s
+CROSS JOIN LATERAL ({numbers}) n
+
+-- fragment: ended
+-- Runs that ended since %(since)s: days as they are kept, and of the day in which it lies the runs that came after it.
+SELECT d.total, d.success, d.failed, d.timed, d.seconds, d.durations
+FROM pipeline_days d
+WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > utc_day(%(since)s)
+UNION ALL
+SELECT count(*), count(*) FILTER (WHERE r.status = 'success'), count(*) FILTER (WHERE r.status = 'failed'),
+       count(r.duration_seconds), coalesce(sum(r.duration_seconds), 0),
+       coalesce(string_agg(int2send(duration_code(r.duration_seconds)::smallint) || int4send(1), ''), '')
+FROM runs r
+WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id
+  AND r.ended_at >= %(since)s AND r.ended_at < (utc_day(%(since)s) + 1)::timestamp AT TIME ZONE 'UTC'
+
+-- fragment: numbers
+SELECT sum(e.total)::bigint AS total_runs, sum(e.success)::bigint AS success_count, sum(e.failed)::bigint AS failed_count,
+       sum(e.seconds) / nullif(sum(e.timed), 0) AS avg_duration_seconds, string_agg(e.durations, '') AS durations,
+       (SELECT count(*) FROM runs r
+        WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL
+          AND r.status IN ('queued', 'running')) AS running_count
+FROM ({ended}) e
 
 -- name: list_pipelines
 WITH page AS MATERIALIZED (
@@ -61,29 +59,19 @@ ORDER BY p.name, p.id
 
 -- name: list_pipelines_sorted
 WITH matched AS (
-    SELECT p.id, p.name, p.last_run, p.criticality
+    SELECT p.id, p.name, p.last_run_at, p.criticality
     {matching}
 ), keyed AS (
-    SELECT m.id, m.name,
+    SELECT p.id, p.name,
            CASE %(by)s::text
-               WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], m.criticality)
-               WHEN 'last_run_at' THEN (
-                   SELECT extract(epoch FROM coalesce(r.started_at, r.queued_at, r.run_at))
-                   FROM runs r
-                   WHERE r.space_id = %(space_id)s AND r.id = (m.last_run ->> 'id')::uuid)
-               WHEN 'failed_count' THEN e.failed
-               WHEN 'success_rate' THEN e.success::double precision / nullif(e.success + e.failed, 0)
-               WHEN 'p95_duration_seconds' THEN e.p95
+               WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality)
+               WHEN 'last_run_at' THEN extract(epoch FROM p.last_run_at)
+               WHEN 'failed_count' THEN n.failed
+               WHEN 'success_rate' THEN n.success::double precision / nullif(n.success + n.failed, 0)
            END AS key
-    FROM matched m
-    LEFT JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE r.status = 'success') AS success,
-               count(*) FILTER (WHERE r.status = 'failed') AS failed,
-               percentile_cont(0.95) WITHIN GROUP (ORDER BY r.duration_seconds) AS p95
-        FROM runs r
-        WHERE r.space_id = %(space_id)s AND r.pipeline_id = m.id
-          AND r.ended_at >= now() - make_interval(days => %(days)s)
-    ) e ON %(by)s::text IN ('failed_count', 'success_rate', 'p95_duration_seconds')
+    FROM matched p
+    LEFT JOIN LATERAL (SELECT sum(e.success) AS success, sum(e.failed) AS failed FROM ({ended}) e) n
+        ON %(by)s::text IN ('failed_count', 'success_rate')
 ), page AS MATERIALIZED (
     SELECT k.id,
            row_number() OVER (
@@ -97,6 +85,19 @@ WITH matched AS (
 )
 SELECT {pipeline}
 FROM page
+JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = page.id
+{around}
+ORDER BY page.position, p.id
+
+-- name: durations_of_pipelines
+-- Bounded by the number of pipelines: what a percentile of each is made of, by name.
+SELECT p.id, (SELECT string_agg(e.durations, '') FROM ({ended}) e) AS durations
+{matching}
+ORDER BY p.name, p.id
+
+-- name: list_these_pipelines
+SELECT {pipeline}
+FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS page (id, position)
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = page.id
 {around}
 ORDER BY page.position, p.id

@@ -6,12 +6,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from windsock.access.space import CanGovern, CanView, CanWatch
+from windsock.answers import remembered
 from windsock.filters import WhichPipelines
 from windsock.inputs import Word
-from windsock.pages import LIST_HEADERS, LargePage, answer, answer_page
+from windsock.pages import LIST_HEADERS, LargePage, Made, answer, made, made_page
 from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
+    Window,
     get_pipeline,
     list_pipelines,
     set_criticality,
@@ -45,16 +47,25 @@ async def list_all_pipelines(
     `summary` counts the runs that ended in the last `days` days, whenever they began; `running_count` is what is queued
     or running now. `recent_runs` are the newest 14, oldest first.
     """
-    async with space.transaction() as tx:
-        rows, total = await list_pipelines(tx, space, paging, which, status=status, days=days, sort=sort)
-    return answer_page(request, rows, total, paging)
+    window = Window.ending_now(days)
+
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            rows, total = await list_pipelines(tx, space, paging, which, status=status, window=window, sort=sort)
+        return made_page(request, rows, total, paging)
+
+    return await remembered(request, space, make, as_of=window.since.isoformat())
 
 
 @router.get("/{pipeline_id}", response_model=PipelineDetail, summary="One pipeline")
 async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
-    async with space.transaction() as tx:
-        row = await get_pipeline(tx, space, pipeline_id, days=days)
-    return answer(request, row)
+    window = Window.ending_now(days)
+
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            return made(await get_pipeline(tx, space, pipeline_id, window=window))
+
+    return await remembered(request, space, make, as_of=window.since.isoformat())
 
 
 @router.patch("/{pipeline_id}/team", response_model=PipelineDetail, summary="Assign or clear the owning team")

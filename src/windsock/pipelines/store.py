@@ -1,6 +1,9 @@
 """Pipelines: how they are read, and what people decide about them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from windsock.access.space import Space
@@ -9,12 +12,28 @@ from windsock.db import Row, Transaction, explained
 from windsock.errors import NotFound
 from windsock.filters import FRAGMENTS, Criticality, PipelineFilter
 from windsock.pages import Paging
+from windsock.pipelines.percentiles import percentiles
 from windsock.providers.airflow import pipeline_url
 from windsock.sql import load
 
 QUERIES = load(__package__, "pipelines.sql", shared=FRAGMENTS)
 
 DEFAULT_DAYS = 7
+COUNTS = ("total_runs", "success_count", "failed_count", "running_count")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a summary counts: the runs that ended since then, `days` days ago."""
+
+    days: int
+    since: datetime
+
+    @classmethod
+    def ending_now(cls, days: int) -> "Window":
+        """To the minute, so that answers of the same minute are the same."""
+        now = datetime.now(UTC).replace(second=0, microsecond=0)
+        return cls(days, now - timedelta(days=days))
 
 
 async def list_pipelines(
@@ -24,35 +43,49 @@ async def list_pipelines(
     which: PipelineFilter,
     *,
     status: Sequence[str] | None,
-    days: int,
+    window: Window,
     sort: str,
 ) -> tuple[list[Row], int]:
     """A page, and how many there are in all. `sort` is a column of the list, with - in front for descending."""
     matching = {**which.parameters(space), "status": status}
-    order = {} if sort == "name" else {"by": sort.removeprefix("-"), "descending": sort.startswith("-")}
-    rows = await tx.answers(
-        QUERIES["list_pipelines_sorted" if order else "list_pipelines"],
-        **matching,
-        **order,
-        days=days,
-        limit=paging.size,
-        offset=paging.offset,
-    )
+    by, descending = sort.removeprefix("-"), sort.startswith("-")
+    asked = {**matching, "since": window.since}
+    if by == "p95_duration_seconds":
+        ids = await _ids_by_p95(tx, asked, paging, descending=descending)
+        rows = await tx.answers(QUERIES["list_these_pipelines"], **asked, ids=ids)
+    elif sort == "name":
+        rows = await tx.answers(QUERIES["list_pipelines"], **asked, limit=paging.size, offset=paging.offset)
+    else:
+        order = {"by": by, "descending": descending, "limit": paging.size, "offset": paging.offset}
+        rows = await tx.answers(QUERIES["list_pipelines_sorted"], **asked, **order)
     total = present(await tx.row(QUERIES["count_pipelines"], **matching))["total"]
-    return [_with_url(row) for row in rows], total
+    return _finished(rows, window), total
 
 
-async def get_pipeline(tx: Transaction, space: Space, pipeline_id: UUID, *, days: int = DEFAULT_DAYS) -> Row:
+async def _ids_by_p95(tx: Transaction, asked: dict[str, Any], paging: Paging, *, descending: bool) -> list[UUID]:
+    """Of a page, in its order: nulls last either way, then by name."""
+    found = await tx.rows(QUERIES["durations_of_pipelines"], **asked)
+    keyed = zip(percentiles([row["durations"] for row in found], (0.95,)), found, strict=True)
+    ranked = sorted(keyed, key=lambda one: _rank(one[0][0], descending=descending))
+    return [row["id"] for _, row in ranked[paging.offset : paging.offset + paging.size]]
+
+
+def _rank(value: float | None, *, descending: bool) -> tuple[bool, float]:
+    return value is None, (-value if descending else value) if value is not None else 0.0
+
+
+async def get_pipeline(tx: Transaction, space: Space, pipeline_id: UUID, *, window: Window | None = None) -> Row:
+    window = window or Window.ending_now(DEFAULT_DAYS)
     rows = await tx.answers(
         QUERIES["get_pipeline"],
         space_id=space.id,
         pipeline_id=pipeline_id,
         user_id=space.caller.id,
-        days=days,
+        since=window.since,
     )
     if not rows:
         raise NotFound("pipeline")
-    return _with_url(rows[0])
+    return _finished(rows, window)[0]
 
 
 async def set_team(tx: Transaction, space: Space, pipeline_id: UUID, team_id: UUID | None) -> None:
@@ -72,6 +105,19 @@ async def set_watch(tx: Transaction, space: Space, pipeline_id: UUID, *, is_watc
     await tx.run(QUERIES["watch" if is_watched else "unwatch"], **which, user_id=space.caller.id)
 
 
-def _with_url(row: Row) -> Row:
-    row["provider_url"] = pipeline_url(row.pop("web_url"), row.pop("api_version"), row["external_id"])
-    return row
+def _finished(rows: list[Row], window: Window) -> list[Row]:
+    """With the summary and the link, in place of what they are made of."""
+    found = percentiles([row.pop("durations") for row in rows], (0.5, 0.95))
+    for row, (p50, p95) in zip(rows, found, strict=True):
+        numbers = {name: row.pop(name) for name in COUNTS}
+        ended = numbers["success_count"] + numbers["failed_count"]
+        row["summary"] = {
+            "days": window.days,
+            **numbers,
+            "success_rate": numbers["success_count"] / ended if ended else None,
+            "avg_duration_seconds": row.pop("avg_duration_seconds"),
+            "p50_duration_seconds": p50,
+            "p95_duration_seconds": p95,
+        }
+        row["provider_url"] = pipeline_url(row.pop("web_url"), row.pop("api_version"), row["external_id"])
+    return rows

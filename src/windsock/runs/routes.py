@@ -6,15 +6,17 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.access.space import CanView
+from windsock.answers import remembered
 from windsock.filters import WhichPipelines
 from windsock.inputs import Moment, Text, Word
-from windsock.pages import LIST_HEADERS, LargePage, SmallPage, answer, answer_page
+from windsock.pages import LIST_HEADERS, LONG_LIST_HEADERS, LongPage, Made, SmallPage, made, made_page
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.runs.store import RunFilter, get_run, get_task_run, list_runs, list_runs_of_space, list_task_runs
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["runs"])
 
 LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
+LONG_LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LONG_LIST_HEADERS}}
 
 Words = Annotated[list[Word] | None, Query(description="Several mean any of them.")]
 
@@ -37,33 +39,44 @@ WhichRuns = Annotated[RunFilter, Depends(_run_filter)]
 @router.get(
     "/pipelines/{pipeline_id}/runs",
     response_model=list[Run],
-    responses=LIST,
+    responses=LONG_LIST,
     summary="Runs of a pipeline, newest first",
 )
 async def list_runs_of_pipeline(
-    request: Request, space: CanView, pipeline_id: UUID, paging: LargePage, which: WhichRuns
+    request: Request, space: CanView, pipeline_id: UUID, paging: LongPage, which: WhichRuns
 ) -> Response:
     """A run without a start is placed by when it was queued, or due."""
-    async with space.transaction() as tx:
-        rows, total = await list_runs(tx, space.id, pipeline_id, paging, which)
-    return answer_page(request, rows, total, paging)
+
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            rows, total, behind = await list_runs(tx, space.id, pipeline_id, paging, which)
+        return made_page(request, rows, total, paging, behind)
+
+    return await remembered(request, space, make)
 
 
-@router.get("/runs", response_model=list[Run], responses=LIST, summary="Runs of the whole space, newest first")
+@router.get("/runs", response_model=list[Run], responses=LONG_LIST, summary="Runs of the whole space, newest first")
 async def list_all_runs(
-    request: Request, space: CanView, paging: LargePage, which: WhichRuns, of: WhichPipelines
+    request: Request, space: CanView, paging: LongPage, which: WhichRuns, of: WhichPipelines
 ) -> Response:
-    async with space.transaction() as tx:
-        rows, total = await list_runs_of_space(tx, space, paging, which, of)
-    return answer_page(request, rows, total, paging)
+
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            rows, total, behind = await list_runs_of_space(tx, space, paging, which, of)
+        return made_page(request, rows, total, paging, behind)
+
+    return await remembered(request, space, make)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, summary="One run with its task runs")
 async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
-    async with space.transaction() as tx:
-        row = await get_run(tx, space.id, run_id)
-    return answer(request, row)
+
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            return made(await get_run(tx, space.id, run_id))
+
+    return await remembered(request, space, make)
 
 
 @router.get(
@@ -77,13 +90,20 @@ async def list_task_runs_of_run(
     status: Words = None,
     external_id: Annotated[list[Text] | None, Query(description="Airflow's task_id. Several mean any of them.")] = None,
 ) -> Response:
-    async with space.transaction() as tx:
-        rows, total = await list_task_runs(tx, space.id, run_id, paging, status=status, external_id=external_id)
-    return answer_page(request, rows, total, paging)
+
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            rows, total = await list_task_runs(tx, space.id, run_id, paging, status=status, external_id=external_id)
+        return made_page(request, rows, total, paging)
+
+    return await remembered(request, space, make)
 
 
 @router.get("/task-runs/{task_run_id}", response_model=TaskRun, summary="One task run")
 async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
-    async with space.transaction() as tx:
-        row = await get_task_run(tx, space.id, task_run_id)
-    return answer(request, row)
+
+    async def make() -> Made:
+        async with space.transaction() as tx:
+            return made(await get_task_run(tx, space.id, task_run_id))
+
+    return await remembered(request, space, make)

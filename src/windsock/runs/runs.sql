@@ -1,5 +1,5 @@
 -- fragment: run
-r.id, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
+r.id, r.run_at, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
 jsonb_build_object('id', p.id, 'name', p.name) AS pipeline, r.space_id, p.provider, r.queued_at, r.run_after,
 r.logical_date, r.data_interval_start, r.data_interval_end, r.conf, r.note, r.triggered_by,
 CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
@@ -50,23 +50,35 @@ JOIN runs r ON r.space_id = %(space_id)s AND r.id = page.id
 {around}
 ORDER BY r.run_at DESC, r.id DESC
 
--- name: list_runs
+-- fragment: behind
+(%(after)s::timestamptz IS NULL OR (r.run_at, r.id) < (%(after)s, %(after_id)s::uuid))
+
+-- fragment: counted
+(%(status)s::text[] IS NULL OR k.status = ANY (%(status)s))
+  AND (%(run_type)s::text[] IS NULL OR k.run_type = ANY (%(run_type)s))
+
+-- name: list_runs_of_pipeline
 WITH page AS MATERIALIZED (
     SELECT r.id
-    {matching}
+    {matching} AND {behind}
     ORDER BY r.run_at DESC, r.id DESC
     LIMIT %(limit)s OFFSET %(offset)s
 )
 {the_page}
 
--- name: count_runs
+-- name: count_runs_of_pipeline
 SELECT count(*) AS total
 {matching}
+
+-- name: known_number_of_runs_of_pipeline
+SELECT coalesce(sum(k.total), 0)::bigint AS total
+FROM run_counts k
+WHERE k.space_id = %(space_id)s AND k.pipeline_id = %(pipeline_id)s AND {counted}
 
 -- name: list_runs_of_space
 WITH page AS MATERIALIZED (
     SELECT r.id
-    {matching_in_space}
+    {matching_in_space} AND {behind}
     ORDER BY r.run_at DESC, r.id DESC
     LIMIT %(limit)s OFFSET %(offset)s
 )
@@ -75,6 +87,13 @@ WITH page AS MATERIALIZED (
 -- name: count_runs_of_space
 SELECT count(*) AS total
 {matching_in_space}
+
+-- name: known_number_of_runs_of_space
+SELECT coalesce(sum(k.total), 0)::bigint AS total
+FROM run_counts k
+JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = k.pipeline_id
+WHERE k.space_id = %(space_id)s AND {counted}
+  AND {matching_pipelines}
 
 -- name: has_pipeline
 SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s

@@ -11,7 +11,7 @@ from windsock.access.store import present
 from windsock.db import Row, Transaction
 from windsock.errors import NotFound
 from windsock.filters import FRAGMENTS, PipelineFilter
-from windsock.pages import Paging
+from windsock.pages import LongPaging, Paging, Place
 from windsock.providers.airflow import run_url, task_run_url
 from windsock.providers.contract import NOT_MAPPED
 from windsock.sql import load
@@ -38,25 +38,32 @@ class RunFilter:
 
 
 async def list_runs(
-    tx: Transaction, space_id: UUID, pipeline_id: UUID, paging: Paging, which: RunFilter
-) -> tuple[list[Row], int]:
-    """A page of a pipeline's runs, newest first, and how many there are in all."""
+    tx: Transaction, space_id: UUID, pipeline_id: UUID, paging: LongPaging, which: RunFilter
+) -> tuple[list[Row], int, Place | None]:
+    """A page of a pipeline's runs, newest first, how many there are in all, and where the next page begins."""
     if not await tx.row(QUERIES["has_pipeline"], space_id=space_id, pipeline_id=pipeline_id):
         raise NotFound("pipeline")
     matching = {"space_id": space_id, "pipeline_id": pipeline_id, **which.parameters()}
-    rows = await tx.answers(QUERIES["list_runs"], **matching, limit=paging.size, offset=paging.offset)
-    total = present(await tx.row(QUERIES["count_runs"], **matching))["total"]
-    return [_with_url(row) for row in rows], total
+    return await _page(tx, "of_pipeline", matching, paging, which)
 
 
 async def list_runs_of_space(
-    tx: Transaction, space: Space, paging: Paging, which: RunFilter, of: PipelineFilter
-) -> tuple[list[Row], int]:
-    """A page of the runs of all pipelines that `of` means, newest first, and how many there are in all."""
-    matching = {**of.parameters(space), **which.parameters()}
-    rows = await tx.answers(QUERIES["list_runs_of_space"], **matching, limit=paging.size, offset=paging.offset)
-    total = present(await tx.row(QUERIES["count_runs_of_space"], **matching))["total"]
-    return [_with_url(row) for row in rows], total
+    tx: Transaction, space: Space, paging: LongPaging, which: RunFilter, of: PipelineFilter
+) -> tuple[list[Row], int, Place | None]:
+    """As list_runs, of all pipelines that `of` means."""
+    return await _page(tx, "of_space", {**of.parameters(space), **which.parameters()}, paging, which)
+
+
+async def _page(
+    tx: Transaction, whose: str, matching: dict[str, Any], paging: LongPaging, which: RunFilter
+) -> tuple[list[Row], int, Place | None]:
+    after = {"after": paging.after and paging.after.at, "after_id": paging.after and paging.after.id}
+    rows = await tx.answers(QUERIES[f"list_runs_{whose}"], **matching, **after, limit=paging.size, offset=paging.offset)
+    is_known = which.started_from is None and which.started_to is None
+    counting = f"known_number_of_runs_{whose}" if is_known else f"count_runs_{whose}"
+    total = present(await tx.row(QUERIES[counting], **matching))["total"]
+    behind = paging.place_behind(rows)
+    return [_with_url(row) for row in rows], total, behind
 
 
 async def get_run(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
@@ -108,6 +115,7 @@ async def get_task_run(tx: Transaction, space_id: UUID, task_run_id: UUID) -> Ro
 
 
 def _with_url(row: Row) -> Row:
+    row.pop("run_at")
     web_url, api_version, dag_id = row.pop("web_url"), row.pop("api_version"), row.pop("dag_id")
     row["provider_url"] = run_url(web_url, api_version, dag_id, row["external_id"])
     return row

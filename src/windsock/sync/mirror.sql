@@ -113,13 +113,14 @@ SELECT id, pipeline_id, external_id, outcome FROM stored
 -- status, last_run and recent_runs of the pipelines whose runs were touched, all of them in one statement
 UPDATE pipelines p
 SET status = coalesce(newest.last_run ->> 'status', 'unknown'), last_run = newest.last_run,
-    recent_runs = newest.recent_runs, last_synced_at = now(), updated_at = now()
+    last_run_at = newest.last_run_at, recent_runs = newest.recent_runs, last_synced_at = now(), updated_at = now()
 FROM (
-    SELECT t.pipeline_id, (array_agg(r.brief ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
+    SELECT t.pipeline_id, (array_agg(r.began ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run_at,
+           (array_agg(r.brief ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
            coalesce(jsonb_agg(r.brief ORDER BY r.run_at, r.id) FILTER (WHERE r.id IS NOT NULL), '[]') AS recent_runs
     FROM unnest(%(pipeline_ids)s::uuid[]) AS t (pipeline_id)
     LEFT JOIN LATERAL (
-        SELECT r.id, r.run_at,
+        SELECT r.id, r.run_at, coalesce(r.started_at, r.queued_at, r.run_at) AS began,
                jsonb_build_object('id', r.id, 'external_id', r.external_id, 'status', r.status, 'run_type', r.run_type,
                                   'started_at', rfc3339(r.started_at), 'ended_at', rfc3339(r.ended_at),
                                   'duration_seconds', r.duration_seconds) AS brief
@@ -131,8 +132,8 @@ FROM (
     GROUP BY t.pipeline_id
 ) newest
 WHERE p.space_id = %(space_id)s AND p.id = newest.pipeline_id
-  AND (p.status, p.last_run, p.recent_runs)
-      IS DISTINCT FROM (coalesce(newest.last_run ->> 'status', 'unknown'), newest.last_run, newest.recent_runs)
+  AND (p.status, p.last_run, p.last_run_at, p.recent_runs)
+      IS DISTINCT FROM (coalesce(newest.last_run ->> 'status', 'unknown'), newest.last_run, newest.last_run_at, newest.recent_runs)
 
 -- name: unknown_runs
 SELECT DISTINCT i.pipeline_id, i.run_external_id

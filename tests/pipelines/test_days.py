@@ -1,0 +1,207 @@
+"""Numbers kept by the day, against the same numbers counted from the runs; whatever happens to the runs."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from checking import CheckedClient
+from conftest import SECRET_KEY
+from pipelines.test_summary import LIST, percentile, within
+from windsock.db import Database, Row
+from windsock.pipelines.percentiles import LAST_CODE, VALUES, percentiles
+from windsock.providers.contract import ProviderRun
+from windsock.sql import Query
+from windsock.sync.mirror import Mirror
+from world import NOW, World, a_run, make_world
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+
+RUNS = Query("SELECT p.name, r.* FROM runs r JOIN pipelines p ON p.id = r.pipeline_id")
+DAYS = Query("SELECT * FROM pipeline_days")
+COUNTS = Query("SELECT * FROM run_counts")
+SORTS = ("failed_count", "success_rate", "p95_duration_seconds", "last_run_at")
+
+
+def a_random_run(random: Random, name: str, run_id: str) -> ProviderRun:
+    """Ended somewhere in two years, often at a border of days; or not at all."""
+    status = random.choice(["success", "success", "failed", "running", "state_of_tomorrow"])
+    ended = NOW - timedelta(
+        hours=random.choice([random.uniform(0, 60), random.uniform(60, 900), random.uniform(900, 17000)])
+    )
+    if random.random() < 0.2:
+        ended = ended.replace(hour=0, minute=0, second=0, microsecond=random.choice([0, 1, 999_999]))
+    started = ended - timedelta(seconds=random.choice([0, 0.0004, random.uniform(0.001, 9), random.uniform(1, 90_000)]))
+    return a_run(
+        name,
+        run_id,
+        status,
+        run_at=started,
+        started_at=None if random.random() < 0.1 else started,
+        ended_at=None if status == "running" else ended,
+    )
+
+
+async def live(db: "RolledBackDatabase", world: World, random: Random) -> None:
+    """Runs come, change, are cleared, run again, move to another day, are removed in Airflow and deleted here."""
+    space = world.finance
+    known: dict[tuple[str, str], ProviderRun] = {}
+    for _ in range(random.randint(1, 6)):
+        for number in range(random.choice([1, 4, 25])):
+            name = random.choice(sorted(space.pipelines))
+            run = a_random_run(random, name, f"run {random.randint(0, 40)} {number % 3}")
+            known[name, run.external_id] = run
+        for key in random.sample(sorted(known), k=len(known) // 4):
+            known[key] = replace(known[key], status="queued", started_at=None, ended_at=None)
+        async with db.in_space(space.id) as tx:
+            await Mirror(space.id, space.connector_id).store_runs(tx, list(known.values()), space.pipelines)
+            share = {"share": random.choice([0.0, 0.1])}
+            await tx.run(Query("UPDATE runs SET removed_at = now() WHERE random() < %(share)s"), **share)
+            await tx.run(Query("DELETE FROM runs WHERE random() < %(share)s"), **share)
+
+
+def counted(runs: list[Row], days: int, now: datetime) -> dict[str, Any]:
+    since = now.replace(second=0, microsecond=0) - timedelta(days=days)
+    ended = [run for run in runs if run["ended_at"] is not None and run["ended_at"] >= since]
+    took = [run["duration_seconds"] for run in ended if run["duration_seconds"] is not None]
+    success, failed = (sum(run["status"] == status for run in ended) for status in ("success", "failed"))
+    return {
+        "days": days,
+        "total_runs": len(ended),
+        "success_count": success,
+        "failed_count": failed,
+        "running_count": sum(run["status"] in {"queued", "running"} and run["removed_at"] is None for run in runs),
+        "success_rate": pytest.approx(success / (success + failed)) if success + failed else None,
+        "avg_duration_seconds": pytest.approx(sum(took) / len(took), abs=1e-6) if took else None,
+        # What is shorter than a millisecond counts as nothing.
+        "p50_duration_seconds": pytest.approx(percentile(took, 0.5), rel=0.005, abs=0.001) if took else None,
+        "p95_duration_seconds": pytest.approx(percentile(took, 0.95), rel=0.005, abs=0.001) if took else None,
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_every_number_of_every_window_is_what_the_runs_say(
+    client: CheckedClient, world: World, db: "RolledBackDatabase", seed: int
+) -> None:
+    random = Random(seed)  # noqa: S311 - histories, not secrets
+    await live(db, world, random)
+    async with db.in_space(world.finance.id) as tx:
+        runs = await tx.rows(RUNS)
+    for days in (1, 7, random.randint(2, 364), 365):
+        rows = (await client.as_(world.keys["viewer"], "GET", LIST, params={"days": days})).json()
+        assert len(rows) == len(world.finance.pipelines)
+        for row in rows:
+            mine = [run for run in runs if run["name"] == row["name"]]
+            assert row["summary"] == counted(mine, days, datetime.now(UTC)), row["name"]
+        for sort in SORTS:
+            await assert_sorted(client, world, sort, days, rows)
+
+
+async def assert_sorted(client: CheckedClient, world: World, sort: str, days: int, rows: list[Row]) -> None:
+    began = {row["id"]: (row["last_run"] or {}).get("started_at") for row in rows}
+    key = {row["id"]: began[row["id"]] if sort == "last_run_at" else row["summary"][sort] for row in rows}
+    for prefix in ("", "-"):
+        asked = {"days": days, "sort": prefix + sort, "size": 3}
+        found = []
+        for page in range(1, 9):
+            part = await client.as_(world.keys["viewer"], "GET", LIST, params=asked | {"page": page})
+            found += part.json()
+        assert {row["id"] for row in found} == key.keys()
+        values: list[Any] = [key[row["id"]] for row in found if key[row["id"]] is not None]
+        if sort != "last_run_at" or all(began.values()):
+            assert values == sorted(values, reverse=bool(prefix)), sort
+            assert [key[row["id"]] for row in found[: len(values)]] == values, "nulls come last"
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_days_are_kept_for_runs_that_ended_and_for_nothing_else(
+    world: World, db: "RolledBackDatabase", seed: int
+) -> None:
+    await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
+    async with db.in_space(world.finance.id) as tx:
+        runs, days = await tx.rows(RUNS), await tx.rows(DAYS)
+    ended = [run for run in runs if run["ended_at"] is not None]
+    assert {(day["pipeline_id"], day["day"]) for day in days} == {
+        (run["pipeline_id"], run["ended_at"].astimezone(UTC).date()) for run in ended
+    }
+    assert sum(day["total"] for day in days) == len(ended)
+    assert sum(day["timed"] for day in days) == sum(run["duration_seconds"] is not None for run in ended)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_how_many_runs_there_are_of_each_kind_is_known(world: World, db: "RolledBackDatabase", seed: int) -> None:
+    await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
+    async with db.in_space(world.finance.id) as tx:
+        await tx.run(Query("UPDATE runs SET run_type = 'backfill' WHERE id::text < '8' OR status = 'failed'"))
+        runs, counts = await tx.rows(RUNS), await tx.rows(COUNTS)
+    known = {(one["pipeline_id"], one["status"], one["run_type"]): one["total"] for one in counts if one["total"]}
+    assert known == Counter((run["pipeline_id"], run["status"], run["run_type"]) for run in runs)
+
+
+async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database: Callable[[str], str]) -> None:
+    url = make_database(f"days_{uuid4().hex}")
+    db = Database(url, pool_size=3)
+    await db.open()
+    try:
+        space = (await make_world(db, SECRET_KEY)).finance
+        mirror = Mirror(space.id, space.connector_id)
+        async with db.in_space(space.id) as tx:
+            runs = [a_run("never_run", f"run {n}", "running", minutes=None) for n in range(2)]
+            await mirror.store_runs(tx, runs, space.pipelines)
+        ended = Query("UPDATE runs SET status = 'success', ended_at = run_at WHERE external_id = %(id)s")
+        async with db.in_space(space.id) as first:
+            await first.run(ended, id="run 0")
+            # The second one begins before the first is committed, and waits for the day.
+            with psycopg.connect(url, options="-c search_path=windsock -c lock_timeout=300ms") as second:
+                second.execute("SELECT set_config('windsock.space_id', %s, true)", (str(space.id),))
+                with pytest.raises(psycopg.errors.LockNotAvailable):
+                    second.execute("UPDATE runs SET status = 'failed', ended_at = run_at WHERE external_id = 'run 1'")
+        async with db.in_space(space.id) as tx:
+            await tx.run(ended, id="run 1")
+            (day,) = await tx.rows(
+                Query("SELECT * FROM pipeline_days WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
+            )
+        assert (day["total"], day["success"]) == (2, 2)
+    finally:
+        await db.close()
+
+
+async def test_a_deleted_connector_takes_its_days_with_it(world: World, db: "RolledBackDatabase") -> None:
+    async with db.in_space(world.finance.id) as tx:
+        assert await tx.rows(DAYS)
+        await tx.run(Query("DELETE FROM connectors WHERE id = %(id)s"), id=world.finance.connector_id)
+        assert not await tx.rows(DAYS)
+        assert not await tx.rows(COUNTS)
+
+
+async def test_a_bucket_stands_for_its_durations_within_half_a_percent(world: World, db: "RolledBackDatabase") -> None:
+    lengths = [0.0, 0.0009, 0.001, 0.00101, 0.5, 1.0, 59.99, 3600.0, 86400.0, 3e7, 1.2e9]
+    async with db.in_space(world.finance.id) as tx:
+        rows = await tx.rows(Query("SELECT s, duration_code(s) AS code FROM unnest(%(s)s::float8[]) s"), s=lengths)
+    for row in rows:
+        assert float(VALUES[row["code"]]) == pytest.approx(row["s"], rel=0.005, abs=0.001)
+    assert [row["code"] for row in rows] == sorted(row["code"] for row in rows)
+    assert rows[0]["code"] == 0
+    assert max(row["code"] for row in rows) <= LAST_CODE
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_percentiles_of_many_are_those_of_each(seed: int) -> None:
+    random = Random(seed)  # noqa: S311 - lengths, not secrets
+    many = [[random.uniform(1, 5000) for _ in range(random.choice([0, 1, 2, 3, 20, 500]))] for _ in range(450)]
+    blobs = []
+    for lengths in many:
+        codes = [next(i for i in range(700, LAST_CODE) if VALUES[i] * 1.005 >= one) for one in lengths[:20]]
+        blobs.append(b"".join(code.to_bytes(2) + (1).to_bytes(4) for code in codes))
+    for lengths, (p50, p95) in zip(many, percentiles(blobs, (0.5, 0.95)), strict=True):
+        assert p50 == within(percentile(lengths[:20], 0.5))
+        assert p95 == within(percentile(lengths[:20], 0.95))

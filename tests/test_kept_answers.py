@@ -1,0 +1,68 @@
+"""The room that a process has for answers, their gzip, and who gets which."""
+
+import gzip
+
+import pytest
+
+from checking import CheckedClient
+from windsock import answers
+from windsock.answers import Answers, Kept
+from windsock.pages import Made
+from world import World
+
+pytestmark = pytest.mark.anyio
+
+SPACE = "/spaces/finance/orchestration"
+
+
+@pytest.mark.parametrize(
+    ("accepts", "is_packed"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("*", True), ("identity", False), ("gzip;q=0", False), ("", False)],
+)
+async def test_gzip_for_who_takes_it(client: CheckedClient, world: World, accepts: str, is_packed: bool) -> None:
+    key = world.keys["viewer"]
+    for _ in range(2):  # made, and kept
+        request = client.build_request(
+            "GET", "/spaces/finance/orchestration/pipelines", headers={"Authorization": f"Bearer {key}"}
+        )
+        request.headers["Accept-Encoding"] = accepts
+        answer = await client.send(request, stream=True)
+        raw = b"".join([part async for part in answer.aiter_raw()]) if not answer.is_closed else answer.content
+        assert (answer.headers.get("content-encoding") == "gzip") == is_packed
+        plain = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        assert plain.startswith(b'[{"id":')
+
+
+async def test_any_answer_will_do_for_an_asterisk_but_not_where_there_is_none(
+    client: CheckedClient, world: World
+) -> None:
+    key, any_ = world.keys["viewer"], {"If-None-Match": "*"}
+    there = await client.as_(key, "GET", f"{SPACE}/runs/{world.finance.run_id}", headers=any_)
+    assert there.status_code == 304
+    missing = await client.as_(key, "GET", f"{SPACE}/runs/{world.marketing.run_id}", headers=any_)
+    assert missing.status_code == 404
+
+
+def test_the_room_for_answers_is_bounded_and_the_ones_used_last_stay() -> None:
+    kept = Answers(100_000)
+    for number in range(50):
+        kept.keep(str(number), Kept(Made(b"x" * 5_000)))
+        kept.get("0")
+        assert kept.size <= 100_000
+    assert kept.get("0") is not None
+    assert kept.get("1") is None
+    kept.keep("huge", Kept(Made(b"x" * 20_000)))
+    assert kept.get("huge") is None, "an eighth of the room is the most"
+    grown = kept.get("49")
+    assert grown is not None
+    grown.packed = b"y" * 3_000
+    kept.keep("49", grown)
+    assert kept.size == sum(kept._sizes.values()) == sum(one.size for one in kept._kept.values())
+    assert answers.LARGEST_SHARE == 8
+
+
+async def test_without_room_nothing_is_kept(client: CheckedClient, world: World) -> None:
+    client._app.state.answers = Answers(0)
+    for _ in range(2):
+        assert (await client.as_(world.keys["viewer"], "GET", f"{SPACE}/runs")).status_code == 200
+    assert client._app.state.answers.size == 0
