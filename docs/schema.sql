@@ -180,6 +180,9 @@ CREATE TABLE sync_states (
     last_error          text,
     -- As checked_at, of all that the history holds; in between only the last days are compared.
     checked_whole_at    timestamptz,
+    -- The watermark of the last sync that made sure who answered: when another Airflow is found out, what was read since is read again.
+    vouched_until       timestamptz,
+    vouched_at          timestamptz,  -- When that sync began, by our clock.
     CONSTRAINT sync_states_pkey PRIMARY KEY (space_id, connector_id),
     CONSTRAINT sync_states_mode_is_known CHECK (mode = ANY (ARRAY['small', 'large'])),
     CONSTRAINT sync_states_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE

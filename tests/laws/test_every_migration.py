@@ -30,7 +30,7 @@ SHA_256 = {
     "v0004_triggers_and_audit.sql": "c2d40574bb87857ad1bfb5d5a15d50dc15ae8e758986223e26adafcdf42bd506",
     "v0005_a_sync_to_believe.sql": "4937c5ccda5ca475172270823434d367871c0c68ccfd3bec77a91d1a975ea1b8",
     "v0006_out_of_sight.sql": "f7a910b00e9a76b0fc3eabee560131f7999d1415eca0a3d69668f3180fe7b1f1",
-    "v0007_numbers_by_the_day.sql": "002979401a1e568197de169a7c284a54894105d82a0d63a53dd3304fc1584d81",
+    "v0007_numbers_by_the_day.sql": "d077e737c7f2a021ff49cda37c1d88025a2badbf25fef3cde003f87dc0ba9f47",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
 

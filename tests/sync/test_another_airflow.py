@@ -121,3 +121,38 @@ async def test_an_airflow_that_was_set_up_anew_is_accepted_once(doubled: Doubled
     assert (state["witnesses"], (state["held"] or {}).get("kind")) == ([], None)
     await doubled.settle()
     await doubled.assert_equal()
+
+
+async def test_what_another_airflow_in_which_nothing_happened_was_read_as_is_read_again(doubled: Doubled) -> None:
+    """It gives no reason to ask who it is until something changes in it: the watermark has gone on meanwhile."""
+    model = doubled.model
+    await doubled.settle()
+    model.let_pass(1000)
+    before = await doubled.state()
+    other = staging_of(model)
+    long_ago = other.now() - timedelta(days=1)
+    for run in other.runs.values():
+        run.updated_at = long_ago
+    for task in other.tasks.values():
+        task.updated_at = long_ago
+    other.events.clear()
+    answer_with(doubled, other)
+    for _ in range(3):
+        other.let_pass(600)
+        assert (await doubled.sync(trigger="schedule"))["status"] == "complete"
+    assert (await doubled.state())["watermark"] > before["watermark"] + timedelta(minutes=20)
+    model.let_pass(300)
+    model.start_run("bills", "meanwhile")
+    model.let_pass(2000)
+    other.let_pass(600)
+    other.start_run("bills", "of staging")
+    assert (await doubled.sync(trigger="schedule"))["status"] == "failed"
+    state = await doubled.state()
+    assert state["watermark"] == state["vouched_until"] == before["watermark"]
+    assert state["last_complete_at"] <= before["last_complete_at"]
+
+    answer_with(doubled, model)
+    await doubled.sync(trigger="schedule")
+    assert ("bills", "meanwhile") in await doubled.runs()
+    await doubled.settle()
+    await doubled.assert_equal()

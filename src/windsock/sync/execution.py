@@ -175,6 +175,9 @@ class Execution:
                         events=Jsonb(learnt.events),
                         witnesses=Jsonb(learnt.witnesses),
                         address=learnt.address,
+                        is_vouched_for=learnt.is_vouched_for,
+                        watermark=learnt.watermark,
+                        started_at=progress.started_at,
                     )
                 await tx.run(
                     QUERIES["finish_state"],

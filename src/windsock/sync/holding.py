@@ -50,6 +50,8 @@ async def refuse_another_airflow(reading: Reading, address: str) -> None:
         "connector of its own for it, or accept it if this Airflow was set up anew."
     )
     await _hold(reading, {"kind": OTHER_AIRFLOW, "reason": reason})
+    async with reading.db.in_space(reading.progress.space_id) as tx:
+        await tx.run(QUERIES["forget_what_nobody_vouched_for"], **reading.names)
     raise OtherAirflow(reason)
 
 

@@ -46,6 +46,7 @@ class Learnt:
     events: dict[str, Any]
     witnesses: list[dict[str, str]]
     address: str
+    is_vouched_for: bool
 
 
 class Pass:
@@ -98,6 +99,7 @@ class Pass:
             events=changes.events if changes else self._state["events"],
             witnesses=await witnesses_of(self._reading, watermark),
             address=self._config.base_url,
+            is_vouched_for=self._reading.is_vouched_for,
         )
 
     async def _read(self) -> tuple[History, datetime]:

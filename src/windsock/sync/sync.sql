@@ -113,10 +113,20 @@ SET held = CASE WHEN %(held)s::jsonb IS NULL THEN NULL
                 ELSE %(held)s::jsonb || jsonb_build_object('since', coalesce(held -> 'since', to_jsonb(rfc3339(now())))) END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
+-- name: forget_what_nobody_vouched_for
+-- Another Airflow answers, perhaps for some time: one in which nothing changed gave no reason to ask who it is.
+UPDATE sync_states
+SET watermark = least(watermark, vouched_until), quick_from = least(quick_from, vouched_until),
+    last_complete_at = least(last_complete_at, vouched_at), events = events - 'seen' - 'once',
+    checkpoint = CASE WHEN checkpoint ->> 'kind' = 'changes' THEN NULL ELSE checkpoint END
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
 -- name: accept_held
 UPDATE sync_states
 SET accepted = held, accepted_at = now(), held = NULL, next_sync_at = now(), failures = 0,
     witnesses = CASE WHEN held ->> 'kind' = 'other_airflow' THEN '[]' ELSE witnesses END,
+    vouched_until = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE vouched_until END,
+    vouched_at = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE vouched_at END,
     watermark = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE watermark END,
     history = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE history END,
     checkpoint = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE checkpoint END
@@ -142,7 +152,9 @@ WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND le
 UPDATE sync_states
 SET mode = %(mode)s, poll_seconds = coalesce(%(poll_seconds)s, poll_seconds), quick_from = %(quick_from)s,
     checked_at = %(checked_at)s, checked_whole_at = %(checked_whole_at)s, looks_again = %(looks_again)s, events = %(events)s, witnesses = %(witnesses)s,
-    address = %(address)s
+    address = %(address)s,
+    vouched_until = CASE WHEN %(is_vouched_for)s THEN %(watermark)s::timestamptz ELSE vouched_until END,
+    vouched_at = CASE WHEN %(is_vouched_for)s THEN %(started_at)s::timestamptz ELSE vouched_at END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: finish_state

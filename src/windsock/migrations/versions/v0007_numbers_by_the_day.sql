@@ -320,3 +320,10 @@ LANGUAGE sql SECURITY DEFINER SET search_path = windsock, pg_temp AS $$
     LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
 $$;
 COMMENT ON FUNCTION authorize IS 'From the hash of a key and a slug to the caller, the space, the role in it (null: none) and its version.';
+
+
+-- Who answered --------------------------------------------------------------------------------------------------------
+
+ALTER TABLE sync_states ADD COLUMN vouched_until timestamptz, ADD COLUMN vouched_at timestamptz;
+COMMENT ON COLUMN sync_states.vouched_until IS 'The watermark of the last sync that made sure who answered: when another Airflow is found out, what was read since is read again.';
+COMMENT ON COLUMN sync_states.vouched_at IS 'When that sync began, by our clock.';
