@@ -123,12 +123,8 @@ async def test_an_airflow_that_was_set_up_anew_is_accepted_once(doubled: Doubled
     await doubled.assert_equal()
 
 
-async def test_what_another_airflow_in_which_nothing_happened_was_read_as_is_read_again(doubled: Doubled) -> None:
-    """It gives no reason to ask who it is until something changes in it: the watermark has gone on meanwhile."""
-    model = doubled.model
-    await doubled.settle()
-    model.let_pass(1000)
-    before = await doubled.state()
+def asleep(model: Model) -> Model:
+    """Staging, in which nothing has happened for a day."""
     other = staging_of(model)
     long_ago = other.now() - timedelta(days=1)
     for run in other.runs.values():
@@ -136,6 +132,33 @@ async def test_what_another_airflow_in_which_nothing_happened_was_read_as_is_rea
     for task in other.tasks.values():
         task.updated_at = long_ago
     other.events.clear()
+    return other
+
+
+async def test_what_happened_while_an_idle_airflow_answered_unnoticed_is_not_lost(doubled: Doubled) -> None:
+    """Nothing it said could be checked: the next question goes back to where it was made sure who answered."""
+    model = doubled.model
+    await doubled.settle()
+    model.let_pass(1000)
+    model.start_run("bills", "meanwhile")
+    model.let_pass(600)
+    answer_with(doubled, asleep(model))
+    unnoticed = await doubled.sync(trigger="schedule")
+    assert (unnoticed["status"], unnoticed["provider_requests"]) == ("complete", 3)
+    answer_with(doubled, model)
+    await doubled.sync(trigger="schedule")
+    assert ("bills", "meanwhile") in await doubled.runs()
+    state = await doubled.state()
+    assert state["watermark"] == state["vouched_until"]
+
+
+async def test_what_another_airflow_in_which_nothing_happened_was_read_as_is_read_again(doubled: Doubled) -> None:
+    """It gives no reason to ask who it is until something changes in it: the watermark has gone on meanwhile."""
+    model = doubled.model
+    await doubled.settle()
+    model.let_pass(1000)
+    before = await doubled.state()
+    other = asleep(model)
     answer_with(doubled, other)
     for _ in range(3):
         other.let_pass(600)

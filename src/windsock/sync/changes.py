@@ -65,6 +65,7 @@ class Changes:
     def __init__(self, reading: Reading, watermark: datetime) -> None:
         self._reading, self._provider = reading, reading.provider
         self._watermark = watermark
+        self._vouched_until: datetime | None = reading.state["vouched_until"]
         self.mode: str = reading.state["mode"]
         self.poll_seconds: float | None = None
         self.quick_from: datetime | None = reading.state["quick_from"]
@@ -93,6 +94,14 @@ class Changes:
         await self._follow(hints)
         return Polled(self._watermark, is_whole=bool(is_whole) and not self.is_behind)
 
+    @property
+    def _since(self) -> datetime:
+        """From where on changes are asked for: where nobody vouched (Reading.vouch), another Airflow may have answered.
+
+        That it had nothing to tell is no witness. The next answer that has is vouched for, so that this costs nothing.
+        """
+        return min(self._watermark, self._vouched_until or self._watermark) - OVERLAP
+
     # --- All of it ---------------------------------------------------------------------------------------------------
 
     def _sweep_is_due(self) -> bool:
@@ -105,7 +114,7 @@ class Changes:
         if not point:
             end = self._watermark + STEP
             until = iso(end) if self._provider.as_of is not None and end < self._provider.as_of else None
-            point = {"kind": "changes", "since": iso(self._watermark - OVERLAP), "until": until, "stream": "runs"}
+            point = {"kind": "changes", "since": iso(self._since), "until": until, "stream": "runs"}
         step_ends = time(point.get("until"))
         scope = ChangedSince(datetime.fromisoformat(point["since"]), until=step_ends)
         as_of, resume = time(point.get("as_of")), point.get("resume")
@@ -186,7 +195,7 @@ class Changes:
 
     async def _hints(self) -> Hints:
         """What the log says. It is not worth a sync: where it cannot be read, what it holds waits for the next time."""
-        now, since = datetime.now(UTC), time(self.events.get("since")) or self._watermark - OVERLAP
+        now, since = datetime.now(UTC), time(self.events.get("since")) or self._since
         asked_again_at = time(self.events.get("asked_again_at"))
         seen: list[int] = self.events.get("seen", [])
         failure = "it did not answer the last time"

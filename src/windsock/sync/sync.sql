@@ -82,7 +82,7 @@ WHERE s.space_id = %(space_id)s AND s.connector_id = %(connector_id)s AND c.spac
 -- name: get_state
 SELECT y.api_version, y.provider_version, y.watermark, y.pipelines_listed_at, y.unwanted, y.checkpoint, y.failures,
        y.mode, y.poll_seconds, y.quick_from, y.history, y.checked_at, y.checked_whole_at, y.looks_again, y.events, y.witnesses, y.address,
-       y.held, s.retention_days
+       y.held, y.vouched_until, s.retention_days
 FROM sync_states y JOIN spaces s ON s.id = y.space_id
 WHERE y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
 
