@@ -24,7 +24,10 @@ FEW, SUSPICIOUS_SHARE = 2, 0.2
 
 @dataclass(slots=True)
 class Marks:
-    """`complete`: ids of the syncs that ended so. `in_vain`: the runs that one of them asked for and did not get."""
+    """`complete`: ids of the syncs that ended so. `in_vain`: the runs that one of them asked for and did not get.
+
+    Where more is to be followed than one pass does, they wait for their second look among the pending ones.
+    """
 
     rows: dict[tuple[str, UUID], Row]
     complete: set[UUID]
@@ -38,12 +41,15 @@ class Marks:
 class Losses:
     def __init__(self, doubled: Doubled) -> None:
         self._doubled = doubled
+        self._in_vain: set[tuple[Any, Any]] = set()
 
     async def look(self) -> Marks:
         rows = await self._doubled.rows(MARKS)
         syncs = await self._doubled.rows("SELECT id FROM sync_runs WHERE status = 'complete'")
-        in_vain = {tuple(key) for key in (await self._doubled.state())["events"].get("missed", [])}
-        return Marks({(row["kind"], row["id"]): row for row in rows}, {row["id"] for row in syncs}, in_vain)
+        events = (await self._doubled.state())["events"]
+        missed, pending = ({tuple(key) for key in events.get(name, [])} for name in ("missed", "pending"))
+        self._in_vain = missed | (self._in_vain & pending)
+        return Marks({(row["kind"], row["id"]): row for row in rows}, {row["id"] for row in syncs}, self._in_vain)
 
     async def assert_proven(self, before: Marks, sync: Row) -> None:
         """What this sync took away: nothing if it was not complete, else what it missed again or the log named."""
