@@ -126,6 +126,30 @@ async def test_of_a_few_pipelines_most_are_not_lost_without_a_word_either(double
     assert (await doubled.state())["held"]["kind"] == ("mass_loss" if seen else "other_airflow")
 
 
+async def test_a_pipeline_that_comes_does_not_lift_a_hold(doubled: Doubled) -> None:
+    """All there was is out of sight, and held; something new to be seen is no sign that it was deleted."""
+    doubled.double.api.shows_events = False
+    await doubled.execute(
+        """UPDATE connectors SET config = config || '{"exclude_dags": ["[mn]*"]}' WHERE space_id = %(space_id)s"""
+    )
+    await doubled.settle()
+    await doubled.execute("UPDATE sync_states SET witnesses = '[]'")  # it has too few runs to be known by
+    doubled.model.add_dag("fresh")
+    doubled.double.api.visible = set()
+    for _ in range(2):
+        await look(doubled)
+    held = (await doubled.state())["held"]
+    assert (held["kind"], held["missing"]["pipelines"]) == ("mass_loss", 1)
+    doubled.double.api.visible = {"fresh"}
+    for _ in range(3):
+        await look(doubled)
+    assert (await doubled.state())["held"]["since"] == held["since"]
+    assert not await doubled.rows("SELECT id FROM pipelines WHERE removed_at IS NOT NULL")
+    await doubled.accept("mass_loss")
+    await doubled.settle()
+    await doubled.assert_equal()
+
+
 async def test_a_pipeline_that_is_new_after_the_listing_of_a_long_sync_keeps_its_runs(
     doubled: Doubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:

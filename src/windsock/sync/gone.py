@@ -58,9 +58,9 @@ class Gone:
         await tx.run(QUERIES["archive_runs"], **self._names, **self._sync)
         await tx.run(QUERIES["archive_task_runs"], **self._names, **self._sync)
 
-    async def losses(self, tx: Transaction) -> Row:
-        """What is marked gone, against what there is."""
-        found = await tx.row(QUERIES["losses"], **self._names)
+    async def losses(self, tx: Transaction, since: datetime) -> Row:
+        """What is marked gone, against what there is; of pipelines, what there was at `since`."""
+        found = await tx.row(QUERIES["losses"], **self._names, since=since)
         return found or {}
 
     async def young_runs(self, tx: Transaction) -> int:

@@ -122,7 +122,8 @@ WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
 
 -- name: losses
 -- What is marked gone now, by whichever sync, against what there is, without what the log names (both marks are of one
--- sync then); of runs only the young, of task runs only whole runs.
+-- sync then); of runs only the young, of task runs only whole runs. A pipeline that came since is no sign that the
+-- others were deleted.
 WITH gone_tasks AS MATERIALIZED (
     SELECT t.run_id, count(*) AS gone,
            (SELECT count(*) FROM task_runs o
@@ -136,7 +137,7 @@ WITH gone_tasks AS MATERIALIZED (
 SELECT (SELECT count(*) FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
                                          AND gone_by IS NOT NULL AND missed_by <> gone_by) AS pipelines,
        (SELECT count(*) FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
-                                         AND removed_at IS NULL) AS known_pipelines,
+                                         AND removed_at IS NULL AND created_at < %(since)s) AS known_pipelines,
        (SELECT array_agg(external_id ORDER BY external_id)
         FROM (SELECT external_id FROM pipelines WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
                                                   AND gone_by IS NOT NULL AND missed_by <> gone_by

@@ -86,14 +86,15 @@ async def witnesses_of(reading: Reading, watermark: datetime) -> list[dict[str, 
 
 async def remove_or_hold(reading: Reading) -> dict[str, int]:
     """At the end of a complete pass: take away what is gone, unless it is suspiciously much. How many of each."""
-    gone, progress = reading.gone, reading.progress
+    gone, progress, held = reading.gone, reading.progress, reading.state["held"] or {}
+    since = time(held.get("since")) if held.get("kind") == MASS_LOSS else None
     async with reading.db.in_space(progress.space_id) as tx:
         found = await tx.row(QUERIES["has_gone"], space_id=progress.space_id)
         if not (found and found["found"]):
             losses = None
         else:
             await gone.archive(tx)
-            losses = await gone.losses(tx)
+            losses = await gone.losses(tx, since or progress.started_at)
     if losses is None:
         await _forget(reading, MASS_LOSS)
         return {}
