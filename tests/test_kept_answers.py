@@ -3,10 +3,11 @@
 import gzip
 
 import pytest
+from prometheus_client import REGISTRY
 
 from checking import CheckedClient
 from windsock import answers
-from windsock.answers import Answers, Kept
+from windsock.answers import Answers, Kept, Known, always
 from windsock.pages import Made
 from world import World
 
@@ -66,3 +67,64 @@ async def test_without_room_nothing_is_kept(client: CheckedClient, world: World)
     for _ in range(2):
         assert (await client.as_(world.keys["viewer"], "GET", f"{SPACE}/runs")).status_code == 200
     assert client._app.state.answers.size == 0
+
+
+REFUSED = [("stranger", 403), ("revoked", 401)]
+
+
+@pytest.mark.parametrize("path", [f"{SPACE}/pipelines?days=30", f"{SPACE}/runs"])
+async def test_an_answer_that_is_known_is_given_to_those_who_may_have_it_alone(
+    client: CheckedClient, world: World, path: str
+) -> None:
+    """It is answered without looking through the request again, but not without asking who sends it."""
+    for who in ("viewer", "editor", "viewer", "superadmin"):
+        answer = await client.as_(world.keys[who], "GET", path)
+        assert answer.status_code == 200
+        again = await client.as_(world.keys[who], "GET", path, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    for who, status in REFUSED:
+        refused = await client.as_(world.keys[who], "GET", path, headers={"If-None-Match": answer.headers["etag"]})
+        assert (refused.status_code, refused.headers.get("etag")) == (status, None)
+    for given in ({}, {"Authorization": "Basic dXNlcjpwYXNz"}, {"Authorization": world.keys["viewer"]}):
+        nobody = await client.request("GET", path, headers=given)
+        assert (nobody.status_code, nobody.headers.get("etag")) == (401, None)
+
+
+async def test_what_is_watched_is_each_persons_own_also_where_the_request_is_known(
+    client: CheckedClient, world: World
+) -> None:
+    path, some = f"{SPACE}/pipelines", next(iter(world.finance.pipelines.values()))
+    for _ in range(2):
+        assert not any(one["is_watched"] for one in (await client.as_(world.keys["editor"], "GET", path)).json())
+    await client.as_(world.keys["editor"], "PUT", f"{path}/{some}/watch")
+    mine = (await client.as_(world.keys["editor"], "GET", path)).json()
+    assert [one["id"] for one in mine if one["is_watched"]] == [str(some)]
+    theirs = (await client.as_(world.keys["superadmin"], "GET", path)).json()
+    assert not any(one["is_watched"] for one in theirs)
+
+
+async def test_a_known_request_is_counted_under_its_route_and_has_its_id(client: CheckedClient, world: World) -> None:
+    route = "/spaces/{slug}/orchestration/runs"
+    path = f"{SPACE}/runs?size=7"
+
+    def counted() -> float:
+        return (
+            REGISTRY.get_sample_value(
+                "windsock_http_requests_total", {"method": "GET", "route": route, "status": "200"}
+            )
+            or 0.0
+        )
+
+    await client.as_(world.keys["viewer"], "GET", path)
+    before = counted()
+    answer = await client.as_(world.keys["viewer"], "GET", path, headers={"X-Request-ID": "known"})
+    assert (counted() - before, answer.headers["x-request-id"]) == (1, "known")
+
+
+def test_requests_that_are_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "MOST_KNOWN", 3)
+    kept = Answers(0)
+    scopes = [{"path": f"/{number}", "query_string": b""} for number in range(5)]
+    for scope in scopes:
+        kept.learn(scope, Known("finance", always, None))
+    assert [kept.known(scope) is not None for scope in scopes] == [False, False, True, True, True]

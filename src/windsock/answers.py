@@ -10,11 +10,17 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import TypeVar
+from uuid import UUID
 
 from fastapi import Request, Response
+from starlette.datastructures import State
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
 
 from windsock import __version__
-from windsock.access.space import Space
+from windsock.access.keys import hash_of
+from windsock.access.space import AUTHORIZED, Space
 from windsock.pages import CONDITIONAL, Made, knows
 
 WORTH_PACKING = 1_000
@@ -22,6 +28,8 @@ WORTH_PACKING = 1_000
 PACKED_AT_ONCE = 100_000
 """Bytes that are packed without leaving the event loop: a millisecond or two."""
 LEVEL = 4
+MOST_KNOWN = 2_000
+"""Paths with their queries, of at most 64 KB each; those that were made last."""
 LARGEST_SHARE = 8
 """One answer takes an eighth of the room at most."""
 
@@ -46,6 +54,15 @@ class Answers:
     size: int = 0
     _kept: OrderedDict[str, Kept] = field(default_factory=OrderedDict)
     _sizes: dict[str, int] = field(default_factory=dict)
+    _known: OrderedDict[tuple[str, bytes], "Known"] = field(default_factory=OrderedDict)
+
+    def known(self, scope: Scope) -> "Known | None":
+        return self._known.get((scope["path"], scope["query_string"]))
+
+    def learn(self, scope: Scope, known: "Known") -> None:
+        self._known[scope["path"], scope["query_string"]] = known
+        while len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
 
     def get(self, key: str) -> Kept | None:
         kept = self._kept.get(key)
@@ -66,24 +83,92 @@ class Answers:
             self.size -= self._sizes.pop(oldest)
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A GET that was answered: its space, what the answer depends on besides the space, and the route."""
+
+    slug: str
+    as_of: Callable[[], object]
+    route: object
+
+
+def always() -> None:
+    """What an answer depends on that is true until something is written."""
+
+
 async def remembered(
-    request: Request, space: Space, make: Callable[[], Awaitable[Made]], *, as_of: str = ""
+    request: Request, space: Space, make: Callable[[T], Awaitable[Made]], *, as_of: Callable[[], T]
 ) -> Response:
-    """The answer to this GET. `make` makes it, from what the space holds now; `as_of` names what else it depends on."""
+    """The answer to this GET, which whoever may view the space may have.
+
+    `as_of` says what it depends on besides the version of the space (`always`: nothing); `make` makes it from that, and
+    from what the space holds now.
+    """
     answers: Answers = request.app.state.answers
-    key = _key(request, space, as_of)
-    headers = {"ETag": f'"{key}"', **CONDITIONAL}
-    asked = request.headers.get("if-none-match")
-    if knows(asked, f'"{key}"') and asked != "*":  # whether there is anything at all is only known when it was read
-        return Response(status_code=304, headers=headers)
-    kept = answers.get(key)
-    if kept is None:
-        kept = Kept(await make())
+    scope = request.scope
+    moment = as_of()
+    key = _key(scope, space.id, space.version, space.caller.id, moment)
+    sent = await _sent(answers, scope, key)
+    if sent is None:
+        kept = Kept(await make(moment))
         answers.keep(key, kept)
-    if asked == "*":
+        sent = await _answer_with(answers, scope, key, kept)
+    answers.learn(scope, Known(space.slug, as_of, scope.get("route")))
+    return sent
+
+
+class KnownAnswers:
+    """ASGI middleware: what is known to the caller or kept is answered before it is routed and looked through again.
+
+    The caller is asked for all the same, in the same way as everywhere.
+    """
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self._app, self._state = app, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        known = self._state.answers.known(scope) if scope["type"] == "http" and scope["method"] == "GET" else None
+        answer = await self._answer(scope, known) if known is not None else None
+        await (answer or self._app)(scope, receive, send)
+
+    async def _answer(self, scope: Scope, known: Known) -> Response | None:
+        """None where there is more to do than to send it again."""
+        scheme, _, key = _header(scope, b"authorization").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            return None
+        question = hash_of(key), known.slug
+        row = await self._state.authorizer.ask(*question)
+        scope[AUTHORIZED] = question, row
+        if row is None or row["role"] is None:
+            return None
+        found = _key(scope, row["space_id"], row["version"], row["user_id"], known.as_of())
+        sent = await _sent(self._state.answers, scope, found)
+        if sent is not None:
+            scope["route"] = known.route
+            bind_contextvars(user_id=str(row["user_id"]), space=row["slug"])
+        return sent
+
+
+async def _sent(answers: Answers, scope: Scope, key: str) -> Response | None:
+    """304, or what is kept."""
+    asked = _header(scope, b"if-none-match")
+    if (
+        asked and asked != "*" and knows(asked, f'"{key}"')
+    ):  # for *, whether there is anything is known when it was read
+        return Response(status_code=304, headers={"ETag": f'"{key}"', **CONDITIONAL})
+    kept = answers.get(key)
+    return None if kept is None else await _answer_with(answers, scope, key, kept)
+
+
+async def _answer_with(answers: Answers, scope: Scope, key: str, kept: Kept) -> Response:
+    headers = {"ETag": f'"{key}"', **CONDITIONAL}
+    if _header(scope, b"if-none-match") == "*":
         return Response(status_code=304, headers=headers)
     headers |= kept.made.headers
-    if len(kept.made.body) < WORTH_PACKING or not _takes_gzip(request.headers.get("accept-encoding", "")):
+    if len(kept.made.body) < WORTH_PACKING or not _takes_gzip(_header(scope, b"accept-encoding")):
         return Response(kept.made.body, 200, headers, "application/json")
     if kept.packed is None:
         body = kept.made.body
@@ -92,9 +177,14 @@ async def remembered(
     return Response(kept.packed, 200, headers | {"Content-Encoding": "gzip"}, "application/json")
 
 
-def _key(request: Request, space: Space, as_of: str) -> str:
-    parts = (__version__, space.id, space.version, space.caller.id, as_of, request.url.path, request.url.query)
-    return blake2b("\n".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+def _key(scope: Scope, space_id: UUID, version: int, user_id: UUID, as_of: object) -> str:
+    parts = f"{__version__}\n{space_id}\n{version}\n{user_id}\n{as_of}\n{scope['path']}\n".encode()
+    return blake2b(parts + scope["query_string"], digest_size=16).hexdigest()
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    """The values of a header, as one (RFC 9110 §5.3); empty where it is missing."""
+    return ", ".join([value.decode("latin-1") for key, value in scope["headers"] if key == name])
 
 
 def _packed(body: bytes) -> bytes:

@@ -19,8 +19,8 @@ from starlette.routing import Match
 from windsock import __version__, openapi, reference
 from windsock.access import routes as spaces
 from windsock.access import teams, users
-from windsock.access.space import authenticate
-from windsock.answers import Answers
+from windsock.access.space import Authorizer, authenticate
+from windsock.answers import Answers, KnownAnswers
 from windsock.audit import routes as audit
 from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
@@ -61,7 +61,8 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     )
     app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs
     app.state.triggers, app.state.settings = process.triggers, process.settings
-    app.state.answers = Answers(process.settings.answer_cache_bytes)
+    app.state.authorizer, app.state.answers = Authorizer(process.db), Answers(process.settings.answer_cache_bytes)
+    app.add_middleware(KnownAnswers, state=app.state)
     app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes)
     app.include_router(health)
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):

@@ -12,12 +12,14 @@ import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from windsock.connections import Connection
 from windsock.errors import Unavailable, WindsockError
-from windsock.sql import Query, literal
+from windsock.sql import Query, literal, written
 
 set_json_dumps(orjson.dumps)
 set_json_loads(orjson.loads)
@@ -32,10 +34,12 @@ Row = dict[str, Any]
 
 
 class _AsItStands(Loader):
-    """jsonb as bytes that the answer contains unparsed."""
+    """jsonb as bytes that the answer contains unparsed, behind the byte that says which version of jsonb it is."""
+
+    format = Format.BINARY
 
     def load(self, data: Buffer) -> orjson.Fragment:
-        return orjson.Fragment(bytes(data))
+        return orjson.Fragment(bytes(data)[1:])
 
 
 class Transaction:
@@ -45,18 +49,23 @@ class Transaction:
         self._connection = connection
 
     async def rows(self, query: Query, /, **parameters: object) -> list[Row]:
-        cursor = await self._connection.execute(literal(query), parameters)
+        cursor = await self._connection.execute(written(query, parameters), parameters)
         return await cursor.fetchall()
 
     async def row(self, query: Query, /, **parameters: object) -> Row | None:
-        cursor = await self._connection.execute(literal(query), parameters)
+        cursor = await self._connection.execute(written(query, parameters), parameters)
+        return await cursor.fetchone()
+
+    async def prepared_row(self, query: Query, /, **parameters: object) -> Row | None:
+        """Of a statement that is asked again and again: PostgreSQL plans it once per connection."""
+        cursor = await self._connection.execute(written(query, parameters), parameters, prepare=True)
         return await cursor.fetchone()
 
     async def answers(self, query: Query, /, **parameters: object) -> list[Row]:
-        """Rows that go out as they are: jsonb columns stay unparsed (orjson.Fragment)."""
-        async with self._connection.cursor() as cursor:
+        """Rows that go out as they are: jsonb columns stay unparsed (orjson.Fragment); prepared as in prepared_row."""
+        async with self._connection.cursor(binary=True) as cursor:
             cursor.adapters.register_loader("jsonb", _AsItStands)
-            await cursor.execute(literal(query), parameters)
+            await cursor.execute(written(query, parameters), parameters, prepare=True)
             return await cursor.fetchall()
 
     async def run(self, query: Query, /, **parameters: object) -> int:
@@ -92,6 +101,7 @@ class Database:
             # Its pauses double: with the default of 300 s it would stay away minutes longer than PostgreSQL did.
             reconnect_timeout=5.0,
             open=False,
+            connection_class=Connection,
             check=_is_alive,
             # One statement outside a transaction is one round trip, where a transaction would make it three.
             kwargs={"row_factory": dict_row, "prepare_threshold": None, "autocommit": True},
@@ -105,9 +115,9 @@ class Database:
         await self._pool.close()
 
     async def row(self, query: Query, /, **parameters: object) -> Row | None:
-        """One statement outside any space, and without a transaction around it."""
+        """One statement outside any space, without a transaction around it, and prepared."""
         async with self._connection() as connection:
-            return await Transaction(connection).row(query, **parameters)
+            return await Transaction(connection).prepared_row(query, **parameters)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

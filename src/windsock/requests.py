@@ -1,13 +1,14 @@
 """Around every request: its id, its size limit, its log line and its numbers."""
 
 import asyncio
+import functools
 import re
 import time
 from uuid import uuid4
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -48,7 +49,7 @@ class AroundRequests:
             nonlocal status, has_started
             if message["type"] == "http.response.start":
                 status, has_started = message["status"], True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode("latin-1"))]
             await send(message)
 
         with log.bound(request_id=request_id):
@@ -107,12 +108,22 @@ class AroundRequests:
         # The router leaves the template it matched; whatever else was asked for shares one label.
         template = getattr(scope.get("route"), "path", None) or "unmatched"
         method = scope["method"] if scope["method"] in METHODS else "other"
-        REQUESTS.labels(method, template, str(status)).inc()
-        SECONDS.labels(method, template).observe(seconds)
+        _requests(method, template, status).inc()
+        _seconds(method, template).observe(seconds)
         if scope["path"] not in UNLOGGED:
             logger.info(
                 "answered", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1)
             )
+
+
+@functools.cache  # as bounded as the labels are
+def _requests(method: str, template: str, status: int) -> Counter:
+    return REQUESTS.labels(method, template, str(status))
+
+
+@functools.cache
+def _seconds(method: str, template: str) -> Histogram:
+    return SECONDS.labels(method, template)
 
 
 def _answer(status: int, sentence: str) -> Response:

@@ -1,5 +1,6 @@
 """Named queries from .sql files; a query that neither names the space nor says why not cannot be loaded."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
@@ -8,6 +9,7 @@ from typing import LiteralString, NewType, cast
 Query = NewType("Query", str)
 
 HEADING = re.compile(r"^-- (name|fragment): (\w+)[ \t]*$", re.MULTILINE)
+CONDITION = re.compile(r"^[ \t]*AND .*-- if (\w+)[ \t]*(?:\n|\Z)", re.MULTILINE)
 INCLUDE = re.compile(r"\{(\w+)\}")
 SPACE = "%(space_id)s"
 ACROSS = "-- across spaces"
@@ -20,7 +22,8 @@ class Queries(Mapping[str, Query]):
     """The blocks of one .sql file.
 
     A block starts with `-- name: some_query`. A `-- fragment: some_part` is text that `{some_part}` includes, so that a
-    list and its count share one WHERE. Each query contains %(space_id)s, or `-- across spaces` and the reason.
+    list and its count share one WHERE. Each query contains %(space_id)s, or `-- across spaces` and the reason. A line
+    that ends in `-- if some_parameter` is a condition that holds where that is given: see `written`.
     """
 
     def __init__(self, source: str, text: str) -> None:
@@ -65,6 +68,27 @@ def load(package: str, name: str, *, shared: str = "") -> Queries:
     source = f"{package}/{name}"
     LOADED[source] = Queries(source, f"{shared}\n{text_of(package, name)}")
     return LOADED[source]
+
+
+@functools.lru_cache(maxsize=1_000)
+def optional(query: Query) -> tuple[str, ...]:
+    """The parameters with conditions that stand only where they are given."""
+    return tuple(dict.fromkeys(CONDITION.findall(query)))
+
+
+def written(query: Query, parameters: Mapping[str, object]) -> LiteralString:
+    """The statement without the conditions whose parameter is None or False.
+
+    So PostgreSQL plans what was asked, once for each such question, where `%(x)s IS NULL OR …` would have to be planned
+    anew for each.
+    """
+    missing = [name for name in optional(query) if (value := parameters[name]) is None or value is False]
+    return literal(_without(query, frozenset(missing)) if missing else query)
+
+
+@functools.lru_cache(maxsize=1_000)
+def _without(query: Query, missing: frozenset[str]) -> Query:
+    return Query(CONDITION.sub(lambda line: "" if line[1] in missing else line[0], query))
 
 
 def literal(query: Query) -> LiteralString:

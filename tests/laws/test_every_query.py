@@ -13,7 +13,7 @@ from psycopg import sql
 
 import windsock
 from windsock.db import SESSION
-from windsock.sql import HEADING, INCLUDE, LOADED, Queries, Query
+from windsock.sql import HEADING, INCLUDE, LOADED, Queries, Query, optional, written
 from windsock.storage import APPLICATION
 
 NOT_TO_IMPORT = re.compile(r"windsock\.(__main__|migrations\.(env|versions))")
@@ -61,6 +61,35 @@ def connection(empty_database: Callable[[str], str]) -> Iterator[psycopg.Connect
 def test_every_query_can_be_prepared_by_the_application(connection: psycopg.Connection, name: str) -> None:
     connection.execute(sql.SQL("PREPARE law AS ") + sql.SQL(numbered(QUERIES[name])))
     connection.execute("DEALLOCATE law")
+
+
+OPTIONAL = sorted(name for name, query in QUERIES.items() if optional(query))
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_every_query_can_be_prepared_without_what_is_not_given(connection: psycopg.Connection, name: str) -> None:
+    names = optional(QUERIES[name])
+    for given in [(), *((one,) for one in names)]:
+        query = Query(written(QUERIES[name], {one: "x" if one in given else None for one in names}))
+        assert set(optional(query)) == set(given)
+        connection.execute(sql.SQL("PREPARE law AS ") + sql.SQL(numbered(query)))
+        connection.execute("DEALLOCATE law")
+
+
+def test_a_condition_that_is_not_given_is_left_out_whole() -> None:
+    query = Queries(
+        "some.sql", "-- name: a\nSELECT 1\nWHERE space_id = %(space_id)s\n  AND a = %(b)s  -- if b\nLIMIT 1"
+    )["a"]
+    for nothing in (None, False):
+        assert written(query, {"b": nothing}) == "SELECT 1\nWHERE space_id = %(space_id)s\nLIMIT 1"
+    somethings: tuple[object, ...] = (0, "", [], True)
+    for something in somethings:
+        assert written(query, {"b": something}) == query
+
+
+def test_what_is_said_to_be_optional_is_a_condition_of_its_own_line() -> None:
+    for name, query in QUERIES.items():
+        assert len(re.findall(r"-- if ", query)) == len(re.findall(r"^ *AND .*-- if \w+$", query, re.MULTILINE)), name
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from laws.conftest import Ask
 from laws.operations import API, OPERATIONS, PUBLIC, Operation, documented, ids_of
-from windsock.access.space import PERMISSIONS
+from windsock.access.space import PERMISSIONS, may_view
 from windsock.pages import LIST_HEADERS
 from world import World
 
@@ -45,6 +45,19 @@ def test_every_route_with_a_slug_asks_for_a_permission_in_that_space(bare_app: F
         path = str(route.path)
         assert bool(asked_by(route.dependant) & OF_A_SPACE) == ("{slug}" in path), f"{route.methods} {path}"
         assert ("/spaces/{" in path) == ("/spaces/{slug}" in path), f"{path} names its space otherwise"
+
+
+def test_what_is_remembered_may_be_seen_by_every_member(bare_app: FastAPI) -> None:
+    """Who asks for it again is let through by any role: see KnownAnswers."""
+    remembering = [
+        route
+        for route in guarded(bare_app)
+        if isinstance(route.route, APIRoute) and "remembered(" in inspect.getsource(route.route.endpoint)
+    ]
+    assert len(remembering) > 5
+    for route in remembering:
+        assert asked_by(route.dependant) & OF_A_SPACE == {may_view}, f"{route.methods} {route.path}"
+        assert route.methods == {"GET"}
 
 
 def test_every_public_route_exists_and_only_reads(bare_app: FastAPI) -> None:

@@ -1,5 +1,6 @@
 """The wall: a route gets a Space, and with it its data, only by asking for a permission."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -22,7 +23,50 @@ ROLES = ("viewer", "editor", "admin")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer wsk_…`", scheme_name="ApiKey")
+Question = tuple[bytes, str | None]
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+AUTHORIZED = "windsock.authorized"
+"""In the scope of a request: what was asked since it came, (hash of the key, slug), and the answer."""
+
+
+class Authorizer:
+    """Asks the database who a key is, and what it may do in a space.
+
+    Requests that ask the same at the same time share one answer, which was asked for after the last of them had come.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._waiting: dict[Question, asyncio.Task[Row | None]] = {}
+        self._asked: dict[Question, asyncio.Task[Row | None]] = {}
+
+    async def ask(self, key_hash: bytes, slug: str | None) -> Row | None:
+        """A row of authorize() in access.sql; None for a key that is no key any more."""
+        question = key_hash, slug
+        task = self._waiting.get(question)
+        if task is None:
+            task = asyncio.create_task(self._answer(question, self._asked.get(question)))
+            task.add_done_callback(_look_at)
+            self._waiting[question] = task
+        return await asyncio.shield(task)  # whoever goes away leaves the others their answer
+
+    async def _answer(self, question: Question, before: asyncio.Task[Row | None] | None) -> Row | None:
+        if before is not None:
+            await asyncio.wait([before])
+        mine = self._asked[question] = self._waiting.pop(question)  # who comes from now on waits for the next one
+        try:
+            return await self._db.row(QUERIES["authorize"], key_hash=question[0], slug=question[1])
+        finally:
+            if self._asked.get(question) is mine:
+                del self._asked[question]
+
+
+def _look_at(task: asyncio.Task[Row | None]) -> None:
+    """An error is told to those who wait, if there is still anybody."""
+    if not task.cancelled():
+        task.exception()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +116,17 @@ async def _authorize(
 ) -> tuple[Caller, Row]:
     if credentials is None or not credentials.credentials:
         raise NotAuthenticated("This needs an API key: send the header Authorization: Bearer <API key>.")
-    db: Database = request.app.state.db
-    row = await db.row(QUERIES["authorize"], key_hash=hash_of(credentials.credentials), slug=slug)
+    question = hash_of(credentials.credentials), slug
+    asked, row = request.scope.get(AUTHORIZED, (None, None))
+    if asked != question:
+        authorizer: Authorizer = request.app.state.authorizer
+        row = await authorizer.ask(*question)
     if row is None:
         raise NotAuthenticated("This API key is unknown, expired or revoked. Make another one and try again.")
     structlog.contextvars.bind_contextvars(user_id=str(row["user_id"]))
-    caller = Caller(row["user_id"], row["email"], row["name"], row["is_superadmin"], row["key_id"], db)
+    caller = Caller(
+        row["user_id"], row["email"], row["name"], row["is_superadmin"], row["key_id"], request.app.state.db
+    )
     return caller, row
 
 

@@ -1,11 +1,11 @@
 -- fragment: matching
 WHERE e.space_id = %(space_id)s
-  AND (%(actor_id)s::uuid[] IS NULL OR e.actor_id = ANY (%(actor_id)s))
-  AND (%(action)s::text[] IS NULL OR e.action = ANY (%(action)s))
-  AND (%(target_type)s::text[] IS NULL OR e.target_type = ANY (%(target_type)s))
-  AND (%(target_id)s::uuid[] IS NULL OR e.target_id = ANY (%(target_id)s))
-  AND (%(created_from)s::timestamptz IS NULL OR e.created_at >= %(created_from)s)
-  AND (%(created_to)s::timestamptz IS NULL OR e.created_at < %(created_to)s)
+  AND e.actor_id = ANY (%(actor_id)s::uuid[])  -- if actor_id
+  AND e.action = ANY (%(action)s::text[])  -- if action
+  AND e.target_type = ANY (%(target_type)s::text[])  -- if target_type
+  AND e.target_id = ANY (%(target_id)s::uuid[])  -- if target_id
+  AND e.created_at >= %(created_from)s::timestamptz  -- if created_from
+  AND e.created_at < %(created_to)s::timestamptz  -- if created_to
 
 -- name: list_audit_events
 SELECT e.id, e.created_at, e.action, e.target_type, e.target_id, e.target_name, e.actor_id,

@@ -1,7 +1,7 @@
 -- fragment: matching
 FROM pipelines p
 WHERE {matching_pipelines}
-  AND (%(status)s::text[] IS NULL OR p.status = ANY (%(status)s))
+  AND p.status = ANY (%(status)s::text[])  -- if status
 
 -- fragment: pipeline
 p.id, p.space_id, p.provider, p.external_id, p.name, p.description, p.connector_id,
@@ -22,6 +22,13 @@ JOIN connectors c ON c.space_id = %(space_id)s AND c.id = p.connector_id
 LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
 LEFT JOIN teams t ON t.space_id = %(space_id)s AND t.id = p.team_id
 CROSS JOIN LATERAL ({numbers}) n
+
+-- fragment: of_page
+-- Each by itself (LIMIT keeps it so): joined as a table, PostgreSQL may take all pipelines for few before it has counted
+-- them, and make the numbers of each for each row of the page.
+FROM page
+CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) p
+{around}
 
 -- fragment: ended
 -- Runs that ended since %(since)s: days as they are kept, and of the day in which it lies the runs that came after it.
@@ -52,9 +59,7 @@ WITH page AS MATERIALIZED (
     LIMIT %(limit)s OFFSET %(offset)s
 )
 SELECT {pipeline}
-FROM page
-JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = page.id
-{around}
+{of_page}
 ORDER BY p.name, p.id
 
 -- name: list_pipelines_sorted
@@ -84,9 +89,7 @@ WITH matched AS (
     LIMIT %(limit)s OFFSET %(offset)s
 )
 SELECT {pipeline}
-FROM page
-JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = page.id
-{around}
+{of_page}
 ORDER BY page.position, p.id
 
 -- name: durations_of_pipelines
@@ -96,10 +99,11 @@ SELECT p.id, (SELECT string_agg(e.durations, '') FROM ({ended}) e) AS durations
 ORDER BY p.name, p.id
 
 -- name: list_these_pipelines
+WITH page AS MATERIALIZED (
+    SELECT id, position FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS given (id, position)
+)
 SELECT {pipeline}
-FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS page (id, position)
-JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = page.id
-{around}
+{of_page}
 ORDER BY page.position, p.id
 
 -- name: count_pipelines

@@ -47,25 +47,23 @@ async def list_all_pipelines(
     `summary` counts the runs that ended in the last `days` days, whenever they began; `running_count` is what is queued
     or running now. `recent_runs` are the newest 14, oldest first.
     """
-    window = Window.ending_now(days)
 
-    async def make() -> Made:
+    async def make(window: Window) -> Made:
         async with space.transaction() as tx:
             rows, total = await list_pipelines(tx, space, paging, which, status=status, window=window, sort=sort)
         return made_page(request, rows, total, paging)
 
-    return await remembered(request, space, make, as_of=window.since.isoformat())
+    return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
 
 
 @router.get("/{pipeline_id}", response_model=PipelineDetail, summary="One pipeline")
 async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
-    window = Window.ending_now(days)
 
-    async def make() -> Made:
+    async def make(window: Window) -> Made:
         async with space.transaction() as tx:
             return made(await get_pipeline(tx, space, pipeline_id, window=window))
 
-    return await remembered(request, space, make, as_of=window.since.isoformat())
+    return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
 
 
 @router.patch("/{pipeline_id}/team", response_model=PipelineDetail, summary="Assign or clear the owning team")

@@ -58,7 +58,7 @@ async def list_pipelines(
     else:
         order = {"by": by, "descending": descending, "limit": paging.size, "offset": paging.offset}
         rows = await tx.answers(QUERIES["list_pipelines_sorted"], **asked, **order)
-    total = present(await tx.row(QUERIES["count_pipelines"], **matching))["total"]
+    total = present(await tx.prepared_row(QUERIES["count_pipelines"], **matching))["total"]
     return _finished(rows, window), total
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.access.space import CanView
-from windsock.answers import remembered
+from windsock.answers import always, remembered
 from windsock.filters import WhichPipelines
 from windsock.inputs import Moment, Text, Word
 from windsock.pages import LIST_HEADERS, LONG_LIST_HEADERS, LongPage, Made, SmallPage, made, made_page
@@ -47,12 +47,12 @@ async def list_runs_of_pipeline(
 ) -> Response:
     """A run without a start is placed by when it was queued, or due."""
 
-    async def make() -> Made:
+    async def make(_: None) -> Made:
         async with space.transaction() as tx:
             rows, total, behind = await list_runs(tx, space.id, pipeline_id, paging, which)
         return made_page(request, rows, total, paging, behind)
 
-    return await remembered(request, space, make)
+    return await remembered(request, space, make, as_of=always)
 
 
 @router.get("/runs", response_model=list[Run], responses=LONG_LIST, summary="Runs of the whole space, newest first")
@@ -60,23 +60,23 @@ async def list_all_runs(
     request: Request, space: CanView, paging: LongPage, which: WhichRuns, of: WhichPipelines
 ) -> Response:
 
-    async def make() -> Made:
+    async def make(_: None) -> Made:
         async with space.transaction() as tx:
             rows, total, behind = await list_runs_of_space(tx, space, paging, which, of)
         return made_page(request, rows, total, paging, behind)
 
-    return await remembered(request, space, make)
+    return await remembered(request, space, make, as_of=always)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, summary="One run with its task runs")
 async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
 
-    async def make() -> Made:
+    async def make(_: None) -> Made:
         async with space.transaction() as tx:
             return made(await get_run(tx, space.id, run_id))
 
-    return await remembered(request, space, make)
+    return await remembered(request, space, make, as_of=always)
 
 
 @router.get(
@@ -91,19 +91,19 @@ async def list_task_runs_of_run(
     external_id: Annotated[list[Text] | None, Query(description="Airflow's task_id. Several mean any of them.")] = None,
 ) -> Response:
 
-    async def make() -> Made:
+    async def make(_: None) -> Made:
         async with space.transaction() as tx:
             rows, total = await list_task_runs(tx, space.id, run_id, paging, status=status, external_id=external_id)
         return made_page(request, rows, total, paging)
 
-    return await remembered(request, space, make)
+    return await remembered(request, space, make, as_of=always)
 
 
 @router.get("/task-runs/{task_run_id}", response_model=TaskRun, summary="One task run")
 async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
 
-    async def make() -> Made:
+    async def make(_: None) -> Made:
         async with space.transaction() as tx:
             return made(await get_task_run(tx, space.id, task_run_id))
 
-    return await remembered(request, space, make)
+    return await remembered(request, space, make, as_of=always)

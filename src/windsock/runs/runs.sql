@@ -24,43 +24,40 @@ LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.conn
 LEFT JOIN users u ON u.id = r.triggered_by_user_id
 
 -- fragment: filtered
-(%(status)s::text[] IS NULL OR r.status = ANY (%(status)s))
-  AND (%(run_type)s::text[] IS NULL OR r.run_type = ANY (%(run_type)s))
-  AND (%(started_from)s::timestamptz IS NULL
-       OR coalesce(r.started_at, r.queued_at, r.run_after, r.run_at) >= %(started_from)s)
-  AND (%(started_to)s::timestamptz IS NULL
-       OR coalesce(r.started_at, r.queued_at, r.run_after, r.run_at) < %(started_to)s)
+r.space_id = %(space_id)s
+  AND r.status = ANY (%(status)s::text[])  -- if status
+  AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
+  AND coalesce(r.started_at, r.queued_at, r.run_after, r.run_at) >= %(started_from)s::timestamptz  -- if started_from
+  AND coalesce(r.started_at, r.queued_at, r.run_after, r.run_at) < %(started_to)s::timestamptz  -- if started_to
 
 -- fragment: matching
 FROM runs r
-WHERE r.space_id = %(space_id)s AND r.pipeline_id = %(pipeline_id)s
-  AND {filtered}
+WHERE r.pipeline_id = %(pipeline_id)s AND {filtered}
 
 -- fragment: matching_in_space
 FROM runs r
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
-WHERE r.space_id = %(space_id)s
-  AND {filtered}
+WHERE {filtered}
   AND {matching_pipelines}
 
 -- fragment: the_page
+-- Each run by itself, as pipelines are.
 SELECT {run}
 FROM page
-JOIN runs r ON r.space_id = %(space_id)s AND r.id = page.id
+CROSS JOIN LATERAL (SELECT x.* FROM runs x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) r
 {around}
 ORDER BY r.run_at DESC, r.id DESC
 
--- fragment: behind
-(%(after)s::timestamptz IS NULL OR (r.run_at, r.id) < (%(after)s, %(after_id)s::uuid))
-
 -- fragment: counted
-(%(status)s::text[] IS NULL OR k.status = ANY (%(status)s))
-  AND (%(run_type)s::text[] IS NULL OR k.run_type = ANY (%(run_type)s))
+k.space_id = %(space_id)s
+  AND k.status = ANY (%(status)s::text[])  -- if status
+  AND k.run_type = ANY (%(run_type)s::text[])  -- if run_type
 
 -- name: list_runs_of_pipeline
 WITH page AS MATERIALIZED (
     SELECT r.id
-    {matching} AND {behind}
+    {matching}
+      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
     ORDER BY r.run_at DESC, r.id DESC
     LIMIT %(limit)s OFFSET %(offset)s
 )
@@ -73,12 +70,13 @@ SELECT count(*) AS total
 -- name: known_number_of_runs_of_pipeline
 SELECT coalesce(sum(k.total), 0)::bigint AS total
 FROM run_counts k
-WHERE k.space_id = %(space_id)s AND k.pipeline_id = %(pipeline_id)s AND {counted}
+WHERE k.pipeline_id = %(pipeline_id)s AND {counted}
 
 -- name: list_runs_of_space
 WITH page AS MATERIALIZED (
     SELECT r.id
-    {matching_in_space} AND {behind}
+    {matching_in_space}
+      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
     ORDER BY r.run_at DESC, r.id DESC
     LIMIT %(limit)s OFFSET %(offset)s
 )
@@ -92,7 +90,7 @@ SELECT count(*) AS total
 SELECT coalesce(sum(k.total), 0)::bigint AS total
 FROM run_counts k
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = k.pipeline_id
-WHERE k.space_id = %(space_id)s AND {counted}
+WHERE {counted}
   AND {matching_pipelines}
 
 -- name: has_pipeline
@@ -112,8 +110,8 @@ t.removed_at, t.provider_metadata
 
 -- fragment: matching_task_runs
 WHERE t.space_id = %(space_id)s AND t.run_id = %(run_id)s
-  AND (%(status)s::text[] IS NULL OR t.status = ANY (%(status)s))
-  AND (%(external_id)s::text[] IS NULL OR t.external_id = ANY (%(external_id)s))
+  AND t.status = ANY (%(status)s::text[])  -- if status
+  AND t.external_id = ANY (%(external_id)s::text[])  -- if external_id
 
 -- name: list_task_runs
 -- Materialized: of a run with thousands of mapped instances it must not be made anew for each of them.

@@ -61,7 +61,7 @@ async def _page(
     rows = await tx.answers(QUERIES[f"list_runs_{whose}"], **matching, **after, limit=paging.size, offset=paging.offset)
     is_known = which.started_from is None and which.started_to is None
     counting = f"known_number_of_runs_{whose}" if is_known else f"count_runs_{whose}"
-    total = present(await tx.row(QUERIES[counting], **matching))["total"]
+    total = present(await tx.prepared_row(QUERIES[counting], **matching))["total"]
     behind = paging.place_behind(rows)
     return [_with_url(row) for row in rows], total, behind
 

@@ -5,8 +5,8 @@ r.pipelines, r.runs, r.task_runs, r.provider_requests, r.coverage, r.warnings, r
 -- fragment: history
 FROM sync_runs r
 WHERE r.space_id = %(space_id)s
-  AND (%(connector_id)s::uuid[] IS NULL OR r.connector_id = ANY (%(connector_id)s))
-  AND (%(status)s::text[] IS NULL OR r.status = ANY (%(status)s))
+  AND r.connector_id = ANY (%(connector_id)s::uuid[])  -- if connector_id
+  AND r.status = ANY (%(status)s::text[])  -- if status
 
 -- name: list_syncs
 SELECT {sync_run}

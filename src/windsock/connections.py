@@ -1,0 +1,63 @@
+"""Connections to PostgreSQL that do not go through the event loop for what is there within a moment."""
+
+import select
+import time
+from typing import Any
+
+import psycopg
+from psycopg.abc import RV, PQGen
+from psycopg.rows import DictRow
+from psycopg.waiting import Ready, Wait
+
+MOMENT_SECONDS = 0.0002
+"""How long the event loop stands still for an answer, while nothing else is being asked for."""
+MOST_SECONDS_AT_ONCE = 0.004
+"""Of an answer that comes and comes; then others have their turn."""
+LAST_SELECTABLE = 1023
+"""select() takes no file descriptor beyond that; poll() counts in milliseconds."""
+
+_waiting = 0
+
+
+class Connection(psycopg.AsyncConnection[DictRow]):
+    """A round trip on a unix socket takes less time than the event loop needs to look for it.
+
+    And PostgreSQL sends a page of rows in pieces of 8 KB: sixty turns of the loop for one answer.
+    """
+
+    async def wait(self, gen: PQGen[RV], *args: Any, **more: Any) -> RV:  # noqa: ANN401 - handed through
+        return await super().wait(_at_once(gen, self.pgconn.socket), *args, **more)
+
+
+def _at_once(gen: PQGen[RV], descriptor: int) -> PQGen[RV]:
+    """The same generator, to which what is ready is given without asking the event loop."""
+    global _waiting  # noqa: PLW0603 - there is one event loop in a process
+    try:
+        wanted = next(gen)
+        began = time.monotonic()
+        while True:
+            ready = _soon(descriptor, wanted) if time.monotonic() - began < MOST_SECONDS_AT_ONCE else 0
+            if not ready:
+                _waiting += 1
+                try:
+                    ready = yield wanted
+                finally:
+                    _waiting -= 1
+                began = time.monotonic()
+            wanted = gen.send(ready)
+    except StopIteration as end:
+        result: RV = end.value
+        return result
+
+
+def _soon(descriptor: int, wanted: Wait) -> int:
+    """What is ready, of what is wanted; 0 where nothing is within a moment."""
+    if descriptor > LAST_SELECTABLE:
+        return 0
+    reads, writes, _ = select.select(
+        [descriptor] if wanted & Wait.R else [],
+        [descriptor] if wanted & Wait.W else [],
+        [],
+        0 if _waiting else MOMENT_SECONDS,
+    )
+    return (Ready.R if reads else 0) | (Ready.W if writes else 0)

@@ -1,0 +1,59 @@
+"""A page costs what is on it, also where PostgreSQL has no statistics of the tables, as after a first sync."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from windsock.pipelines.store import QUERIES, Window
+from windsock.sql import Query, optional, written
+from world import World
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+
+MANY, SIZE = 300, 20
+PIPELINES = Query(
+    "INSERT INTO pipelines (space_id, connector_id, external_id, name, is_paused, is_active, has_import_errors)"
+    " SELECT %(space_id)s, %(connector_id)s, 'of_many_' || n, 'of_many_' || n, false, true, false"
+    " FROM generate_series(1, %(many)s) n"
+)
+ENDED = Query(
+    "INSERT INTO runs (space_id, pipeline_id, external_id, status, run_type, run_at, started_at, ended_at)"
+    " SELECT %(space_id)s, id, 'r', 'success', 'manual', now(), now() - interval '1 hour', now()"
+    " FROM pipelines WHERE space_id = %(space_id)s AND external_id LIKE 'of_many_%%'"
+)
+
+
+def loops(plan: dict[str, Any]) -> Iterator[int]:
+    """How often each part of a plan was carried out."""
+    yield plan["Actual Loops"]
+    for part in plan.get("Plans", []):
+        yield from loops(part)
+
+
+@pytest.mark.parametrize("name", ["list_pipelines", "list_pipelines_sorted", "list_these_pipelines"])
+async def test_nothing_is_made_more_often_than_once_for_each_row_of_a_page(
+    db: "RolledBackDatabase", world: World, name: str
+) -> None:
+    space = world.finance
+    async with db.in_space(space.id) as tx:
+        await tx.run(PIPELINES, space_id=space.id, connector_id=space.connector_id, many=MANY)
+        await tx.run(ENDED, space_id=space.id)
+        names: dict[str, Any] = dict.fromkeys(optional(QUERIES[name])) | {
+            "space_id": space.id,
+            "user_id": world.users["viewer"],
+            "ids": list(space.pipelines.values())[:SIZE],
+            "since": Window.ending_now(30).since,
+            "by": "criticality",
+            "descending": True,
+            "limit": SIZE,
+            "offset": 0,
+        }
+        query = written(QUERIES[name], names)
+        cursor = await db.connection.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + query.encode(), names)
+        (row,) = await cursor.fetchall()
+    (told,) = row["QUERY PLAN"]
+    assert max(loops(told["Plan"])) <= SIZE * 3, told
