@@ -8,10 +8,10 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format schema openapi mutations bench clean
+.PHONY: help setup demo test test-fast check format schema openapi mutations bench bench-check bench-sync clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 demo: setup ## A real Airflow 3 with sample DAGs, mirrored by Windsock: prints the URL, a key and curl lines
 	@$(RUN) python demo/demo.py
@@ -54,7 +54,13 @@ openapi: setup ## Write docs/openapi.json, with examples recorded from real answ
 mutations: setup ## Break the sync in many ways and see that the property test notices (an hour; ARGS="--jobs 2" is quicker)
 	$(RUN) python tests/sync/mutations.py $(ARGS)
 
-bench: setup ## The scale lab of the sync on a real, seeded Airflow 3 (an hour; ARGS="--runs 20000 --dags 100" is quicker)
+bench: setup ## The API under load on a seeded fleet, against what it is compared with (needs wrk; ARGS="--size XS --rounds 1" is quick)
+	$(RUN) python bench/api/run.py $(ARGS)
+
+bench-check: setup ## Whether the API is still as fast as it was, by ratios on a small fleet (a minute)
+	$(RUN) python bench/api/check.py $(ARGS)
+
+bench-sync: setup ## The scale lab of the sync on a real, seeded Airflow 3 (an hour; ARGS="--runs 20000 --dags 100" is quicker)
 	$(RUN) python bench/sync/run.py $(ARGS)
 
 clean: ## Remove environments and the demo's data (asks nothing)

@@ -1,0 +1,1 @@
+"""The API at the size of a fleet, against the conventional stack, the floor and Airflow itself."""

@@ -1,0 +1,71 @@
+"""A small fleet, and ratios of one run compared with bounds that are committed: no absolute time, no wrk."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx2
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), str(ROOT / "demo")]
+
+from bench.api.load import Scenario  # noqa: E402 - found below the repository
+from bench.api.run import compare, prepared, say, scenarios, served  # noqa: E402
+
+BOUNDS = Path(__file__).with_name("bounds.json")
+CHUNK = 5
+"""Requests of one scenario before it is the next one's turn."""
+
+
+def rates(asked: list[Scenario], rounds: int) -> dict[str, float]:
+    """Requests per second of each, one after the other on one connection: the median of rounds in turns."""
+    seen: dict[str, list[float]] = {one.name: [] for one in asked}
+    with httpx2.Client(timeout=60, headers={"Accept-Encoding": "identity"}) as client:
+        for number in range(rounds + 1):
+            for one in asked:
+                began = time.perf_counter()
+                for place in range(CHUNK):
+                    answer = client.get(
+                        one.server.url + one.paths[place % len(one.paths)],
+                        headers={"Authorization": one.authorization, "If-None-Match": one.etag},
+                    )
+                    answer.raise_for_status() if answer.status_code != httpx2.codes.NOT_MODIFIED else None
+                if number:  # the first one warms up
+                    seen[one.name].append(CHUNK / (time.perf_counter() - began))
+    return {name: statistics.median(found) for name, found in seen.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="XS")
+    parser.add_argument("--rounds", type=int, default=30)
+    chosen = parser.parse_args()
+    bounds = json.loads(BOUNDS.read_text(encoding="utf-8"))
+    wanted = {name for bound in bounds for name in (bound["of"], bound["to"])}
+    folder = Path(tempfile.mkdtemp(prefix="windsock-bench-"))
+    folder.chmod(0o711)
+    broken = 0
+    try:
+        with prepared(folder, chosen.size) as (storage, fleet, postmaster), served(folder, storage, fleet) as servers:
+            say(f"{compare(servers, fleet)} rows are equal in content")
+            asked = [one for one in scenarios(servers, fleet, postmaster) if one.name in wanted]
+            found = rates(asked, chosen.rounds)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    for bound in bounds:
+        ratio = found[bound["of"]] / found[bound["to"]]
+        broken += ratio < bound["least"]
+        verdict = "ok" if ratio >= bound["least"] else "TOO SLOW"
+        print(f"{verdict:8} {bound['of']} ÷ {bound['to']}: {ratio:.2f}, at least {bound['least']}")  # noqa: T201
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""The API under load on a seeded fleet, against the conventional stack and the floor, in one run and in turns."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import math
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import httpx2
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), str(ROOT / "demo")]
+
+from bench.api.airflow import airflow  # noqa: E402 - found below the repository
+from bench.api.load import Measured, Scenario, measure, median  # noqa: E402
+from bench.api.report import bars, told  # noqa: E402
+from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
+from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
+from windsock.db import Database  # noqa: E402
+from windsock.settings import Settings  # noqa: E402
+from windsock.storage import DATABASE, Storage, open_storage  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SORTS = ("-last_run_at", "-failed_count", "success_rate", "-p95_duration_seconds", "-criticality")
+ERROR = 0.01
+"""Twice what percentiles promise: the brute force's own ranks lie between two of ours."""
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - it is what the script is for
+
+
+@contextlib.contextmanager
+def prepared(folder: Path, size: str) -> Iterator[tuple[Storage, Fleet, int]]:
+    """A Windsock's database with the fleet in it, and the pid of its PostgreSQL."""
+    data = folder / "data"
+    with open_storage(Settings(data=data)) as storage:
+        embedded = storage.embedded
+        if embedded is None:
+            raise RuntimeError("the benchmark brings its own PostgreSQL; unset WINDSOCK_DATABASE_URL")
+        fleet = asyncio.run(_seeded(storage, embedded.url(user=embedded.superuser, database=DATABASE), size))
+        say(json.dumps({"seeded": fleet.counts, "seconds": fleet.seconds}))
+        yield storage, fleet, int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+async def _seeded(storage: Storage, superuser_url: str, size: str) -> Fleet:
+    db = Database(storage.app_url, pool_size=2)
+    await db.open()
+    try:
+        return await seed(db, superuser_url, SIZES[size], storage.secret_keys[0], say)
+    finally:
+        await db.close()
+
+
+@contextlib.contextmanager
+def served(folder: Path, storage: Storage, fleet: Fleet) -> Iterator[dict[str, Server]]:
+    """All the servers that are compared."""
+    data, body = folder / "data", folder / "body.json"
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(windsock("made", data, folder, WINDSOCK_ANSWER_CACHE_BYTES="0"))
+        kept = stack.enter_context(windsock("kept", data, folder))
+        orm = uvicorn(
+            "conventional",
+            "bench.api.conventional:app",
+            folder,
+            ready="/openapi.json",
+            BENCH_DATABASE_URL=storage.app_url,
+        )
+        conventional = stack.enter_context(orm)
+        body.write_bytes(_get(kept, fleet, _pipelines(fleet)).content)
+        floor = stack.enter_context(uvicorn("floor", "bench.api.floor:app", folder, ready="/", BENCH_BODY=str(body)))
+        yield {server.name: server for server in (made, kept, conventional, floor)}
+
+
+def _pipelines(fleet: Fleet, **more: object) -> str:
+    return f"/api/v1.0/spaces/{fleet.slug}/orchestration/pipelines?{urlencode({'days': 30, 'size': 100} | more)}"
+
+
+def _runs(fleet: Fleet, **more: object) -> str:
+    query = urlencode({"size": 100} | more)
+    return f"/api/v1.0/spaces/{fleet.slug}/orchestration/pipelines/{fleet.pipeline_id}/runs?{query}"
+
+
+def _all_runs(fleet: Fleet, **more: object) -> str:
+    return f"/api/v1.0/spaces/{fleet.slug}/orchestration/runs?{urlencode({'size': 100} | more)}"
+
+
+def _run(fleet: Fleet, many: int) -> str:
+    return f"/api/v1.0/spaces/{fleet.slug}/orchestration/runs/{fleet.large_runs[many]}"
+
+
+def _get(server: Server, fleet: Fleet, path: str) -> httpx2.Response:
+    headers = {"Authorization": f"Bearer {fleet.key}", "Accept-Encoding": "identity"}
+    answer = httpx2.get(server.url + path, headers=headers, timeout=60)
+    answer.raise_for_status()
+    return answer
+
+
+# --- Equal in content ------------------------------------------------------------------------------------------------
+
+
+def compare(servers: dict[str, Server], fleet: Fleet) -> int:
+    """How many rows were compared; raises where the conventional stack, which counts each run, says something else."""
+    compared = 0
+    for path in (_pipelines(fleet), _pipelines(fleet, page=2, size=20), _pipelines(fleet, days=1), _runs(fleet)):
+        ours, theirs = (_get(servers[name], fleet, path).json() for name in ("made", "conventional"))
+        if len(ours) != len(theirs) or not ours:
+            raise RuntimeError(f"{len(ours)} rows, not {len(theirs)}: {path}")
+        for mine, other in zip(ours, theirs, strict=True):
+            differences = list(_differences(mine, other, ""))
+            if differences:
+                raise RuntimeError(f"{path}: {differences[:3]}")
+            compared += 1
+    return compared
+
+
+def _differences(mine: Any, other: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - JSON
+    if isinstance(mine, dict) and isinstance(other, dict):
+        if mine.keys() != other.keys():
+            yield f"{where}: {sorted(mine.keys() ^ other.keys())}"
+        for name in mine.keys() & other.keys():
+            yield from _differences(mine[name], other[name], f"{where}.{name}")
+    elif isinstance(mine, list) and isinstance(other, list):
+        if len(mine) != len(other):
+            yield f"{where}: {len(mine)} and {len(other)}"
+        for place, (one, two) in enumerate(zip(mine, other, strict=False)):
+            yield from _differences(one, two, f"{where}[{place}]")
+    elif isinstance(mine, float | int) and isinstance(other, float | int) and not isinstance(mine, bool):
+        near = ERROR if where.endswith(("p50_duration_seconds", "p95_duration_seconds")) else 1e-9
+        if not math.isclose(mine, other, rel_tol=near):
+            yield f"{where}: {mine} and {other}"
+    elif _plain(mine) != _plain(other):
+        yield f"{where}: {mine!r} and {other!r}"
+
+
+def _plain(value: object) -> object:
+    """A time with or without the zeros behind it."""
+    if isinstance(value, str) and value.endswith("Z") and "." in value:
+        return value[:-1].rstrip("0").rstrip(".") + "Z"
+    return value
+
+
+# --- What is asked ---------------------------------------------------------------------------------------------------
+
+
+def scenarios(servers: dict[str, Server], fleet: Fleet, postmaster: int) -> list[Scenario]:
+    made, kept, conventional, floor = (servers[name] for name in ("made", "kept", "conventional", "floor"))
+    key = f"Bearer {fleet.key}"
+    etag = _get(kept, fleet, _pipelines(fleet)).headers["etag"]
+
+    def asked(
+        name: str, server: Server, *paths: str, connections: tuple[int, ...] = (1, 8, 32), etag: str = ""
+    ) -> Scenario:
+        return Scenario(name, server, paths, connections, key, etag, postmaster if server is not floor else None)
+
+    deep = _deep_page(made, fleet)
+    few = (1,)
+    return [
+        asked("pipelines, made", made, _pipelines(fleet)),
+        asked("pipelines, conventional", conventional, _pipelines(fleet)),
+        asked("pipelines, kept", kept, _pipelines(fleet)),
+        asked("floor, bare", floor, "/"),
+        asked("floor, routed", floor, "/routed"),
+        asked("pipelines, 304", kept, _pipelines(fleet), etag=etag),
+        asked("runs of a pipeline, made", made, _runs(fleet)),
+        asked("runs of a pipeline, conventional", conventional, _runs(fleet)),
+        asked("runs of the space, page 1", made, _all_runs(fleet), connections=few),
+        asked(f"runs of the space, page {deep[0]} by cursor", made, deep[1], connections=few),
+        asked("run with 1,000 task runs", made, _run(fleet, 1_000), connections=few),
+        asked("run with 10,000 task runs", made, _run(fleet, 10_000), connections=few),
+        asked("pipelines, 1 day", made, _pipelines(fleet, days=1), connections=few),
+        asked("pipelines, 365 days", made, _pipelines(fleet, days=365), connections=few),
+        asked("pipelines, two words", made, _pipelines(fleet, q="dag 77"), connections=few),
+        *(asked(f"pipelines, sort={sort}", made, _pipelines(fleet, sort=sort), connections=few) for sort in SORTS),
+    ]
+
+
+def _deep_page(server: Server, fleet: Fleet, wanted: int = 1_000) -> tuple[int, str]:
+    """Page 1,000 of the runs of the space, or the last one of a smaller fleet; come to by its cursor."""
+    most, page, path = 500, 1, _all_runs(fleet, size=500)
+    cursor = ""
+    while page * most < wanted * 100:
+        cursor = _get(server, fleet, path).headers.get("x-next-cursor", "")
+        if not cursor:
+            break
+        page += 1
+        path = _all_runs(fleet, size=most, cursor=cursor)
+        last = cursor
+    return (page - 1) * most // 100 + 1, _all_runs(fleet, cursor=last)
+
+
+def machine(postmaster: int) -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    version = Path(f"/proc/{postmaster}/exe").resolve().parents[1].name
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, {memory:.0f} GB, Python {python}, PostgreSQL {version}, {platform.machine()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=sorted(SIZES), default="S")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
+    parser.add_argument("--rounds", type=int, default=3, help="of each scenario, in turns")
+    parser.add_argument("--only", default="", help="scenarios whose name holds this")
+    parser.add_argument("--airflow", action="store_true", help="compare with a real Airflow 3 too, which is installed")
+    chosen = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="windsock-bench-"))
+    folder.chmod(0o711)
+    results: dict[tuple[str, int], list[Measured]] = {}
+    beside: contextlib.AbstractContextManager[list[Scenario]] = contextlib.nullcontext([])
+    if chosen.airflow:
+        beside = airflow(folder, SIZES[chosen.size], say)
+    try:
+        with (
+            prepared(folder, chosen.size) as (storage, fleet, postmaster),
+            served(folder, storage, fleet) as servers,
+            beside as others,
+        ):
+            say(f"{compare(servers, fleet)} rows are equal in content")
+            asked = [one for one in scenarios(servers, fleet, postmaster) + others if chosen.only in one.name]
+            for one in asked:  # so that nobody is measured while it warms up
+                measure(one, 1, 1.0)
+            for number in range(chosen.rounds):
+                for connections in (1, 8, 32):
+                    for one in asked:
+                        if connections in one.connections:
+                            result = measure(one, connections, chosen.seconds)
+                            results.setdefault((one.name, connections), []).append(result)
+                say(f"round {number + 1} of {chosen.rounds}")
+            memory = {server.name: round(server.memory(), 1) for server in servers.values()}
+            line = machine(postmaster)
+        medians = {key: median(rounds) for key, rounds in results.items()}
+        print(told(chosen.size, line, fleet, medians, memory), flush=True)  # noqa: T201
+        print(bars(medians), flush=True)  # noqa: T201
+        raw = {f"{name} @ {connections}": asdict(one) for (name, connections), one in medians.items()}
+        say(json.dumps(raw))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
