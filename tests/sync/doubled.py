@@ -58,6 +58,7 @@ class Doubled(Windsock):
         """DAGs that were out of sight between two lists, so that only a full sync can know what they did meanwhile."""
         self.lists = 0
         """How many lists of DAGs were stored."""
+        self._is_another = False
         self._listed: tuple[datetime | None, datetime | None] = (None, None)
 
     async def connect_to_double(self, **config: Any) -> None:
@@ -115,6 +116,7 @@ class Doubled(Windsock):
         await self.execute(SOON)
 
     async def accept(self, kind: str) -> None:
+        self._is_another |= kind == OTHER_AIRFLOW
         async with self.db.in_space(self.space_id) as tx:
             await accept_held(tx, self.space_id, self.connector_id, kind)
 
@@ -162,7 +164,8 @@ class Doubled(Windsock):
 
             (state,) = await rows("SELECT * FROM sync_states")
             pipelines = await rows("SELECT * FROM pipelines WHERE removed_at IS NULL")
-            return Mirrored(state, {row["external_id"]: row for row in pipelines}, await rows(RUNS), await rows(TASKS))
+            by_dag = {row["external_id"]: row for row in pipelines}
+            return Mirrored(state, by_dag, await rows(RUNS), await rows(TASKS), self._is_another)
 
     async def runs(self) -> dict[RunKey, Row]:
         return (await self.mirrored()).runs

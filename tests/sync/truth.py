@@ -32,6 +32,8 @@ class Mirrored:
     pipelines: dict[str, Row]
     all_runs: list[Row]
     all_tasks: list[Row]
+    is_another: bool = False
+    """Somebody accepted this Airflow in place of another one."""
     runs: dict[RunKey, Row] = field(init=False)
     tasks: dict[TaskKey, Row] = field(init=False)
 
@@ -51,6 +53,11 @@ class Mirrored:
         """One of the times of the history."""
         value = self.history.get(name)
         return datetime.fromisoformat(value) if value else None
+
+    @property
+    def begun_anew(self) -> datetime | None:
+        """From when on this Airflow is followed, where somebody accepted it in place of another one."""
+        return self.time("as_of") if self.is_another else None
 
 
 class Truth:
@@ -139,8 +146,9 @@ class Truth:
 
     def _is_followed(self, run: Run, mirrored: Mirrored, row: Run | Task | None = None) -> bool:
         """Not from before the history: nobody learns what happened to that out of sight. `row`: of one of its tasks."""
-        changed = (row or run).updated_at
-        return self._is_in_history(run, mirrored) or changed >= self.model.appeared[run.dag_id]
+        changed, anew = (row or run).updated_at, mirrored.begun_anew
+        is_seen = changed >= self.model.appeared[run.dag_id] and (anew is None or changed >= anew)
+        return self._is_in_history(run, mirrored) or is_seen
 
     def _is_in_history(self, run: Run, mirrored: Mirrored) -> bool:
         goal = mirrored.time("goal")
