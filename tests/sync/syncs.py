@@ -92,6 +92,37 @@ class Syncs(Happens, People):
 
     @precondition(lambda self: self.is_mirrored)
     @rule(number=NUMBERS)
+    def a_sync_that_has_heard_of_a_note_breaks_off(self, number: int) -> None:
+        """Nothing but the log tells of it, which the next sync must still take to be new."""
+        self.model.let_pass(200)
+        self.do(self._sync("schedule", looks=False))
+        key = pick(self.model.runs, number)
+        if key is None:
+            return
+        self.model.note_run(key, f"heard of by {number}")
+        self.model.let_pass(60)
+        faults = self.double.faults
+        faults.chance, faults.kinds, faults.where = 1.0, ("503",), "taskInstances"
+        self.do(self._sync("schedule", looks=False, is_calm=False))
+        faults.chance, faults.where = 0.0, ""
+
+    @precondition(lambda self: self.is_mirrored)
+    @rule(number=NUMBERS)
+    def a_run_that_was_taken_away_is_there_again(self, number: int) -> None:
+        """Under its id, and not the same: it was removed here, and is to be seen again."""
+        key = pick(self.model.runs, number)
+        if key is None:
+            return
+        run_at = self.model.runs[key].run_after
+        self.model.delete_run(key)
+        for _ in range(3):
+            self.model.let_pass(700)
+            self.do(self._sync("schedule", looks=True, is_calm=False))
+        if key[0] in self.model.dags and key not in self.model.runs:
+            self.model.start_run(*key, at=run_at)
+
+    @precondition(lambda self: self.is_mirrored)
+    @rule(number=NUMBERS)
     def something_happens_out_of_sight(self, number: int) -> None:
         """While the account may not read a DAG, and its absence has been noticed."""
         key = pick(self.model.runs, number)
