@@ -20,9 +20,10 @@ from sqlalchemy import and_, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import selectinload
 
-from bench.api.orm import Comment, Pipeline, Run, RunOut, SyncState, Watch
+from bench.api.orm import Comment, Pipeline, Run, SyncState, Watch
 from windsock.pipelines.models import Pipeline as PipelineOut  # the fields are the contract's, whoever fills them
 from windsock.providers.airflow import pipeline_url, run_url
+from windsock.runs.models import Run as RunOut
 
 OPTIONS = "-c search_path=windsock -c timezone=UTC -c jit=off"
 
@@ -190,7 +191,7 @@ def _run(one: Run, comments: int, states: dict[UUID, SyncState]) -> dict[str, An
     state, pipeline = states[one.pipeline.connector_id], one.pipeline
     return {
         **{column.name: getattr(one, column.name) for column in Run.__table__.columns},
-        "pipeline": pipeline,
+        "pipeline": {"id": pipeline.id, "name": pipeline.name},
         "provider": pipeline.provider,
         "triggered_by_user": None,
         "comment_count": comments,

@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy's ORM sees them, and a run as pydantic does, for the conventional stack."""
+"""The tables as SQLAlchemy's ORM sees them, for the conventional stack."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import DateTime, Float, ForeignKey, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -110,41 +109,3 @@ class Comment(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     run_id: Mapped[UUID]
     task_run_id: Mapped[UUID | None]
-
-
-class NamedOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-    id: UUID
-    name: str
-
-
-class RunOut(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
-    id: UUID
-    external_id: str
-    status: str
-    run_type: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    duration_seconds: float | None
-    pipeline_id: UUID
-    pipeline: NamedOut
-    space_id: UUID
-    provider: str
-    queued_at: datetime | None
-    run_after: datetime | None
-    logical_date: datetime | None
-    data_interval_start: datetime | None
-    data_interval_end: datetime | None
-    conf: dict[str, Any]
-    note: str | None
-    triggered_by: str | None
-    triggered_by_user: NamedOut | None
-    task_counts: dict[str, int]
-    comment_count: int
-    removed_at: datetime | None
-    is_archived: bool
-    last_synced_at: datetime
-    created_at: datetime
-    updated_at: datetime
-    provider_url: str
