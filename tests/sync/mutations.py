@@ -158,7 +158,7 @@ MUTATIONS = (
         "a column is left out of what tells whether a row has changed",
         "sync/mirror.sql",
         "e.queue, e.hostname, e.note, e.provider_metadata)",
-        "e.queue, i.hostname, e.note, e.provider_metadata)",
+        "e.queue, e.hostname, i.note, e.provider_metadata)",
     ),
     Mutation(
         "each run that changed is fetched once more by itself",
