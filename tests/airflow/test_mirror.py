@@ -54,7 +54,10 @@ async def test_a_sync_with_nothing_changed_writes_no_row_and_costs_few_requests(
     assert first["status"] == "complete"
     dags = len(await windsock.rows("SELECT id FROM pipelines"))
     # As if two minutes had passed: what changed within the overlap is read again, though not written.
-    later = "UPDATE sync_states SET pipelines_listed_at = NULL, watermark = now() + interval '2 minutes'"
+    later = (
+        "UPDATE sync_states SET pipelines_listed_at = NULL, watermark = now() + interval '2 minutes',"
+        " vouched_until = now() + interval '2 minutes'"
+    )
     await windsock.execute(later)
     before = await windsock.everything()
 
