@@ -121,6 +121,11 @@ class AirflowLab:
         self._cleanup.close()
         self._processes = self._token = None
 
+    def answer_only(self) -> None:
+        """Nothing runs any more but the web server; for measurements of what it answers."""
+        for name in ("scheduler", "dag-processor") if self.major == "3" else ("scheduler",):
+            self._running.end(name)
+
     def wait_ready(
         self,
         progress: Callable[[str], None] = lambda _: None,

@@ -50,6 +50,15 @@ class Processes:
         if status != 0:
             raise AirflowFailed(f"{name} ended with status {status}.\n{self.tail(name)}")
 
+    def end(self, name: str) -> None:
+        """One of them, politely first, and what it started."""
+        process = self._running.pop(name)
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_SECONDS)
+        _kill_group(process.pid)
+        process.wait()
+
     def died(self) -> dict[str, int]:
         """Those that ended though nobody asked them to, with their status: negative is a signal."""
         return {name: status for name, p in self._running.items() if (status := p.poll()) is not None}

@@ -20,7 +20,7 @@ from psycopg.rows import DictRow, dict_row
 from checking import CheckedClient
 from windsock import log
 from windsock.app import create_app
-from windsock.db import SESSION, Database
+from windsock.db import NOT_BY_ITSELF, SESSION, Database
 from windsock.embedded import EmbeddedPostgres
 from windsock.process import Process
 from windsock.settings import Settings
@@ -117,7 +117,7 @@ async def db(_world_url_and_world: tuple[str, World]) -> AsyncIterator[RolledBac
     """The world's database as the application's role; whatever the test does is rolled back."""
     url = _world_url_and_world[0]
     connection = await psycopg.AsyncConnection.connect(
-        url, options=SESSION, row_factory=dict_row, prepare_threshold=None
+        url, options=SESSION, row_factory=dict_row, prepare_threshold=NOT_BY_ITSELF
     )
     try:
         async with connection.transaction(force_rollback=True):

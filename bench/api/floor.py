@@ -1,4 +1,4 @@
-"""A static answer of the same size from the same kind of server: bare ASGI, and as a FastAPI route."""
+"""A static answer of the same size from the same server, memory settings too: bare ASGI, and as a FastAPI route."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Response
 
+from windsock.memory import keep_memory
+
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 BODY = Path(os.environ["BENCH_BODY"]).read_bytes()
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
 routed = FastAPI()
+keep_memory()
 
 
 @routed.get("/routed")

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), str(ROOT / "demo")]
 
 from bench.api.airflow import airflow  # noqa: E402 - found below the repository
+from bench.api.ingest import ingest  # noqa: E402
+from bench.api.ingest import told as told_of_ingest  # noqa: E402
 from bench.api.load import Measured, Scenario, measure, median  # noqa: E402
 from bench.api.report import bars, told  # noqa: E402
 from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
@@ -48,12 +50,16 @@ def prepared(folder: Path, size: str) -> Iterator[tuple[Storage, Fleet, int]]:
     """A Windsock's database with the fleet in it, and the pid of its PostgreSQL."""
     data = folder / "data"
     with open_storage(Settings(data=data)) as storage:
-        embedded = storage.embedded
-        if embedded is None:
-            raise RuntimeError("the benchmark brings its own PostgreSQL; unset WINDSOCK_DATABASE_URL")
-        fleet = asyncio.run(_seeded(storage, embedded.url(user=embedded.superuser, database=DATABASE), size))
+        fleet = asyncio.run(_seeded(storage, superuser_url(storage), size))
         say(json.dumps({"seeded": fleet.counts, "seconds": fleet.seconds}))
         yield storage, fleet, int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+def superuser_url(storage: Storage) -> str:
+    """Of the embedded PostgreSQL."""
+    if storage.embedded is None:
+        raise RuntimeError("the benchmark brings its own PostgreSQL; unset WINDSOCK_DATABASE_URL")
+    return storage.embedded.url(user=storage.embedded.superuser, database=DATABASE)
 
 
 async def _seeded(storage: Storage, superuser_url: str, size: str) -> Fleet:
@@ -216,6 +222,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of each scenario, in turns")
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
     parser.add_argument("--airflow", action="store_true", help="compare with a real Airflow 3 too, which is installed")
+    parser.add_argument("--ingest", action="store_true", help="measure how fast a worker stores what changed, too")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="windsock-bench-"))
     folder.chmod(0o711)
@@ -242,6 +249,9 @@ def main() -> None:
                 say(f"round {number + 1} of {chosen.rounds}")
             memory = {server.name: round(server.memory(), 1) for server in servers.values()}
             line = machine(postmaster)
+            if chosen.ingest:
+                urls = storage.app_url, superuser_url(storage)
+                say(told_of_ingest(asyncio.run(ingest(*urls, fleet))))
         medians = {key: median(rounds) for key, rounds in results.items()}
         print(told(chosen.size, line, fleet, medians, memory), flush=True)  # noqa: T201
         print(bars(medians), flush=True)  # noqa: T201

@@ -29,6 +29,8 @@ SESSION = (
     " -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 )
 POOL_TIMEOUT_SECONDS = 5.0
+NOT_BY_ITSELF = 2**62
+"""Executions after which psycopg prepares a statement unasked; None would forbid it where it is asked for, too."""
 
 Row = dict[str, Any]
 
@@ -104,7 +106,7 @@ class Database:
             connection_class=Connection,
             check=_is_alive,
             # One statement outside a transaction is one round trip, where a transaction would make it three.
-            kwargs={"row_factory": dict_row, "prepare_threshold": None, "autocommit": True},
+            kwargs={"row_factory": dict_row, "prepare_threshold": NOT_BY_ITSELF, "autocommit": True},
         )
 
     async def open(self) -> None:

@@ -8,6 +8,7 @@ import uvicorn
 from windsock import log
 from windsock.app import create_app
 from windsock.commands.frame import data_option, explained, read_settings
+from windsock.memory import keep_memory, leave_alone_what_is_there
 from windsock.process import Process
 from windsock.storage import open_storage
 
@@ -23,6 +24,7 @@ MOST_CONNECTIONS = 1000
 @explained
 def serve(host: str | None, port: int | None, no_worker: bool, data: Path | None) -> None:
     """Serve the API and carry out syncs, on the embedded PostgreSQL or on WINDSOCK_DATABASE_URL."""
+    keep_memory()
     settings = read_settings(data, host=host, port=port)
     log.configure(settings.log_format, settings.log_level)
     logger = log.get(__name__)
@@ -30,6 +32,7 @@ def serve(host: str | None, port: int | None, no_worker: bool, data: Path | None
         where = "an external PostgreSQL" if storage.embedded is None else str(storage.embedded.cluster_dir)
         logger.info("serving", url=f"http://{settings.host}:{settings.port}", database=where)
         app = create_app(Process(settings, storage), works=not no_worker)
+        leave_alone_what_is_there()
         try:
             uvicorn.run(
                 app,

@@ -1,0 +1,58 @@
+"""A process that serves keeps what memory it had, and does not look through the program for garbage."""
+
+import ctypes
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from windsock import memory
+
+GLIBC = platform.libc_ver()[0] == "glibc"
+FAULTS = """
+import resource, sys
+from windsock.memory import keep_memory
+if sys.argv[1] == "kept":
+    assert keep_memory()
+def use():
+    for _ in range(50):
+        pieces = [bytes(5_000_000) + b"." for _ in range(3)]
+        del pieces
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+FROZEN = """
+import gc
+from windsock import app
+from windsock.memory import leave_alone_what_is_there
+leave_alone_what_is_there()
+print(gc.get_freeze_count(), len(gc.get_objects()))
+"""
+
+
+def told(program: str, *arguments: str) -> list[int]:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
+@pytest.mark.skipif(not GLIBC, reason="mallopt is glibc's")
+def test_what_was_had_once_is_not_asked_for_again() -> None:
+    (kept,), (given_back,) = told(FAULTS, "kept"), told(FAULTS, "given back")
+    assert kept <= 100
+    assert given_back > kept
+
+
+def test_another_c_library_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert memory.keep_memory() is False
+
+
+def test_the_program_is_not_looked_through() -> None:
+    frozen, looked_through = told(FROZEN)
+    assert frozen > 50_000
+    assert looked_through < frozen / 10

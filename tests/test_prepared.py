@@ -1,0 +1,47 @@
+"""What answers requests is prepared, once for each question; what a sync says is not."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from windsock.db import Database, Transaction
+from windsock.sql import Query
+
+pytestmark = pytest.mark.anyio
+PREPARED = Query("SELECT statement, generic_plans + custom_plans AS used FROM pg_prepared_statements")
+QUESTION = Query("SELECT %(number)s::integer AS number, '{}'::jsonb AS object")
+
+
+@pytest.fixture(scope="module")
+def url(make_database: Callable[[str], str]) -> str:
+    return make_database("prepared")
+
+
+@pytest.fixture
+async def tx(url: str) -> AsyncIterator[Transaction]:
+    db = Database(url, pool_size=1)
+    await db.open()
+    try:
+        async with db.transaction() as opened:
+            yield opened
+    finally:
+        await db.close()
+
+
+async def prepared(tx: Transaction) -> list[tuple[bool, int]]:
+    return [("AS number" in row["statement"], row["used"]) for row in await tx.rows(PREPARED)]
+
+
+async def test_what_is_read_for_answers_is_planned_once(tx: Transaction) -> None:
+    for number in range(8):
+        assert [row["number"] for row in await tx.answers(QUESTION, number=number)] == [number]
+        assert await tx.prepared_row(QUESTION, number=number) == {"number": number, "object": {}}
+    assert await prepared(tx) == [(True, 16)]
+
+
+async def test_nothing_else_is_prepared_however_often_it_is_said(tx: Transaction) -> None:
+    for number in range(8):
+        await tx.row(QUESTION, number=number)
+        await tx.rows(QUESTION, number=number)
+        await tx.run(QUESTION, number=number)
+    assert await prepared(tx) == []
