@@ -34,7 +34,7 @@ def loops(plan: dict[str, Any]) -> Iterator[int]:
         yield from loops(part)
 
 
-@pytest.mark.parametrize("name", ["list_pipelines", "list_pipelines_sorted", "list_these_pipelines"])
+@pytest.mark.parametrize("name", ["list_pipelines", "list_pipelines_sorted_by_column", "list_these_pipelines"])
 async def test_nothing_is_made_more_often_than_once_for_each_row_of_a_page(
     db: "RolledBackDatabase", world: World, name: str
 ) -> None:

@@ -62,32 +62,46 @@ SELECT {pipeline}
 {of_page}
 ORDER BY p.name, p.id
 
--- name: list_pipelines_sorted
-WITH matched AS (
-    SELECT p.id, p.name, p.last_run_at, p.criticality
-    {matching}
-), keyed AS (
+-- fragment: page_by_key
+page AS MATERIALIZED (
+    SELECT id, position
+    FROM unnest(ARRAY(
+        SELECT k.id
+        FROM keyed k
+        ORDER BY CASE WHEN %(descending)s THEN k.key END DESC NULLS LAST,
+                 CASE WHEN NOT %(descending)s THEN k.key END NULLS LAST,
+                 CASE WHEN %(by)s::text = 'name' AND %(descending)s THEN k.name END DESC,
+                 k.name, k.id
+        LIMIT %(limit)s OFFSET %(offset)s
+    )) WITH ORDINALITY AS given (id, position)
+)
+
+-- name: list_pipelines_sorted_by_column
+WITH keyed AS (
     SELECT p.id, p.name,
            CASE %(by)s::text
                WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality)
                WHEN 'last_run_at' THEN extract(epoch FROM p.last_run_at)
+           END AS key
+    {matching}
+), {page_by_key}
+SELECT {pipeline}
+{of_page}
+ORDER BY page.position, p.id
+
+-- name: list_pipelines_sorted_by_numbers
+WITH matched AS (
+    SELECT p.id, p.name
+    {matching}
+), keyed AS (
+    SELECT p.id, p.name,
+           CASE %(by)s::text
                WHEN 'failed_count' THEN n.failed
                WHEN 'success_rate' THEN n.success::double precision / nullif(n.success + n.failed, 0)
            END AS key
     FROM matched p
-    LEFT JOIN LATERAL (SELECT sum(e.success) AS success, sum(e.failed) AS failed FROM ({ended}) e) n
-        ON %(by)s::text IN ('failed_count', 'success_rate')
-), page AS MATERIALIZED (
-    SELECT k.id,
-           row_number() OVER (
-               ORDER BY CASE WHEN %(descending)s THEN k.key END DESC NULLS LAST,
-                        CASE WHEN NOT %(descending)s THEN k.key END NULLS LAST,
-                        CASE WHEN %(by)s::text = 'name' AND %(descending)s THEN k.name END DESC,
-                        k.name, k.id) AS position
-    FROM keyed k
-    ORDER BY position
-    LIMIT %(limit)s OFFSET %(offset)s
-)
+    CROSS JOIN LATERAL (SELECT sum(e.success) AS success, sum(e.failed) AS failed FROM ({ended}) e) n
+), {page_by_key}
 SELECT {pipeline}
 {of_page}
 ORDER BY page.position, p.id

@@ -19,6 +19,8 @@ from windsock.sql import load
 QUERIES = load(__package__, "pipelines.sql", shared=FRAGMENTS)
 
 DEFAULT_DAYS = 7
+NUMBERS = {"failed_count", "success_rate"}
+"""Sorted by what has to be summed up for each pipeline first."""
 COUNTS = ("total_runs", "success_count", "failed_count", "running_count")
 
 
@@ -57,7 +59,8 @@ async def list_pipelines(
         rows = await tx.answers(QUERIES["list_pipelines"], **asked, limit=paging.size, offset=paging.offset)
     else:
         order = {"by": by, "descending": descending, "limit": paging.size, "offset": paging.offset}
-        rows = await tx.answers(QUERIES["list_pipelines_sorted"], **asked, **order)
+        sorted_by = "list_pipelines_sorted_by_numbers" if by in NUMBERS else "list_pipelines_sorted_by_column"
+        rows = await tx.answers(QUERIES[sorted_by], **asked, **order)
     total = present(await tx.prepared_row(QUERIES["count_pipelines"], **matching))["total"]
     return _finished(rows, window), total
 
