@@ -50,7 +50,7 @@ def prepared(folder: Path, size: str) -> Iterator[tuple[Storage, Fleet, int]]:
     """A Windsock's database with the fleet in it, and the pid of its PostgreSQL."""
     data = folder / "data"
     with open_storage(Settings(data=data)) as storage:
-        fleet = asyncio.run(_seeded(storage, superuser_url(storage), size))
+        fleet = asyncio.run(_seeded(storage, size))
         say(json.dumps({"seeded": fleet.counts, "seconds": fleet.seconds}))
         yield storage, fleet, int((data / "postgres" / "postmaster.pid").read_text().split()[0])
 
@@ -62,11 +62,11 @@ def superuser_url(storage: Storage) -> str:
     return storage.embedded.url(user=storage.embedded.superuser, database=DATABASE)
 
 
-async def _seeded(storage: Storage, superuser_url: str, size: str) -> Fleet:
+async def _seeded(storage: Storage, size: str) -> Fleet:
     db = Database(storage.app_url, pool_size=2)
     await db.open()
     try:
-        return await seed(db, superuser_url, SIZES[size], storage.secret_keys[0], say)
+        return await seed(db, superuser_url(storage), SIZES[size], storage.secret_keys[0], say)
     finally:
         await db.close()
 
@@ -249,12 +249,12 @@ def main() -> None:
                 say(f"round {number + 1} of {chosen.rounds}")
             memory = {server.name: round(server.memory(), 1) for server in servers.values()}
             line = machine(postmaster)
-            if chosen.ingest:
-                urls = storage.app_url, superuser_url(storage)
-                say(told_of_ingest(asyncio.run(ingest(*urls, fleet))))
+            stored = asyncio.run(ingest(storage.app_url, superuser_url(storage), fleet)) if chosen.ingest else []
         medians = {key: median(rounds) for key, rounds in results.items()}
         print(told(chosen.size, line, fleet, medians, memory), flush=True)  # noqa: T201
         print(bars(medians), flush=True)  # noqa: T201
+        if stored:
+            print(told_of_ingest(stored), flush=True)  # noqa: T201
         raw = {f"{name} @ {connections}": asdict(one) for (name, connections), one in medians.items()}
         say(json.dumps(raw))
     finally:
