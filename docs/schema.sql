@@ -250,8 +250,8 @@ CREATE TABLE pipelines (
     provider_metadata    jsonb       NOT NULL DEFAULT '{}',
     -- That of the newest run (by run_at); kept by the sync, as are last_run and recent_runs.
     status               text        NOT NULL DEFAULT 'unknown',
-    last_run             jsonb,
-    recent_runs          jsonb       NOT NULL DEFAULT '[]',
+    last_run             json,
+    recent_runs          json        NOT NULL DEFAULT '[]'::json,
     criticality          text        NOT NULL DEFAULT 'medium',
     team_id              uuid,
     missed_by            uuid,  -- The complete sync that first did not see it; a second one in a row removes it.
@@ -499,6 +499,23 @@ CREATE TABLE space_versions (
 ALTER TABLE space_versions ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON space_versions USING (space_id = (SELECT current_space()));
 
+-- The days of pipeline_days, by the week (of its Monday). Whoever counts a day anew holds the row of its week, which therefore stays, also when nothing is left of it.
+CREATE TABLE pipeline_weeks (
+    space_id    uuid             NOT NULL,
+    pipeline_id uuid             NOT NULL,
+    week        date             NOT NULL,
+    total       integer          NOT NULL DEFAULT 0,
+    success     integer          NOT NULL DEFAULT 0,
+    failed      integer          NOT NULL DEFAULT 0,
+    timed       integer          NOT NULL DEFAULT 0,
+    seconds     double precision NOT NULL DEFAULT 0,
+    durations   bytea            NOT NULL DEFAULT '\x'::bytea,
+    CONSTRAINT pipeline_weeks_pkey PRIMARY KEY (space_id, pipeline_id, week),
+    CONSTRAINT pipeline_weeks_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_weeks ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_weeks USING (space_id = (SELECT current_space()));
+
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()
  RETURNS trigger
@@ -685,29 +702,30 @@ AS $function$
     SELECT (at AT TIME ZONE 'UTC')::date
 $function$;
 
--- Counts these days of these pipelines anew.
+-- Counts these days of these pipelines anew, and the weeks they are in.
 CREATE FUNCTION count_days(spaces uuid[], pipelines uuid[], days date[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
--- First the rows are locked, always in the same order, and only then counted: what another transaction counted meanwhile
+-- First the weeks are locked, always in the same order, and only then counted: what another transaction counted meanwhile
 -- is seen by this one. A pipeline that is being deleted has no days any more.
 BEGIN
-    INSERT INTO pipeline_days (space_id, pipeline_id, day)
-    SELECT t.space_id, t.pipeline_id, t.day
+    INSERT INTO pipeline_weeks (space_id, pipeline_id, week)
+    SELECT DISTINCT t.space_id, t.pipeline_id, week_of(t.day)
     FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
     JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
     ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING;
-    PERFORM FROM pipeline_days d
+    PERFORM FROM pipeline_weeks w
     JOIN unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
-      ON d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day
-    ORDER BY d.space_id, d.pipeline_id, d.day
-    FOR UPDATE OF d;
-    UPDATE pipeline_days d
-    SET total = c.total, success = c.success, failed = c.failed, timed = c.timed, seconds = c.seconds, durations = c.durations
+      ON w.space_id = t.space_id AND w.pipeline_id = t.pipeline_id AND w.week = week_of(t.day)
+    ORDER BY w.space_id, w.pipeline_id, w.week
+    FOR UPDATE OF w;
+    INSERT INTO pipeline_days AS d (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations)
+    SELECT t.space_id, t.pipeline_id, t.day, c.total, c.success, c.failed, c.timed, c.seconds, c.durations
     FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+    JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(b.total), 0) AS total, coalesce(sum(b.success), 0) AS success,
                coalesce(sum(b.failed), 0) AS failed, coalesce(sum(b.timed), 0) AS timed,
@@ -725,10 +743,25 @@ BEGIN
             GROUP BY 1
         ) b
     ) c
-    WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day;
+    ON CONFLICT (space_id, pipeline_id, day) DO UPDATE
+    SET total = excluded.total, success = excluded.success, failed = excluded.failed, timed = excluded.timed,
+        seconds = excluded.seconds, durations = excluded.durations;
     DELETE FROM pipeline_days d
     USING unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
     WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day AND d.total = 0;
+    UPDATE pipeline_weeks w
+    SET total = c.total, success = c.success, failed = c.failed, timed = c.timed, seconds = c.seconds,
+        durations = merged_durations(c.durations)
+    FROM (SELECT DISTINCT t.space_id, t.pipeline_id, week_of(t.day) AS week
+          FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)) t
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(d.total), 0) AS total, coalesce(sum(d.success), 0) AS success,
+               coalesce(sum(d.failed), 0) AS failed, coalesce(sum(d.timed), 0) AS timed,
+               coalesce(sum(d.seconds), 0) AS seconds, coalesce(string_agg(d.durations, ''), '') AS durations
+        FROM pipeline_days d
+        WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day >= t.week AND d.day < t.week + 7
+    ) c
+    WHERE w.space_id = t.space_id AND w.pipeline_id = t.pipeline_id AND w.week = t.week;
 END
 $function$;
 
@@ -752,14 +785,15 @@ BEGIN
     ELSE
         SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
         FROM (
-            SELECT DISTINCT e.space_id, e.pipeline_id, utc_day(e.ended_at) AS day
-            FROM was o
-            JOIN became n ON n.space_id = o.space_id AND n.id = o.id
-            CROSS JOIN LATERAL (VALUES (o.space_id, o.pipeline_id, o.ended_at), (n.space_id, n.pipeline_id, n.ended_at))
-                AS e (space_id, pipeline_id, ended_at)
-            WHERE e.ended_at IS NOT NULL
-              AND (o.pipeline_id, o.status, o.started_at, o.ended_at)
-                  IS DISTINCT FROM (n.pipeline_id, n.status, n.started_at, n.ended_at)
+            SELECT DISTINCT c.space_id, c.pipeline_id, utc_day(c.ended_at) AS day
+            FROM (
+                SELECT e.space_id, e.pipeline_id, e.ended_at
+                FROM (SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM was
+                      UNION ALL
+                      SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM became) e
+                GROUP BY e.id, e.space_id, e.pipeline_id, e.status, e.started_at, e.ended_at
+                HAVING count(*) = 1 AND e.ended_at IS NOT NULL
+            ) c
         ) t;
     END IF;
     IF days IS NOT NULL THEN
@@ -792,15 +826,16 @@ BEGIN
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
     ELSE
         INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
-        SELECT e.space_id, e.pipeline_id, e.status, e.run_type, sum(e.more)
-        FROM was o
-        JOIN became n ON n.space_id = o.space_id AND n.id = o.id
-        CROSS JOIN LATERAL (VALUES (o.space_id, o.pipeline_id, o.status, o.run_type, -1),
-                                   (n.space_id, n.pipeline_id, n.status, n.run_type, 1))
-            AS e (space_id, pipeline_id, status, run_type, more)
+        SELECT e.space_id, e.pipeline_id, e.status, e.run_type, e.more
+        FROM (
+            SELECT space_id, pipeline_id, status, run_type, sum(more) AS more
+            FROM (SELECT space_id, pipeline_id, status, run_type, -1 AS more FROM was
+                  UNION ALL
+                  SELECT space_id, pipeline_id, status, run_type, 1 FROM became) b
+            GROUP BY 1, 2, 3, 4 HAVING sum(more) <> 0
+        ) e
         JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
-        WHERE (o.pipeline_id, o.status, o.run_type) IS DISTINCT FROM (n.pipeline_id, n.status, n.run_type)
-        GROUP BY 1, 2, 3, 4 HAVING sum(e.more) <> 0 ORDER BY 1, 2, 3, 4
+        ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
     END IF;
     RETURN NULL;
@@ -891,6 +926,31 @@ AS $function$
     FROM presented p
     LEFT JOIN spaces s ON s.slug = space_slug
     LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
+$function$;
+
+-- The Monday of its week.
+CREATE FUNCTION week_of(day date)
+ RETURNS date
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT day - (extract(isodow FROM day)::integer - 1)
+$function$;
+
+-- Buckets as in pipeline_days.durations, in which one may come several times, each once.
+CREATE FUNCTION merged_durations(durations bytea)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '' ORDER BY b.code), '')
+    FROM (
+        SELECT get_byte(durations, o) << 8 | get_byte(durations, o + 1) AS code,
+               sum(get_byte(durations, o + 2)::bigint << 24 | get_byte(durations, o + 3) << 16
+                   | get_byte(durations, o + 4) << 8 | get_byte(durations, o + 5)) AS timed
+        FROM generate_series(0, length(durations) - 6, 6) o
+        GROUP BY 1
+    ) b
 $function$;
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();

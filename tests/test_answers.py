@@ -242,6 +242,7 @@ WHERE f.proname LIKE 'bump%'
 """
 FOLLOWS = {
     "pipeline_days": "runs",
+    "pipeline_weeks": "runs",
     "run_counts": "runs",
     "team_members": "only a filter of its own caller, who is asked each time",
 }

@@ -1,14 +1,17 @@
 """The room that a process has for answers, their gzip, and who gets which."""
 
+import asyncio
 import gzip
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
 
 from checking import CheckedClient
 from windsock import answers
-from windsock.answers import Answers, Kept, Known, always
+from windsock.answers import Answers, Kept, Known, UnderWay, always
 from windsock.pages import Made
+from windsock.runs.store import list_runs_of_space
 from world import World
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +70,65 @@ async def test_without_room_nothing_is_kept(client: CheckedClient, world: World)
     for _ in range(2):
         assert (await client.as_(world.keys["viewer"], "GET", f"{SPACE}/runs")).status_code == 200
     assert client._app.state.answers.size == 0
+
+
+async def test_what_many_ask_for_at_once_is_made_and_packed_once(
+    client: CheckedClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody's list is made anew where a minute begins: by the first who asks, for all the others."""
+    made = packed = 0
+    the_list, pack = list_runs_of_space, answers._pack
+
+    async def slow_list(*args: Any, **more: Any) -> Any:
+        nonlocal made
+        made += 1
+        await asyncio.sleep(0.1)
+        return await the_list(*args, **more)
+
+    async def slow_pack(kept: Kept) -> bytes:
+        nonlocal packed
+        packed += 1
+        await asyncio.sleep(0.1)
+        return await pack(kept)
+
+    monkeypatch.setattr("windsock.runs.routes.list_runs_of_space", slow_list)
+    monkeypatch.setattr(answers, "_pack", slow_pack)
+    headers = {"Accept-Encoding": "gzip"}
+
+    async def ask(who: str, path: str = f"{SPACE}/runs?size=100") -> bytes:
+        answer = await client.as_(world.keys[who], "GET", path, headers=headers)
+        assert answer.status_code == 200
+        return answer.content
+
+    bodies = await asyncio.gather(*(ask("viewer") for _ in range(20)))
+    assert (len(set(bodies)), made, packed) == (1, 1, 1)
+    others = [await ask("editor"), await ask("viewer", f"{SPACE}/runs?size=1"), await ask("viewer")]
+    assert made == 3, "another person and another page are answers of their own"
+    assert others[0] == others[2] == bodies[0] != others[1]
+    assert not client._app.state.answers.making._tasks
+
+
+async def test_an_answer_is_made_to_its_end_for_those_who_stay() -> None:
+    under_way, let = UnderWay[str](), asyncio.Event()
+
+    async def make() -> str:
+        await let.wait()
+        return "made"
+
+    async def fail() -> str:
+        await let.wait()
+        raise LookupError
+
+    first, stays = (asyncio.create_task(under_way.once("a", make)) for _ in range(2))
+    failed = [asyncio.create_task(under_way.once("b", fail)) for _ in range(3)]
+    await asyncio.sleep(0)
+    first.cancel()
+    let.set()
+    assert await stays == "made"
+    assert first.cancelled()
+    assert [type(one) for one in await asyncio.gather(*failed, return_exceptions=True)] == [LookupError] * 3
+    assert await under_way.once("b", make) == "made", "what failed is tried again"
+    assert not under_way._tasks
 
 
 REFUSED = [("stranger", 403), ("revoked", 401)]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -20,7 +21,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """What went to standard error; logging is as before afterwards."""
     root = logging.getLogger()
     handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
+    straight = log.straight.stamp, log.straight.render, log.straight.handler
     yield lambda: capsys.readouterr().err
+    log.straight.stamp, log.straight.render, log.straight.handler = straight
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**configuration)
@@ -110,6 +113,44 @@ def test_json_is_one_object_a_line_with_the_names_bound(said: Callable[[], str])
     assert theirs["event"] == "theirs 7"
     assert (theirs["level"], theirs["logger"], theirs["request_id"]) == ("warning", "a.library", "r-1")
     assert "request_id" not in outside
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_the_line_of_a_request_is_as_any_other(
+    said: Callable[[], str], log_format: Literal["json", "text"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The straight way and the usual one write the same."""
+    log.configure(log_format, "info")
+    values = {"path": f"/x/{SECRETS[0]}", "status": 200, "milliseconds": 1.5, "nothing": None, "list": [SECRETS[1]]}
+
+    def told(write: Callable[..., Any]) -> Any:
+        with log.bound(request_id="r-1", space="finance", path="bound"):
+            write("answered", **values)
+        text = said()
+        assert text.count("[redacted]") == 2
+        if log_format == "text":
+            return re.sub(r"^\S+ \S+", "", text)
+        (line,) = [json.loads(line) for line in text.splitlines()]
+        assert line.pop("timestamp").endswith("Z")
+        return line
+
+    usual = told(log.get("windsock.test").info)
+    assert told(lambda event, **more: log.straight.info("windsock.test", event, **more)) == usual
+    with monkeypatch.context() as closed:
+        closed.setattr(sys.stderr, "write", lambda _: fail(BrokenPipeError()))
+        log.straight.info("windsock.test", "nobody reads this")
+
+
+def test_the_line_of_a_request_is_written_at_the_level_that_was_asked_for(said: Callable[[], str]) -> None:
+    log.configure("json", "warning")
+    log.straight.info("windsock.test", "answered")
+    assert said() == ""
+    log.configure("json", "info")
+    log.straight.stamp = None  # as before anything has been configured
+    log.straight.info("windsock.test", "answered", status=200)
+    assert [(line["event"], line["status"], line["logger"]) for line in lines(said)] == [
+        ("answered", 200, "windsock.test")
+    ]
 
 
 @pytest.mark.parametrize(("level", "expected"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])

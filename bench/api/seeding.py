@@ -128,6 +128,13 @@ FROM (
 ) b
 GROUP BY 1, 2, 3
 """
+WEEKS_OF_DAYS = """
+INSERT INTO pipeline_weeks (space_id, pipeline_id, week, total, success, failed, timed, seconds, durations)
+SELECT space_id, pipeline_id, week_of(day), sum(total), sum(success), sum(failed), sum(timed), sum(seconds),
+       merged_durations(string_agg(durations, ''))
+FROM pipeline_days WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s)
+GROUP BY 1, 2, 3
+"""
 COUNTS = """
 INSERT INTO run_counts (space_id, pipeline_id, status, run_type, total)
 SELECT space_id, pipeline_id, status, run_type, count(*) FROM runs
@@ -174,6 +181,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
                     ("runs", RUNS),
                     ("task runs", TASK_RUNS),
                     ("days", DAYS_OF_RUNS),
+                    ("weeks", WEEKS_OF_DAYS),
                     ("counts", COUNTS),
                     ("strips", str(MIRROR["refresh_pipelines"])),
                 ):
@@ -190,7 +198,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
         seconds["vacuum"] = time.monotonic() - at
         counts = {
             table: (connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,))[0]  # noqa: S608 - our own names
-            for table in ("pipelines", "runs", "task_runs", "pipeline_days")
+            for table in ("pipelines", "runs", "task_runs", "pipeline_days", "pipeline_weeks")
         }
     seconds["all"] = time.monotonic() - began
     return Fleet(

@@ -5,12 +5,13 @@ anything else. So an answer whose version is that of now is as true as one that 
 """
 
 import asyncio
+import functools
 import zlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Request, Response
@@ -34,6 +35,9 @@ LARGEST_SHARE = 8
 """One answer takes an eighth of the room at most."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(slots=True)
 class Kept:
     """An answer, and its gzip once somebody wanted that."""
@@ -46,12 +50,37 @@ class Kept:
         return len(self.made.body) + len(self.packed or b"") + 1_000
 
 
+class UnderWay(Generic[T]):
+    """What is being made: who wants the same meanwhile waits for it, in place of making it too.
+
+    Thirty people have the same list open; when its minute is over, it is made once.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[T]] = {}
+
+    async def once(self, key: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What `make` gives or raises; it is finished also where whoever began it goes away."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(make())
+            task.add_done_callback(functools.partial(self._done, key))
+        return await asyncio.shield(task)
+
+    def _done(self, key: str, task: asyncio.Task[T]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # told to those who wait, if there is still anybody
+
+
 @dataclass(slots=True)
 class Answers:
-    """Those of this process, the ones used last; `most` bytes in all."""
+    """Those of this process, the ones used last; `most` bytes in all. With no room, nothing is shared either."""
 
     most: int
     size: int = 0
+    making: UnderWay[Kept] = field(default_factory=UnderWay)
+    packing: UnderWay[bytes] = field(default_factory=UnderWay)
     _kept: OrderedDict[str, Kept] = field(default_factory=OrderedDict)
     _sizes: dict[str, int] = field(default_factory=dict)
     _known: OrderedDict[tuple[str, bytes], "Known"] = field(default_factory=OrderedDict)
@@ -83,9 +112,6 @@ class Answers:
             self.size -= self._sizes.pop(oldest)
 
 
-T = TypeVar("T")
-
-
 @dataclass(frozen=True, slots=True)
 class Known:
     """A GET that was answered: its space, what the answer depends on besides the space, and the route."""
@@ -113,8 +139,13 @@ async def remembered(
     key = _key(scope, space.id, space.version, space.caller.id, moment)
     sent = await _sent(answers, scope, key)
     if sent is None:
-        kept = Kept(await make(moment))
-        answers.keep(key, kept)
+
+        async def make_and_keep() -> Kept:
+            kept = Kept(await make(moment))
+            answers.keep(key, kept)
+            return kept
+
+        kept = await (answers.making.once(key, make_and_keep) if answers.most else make_and_keep())
         sent = await _answer_with(answers, scope, key, kept)
     answers.learn(scope, Known(space.slug, as_of, scope.get("route")))
     return sent
@@ -170,11 +201,11 @@ async def _answer_with(answers: Answers, scope: Scope, key: str, kept: Kept) -> 
     headers |= kept.made.headers
     if len(kept.made.body) < WORTH_PACKING or not _takes_gzip(_header(scope, b"accept-encoding")):
         return Response(kept.made.body, 200, headers, "application/json")
+    packed = kept.packed or await answers.packing.once(key, lambda: _pack(kept))
     if kept.packed is None:
-        body = kept.made.body
-        kept.packed = await asyncio.to_thread(_packed, body) if len(body) > PACKED_AT_ONCE else _packed(body)
+        kept.packed = packed
         answers.keep(key, kept)
-    return Response(kept.packed, 200, headers | {"Content-Encoding": "gzip"}, "application/json")
+    return Response(packed, 200, headers | {"Content-Encoding": "gzip"}, "application/json")
 
 
 def _key(scope: Scope, space_id: UUID, version: int, user_id: UUID, as_of: object) -> str:
@@ -185,6 +216,11 @@ def _key(scope: Scope, space_id: UUID, version: int, user_id: UUID, as_of: objec
 def _header(scope: Scope, name: bytes) -> str:
     """The values of a header, as one (RFC 9110 §5.3); empty where it is missing."""
     return ", ".join([value.decode("latin-1") for key, value in scope["headers"] if key == name])
+
+
+async def _pack(kept: Kept) -> bytes:
+    body = kept.made.body
+    return await asyncio.to_thread(_packed, body) if len(body) > PACKED_AT_ONCE else _packed(body)
 
 
 def _packed(body: bytes) -> bytes:

@@ -36,7 +36,16 @@ Row = dict[str, Any]
 
 
 class _AsItStands(Loader):
-    """jsonb as bytes that the answer contains unparsed, behind the byte that says which version of jsonb it is."""
+    """json as bytes that the answer contains unparsed."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> orjson.Fragment:
+        return orjson.Fragment(bytes(data))
+
+
+class _BehindItsVersion(Loader):
+    """As _AsItStands, of jsonb: behind the byte that says which version of jsonb it is."""
 
     format = Format.BINARY
 
@@ -64,9 +73,10 @@ class Transaction:
         return await cursor.fetchone()
 
     async def answers(self, query: Query, /, **parameters: object) -> list[Row]:
-        """Rows that go out as they are: jsonb columns stay unparsed (orjson.Fragment); prepared as in prepared_row."""
+        """Rows that go out as they are: JSON columns stay unparsed (orjson.Fragment); prepared as in prepared_row."""
         async with self._connection.cursor(binary=True) as cursor:
-            cursor.adapters.register_loader("jsonb", _AsItStands)
+            cursor.adapters.register_loader("json", _AsItStands)
+            cursor.adapters.register_loader("jsonb", _BehindItsVersion)
             await cursor.execute(written(query, parameters), parameters, prepare=True)
             return await cursor.fetchall()
 

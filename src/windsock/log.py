@@ -1,10 +1,12 @@
 """Structured logs: JSON lines or readable text, with the request's or sync's names in each line, and never a secret."""
 
+import contextlib
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Literal
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
@@ -48,11 +50,12 @@ def _to_json(event: MutableMapping[str, Any], **_: object) -> str:
 def configure(log_format: Literal["auto", "json", "text"], level: str) -> None:
     """Send every log line, ours and the libraries', to standard error in one shape."""
     as_text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        stamp,
         structlog.processors.format_exc_info,
         _redact_event,
     ]
@@ -73,6 +76,7 @@ def configure(log_format: Literal["auto", "json", "text"], level: str) -> None:
     root.setLevel(level.upper())
     for noisy in ("httpx2", "httpcore2", "procrastinate", "alembic", "psycopg.pool", *CLOUDS):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    straight.stamp, straight.render, straight.handler = stamp, renderer, handler
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -80,6 +84,30 @@ def configure(log_format: Literal["auto", "json", "text"], level: str) -> None:
         cache_logger_on_first_use=False,
     )
 
+
+@dataclass(slots=True)
+class _Straight:
+    """What writes the line of each request, as configured, without the turns that logging makes for any logger."""
+
+    stamp: Callable[..., Any] | None = None
+    render: Callable[..., str] | None = None
+    handler: logging.StreamHandler[TextIO] | None = None
+
+    def info(self, logger: str, event: str, **values: object) -> None:
+        """As `get(logger).info(event, **values)`, in less than half of the time."""
+        if self.stamp is None or self.render is None or self.handler is None:
+            get(logger).info(event, **values)
+        elif logging.root.isEnabledFor(logging.INFO):
+            names = {**structlog.contextvars.get_contextvars(), **values, "event": event}
+            names = self.stamp(None, "info", names | {"level": "info", "logger": logger})
+            line = self.render(None, "info", _redact_event(None, "info", names))
+            # Nobody's request fails because the log cannot be written: that is logging's own way, too.
+            with contextlib.suppress(OSError, ValueError), self.handler.lock or contextlib.nullcontext():
+                self.handler.stream.write(f"{line}\n")
+                self.handler.stream.flush()
+
+
+straight = _Straight()
 
 bound = structlog.contextvars.bound_contextvars
 """Within it, every log line has the names given."""

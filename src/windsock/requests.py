@@ -111,8 +111,9 @@ class AroundRequests:
         _requests(method, template, status).inc()
         _seconds(method, template).observe(seconds)
         if scope["path"] not in UNLOGGED:
-            logger.info(
-                "answered", method=method, path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1)
+            milliseconds = round(seconds * 1000, 1)
+            log.straight.info(
+                __name__, "answered", method=method, path=scope["path"], status=status, milliseconds=milliseconds
             )
 
 

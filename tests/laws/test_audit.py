@@ -17,6 +17,7 @@ WRITTEN_BY_NOBODY = {
     "runs": "only the sync writes it; what people start is in trigger_requests",
     "task_runs": "only the sync writes it",
     "pipeline_days": "only a trigger of runs writes it",
+    "pipeline_weeks": "only a trigger of runs writes it",
     "run_counts": "only a trigger of runs writes it",
     "space_versions": "only triggers write it",
 }

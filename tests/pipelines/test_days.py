@@ -1,7 +1,8 @@
 """Numbers kept by the day, against the same numbers counted from the runs; whatever happens to the runs."""
 
-from collections import Counter
-from collections.abc import Callable
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -28,7 +29,9 @@ pytestmark = pytest.mark.anyio
 
 RUNS = Query("SELECT p.name, r.* FROM runs r JOIN pipelines p ON p.id = r.pipeline_id")
 DAYS = Query("SELECT * FROM pipeline_days")
+WEEKS = Query("SELECT * FROM pipeline_weeks")
 COUNTS = Query("SELECT * FROM run_counts")
+SUMMED = ("total", "success", "failed", "timed", "seconds")
 SORTS = ("failed_count", "success_rate", "p95_duration_seconds", "last_run_at")
 
 
@@ -138,6 +141,33 @@ async def test_days_are_kept_for_runs_that_ended_and_for_nothing_else(
 
 
 @pytest.mark.parametrize("seed", range(5))
+async def test_a_week_is_what_its_days_are_with_each_bucket_once(
+    world: World, db: "RolledBackDatabase", seed: int
+) -> None:
+    await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
+    async with db.in_space(world.finance.id) as tx:
+        days, weeks = await tx.rows(DAYS), await tx.rows(WEEKS)
+    sums: dict[Any, Counter[str]] = defaultdict(Counter)
+    buckets: dict[Any, Counter[int]] = defaultdict(Counter)
+    for day in days:
+        of = day["pipeline_id"], day["day"] - timedelta(days=day["day"].weekday())
+        sums[of].update({name: day[name] for name in SUMMED})
+        buckets[of].update(dict(unpacked(day["durations"])))
+    assert any(week["total"] for week in weeks)
+    for week in weeks:  # also those of which nothing is left: they are what one who counts waits for
+        of = week["pipeline_id"], week["week"]
+        assert {name: week[name] for name in SUMMED} == {
+            name: pytest.approx(sums[of][name]) if name == "seconds" else sums[of][name] for name in SUMMED
+        }
+        assert list(unpacked(week["durations"])) == sorted(buckets[of].items())
+    assert sums.keys() <= {(week["pipeline_id"], week["week"]) for week in weeks}
+
+
+def unpacked(durations: bytes) -> Iterator[tuple[int, int]]:
+    return struct.iter_unpack(">HI", durations)
+
+
+@pytest.mark.parametrize("seed", range(5))
 async def test_how_many_runs_there_are_of_each_kind_is_known(world: World, db: "RolledBackDatabase", seed: int) -> None:
     await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
     async with db.in_space(world.finance.id) as tx:
@@ -160,17 +190,24 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
         ended = Query("UPDATE runs SET status = 'success', ended_at = run_at WHERE external_id = %(id)s")
         async with db.in_space(space.id) as first:
             await first.run(ended, id="run 0")
-            # The second one begins before the first is committed, and waits for the day.
+            # The second one begins before the first is committed, and waits for the week, also with another day of it.
             with psycopg.connect(url, options="-c search_path=windsock -c lock_timeout=300ms") as second:
                 second.execute("SELECT set_config('windsock.space_id', %s, true)", (str(space.id),))
                 with pytest.raises(psycopg.errors.LockNotAvailable):
-                    second.execute("UPDATE runs SET status = 'failed', ended_at = run_at WHERE external_id = 'run 1'")
+                    second.execute(
+                        "UPDATE runs SET status = 'failed', ended_at = date_trunc('week', run_at)"
+                        " + CASE WHEN extract(isodow FROM run_at) = 1 THEN interval '3 days' ELSE interval '0' END"
+                        " WHERE external_id = 'run 1'"
+                    )
         async with db.in_space(space.id) as tx:
             await tx.run(ended, id="run 1")
             (day,) = await tx.rows(
                 Query("SELECT * FROM pipeline_days WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
             )
-        assert (day["total"], day["success"]) == (2, 2)
+            (week,) = await tx.rows(
+                Query("SELECT * FROM pipeline_weeks WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
+            )
+        assert (day["total"], day["success"]) == (week["total"], week["success"]) == (2, 2)
     finally:
         await db.close()
 
@@ -180,6 +217,7 @@ async def test_a_deleted_connector_takes_its_days_with_it(world: World, db: "Rol
         assert await tx.rows(DAYS)
         await tx.run(Query("DELETE FROM connectors WHERE id = %(id)s"), id=world.finance.connector_id)
         assert not await tx.rows(DAYS)
+        assert not await tx.rows(WEEKS)
         assert not await tx.rows(COUNTS)
 
 

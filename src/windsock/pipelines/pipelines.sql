@@ -31,10 +31,16 @@ CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s 
 {around}
 
 -- fragment: ended
--- Runs that ended since %(since)s: days as they are kept, and of the day in which it lies the runs that came after it.
+-- Runs that ended since %(since)s: weeks and days as they are kept, and of the day in which it lies the runs that came
+-- after it.
+SELECT w.total, w.success, w.failed, w.timed, w.seconds, w.durations
+FROM pipeline_weeks w
+WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week > week_of(utc_day(%(since)s))
+UNION ALL
 SELECT d.total, d.success, d.failed, d.timed, d.seconds, d.durations
 FROM pipeline_days d
-WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > utc_day(%(since)s)
+WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id
+  AND d.day > utc_day(%(since)s) AND d.day < week_of(utc_day(%(since)s)) + 7
 UNION ALL
 SELECT count(*), count(*) FILTER (WHERE r.status = 'success'), count(*) FILTER (WHERE r.status = 'failed'),
        count(r.duration_seconds), coalesce(sum(r.duration_seconds), 0),

@@ -41,10 +41,11 @@ async def list_runs(
     tx: Transaction, space_id: UUID, pipeline_id: UUID, paging: LongPaging, which: RunFilter
 ) -> tuple[list[Row], int, Place | None]:
     """A page of a pipeline's runs, newest first, how many there are in all, and where the next page begins."""
-    if not await tx.row(QUERIES["has_pipeline"], space_id=space_id, pipeline_id=pipeline_id):
-        raise NotFound("pipeline")
     matching = {"space_id": space_id, "pipeline_id": pipeline_id, **which.parameters()}
-    return await _page(tx, "of_pipeline", matching, paging, which)
+    found = await _page(tx, "of_pipeline", matching, paging, which)
+    if not found[0] and not await tx.row(QUERIES["has_pipeline"], space_id=space_id, pipeline_id=pipeline_id):
+        raise NotFound("pipeline")
+    return found
 
 
 async def list_runs_of_space(

@@ -112,8 +112,8 @@ SELECT id, pipeline_id, external_id, outcome FROM stored
 -- name: refresh_pipelines
 -- status, last_run and recent_runs of the pipelines whose runs were touched, all of them in one statement
 UPDATE pipelines p
-SET status = coalesce(newest.last_run ->> 'status', 'unknown'), last_run = newest.last_run,
-    last_run_at = newest.last_run_at, recent_runs = newest.recent_runs, last_synced_at = now(), updated_at = now()
+SET status = coalesce(newest.last_run ->> 'status', 'unknown'), last_run = newest.last_run::json,
+    last_run_at = newest.last_run_at, recent_runs = newest.recent_runs::json, last_synced_at = now(), updated_at = now()
 FROM (
     SELECT t.pipeline_id, (array_agg(r.began ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run_at,
            (array_agg(r.brief ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
@@ -132,8 +132,9 @@ FROM (
     GROUP BY t.pipeline_id
 ) newest
 WHERE p.space_id = %(space_id)s AND p.id = newest.pipeline_id
-  AND (p.status, p.last_run, p.last_run_at, p.recent_runs)
-      IS DISTINCT FROM (coalesce(newest.last_run ->> 'status', 'unknown'), newest.last_run, newest.last_run_at, newest.recent_runs)
+  AND (p.status, p.last_run::text, p.last_run_at, p.recent_runs::text)
+      IS DISTINCT FROM (coalesce(newest.last_run ->> 'status', 'unknown'), newest.last_run::text, newest.last_run_at,
+                        newest.recent_runs::text)
 
 -- name: unknown_runs
 SELECT DISTINCT i.pipeline_id, i.run_external_id
