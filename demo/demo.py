@@ -200,7 +200,8 @@ def explain(api: httpx2.Client, url: str, key: str, lab: AirflowLab) -> None:
     rows = answered(api.get(f"{where}/pipelines"))
     failed = next((row for row in rows if row["status"] == "failed"), rows[0])
     base = f"{url}/api/v1.0{where}"
-    console.print(f"\n[bold]Windsock[/]  {url}\n[bold]API key[/]   {key}\n[bold]Airflow[/]   {lab.url}\n")
+    console.print(f"\n[bold]Windsock[/]  {url}  (open it, and sign in with the key)")
+    console.print(f"[bold]API key[/]   {key}\n[bold]Airflow[/]   {lab.url}\n")
     for row in rows:
         strip = "".join(
             {"success": "●", "failed": "✗", "running": "▸", "queued": "…"}.get(r["status"], "·")

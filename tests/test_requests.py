@@ -113,7 +113,8 @@ async def test_a_body_of_just_the_limit_is_read_whole_in_one_or_many_pieces(smal
     ("method", "path", "status", "sentence"),
     [
         ("GET", "/nothing", 404, "There is nothing at /api/v1.0/nothing."),
-        ("POST", f"{ROOT}/", 404, "There is nothing at /."),
+        ("POST", f"{ROOT}/", 405, "POST is not possible at /."),
+        ("GET", f"{ROOT}/nothing", 404, "There is nothing at /nothing."),
         ("GET", f"{ROOT}/api/v2/dags", 404, "There is nothing at /api/v2/dags."),
         ("PUT", "/users/me", 405, "PUT is not possible at /api/v1.0/users/me."),
         ("DELETE", "/spaces/", 405, "DELETE is not possible at /api/v1.0/spaces."),

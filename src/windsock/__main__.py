@@ -8,6 +8,7 @@ import click
 from windsock import __version__
 from windsock.commands.access import init, key
 from windsock.commands.connectors import connector
+from windsock.commands.login import login_link
 from windsock.commands.operate import migrate, rotate_secrets
 from windsock.commands.pipelines import pipelines, watch
 from windsock.commands.runs import comment, runs
@@ -43,6 +44,7 @@ for command in (
     trigger,
     watch,
     key,
+    login_link,
     migrate,
     rotate_secrets,
 ):

@@ -15,29 +15,46 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from windsock import __version__, openapi, reference
 from windsock.access import routes as spaces
 from windsock.access import teams, users
-from windsock.access.space import Authorizer, authenticate
+from windsock.access.space import SESSIONS, Authorizer, authenticate
 from windsock.answers import Answers, KnownAnswers
 from windsock.audit import routes as audit
 from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
-from windsock.errors import Invalid, Unavailable, WindsockError
+from windsock.errors import Invalid, PageNotFound, Unavailable, WindsockError
 from windsock.pages import to_json
 from windsock.pipelines import routes as pipelines
 from windsock.process import Process
-from windsock.requests import AroundRequests
+from windsock.requests import AroundRequests, fault
 from windsock.runs import routes as runs
 from windsock.sync import routes as syncs
 from windsock.sync.numbers import note_freshness
 from windsock.triggers import routes as triggers
+from windsock.web import routes as web
 
 API = "/api/v1.0"
 MOST_COMPLAINTS = 20
 """Of one request; whoever sends more mistakes than that learns from the first ones."""
 health = APIRouter(tags=["health"])
+
+
+class Application(FastAPI):
+    """What is around each request, and what answers it again if it is known, come before anything of the framework.
+
+    For an answer that is kept, that would be a tenth of the time.
+    """
+
+    around: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.around or self.routed)(scope, receive, send)
+
+    async def routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(scope, receive, send)
 
 
 def create_app(process: Process, *, works: bool = True) -> FastAPI:
@@ -48,7 +65,7 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         async with process.opened(works=works):
             yield
 
-    app = FastAPI(
+    app = Application(
         title="Windsock",
         version=__version__,
         summary="Makes Apache Airflow visible to everybody who depends on it.",
@@ -62,12 +79,14 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs
     app.state.triggers, app.state.settings = process.triggers, process.settings
     app.state.authorizer, app.state.answers = Authorizer(process.db), Answers(process.settings.answer_cache_bytes)
-    app.add_middleware(KnownAnswers, state=app.state)
-    app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes)
+    app.state.sessions = Authorizer(process.db, SESSIONS["authorize_session"])
+    known = KnownAnswers(app.routed, app.state)
+    app.around = AroundRequests(known, max_body_bytes=process.settings.max_body_bytes)
     app.include_router(health)
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
         app.include_router(feature.router, prefix=API)
     app.include_router(reference.router, prefix=API)
+    app.include_router(web.router)
     setattr(app, "openapi", functools.cache(functools.partial(openapi.describe, app)))  # noqa: B010 - FastAPI's own way
     handlers: dict[type[Exception], Callable[[Request, Any], Response | Awaitable[Response]]] = {
         WindsockError: _answer_error,
@@ -75,6 +94,7 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         HTTPException: _answer_http_error,
         psycopg.DataError: _answer_unstorable,
         psycopg.IntegrityError: _answer_overtaken,
+        Exception: _answer_fault,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -124,7 +144,9 @@ def _json(status: int, value: object, headers: dict[str, str] | None = None) -> 
     return Response(to_json(value), status, headers, "application/json")
 
 
-def _answer_error(_request: Request, error: WindsockError) -> Response:
+def _answer_error(request: Request, error: WindsockError) -> Response:
+    if _wants_page(request):
+        return web.error_page(request, error)
     if isinstance(error, Invalid):
         return _json(error.status, {"detail": [{"loc": error.loc, "msg": str(error), "type": error.kind}]})
     return _json(error.status, {"detail": str(error)}, error.headers)
@@ -132,10 +154,19 @@ def _answer_error(_request: Request, error: WindsockError) -> Response:
 
 async def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
     """Where, what, of which kind; never the value itself, which may be a credential."""
+    if _wants_page(request):
+        return web.bad_address(request)
     if any(one["type"] == "json_invalid" for one in error.errors()) and (refusal := await _refusal(request)):
         return refusal
     detail = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()[:MOST_COMPLAINTS]]
     return _json(422, {"detail": detail})
+
+
+def _wants_page(request: Request) -> bool:
+    """A browser that opened an address which is not the API's."""
+    of_the_api = request.url.path.startswith(("/api/", "/health", "/metrics"))
+    accepts = "text/html" in request.headers.get("accept", "") or request.headers.get("hx-request") == "true"
+    return accepts and not of_the_api
 
 
 async def _refusal(request: Request) -> Response | None:
@@ -150,6 +181,8 @@ async def _refusal(request: Request) -> Response | None:
 async def _answer_http_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.BAD_REQUEST and (refusal := await _refusal(request)):
         return refusal
+    if _wants_page(request) and error.status_code == HTTPStatus.NOT_FOUND:
+        return web.error_page(request, PageNotFound("There is no page at this address."))
     sentences = {
         400: "The body cannot be read: it must be JSON in UTF-8.",
         404: f"There is nothing at {request.url.path}.",
@@ -173,6 +206,11 @@ def _answer_overtaken(_request: Request, _error: psycopg.IntegrityError) -> Resp
     """What a store foresees it explains itself; the rest is a thing that went while it was being used."""
     sentence = "Something this depends on was changed or deleted at the same moment. Look again, then try again."
     return _json(409, {"detail": sentence})
+
+
+def _answer_fault(_request: Request, _fault: Exception) -> Response:
+    """Raised again when this has been sent: AroundRequests writes it into the log under the request's id."""
+    return fault()
 
 
 def _answer_unstorable(_request: Request, _error: psycopg.DataError) -> Response:

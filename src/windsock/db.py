@@ -91,7 +91,8 @@ class Actor:
     """Whose doing a change is; the database writes it into the audit trail."""
 
     user_id: UUID
-    api_key_id: UUID
+    api_key_id: UUID | None
+    """None: they did it on a page."""
     request_id: str | None
 
 

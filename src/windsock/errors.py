@@ -25,6 +25,12 @@ class NotAuthenticated(WindsockError):
         super().__init__(sentence, headers={"WWW-Authenticate": "Bearer"})
 
 
+class NotSignedIn(WindsockError):
+    """Of a page: the browser is sent to where one signs in."""
+
+    status = 401
+
+
 class Forbidden(WindsockError):
     status = 403
 
@@ -36,6 +42,10 @@ class NotFound(WindsockError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"There is no such {what} in this space.")
+
+
+class PageNotFound(WindsockError):
+    status = 404
 
 
 class Conflict(WindsockError):

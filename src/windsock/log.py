@@ -12,12 +12,12 @@ import orjson
 import structlog
 
 SECRETS = re.compile(
-    r"wsk_[A-Za-z0-9_-]{8,}"  # our API keys
+    r"ws[ksl]_[A-Za-z0-9_-]{8,}"  # our API keys, tokens of sessions and of links
     r"|eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"  # JSON web tokens, such as Airflow's
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user:password in a URL
     r"|(?i:(?<=authorization: )(?:basic|bearer) \S+)",
 )
-MARKS_OF_SECRETS = ("wsk_", "eyj", "@", "authorization")
+MARKS_OF_SECRETS = ("wsk_", "wss_", "wsl_", "eyj", "@", "authorization")
 """In lower case: what holds none of them holds no secret, and is not looked through (most lines of a busy server)."""
 CLOUDS = ("boto3", "botocore", "google", "google.auth", "urllib3")
 """At debug these write down what they send and receive, tokens included."""

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import orjson
 import psycopg
 import pytest
@@ -88,7 +89,26 @@ def test_keys_are_made_listed_and_revoked_at_once(installation: Installation) ->
     assert "key_hash" not in rows[made["id"]]
     assert installation.facts("key", "revoke", made["id"]) == {"revoked": 1}
     assert installation.ask("GET", "/users/me", key=made["key"]).status_code == 401
-    assert installation.facts("migrate") == {"revision": "0007"}
+    assert installation.facts("migrate") == {"revision": "0009"}
+
+
+def test_a_link_signs_in_to_the_pages(installation: Installation) -> None:
+    address = f"http://127.0.0.1:{installation.port}"
+    given = installation.facts("login-link", "--email", "ana@example.com", "--url", f"{address}/")
+    assert given["url"].startswith(f"{address}/sign-in/link?token=wsl_")
+    shown = httpx2.get(given["url"], headers={"Accept": "text/html"})
+    assert "Sign in as Ana" in shown.text
+    own = {"Origin": address, "Accept": "text/html"}
+    token = given["url"].partition("token=")[2]
+    with httpx2.Client(base_url=address, headers=own) as browser:
+        assert browser.post("/sign-in/link", data={"token": token}).headers["location"] == "/"
+        assert browser.get("/").headers["location"] == "/spaces/finance/pipelines"
+        fleet = browser.get("/spaces/finance/pipelines")
+        assert (fleet.status_code, "No pipelines yet" in fleet.text) == (200, True)
+    refused = installation.run("login-link", "--email", "nobody@example.com")
+    assert (refused.returncode, "There is no user nobody@example.com" in refused.stderr) == (1, True)
+    assert "within 15 minutes" in installation.run("login-link", "--email", "ana@example.com").stdout
+    assert token not in installation.log.read_text()
 
 
 def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installation: Installation) -> None:

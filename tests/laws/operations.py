@@ -14,6 +14,9 @@ REFERENCE = {"docs", "docs/start.js", "docs/swagger-ui.css", "docs/swagger-ui-bu
 PUBLIC = {"/health", "/health/ready", "/metrics", f"{API}/openapi.json", *(f"{API}/{page}" for page in REFERENCE)}
 """What needs no key. Nothing joins this list without an entry in docs/decisions."""
 
+PAGES_TO_SIGN_IN = {"/sign-in", "/sign-in/link", "/static/{name}"}
+"""Of the pages, what needs no session. What they change is that a session begins, for whom a key or a link says."""
+
 ROLES = ("viewer", "editor", "admin", "superadmin")
 SPACE_ROLES = ROLES[:3]
 
@@ -136,6 +139,11 @@ def ids_of(world: World, space: SpaceOfWorld, key_ids: Mapping[str, UUID]) -> di
         "actor_id": world.users["viewer" if is_finance else "stranger"],
         "target_id": space.comment_id,
     }
+
+
+def is_page(path: str) -> bool:
+    """For people: neither the API nor one of the public addresses."""
+    return not path.startswith("/api/") and path not in PUBLIC
 
 
 def documented(app: FastAPI) -> dict[tuple[str, str], dict[str, Any]]:

@@ -31,7 +31,8 @@ SHA_256 = {
     "v0005_a_sync_to_believe.sql": "4937c5ccda5ca475172270823434d367871c0c68ccfd3bec77a91d1a975ea1b8",
     "v0006_out_of_sight.sql": "f7a910b00e9a76b0fc3eabee560131f7999d1415eca0a3d69668f3180fe7b1f1",
     "v0007_numbers_by_the_day.sql": "d077e737c7f2a021ff49cda37c1d88025a2badbf25fef3cde003f87dc0ba9f47",
-    "v0008_numbers_by_the_week.sql": "b3f81be2e4bd83b2c4b9fe70d1a24dc707c4bdeab964277a0b9a4ee18d1dd8ae",
+    "v0008_numbers_by_the_week.sql": "da5f1a16f9f2f162bb308423015d04c720251a2e04beff9cbb98c0d5436cf77f",
+    "v0009_sessions.sql": "12fe1933dea7b57347e39f097eb982286980b982bd0cbc65c7a237a56bab543f",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
 

@@ -2,19 +2,24 @@
 
 import inspect
 from typing import Any, get_origin
+from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from httpx2 import AsyncClient
 
+from checking import CheckedClient
 from laws.conftest import Ask
-from laws.operations import API, OPERATIONS, PUBLIC, Operation, documented, ids_of
-from windsock.access.space import PERMISSIONS, may_view
+from laws.operations import API, OPERATIONS, PAGES_TO_SIGN_IN, PUBLIC, Operation, documented, ids_of, is_page
+from windsock.access.space import PERMISSIONS, may_view, page_comment, page_view, page_watch, signed_in
 from windsock.pages import LIST_HEADERS
 from world import World
 
 _PERMISSIONS: frozenset[Any] = PERMISSIONS
+OF_PAGES = {signed_in, page_view, page_watch, page_comment}
+SITE = "http://windsock.test"
 OF_A_SPACE = {permission for permission in _PERMISSIONS if "slug" in inspect.signature(permission).parameters}
 
 
@@ -23,7 +28,15 @@ def routes(app: FastAPI) -> list[RouteContext]:
 
 
 def guarded(app: FastAPI) -> list[RouteContext]:
-    return [route for route in routes(app) if route.path not in PUBLIC]
+    return [route for route in routes(app) if route.path not in PUBLIC | PAGES_TO_SIGN_IN]
+
+
+def of_the_api(app: FastAPI) -> list[RouteContext]:
+    return [route for route in guarded(app) if not is_page(str(route.path))]
+
+
+def pages(app: FastAPI) -> list[RouteContext]:
+    return [route for route in guarded(app) if is_page(str(route.path))]
 
 
 def asked_by(dependant: Dependant) -> set[Any]:
@@ -69,7 +82,7 @@ def test_every_public_route_exists_and_only_reads(bare_app: FastAPI) -> None:
 def test_every_route_is_in_the_openapi_document(bare_app: FastAPI) -> None:
     """What is hidden from it would be hidden from the matrix of callers as well."""
     shown = set(documented(bare_app))
-    for route in guarded(bare_app):
+    for route in of_the_api(bare_app):
         for method in route.methods or set():
             assert (method, str(route.path).removeprefix(API)) in shown, f"{method} {route.path}"
 
@@ -81,12 +94,12 @@ def test_no_two_routes_are_at_the_same_place(bare_app: FastAPI) -> None:
 
 def test_every_route_has_a_summary(bare_app: FastAPI) -> None:
     for route in routes(bare_app):
-        if isinstance(route.route, APIRoute):
+        if isinstance(route.route, APIRoute) and not is_page(str(route.path)):
             assert route.summary, f"{route.methods} {route.path} has no summary"
 
 
 def test_every_answer_with_a_body_declares_its_shape(bare_app: FastAPI) -> None:
-    for route in guarded(bare_app):
+    for route in of_the_api(bare_app):
         assert (route.response_model is None) == (route.status_code == 204), f"{route.methods} {route.path}"
 
 
@@ -97,6 +110,44 @@ def test_every_list_documents_the_pagination_headers(bare_app: FastAPI) -> None:
         operation = documented(bare_app)["GET", str(route.path).removeprefix(API)]
         assert set(operation["responses"]["200"].get("headers", {})) >= set(LIST_HEADERS), route.path
         assert {"page", "size"} <= {one["name"] for one in operation["parameters"]}, route.path
+
+
+def test_pages_ask_for_a_session_and_the_api_for_a_key(bare_app: FastAPI) -> None:
+    """A cookie that opened the API would let any other site call it; a key has no business in a page."""
+    assert len(pages(bare_app)) > 10
+    for route in pages(bare_app):
+        assert asked_by(route.dependant) <= OF_PAGES, route.path
+        assert not route.include_in_schema
+    for route in of_the_api(bare_app):
+        assert not asked_by(route.dependant) & OF_PAGES, route.path
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("session", [None, "stranger", "viewer"])
+async def test_no_page_is_shown_or_used_without_a_session_and_a_membership(
+    client: CheckedClient, bare_app: FastAPI, world: World, key_ids: dict[str, Any], session: str | None
+) -> None:
+    """Whoever signed in, by whatever: a page of a space is for its members, and a form only from a page of ours."""
+    browser = AsyncClient(transport=client._transport, base_url=SITE)
+    own = {"Origin": "http://windsock.test", "Accept": "text/html"}
+    ids = ids_of(world, world.finance, key_ids) | {"session_id": uuid4()}
+    if session is not None:
+        answered = await browser.post("/sign-in", headers=own, data={"api_key": world.keys[session]})
+        own["Cookie"] = answered.headers["set-cookie"].split(";")[0]
+    for route in sorted(pages(bare_app), key=lambda one: one.path == "/sign-out"):
+        path = str(route.path).format(slug="finance", **ids)
+        for method in sorted(route.methods or set()):
+            if session != "viewer":
+                answer = await browser.request(method, path, headers=own)
+                refused = "{slug}" in str(route.path) or session is None
+                expected = 303 if session is None else 403
+                assert not refused or answer.status_code == expected, f"{method} {route.path}"
+                assert session or answer.headers["location"].startswith("/sign-in"), route.path
+            if method != "GET":
+                foreign = own | {"Origin": "https://elsewhere.example"}
+                assert (await browser.request(method, path, headers=foreign)).status_code == 403, (
+                    f"{method} {route.path}"
+                )
 
 
 @pytest.mark.anyio

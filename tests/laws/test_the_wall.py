@@ -15,7 +15,7 @@ from windsock.errors import WindsockError
 from windsock.storage import APPLICATION, OWNER
 from world import World
 
-DEFINERS = {"authorize", "audit", "audit_key", "bump", "bump_after_renaming"}
+DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "bump", "bump_after_renaming"}
 DEFINERS |= {"syncs_to_start", "syncs_to_look_after", "syncs_waiting", "spaces_to_tidy", "sync_freshness"}
 """The functions that run as the owner: what is asked before a space is known. Each answers only that."""
 
@@ -24,7 +24,7 @@ READ_ONLY = {"audit_events"}
 REFUSED = "row-level security|permission denied"
 
 SCHEMAS = ("windsock", "procrastinate", "public")
-GLOBAL_TABLES = {"alembic_version", "api_keys", "spaces", "users"}
+GLOBAL_TABLES = {"alembic_version", "api_keys", "login_links", "sessions", "spaces", "users"}
 """Tables of no space."""
 
 

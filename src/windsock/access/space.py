@@ -14,10 +14,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from windsock.access.keys import hash_of
 from windsock.db import Actor, Database, Row, Transaction
-from windsock.errors import Forbidden, NotAuthenticated
-from windsock.sql import load
+from windsock.errors import Forbidden, NotAuthenticated, NotSignedIn
+from windsock.sql import Query, load
 
 QUERIES = load(__package__, "access.sql")
+SESSIONS = load(__package__, "sessions.sql")
 
 ROLES = ("viewer", "editor", "admin")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -31,14 +32,18 @@ AUTHORIZED = "windsock.authorized"
 """In the scope of a request: what was asked since it came, (hash of the key, slug), and the answer."""
 
 
+COOKIE = "windsock_session"
+SAFE_METHODS = {"GET", "HEAD"}
+
+
 class Authorizer:
-    """Asks the database who a key is, and what it may do in a space.
+    """Asks the database who a key (or the token of a session) is, and what it may do in a space.
 
     Requests that ask the same at the same time share one answer, which was asked for after the last of them had come.
     """
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
+    def __init__(self, db: Database, query: Query = QUERIES["authorize"]) -> None:
+        self._db, self._query = db, query
         self._waiting: dict[Question, asyncio.Task[Row | None]] = {}
         self._asked: dict[Question, asyncio.Task[Row | None]] = {}
 
@@ -57,7 +62,7 @@ class Authorizer:
             await asyncio.wait([before])
         mine = self._asked[question] = self._waiting.pop(question)  # who comes from now on waits for the next one
         try:
-            return await self._db.row(QUERIES["authorize"], key_hash=question[0], slug=question[1])
+            return await self._db.row(self._query, key_hash=question[0], slug=question[1])
         finally:
             if self._asked.get(question) is mine:
                 del self._asked[question]
@@ -71,13 +76,14 @@ def _look_at(task: asyncio.Task[Row | None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody with a valid key."""
+    """Somebody with a valid key, or signed in: then there is a session and no key."""
 
     id: UUID
     email: str
     name: str
     is_superadmin: bool
-    key_id: UUID
+    key_id: UUID | None
+    session_id: UUID | None
     _db: Database
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
@@ -123,11 +129,13 @@ async def _authorize(
         row = await authorizer.ask(*question)
     if row is None:
         raise NotAuthenticated("This API key is unknown, expired or revoked. Make another one and try again.")
+    return _caller(request, row), row
+
+
+def _caller(request: Request, row: Row) -> Caller:
     structlog.contextvars.bind_contextvars(user_id=str(row["user_id"]))
-    caller = Caller(
-        row["user_id"], row["email"], row["name"], row["is_superadmin"], row["key_id"], request.app.state.db
-    )
-    return caller, row
+    who = (row["user_id"], row["email"], row["name"], row["is_superadmin"], row.get("key_id"), row.get("session_id"))
+    return Caller(*who, request.app.state.db)
 
 
 async def authenticate(request: Request) -> Caller:
@@ -154,12 +162,54 @@ def _member(least: str, right: str) -> Callable[..., Awaitable[Space]]:
     async def permission(request: Request, slug: str, credentials: Bearer) -> Space:
         known = slug if SLUG.fullmatch(slug) else None
         caller, row = await _authorize(request, credentials, known)
-        if row["space_id"] is None or row["role"] is None:
-            raise Forbidden("This space does not exist, or you are not a member of it. Ask an admin of the space.")
-        if ROLES.index(row["role"]) < ROLES.index(least):
-            raise Forbidden(f"Only the role {least} or above may {right} in this space; yours is {row['role']}.")
-        structlog.contextvars.bind_contextvars(space=row["slug"])
-        return Space(row["space_id"], row["slug"], row["role"], row["version"], caller, request.app.state.db)
+        return _space(request, caller, row, least, right)
+
+    return permission
+
+
+def _space(request: Request, caller: Caller, row: Row, least: str, right: str) -> Space:
+    if row["space_id"] is None or row["role"] is None:
+        raise Forbidden("This space does not exist, or you are not a member of it. Ask an admin of the space.")
+    if ROLES.index(row["role"]) < ROLES.index(least):
+        raise Forbidden(f"Only the role {least} or above may {right} in this space; yours is {row['role']}.")
+    structlog.contextvars.bind_contextvars(space=row["slug"])
+    return Space(row["space_id"], row["slug"], row["role"], row["version"], caller, request.app.state.db)
+
+
+# --- Pages: who has signed in; a key is nothing here, and a session is nothing to the API -----------------------------
+
+
+def refuse_other_sites(request: Request) -> None:
+    """A form that another site sends with our cookie: browsers say where it comes from, and cannot be made to lie."""
+    if request.method in SAFE_METHODS:
+        return
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site == "same-origin" or (site is None and origin == f"{request.url.scheme}://{request.url.netloc}"):
+        return
+    raise Forbidden("This was not sent from one of Windsock's own pages. Open the page again and try there.")
+
+
+async def _signed_in(request: Request, slug: str | None) -> tuple[Caller, Row]:
+    refuse_other_sites(request)
+    token = request.cookies.get(COOKIE)
+    sessions: Authorizer = request.app.state.sessions
+    row = await sessions.ask(hash_of(token), slug) if token else None
+    if row is None:
+        raise NotSignedIn("Sign in to see this page.")
+    return _caller(request, row), row
+
+
+async def signed_in(request: Request) -> Caller:
+    caller, _ = await _signed_in(request, None)
+    return caller
+
+
+def _page(least: str, right: str) -> Callable[..., Awaitable[Space]]:
+    """As _member, for a page."""
+
+    async def permission(request: Request, slug: str) -> Space:
+        caller, row = await _signed_in(request, slug if SLUG.fullmatch(slug) else None)
+        return _space(request, caller, row, least, right)
 
     return permission
 
@@ -174,6 +224,10 @@ may_comment = _member("viewer", "comment")
 may_administer = _member("admin", "manage members, teams and what is deleted")
 may_audit = _member("admin", "read the audit trail")
 
+page_view = _page("viewer", "read")
+page_watch = _page("viewer", "watch pipelines")
+page_comment = _page("viewer", "comment")
+
 IsCaller = Annotated[Caller, Depends(may_be_anybody)]
 IsSuperadmin = Annotated[Caller, Depends(_superadmin)]
 CanView = Annotated[Space, Depends(may_view)]
@@ -185,6 +239,10 @@ CanWatch = Annotated[Space, Depends(may_watch)]
 CanComment = Annotated[Space, Depends(may_comment)]
 CanAdminister = Annotated[Space, Depends(may_administer)]
 CanAudit = Annotated[Space, Depends(may_audit)]
+IsSignedIn = Annotated[Caller, Depends(signed_in)]
+PageView = Annotated[Space, Depends(page_view)]
+PageWatch = Annotated[Space, Depends(page_watch)]
+PageComment = Annotated[Space, Depends(page_comment)]
 
 PERMISSIONS = frozenset(
     {
@@ -199,6 +257,10 @@ PERMISSIONS = frozenset(
         may_comment,
         may_administer,
         may_audit,
+        signed_in,
+        page_view,
+        page_watch,
+        page_comment,
     }
 )
 """Every dependency that counts as asking; the law test walks the routes with it."""

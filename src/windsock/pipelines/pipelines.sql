@@ -130,6 +130,12 @@ ORDER BY page.position, p.id
 SELECT count(*) AS total
 {matching}
 
+-- name: states_of_pipelines
+SELECT p.status, count(*) AS total
+FROM pipelines p
+WHERE {matching_pipelines}
+GROUP BY p.status
+
 -- name: get_pipeline
 SELECT {pipeline}, p.provider_metadata
 FROM pipelines p

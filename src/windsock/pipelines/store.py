@@ -65,6 +65,12 @@ async def list_pipelines(
     return _finished(rows, window), total
 
 
+async def count_by_status(tx: Transaction, space: Space, which: PipelineFilter) -> dict[str, int]:
+    """How many of those that `which` means are in which state."""
+    rows = await tx.rows(QUERIES["states_of_pipelines"], **which.parameters(space))
+    return {row["status"]: row["total"] for row in rows}
+
+
 async def _ids_by_p95(tx: Transaction, asked: dict[str, Any], paging: Paging, *, descending: bool) -> list[UUID]:
     """Of a page, in its order: nulls last either way, then by name."""
     found = await tx.rows(QUERIES["durations_of_pipelines"], **asked)

@@ -1,0 +1,28 @@
+"""`windsock login-link`: a link that signs somebody in to the pages, once."""
+
+import click
+
+from windsock.access.sessions import LINK_MINUTES, make_link
+from windsock.access.space import QUERIES
+from windsock.commands.frame import json_option, on_process, print_json
+from windsock.errors import WindsockError
+from windsock.process import Process
+
+
+@click.command("login-link")
+@click.option("--email", required=True, help="Who is signed in by it.")
+@click.option("--url", help="Where people reach this Windsock.  [default: http://WINDSOCK_HOST:WINDSOCK_PORT]")
+@json_option
+@on_process
+async def login_link(process: Process, email: str, url: str | None, as_json: bool) -> None:
+    """Print a link that signs somebody in to the pages, once, within 15 minutes."""
+    base = (url or f"http://{process.settings.host}:{process.settings.port}").rstrip("/")
+    async with process.db.transaction() as tx:
+        user = await tx.row(QUERIES["find_user"], email=email.strip())
+        if user is None or not user["is_active"]:
+            raise WindsockError(f"There is no user {email}. Make one with: windsock init --email {email} --space …")
+        link = f"{base}/sign-in/link?token={await make_link(tx, user['id'])}"
+    if as_json:
+        print_json({"url": link, "minutes": LINK_MINUTES})
+    else:
+        click.echo(f"Open this within {LINK_MINUTES} minutes; it works once: {link}")

@@ -1,0 +1,130 @@
+"""Templates, what they may call, and the headers of a page."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from hashlib import blake2b
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import orjson
+from fastapi import Request, Response
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from windsock import __version__
+from windsock.pages import to_json
+from windsock.web.pictures import strip
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "private, no-store",
+    "Vary": "Cookie, HX-Request",
+}
+STATIC = {
+    "windsock.css": "text/css",
+    "windsock.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+NOTHING = "\N{EN DASH}"
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - JSON
+    """As the API says it: what a page shows of a thing is what a client reads."""
+    return orjson.loads(to_json(value))
+
+
+@cache
+def static(name: str) -> tuple[bytes, str]:
+    """A file that comes with the program, and a name for its content."""
+    body = files(__package__).joinpath("static", name).read_bytes()
+    return body, blake2b(body, digest_size=6).hexdigest()
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    status_code: int = 200,
+    headers: Mapping[str, str] | None = None,
+    **values: object,
+) -> Response:
+    names = {"request": request, "now": datetime.now(UTC), **values}
+    body = _ENVIRONMENT.get_template(template).render(names)
+    return Response(body, status_code, {**HEADERS, **(headers or {})}, "text/html")
+
+
+def is_for_part(request: Request) -> bool:
+    """Htmx replaces a part of the page that is open; when it goes back in its history, it wants the whole."""
+    return request.headers.get("hx-request") == "true" and "hx-history-restore-request" not in request.headers
+
+
+def ago(moment: str | None, now: datetime) -> str:
+    """How long since then, or until then, in the largest unit that is at least one."""
+    if moment is None:
+        return "never"
+    seconds = (now - datetime.fromisoformat(moment)).total_seconds()
+    text = span(abs(seconds))
+    return f"{text} ago" if seconds >= 0 else f"in {text}"
+
+
+def span(seconds: float | None) -> str:
+    """`42 s`, `3 min`, `5 h`, `2 d`; a dash for what took no time that is known."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 10:  # noqa: PLR2004 - below, a tenth of a second matters
+        return f"{seconds:.1f} s"
+    for least, unit in ((2 * DAY, DAY), (2 * HOUR, HOUR), (2 * MINUTE, MINUTE)):
+        if seconds >= least:
+            return f"{seconds / unit:.0f} {({DAY: 'd', HOUR: 'h', MINUTE: 'min'})[unit]}"
+    return f"{seconds:.0f} s"
+
+
+def wait_of(task: Mapping[str, Any]) -> float | None:
+    """Seconds that a task run stood in the queue; None where either end is unknown."""
+    if not task["queued_at"] or not task["started_at"]:
+        return None
+    return max(
+        0.0, (datetime.fromisoformat(task["started_at"]) - datetime.fromisoformat(task["queued_at"])).total_seconds()
+    )
+
+
+def percent(share: float | None) -> str:
+    """Never 100 % where something failed, never 0 % where something succeeded."""
+    if share is None:
+        return NOTHING
+    rounded = min(99, max(1, round(share * 100))) if 0 < share < 1 else round(share * 100)
+    return f"{rounded} %"
+
+
+def with_query(request: Request, **changes: object) -> str:
+    """The address of this page with other parameters; None takes one away. What changes begins at its first page."""
+    kept = [(name, value) for name, value in parse_qsl(request.url.query) if name not in changes and name != "page"]
+    added = [(name, str(value)) for name, value in changes.items() if value is not None]
+    query = urlencode(kept + added)
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("windsock.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_ENVIRONMENT.filters |= {"ago": ago, "span": span, "percent": percent}
+_ENVIRONMENT.globals |= {
+    "with_query": with_query,
+    "strip": strip,
+    "wait_of": wait_of,
+    "static": lambda name: f"/static/{name}?{static(name)[1]}",
+    "version": __version__,
+}

@@ -1,0 +1,196 @@
+"""The pages of a space: its fleet, a pipeline, a run; and what is done on them."""
+
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Query, Request, Response
+from pydantic import ValidationError
+
+from windsock.access.space import QUERIES, Caller, IsSignedIn, PageComment, PageView, PageWatch, Space
+from windsock.comments.models import CommentIn
+from windsock.comments.store import Kind, create_comment, list_comments
+from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
+from windsock.filters import WhichPipelines
+from windsock.inputs import Word
+from windsock.pages import LargePage, LongPage, Paging
+from windsock.pipelines.routes import Days, Sort
+from windsock.pipelines.store import (
+    DEFAULT_DAYS,
+    Window,
+    count_by_status,
+    get_pipeline,
+    list_pipelines,
+    set_watch,
+)
+from windsock.runs.routes import WhichRuns
+from windsock.runs.store import get_run, list_runs
+from windsock.web import signing_in
+from windsock.web.rendering import HEADERS, STATIC, is_for_part, page, plain, static
+
+router = APIRouter(include_in_schema=False)
+router.include_router(signing_in.router)
+
+FOREVER = "public, max-age=31536000, immutable"
+ALL_COMMENTS = Paging(1, 100)
+SHOWN_TASKS = 500
+"""Task runs on the page of a run; the rest is in Airflow and in the API."""
+
+
+@router.get("/static/{name}")
+async def get_static(name: str) -> Response:
+    if name not in STATIC:
+        raise PageNotFound("There is no such file.")
+    body, _ = static(name)
+    headers = {"Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
+    return Response(body, headers=headers, media_type=STATIC[name])
+
+
+@router.get("/")
+async def show_first(request: Request, caller: IsSignedIn) -> Response:
+    """The first of one's spaces; a sentence where there is none."""
+    spaces = await _spaces(caller)
+    if not spaces:
+        return page(request, "no_space.html", caller=caller, space=None)
+    return Response(status_code=303, headers={**HEADERS, "Location": f"/spaces/{spaces[0]['slug']}/pipelines"})
+
+
+@router.get("/spaces/{slug}")
+async def show_space(space: PageView) -> Response:
+    return Response(status_code=303, headers={**HEADERS, "Location": f"/spaces/{space.slug}/pipelines"})
+
+
+@router.get("/spaces/{slug}/pipelines")
+async def show_fleet(
+    request: Request,
+    space: PageView,
+    paging: LargePage,
+    which: WhichPipelines,
+    status: Annotated[list[Word] | None, Query()] = None,
+    days: Days = DEFAULT_DAYS,
+    sort: Annotated[Sort, Query()] = "name",
+) -> Response:
+    """With the parameters of the API's list."""
+    window = Window.ending_now(days)
+    async with space.transaction() as tx:
+        rows, total = await list_pipelines(tx, space, paging, which, status=status, window=window, sort=sort)
+        states = await count_by_status(tx, space, which)
+    pages = max(1, -(-total // paging.size))
+    template = "fleet_list.html" if is_for_part(request) else "fleet.html"
+    return page(
+        request, template, **await _around(space), pipelines=plain(rows), total=total, states=states, which=which,
+        status=status or [], days=days, sort=sort, number=paging.page, pages=pages, size=paging.size,
+    )  # fmt: skip
+
+
+@router.post("/spaces/{slug}/pipelines/{pipeline_id}/watch")
+async def watch(
+    request: Request,
+    space: PageWatch,
+    pipeline_id: UUID,
+    watched: Annotated[bool, Form()] = False,  # noqa: FBT002 - a form field
+) -> Response:
+    async with space.transaction() as tx:
+        await set_watch(tx, space, pipeline_id, is_watched=watched)
+    if is_for_part(request):
+        return page(request, "star.html", space=space, pipeline={"id": str(pipeline_id), "is_watched": watched})
+    return _back(request, f"/spaces/{space.slug}/pipelines/{pipeline_id}")
+
+
+@router.get("/spaces/{slug}/pipelines/{pipeline_id}")
+async def show_pipeline(
+    request: Request, space: PageView, pipeline_id: UUID, paging: LongPage, which: WhichRuns, days: Days = DEFAULT_DAYS
+) -> Response:
+    async with space.transaction() as tx:
+        pipeline = await get_pipeline(tx, space, pipeline_id, window=Window.ending_now(days))
+        runs, total, behind = await list_runs(tx, space.id, pipeline_id, paging, which)
+    return page(
+        request, "pipeline.html", **await _around(space), pipeline=plain(pipeline), runs=plain(runs), total=total,
+        behind=behind and str(behind), days=days, status=which.status or [],
+    )  # fmt: skip
+
+
+@router.get("/spaces/{slug}/runs/{run_id}")
+async def show_run(request: Request, space: PageView, run_id: UUID) -> Response:
+    return await _run_page(request, space, run_id)
+
+
+@router.post("/spaces/{slug}/runs/{run_id}/comments")
+async def comment_on_run(
+    request: Request, space: PageComment, run_id: UUID, content: Annotated[str, Form()] = ""
+) -> Response:
+    return await _comment(request, space, "run", run_id, run_id, content)
+
+
+@router.post("/spaces/{slug}/runs/{run_id}/task-runs/{task_run_id}/comments")
+async def comment_on_task_run(
+    request: Request, space: PageComment, run_id: UUID, task_run_id: UUID, content: Annotated[str, Form()] = ""
+) -> Response:
+    return await _comment(request, space, "task run", task_run_id, run_id, content)
+
+
+async def _comment(
+    request: Request, space: Space, kind: Kind, resource_id: UUID, run_id: UUID, content: str
+) -> Response:
+    try:
+        given = CommentIn(content=content, parent_id=None)
+    except ValidationError:
+        complaint = "A comment has 1 to 10,000 characters."
+        return await _run_page(request, space, run_id, complaint=complaint, draft=content, status=422)
+    async with space.transaction() as tx:
+        await create_comment(tx, space, kind, resource_id, given)
+    return Response(status_code=303, headers={**HEADERS, "Location": f"/spaces/{space.slug}/runs/{run_id}#comments"})
+
+
+async def _run_page(
+    request: Request, space: Space, run_id: UUID, *, complaint: str | None = None, draft: str = "", status: int = 200
+) -> Response:
+    async with space.transaction() as tx:
+        run = plain(await get_run(tx, space.id, run_id))
+        comments, _ = await list_comments(tx, space, "run", run_id, ALL_COMMENTS)
+        of_tasks = {}
+        for task in run["task_runs"][:SHOWN_TASKS]:
+            if task["comment_count"]:
+                rows, _ = await list_comments(tx, space, "task run", UUID(task["id"]), ALL_COMMENTS)
+                of_tasks[task["id"]] = plain(rows)
+    return page(
+        request, "run.html", status_code=status, **await _around(space), run=run, tasks=run["task_runs"][:SHOWN_TASKS],
+        comments=plain(comments), of_tasks=of_tasks, complaint=complaint, draft=draft,
+    )  # fmt: skip
+
+
+async def _around(space: Space) -> dict[str, Any]:
+    """What the frame of each page of a space shows."""
+    return {"space": space, "caller": space.caller, "spaces": await _spaces(space.caller)}
+
+
+async def _spaces(caller: Caller) -> list[dict[str, Any]]:
+    async with caller.transaction() as tx:
+        return await tx.rows(QUERIES["my_spaces"], user_id=caller.id, is_superadmin=caller.is_superadmin)
+
+
+def _back(request: Request, otherwise: str) -> Response:
+    """To the page on which somebody pressed a button; browsers without JavaScript."""
+    target = request.headers.get("referer", "")
+    own = f"{request.url.scheme}://{request.url.netloc}/"
+    return Response(status_code=303, headers={**HEADERS, "Location": target if target.startswith(own) else otherwise})
+
+
+def bad_address(request: Request) -> Response:
+    """A form without JavaScript sends also what was left empty; without that the address may be right."""
+    given = parse_qsl(request.url.query, keep_blank_values=True)
+    said = [(name, value) for name, value in given if value]
+    if request.method == "GET" and len(said) < len(given):
+        return Response(status_code=303, headers={**HEADERS, "Location": f"{request.url.path}?{urlencode(said)}"})
+    return error_page(request, BadRequest("The address of this page has a value that cannot be understood."))
+
+
+def error_page(request: Request, error: WindsockError) -> Response:
+    """In the frame of a page; who is not signed in is led there, and back."""
+    if isinstance(error, NotSignedIn):
+        return signing_in.lead_to_sign_in(request)
+    title = {400: "Bad address", 403: "No permission", 404: "Not found"}.get(error.status, "Something is wrong")
+    return page(
+        request, "error.html", status_code=error.status, headers=error.headers, title=title, sentence=str(error),
+        caller=None, space=None,
+    )  # fmt: skip

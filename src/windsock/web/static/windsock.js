@@ -1,0 +1,78 @@
+// @ts-check
+// What a page does beside links and forms: keys, and times on hover as the reader's own clock has them.
+"use strict";
+
+/** @returns {HTMLElement[]} */
+const rows = () => Array.from(document.querySelectorAll("tr.row"));
+
+/** @param {number} step */
+function move(step) {
+  const all = rows();
+  const at = all.findIndex((row) => row.classList.contains("here"));
+  const next = all[Math.min(all.length - 1, Math.max(0, at + step))];
+  if (!next) return;
+  all.forEach((row) => row.classList.toggle("here", row === next));
+  const link = /** @type {HTMLElement | null} */ (next.querySelector("a.open"));
+  if (link) link.focus();
+}
+
+document.addEventListener("keydown", (event) => {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog")) {
+    if (event.key === "Escape") target.blur();
+    return;
+  }
+  const search = /** @type {HTMLInputElement | null} */ (document.querySelector("input[type=search]"));
+  if (event.key === "/" && search) {
+    event.preventDefault();
+    search.focus();
+    search.select();
+  } else if (event.key === "j") move(1);
+  else if (event.key === "k") move(-1);
+  else if (event.key === "w") {
+    const star = /** @type {HTMLElement | null} */ (document.querySelector("tr.here .star button, .head .star button"));
+    if (star) star.click();
+  } else if (event.key === "?") {
+    const keys = /** @type {HTMLDialogElement | null} */ (document.getElementById("keys"));
+    if (keys) keys.showModal();
+  }
+});
+
+/** @param {ParentNode} root */
+function tell(root) {
+  root.querySelectorAll("time[datetime]").forEach((time) => {
+    const at = new Date(/** @type {string} */ (time.getAttribute("datetime")));
+    if (!Number.isNaN(at.getTime())) {
+      time.setAttribute("title", `${at.toLocaleString()}\n${at.toISOString()}`);
+    }
+  });
+}
+
+document.addEventListener("DOMContentLoaded", () => tell(document));
+document.addEventListener("htmx:afterSwap", () => tell(document));
+// A part that replaces itself must not take the place in the list away.
+/** @type {string | null} */
+let here = null;
+document.addEventListener("htmx:beforeSwap", () => {
+  const link = document.querySelector("tr.here a.open");
+  here = link ? link.getAttribute("href") : null;
+});
+document.addEventListener("htmx:afterSettle", () => {
+  if (!here) return;
+  const link = rows().find((row) => row.querySelector("a.open")?.getAttribute("href") === here);
+  if (link) link.classList.add("here");
+});
+// Nobody looks: nothing is asked. Nor while somebody is about to click into what would be replaced.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const detail = /** @type {CustomEvent} */ (event).detail;
+  const isUpdate = detail.elt.id === "list";
+  if (isUpdate && (document.hidden || document.querySelector("#list details[open], dialog[open]"))) event.preventDefault();
+});
+// Filters that say nothing stay out of the address.
+document.addEventListener("htmx:configRequest", (event) => {
+  const detail = /** @type {CustomEvent} */ (event).detail;
+  if (!(detail.elt instanceof HTMLFormElement) || !detail.elt.classList.contains("filters")) return;
+  for (const name of Array.from(detail.formData.keys())) {
+    if (detail.formData.getAll(name).every((/** @type {string} */ value) => value === "")) detail.formData.delete(name);
+  }
+});

@@ -1,0 +1,45 @@
+"""A browser without JavaScript: cookies, forms, redirects."""
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx2
+import pytest
+
+from checking import CheckedClient
+from world import World
+
+SITE = "http://windsock.test"
+OWN = {"Origin": SITE, "Sec-Fetch-Site": "same-origin"}
+
+
+class Browser(httpx2.AsyncClient):
+    """Follows nothing by itself; each page is looked at for what no page may lack."""
+
+    async def open(self, path: str, **more: object) -> httpx2.Response:
+        answer = await self.get(path, **more)  # type: ignore[arg-type]
+        if answer.headers.get("content-type", "").startswith("text/html"):
+            policy = answer.headers["content-security-policy"]
+            assert "unsafe" not in policy
+            assert "default-src 'none'" in policy
+            assert not re.search(r"<[^>]*\s(?:style|on\w+)=", answer.text), "inline style or script"
+            assert not re.search(r"<script(?![^>]*\ssrc=)", answer.text)
+        return answer
+
+    async def send_form(self, path: str, **fields: str) -> httpx2.Response:
+        return await self.post(path, data=fields, headers=OWN)
+
+    async def sign_in(self, key: str, target: str = "/") -> httpx2.Response:
+        return await self.send_form("/sign-in", api_key=key, next=target)
+
+
+@pytest.fixture
+async def browser(client: CheckedClient) -> AsyncIterator[Browser]:
+    async with Browser(transport=client._transport, base_url=SITE, headers={"Accept": "text/html"}) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def viewer(browser: Browser, world: World) -> Browser:
+    assert (await browser.sign_in(world.keys["viewer"])).status_code == 303
+    return browser

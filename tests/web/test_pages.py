@@ -1,0 +1,200 @@
+"""The pages of a space say what the API says, to whom it says it, and nothing of another space."""
+
+import re
+from html import unescape
+from uuid import uuid4
+
+import pytest
+
+from checking import CheckedClient
+from conftest import RolledBackDatabase
+from web.conftest import Browser
+from windsock.sql import Query
+from world import World
+
+pytestmark = pytest.mark.anyio
+
+FLEET = "/spaces/finance/pipelines"
+API = "/spaces/finance/orchestration"
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'; DROP TABLE runs; --",
+    "{{ 7 * 7 }}{% raw %}",
+    "\u202etxt.exe\u202c",
+    "x" * 10_000,
+    "javascript:alert(1)",
+]
+
+
+def names(text: str) -> list[str]:
+    return [unescape(one) for one in re.findall(r'<a class="open"[^>]*>(.*?)</a>', text)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "?sort=-failed_count",
+        "?q=a",
+        "?status=failed",
+        "?size=2&page=2",
+        "?days=365",
+        "?watched_only=true",
+        "?criticality=critical&criticality=medium",
+        "?q=nothing-is-called-so",
+        "?status=failed&status=success&sort=-name",
+    ],
+)
+async def test_the_fleet_lists_what_the_api_lists(
+    viewer: Browser, client: CheckedClient, world: World, query: str
+) -> None:
+    listed = await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines{query}")
+    shown = await viewer.open(f"{FLEET}{query}")
+    assert shown.status_code == 200
+    assert names(shown.text) == [one["name"] for one in listed.json()]
+    part = await viewer.open(f"{FLEET}{query}", headers={"HX-Request": "true"})
+    assert part.text.lstrip().startswith('<section id="list"')
+    assert names(part.text) == names(shown.text)
+
+
+async def test_nothing_of_another_space_is_on_any_page(viewer: Browser, world: World) -> None:
+    for path in (FLEET, f"{FLEET}/{world.finance.pipelines['paid']}" if "paid" in world.finance.pipelines else FLEET):
+        assert "marketing" not in (await viewer.open(path)).text.lower()
+    theirs = next(iter(world.marketing.pipelines.values()))
+    for path in (
+        f"{FLEET}/{theirs}",
+        f"/spaces/finance/runs/{world.marketing.run_id}",
+        f"{FLEET}/{uuid4()}",
+        "/spaces/finance/no-such-page",
+    ):
+        answer = await viewer.open(path)
+        assert answer.status_code == 404, path
+        assert "<h1>Not found</h1>" in answer.text
+    refused = await viewer.open("/spaces/marketing/pipelines")
+    missing = await viewer.open("/spaces/no-such-space/pipelines")
+    assert (refused.status_code, missing.status_code) == (403, 403)
+    assert refused.text == missing.text
+    for path in (
+        f"{FLEET}/{theirs}/watch",
+        f"/spaces/finance/runs/{world.marketing.run_id}/comments",
+        f"/spaces/finance/runs/{world.finance.run_id}/task-runs/{uuid4()}/comments",
+    ):
+        assert (await viewer.send_form(path, content="x", watched="true")).status_code == 404, path
+
+
+@pytest.mark.parametrize(
+    "query", ["days=0", "days=abc", "sort=nothing", "page=0", "criticality=huge", "team_id=1", "q=%00"]
+)
+async def test_an_address_that_cannot_be_understood_says_so(viewer: Browser, query: str) -> None:
+    answer = await viewer.open(f"{FLEET}?{query}")
+    assert answer.status_code == 400
+    assert "cannot be understood" in answer.text
+
+
+async def test_a_form_without_javascript_may_leave_fields_empty(viewer: Browser) -> None:
+    answer = await viewer.open(f"{FLEET}?q=&criticality=&days=7")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{FLEET}?days=7")
+
+
+async def test_the_first_page_leads_to_ones_first_space_or_says_that_there_is_none(
+    browser: Browser, world: World
+) -> None:
+    await browser.sign_in(world.keys["viewer"])
+    for path in ("/", "/spaces/finance"):
+        answer = await browser.open(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, FLEET)
+
+
+async def test_watching_is_one_click_with_and_without_javascript(
+    viewer: Browser, client: CheckedClient, world: World
+) -> None:
+    some = next(iter(world.finance.pipelines.values()))
+
+    async def is_watched() -> bool:
+        answer = await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines/{some}")
+        return bool(answer.json()["is_watched"])
+
+    answer = await viewer.send_form(f"{FLEET}/{some}/watch", watched="true")
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{FLEET}/{some}")
+    assert await is_watched()
+    headers = {"HX-Request": "true", "Origin": "http://windsock.test"}
+    part = await viewer.post(f"{FLEET}/{some}/watch", data={"watched": "false"}, headers=headers)
+    assert part.status_code == 200
+    assert part.text.strip().startswith("<form")
+    assert 'aria-pressed="false"' in part.text
+    assert not await is_watched()
+
+
+async def test_a_pipeline_and_its_runs(viewer: Browser, client: CheckedClient, world: World) -> None:
+    for name, pipeline_id in sorted(world.finance.pipelines.items()):
+        listed = await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}/runs?size=2")
+        shown = await viewer.open(f"{FLEET}/{pipeline_id}?size=2")
+        assert shown.status_code == 200
+        assert f'<h1 dir="auto">{name}</h1>' in shown.text
+        assert names(shown.text) == [run["external_id"] for run in listed.json()]
+        older = re.search(r'<a rel="next" href="([^"]+)"', shown.text)
+        assert bool(older) == ("x-next-cursor" in listed.headers)
+        if older:
+            assert (await viewer.open(unescape(older[1]))).status_code == 200
+        assert (await viewer.open(f"{FLEET}/{pipeline_id}?status=failed")).status_code == 200
+
+
+async def test_a_run_its_tasks_and_what_is_said_about_it(viewer: Browser, client: CheckedClient, world: World) -> None:
+    run_id = world.finance.run_id
+    path = f"/spaces/finance/runs/{run_id}"
+    run = (await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{run_id}")).json()
+    shown = await viewer.open(path)
+    assert [one.split(" [")[0].strip() for one in names(shown.text)] == [one["external_id"] for one in run["task_runs"]]
+    done = await viewer.send_form(f"{path}/comments", content="  The bank was late.  ")
+    assert (done.status_code, done.headers["location"]) == (303, f"{path}#comments")
+    task = run["task_runs"][0]["id"]
+    assert (await viewer.send_form(f"{path}/task-runs/{task}/comments", content="This one too.")).status_code == 303
+    said = await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{run_id}/comments")
+    assert "The bank was late." in [one["content"] for one in said.json()]
+    text = (await viewer.open(path)).text
+    assert "The bank was late." in text
+    assert "This one too." in text
+    for empty in ("", "   ", "x" * 10_001):
+        refused = await viewer.send_form(f"{path}/comments", content=empty)
+        assert refused.status_code == 422
+        assert "1 to 10,000 characters" in refused.text
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+async def test_what_people_and_airflow_write_is_text_on_every_page(
+    viewer: Browser, world: World, db: RolledBackDatabase, hostile: str
+) -> None:
+    run_id = world.finance.run_id
+    async with db.in_space(world.finance.id) as tx:
+        await tx.run(
+            Query(
+                "UPDATE pipelines SET name = %(x)s, description = %(x)s, owner = %(x)s, tags = ARRAY[%(x)s],"
+                " schedule = %(x)s, schedule_description = NULL WHERE %(space_id)s::uuid IS NOT NULL"
+            ),
+            x=hostile,
+            space_id=world.finance.id,
+        )
+        await tx.run(Query("UPDATE runs SET note = %(x)s, external_id = id || left(%(x)s, 500)"), x=hostile)
+        await tx.run(Query("UPDATE task_runs SET external_id = id || left(%(x)s, 500), operator = %(x)s"), x=hostile)
+    path = f"/spaces/finance/runs/{run_id}"
+    assert (await viewer.send_form(f"{path}/comments", content=hostile)).status_code == 303
+    pages = [FLEET, path, *(f"{FLEET}/{one}" for one in world.finance.pipelines.values())]
+    for page in pages:
+        text = (await viewer.open(page)).text  # looks for inline scripts and handlers, too
+        assert "alert(1)</script>" not in text
+        assert "<img src=x" not in text
+        assert "49" not in re.findall(r">\s*49", text)
+        assert 'href="javascript' not in text
+
+
+async def test_static_files_are_kept_for_good_and_nothing_else_is_one(browser: Browser) -> None:
+    text = (await browser.open("/sign-in")).text
+    files = re.findall(r'(?:href|src)="(/static/[^"]+)"', text)
+    assert len(files) == 4
+    for path in files:
+        answer = await browser.get(path)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+    for path in ("/static/routes.py", "/static/..%2froutes.py", "/static/"):
+        assert (await browser.get(path)).status_code == 404

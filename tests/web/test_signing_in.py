@@ -1,0 +1,191 @@
+"""Who signs in, how, and what a session is not."""
+
+import pytest
+
+from checking import CheckedClient
+from conftest import RolledBackDatabase
+from web.conftest import OWN, SITE, Browser
+from windsock.access.keys import hash_of
+from windsock.access.sessions import make_link
+from windsock.access.space import COOKIE
+from windsock.sql import Query
+from world import World
+
+pytestmark = pytest.mark.anyio
+
+FLEET = "/spaces/finance/pipelines"
+
+
+async def test_who_is_not_signed_in_is_led_to_where_one_signs_in_and_back(browser: Browser, world: World) -> None:
+    away = await browser.open(f"{FLEET}?q=a%20b&status=failed")
+    assert (away.status_code, away.headers["location"]) == (
+        303,
+        "/sign-in?next=%2Fspaces%2Ffinance%2Fpipelines%3Fq%3Da%2520b%26status%3Dfailed",
+    )
+    form = await browser.open(away.headers["location"])
+    assert form.status_code == 200
+    assert 'name="next" value="/spaces/finance/pipelines?q=a%20b&amp;status=failed"' in form.text
+    back = await browser.sign_in(world.keys["viewer"], f"{FLEET}?q=a%20b")
+    assert (back.status_code, back.headers["location"]) == (303, f"{FLEET}?q=a%20b")
+    assert (await browser.open(FLEET)).status_code == 200
+
+
+async def test_a_part_of_a_page_is_not_replaced_by_a_form(browser: Browser) -> None:
+    answer = await browser.open(FLEET, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.headers["hx-redirect"], answer.content) == (401, "/sign-in", b"")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "javascript:alert(1)",
+        "x",
+        "/a\nb",
+    ],
+)
+async def test_signing_in_leads_to_no_other_site(browser: Browser, world: World, target: str) -> None:
+    answer = await browser.sign_in(world.keys["viewer"], target)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+async def test_the_cookie_is_for_this_server_alone_and_its_token_is_stored_nowhere(
+    browser: Browser, world: World, db: RolledBackDatabase
+) -> None:
+    answer = await browser.sign_in(world.keys["viewer"])
+    (cookie,) = answer.headers.get_list("set-cookie")
+    assert {"HttpOnly", "SameSite=lax", "Path=/", "Max-Age=2592000"} <= set(cookie.split("; "))
+    token = answer.cookies[COOKIE]
+    assert token.startswith("wss_")
+    async with db.transaction() as tx:
+        rows = await tx.rows(Query("SELECT token_hash, s::text AS whole FROM sessions s"))
+    assert [row["token_hash"] for row in rows] == [hash_of(token)]
+    assert token not in rows[0]["whole"]
+    secure = await browser.post(f"https{SITE[4:]}/sign-in", data={"api_key": world.keys["viewer"]}, headers=OWN)
+    assert "Secure" in secure.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    "key", ["", "wsk_no_such_key", "x" * 400, "\udcff".encode("utf-8", "surrogateescape").decode("latin-1")]
+)
+async def test_what_is_no_key_signs_nobody_in(browser: Browser, key: str) -> None:
+    answer = await browser.sign_in(key)
+    assert answer.status_code == 401
+    assert "unknown, expired or revoked" in answer.text
+    assert not browser.cookies
+    if key:
+        assert key not in answer.text
+
+
+async def test_a_revoked_key_signs_nobody_in(browser: Browser, world: World) -> None:
+    assert (await browser.sign_in(world.keys["revoked"])).status_code == 401
+
+
+async def test_a_session_ends_with_the_key_it_began_with(viewer: Browser, world: World, db: RolledBackDatabase) -> None:
+    assert (await viewer.open(FLEET)).status_code == 200
+    revoke = Query("UPDATE api_keys SET revoked_at = now() WHERE key_hash = %(key_hash)s")
+    async with db.transaction() as tx:
+        await tx.run(revoke, key_hash=hash_of(world.keys["viewer"]))
+    assert (await viewer.open(FLEET)).status_code == 303
+
+
+async def test_a_session_is_no_key_and_a_key_is_no_session(
+    browser: Browser, world: World, client: CheckedClient
+) -> None:
+    token = (await browser.sign_in(world.keys["viewer"])).cookies[COOKIE]
+    assert (await client.as_(token, "GET", "/users/me")).status_code == 401
+    assert (await client.request("GET", "/users/me", headers={"Cookie": f"{COOKIE}={token}"})).status_code == 401
+    browser.cookies.clear()
+    browser.cookies.set(COOKIE, world.keys["viewer"])
+    assert (await browser.open(FLEET)).status_code == 303
+
+
+async def test_a_form_of_another_site_does_nothing(viewer: Browser, world: World) -> None:
+    some = next(iter(world.finance.pipelines.values()))
+    for headers in (
+        {},
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": SITE},
+        {"Sec-Fetch-Site": "same-site", "Origin": SITE},
+    ):
+        for path in (f"{FLEET}/{some}/watch", "/sign-out", "/sign-in", "/sign-in/link"):
+            answer = await viewer.post(path, data={"watched": "true"}, headers=headers)
+            assert answer.status_code == 403, path
+    assert (await viewer.open(FLEET)).status_code == 200
+    plain_http = await viewer.post("/sign-out", headers={"Origin": SITE})  # over HTTP browsers send only this
+    assert plain_http.status_code == 303
+
+
+async def test_signing_out_ends_the_session_here_and_elsewhere(viewer: Browser) -> None:
+    token = viewer.cookies[COOKIE]
+    answer = await viewer.send_form("/sign-out")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+    assert COOKIE not in viewer.cookies
+    viewer.cookies.set(COOKIE, token)
+    assert (await viewer.open(FLEET)).status_code == 303
+
+
+async def test_sessions_are_listed_and_ended_by_their_owner_alone(browser: Browser, world: World) -> None:
+    for key in ("viewer", "editor"):
+        await browser.sign_in(world.keys[key])
+    other = browser.cookies[COOKIE]
+    browser.headers["User-Agent"] = "<script>alert(1)</script>"
+    await browser.sign_in(world.keys["viewer"])
+    shown = await browser.open("/sessions")
+    ids = [part.split("/")[0] for part in shown.text.split("/sessions/")[1:]]
+    assert len(ids) == 2
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; <strong>(this one)" in shown.text
+    mine = browser.cookies[COOKIE]
+    browser.cookies.set(COOKIE, other, domain="windsock.test")
+    browser.cookies.clear()
+    browser.cookies.set(COOKIE, other)
+    assert (await browser.send_form(f"/sessions/{ids[0]}/end")).status_code == 404
+    browser.cookies.clear()
+    browser.cookies.set(COOKIE, mine)
+    assert (await browser.send_form(f"/sessions/{ids[0]}/end")).status_code == 303
+    assert (await browser.open("/sessions")).status_code == 303, "that was this one"
+
+
+async def test_an_expired_session_is_none_and_is_forgotten(
+    viewer: Browser, world: World, db: RolledBackDatabase
+) -> None:
+    async with db.transaction() as tx:
+        await tx.run(Query("UPDATE sessions SET expires_at = now() - interval '1 second'"))
+    assert (await viewer.open(FLEET)).status_code == 303
+    await viewer.sign_in(world.keys["editor"])
+    async with db.transaction() as tx:
+        assert len(await tx.rows(Query("SELECT FROM sessions"))) == 1
+
+
+async def test_a_deactivated_user_is_signed_out(viewer: Browser, world: World, db: RolledBackDatabase) -> None:
+    async with db.transaction() as tx:
+        await tx.run(Query("UPDATE users SET is_active = false WHERE id = %(id)s"), id=world.users["viewer"])
+    assert (await viewer.open(FLEET)).status_code == 303
+
+
+async def test_a_link_signs_in_once_and_looking_at_it_does_not_use_it_up(
+    browser: Browser, world: World, db: RolledBackDatabase
+) -> None:
+    async with db.transaction() as tx:
+        token = await make_link(tx, world.users["viewer"])
+    for _ in range(2):
+        looked = await browser.open(f"/sign-in/link?token={token}")
+        assert looked.status_code == 200
+        assert not browser.cookies
+    used = await browser.send_form("/sign-in/link", token=token)
+    assert (used.status_code, used.headers["location"]) == (303, "/")
+    assert (await browser.open(FLEET)).status_code == 200
+    again = await browser.send_form("/sign-in/link", token=token)
+    assert again.status_code == 401
+    assert "does not work any more" in again.text
+
+
+async def test_an_old_link_signs_nobody_in(browser: Browser, world: World, db: RolledBackDatabase) -> None:
+    async with db.transaction() as tx:
+        token = await make_link(tx, world.users["viewer"])
+        await tx.run(Query("UPDATE login_links SET expires_at = now() - interval '1 second'"))
+    assert (await browser.open(f"/sign-in/link?token={token}")).status_code == 401
+    assert (await browser.send_form("/sign-in/link", token=token)).status_code == 401
