@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format schema openapi mutations bench bench-check bench-sync clean
+.PHONY: help setup demo test test-fast browser check format schema openapi mutations bench bench-check bench-sync clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -16,11 +16,15 @@ help: ## Show this list
 demo: setup ## A real Airflow 3 with sample DAGs, mirrored by Windsock: prints the URL, a key and curl lines
 	@$(RUN) python demo/demo.py
 
-test: setup ## Every test, also against a real Airflow 3 and 2.11, which it installs and starts
+test: setup browser ## Every test, also against a real Airflow 3 and 2.11, which it installs and starts
 	$(RUN) pytest
 
-test-fast: setup ## Every test that needs no Airflow
+test-fast: setup browser ## Every test that needs no Airflow
 	$(RUN) pytest -m "not airflow"
+
+browser: ## Install Chromium, with which the tests look at the pages, if it is missing (by apt-get, as root or by sudo)
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
 check: setup ## Style, types, layers
 	$(RUN) ruff format --check

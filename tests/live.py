@@ -5,6 +5,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def serving(app: FastAPI) -> Iterator[str]:
 def live_world(make_database: Callable[[str], str], secret_key: str, **more: Any) -> Iterator[Live]:
     """On a database of its own; the syncs that are asked for are carried out, and fail: nobody answers at port 9."""
     database_url = make_database(f"live_{uuid4().hex}")
-    world = asyncio.run(_make(database_url, secret_key))
+    with ThreadPoolExecutor(1) as aside:  # a browser that is driven from this thread has an event loop in it
+        world = aside.submit(asyncio.run, _make(database_url, secret_key)).result()
     process = Process(Settings(data=Path("nowhere")), Storage(database_url, (secret_key,), None))
     app = create_app(process, **more)
     runs = install(app, process)

@@ -15,7 +15,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from windsock import __version__, openapi, reference
 from windsock.access import routes as spaces
@@ -29,7 +28,7 @@ from windsock.errors import Invalid, PageNotFound, Unavailable, WindsockError
 from windsock.pages import to_json
 from windsock.pipelines import routes as pipelines
 from windsock.process import Process
-from windsock.requests import AroundRequests, fault
+from windsock.requests import AroundRequests
 from windsock.runs import routes as runs
 from windsock.sync import routes as syncs
 from windsock.sync.numbers import note_freshness
@@ -42,21 +41,6 @@ MOST_COMPLAINTS = 20
 health = APIRouter(tags=["health"])
 
 
-class Application(FastAPI):
-    """What is around each request, and what answers it again if it is known, come before anything of the framework.
-
-    For an answer that is kept, that would be a tenth of the time.
-    """
-
-    around: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self.around or self.routed)(scope, receive, send)
-
-    async def routed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().__call__(scope, receive, send)
-
-
 def create_app(process: Process, *, works: bool = True) -> FastAPI:
     """The API over one process's resources, which it opens at start and closes at the end."""
 
@@ -65,7 +49,7 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         async with process.opened(works=works):
             yield
 
-    app = Application(
+    app = FastAPI(
         title="Windsock",
         version=__version__,
         summary="Makes Apache Airflow visible to everybody who depends on it.",
@@ -80,8 +64,8 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     app.state.triggers, app.state.settings = process.triggers, process.settings
     app.state.authorizer, app.state.answers = Authorizer(process.db), Answers(process.settings.answer_cache_bytes)
     app.state.sessions = Authorizer(process.db, SESSIONS["authorize_session"])
-    known = KnownAnswers(app.routed, app.state)
-    app.around = AroundRequests(known, max_body_bytes=process.settings.max_body_bytes)
+    app.add_middleware(KnownAnswers, state=app.state)
+    app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes)
     app.include_router(health)
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
         app.include_router(feature.router, prefix=API)
@@ -94,7 +78,6 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         HTTPException: _answer_http_error,
         psycopg.DataError: _answer_unstorable,
         psycopg.IntegrityError: _answer_overtaken,
-        Exception: _answer_fault,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -206,11 +189,6 @@ def _answer_overtaken(_request: Request, _error: psycopg.IntegrityError) -> Resp
     """What a store foresees it explains itself; the rest is a thing that went while it was being used."""
     sentence = "Something this depends on was changed or deleted at the same moment. Look again, then try again."
     return _json(409, {"detail": sentence})
-
-
-def _answer_fault(_request: Request, _fault: Exception) -> Response:
-    """Raised again when this has been sent: AroundRequests writes it into the log under the request's id."""
-    return fault()
 
 
 def _answer_unstorable(_request: Request, _error: psycopg.DataError) -> Response:

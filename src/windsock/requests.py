@@ -62,7 +62,8 @@ class AroundRequests:
             except Exception:  # the edge of a request: a fault of ours is logged under the request's id
                 logger.exception("a fault of Windsock's own", path=path)
                 if not has_started:
-                    await fault()(scope, receive, send_with_id)
+                    fault = _answer(500, "A fault of Windsock's own; X-Request-ID finds it in the log.")
+                    await fault(scope, receive, send_with_id)
             finally:
                 self._note(scope, status, time.perf_counter() - started)
                 structlog.contextvars.unbind_contextvars("user_id", "space")
@@ -124,10 +125,6 @@ def _requests(method: str, template: str, status: int) -> Counter:
 @functools.cache
 def _seconds(method: str, template: str) -> Histogram:
     return SECONDS.labels(method, template)
-
-
-def fault() -> Response:
-    return _answer(500, "A fault of Windsock's own; X-Request-ID finds it in the log.")
 
 
 def _answer(status: int, sentence: str) -> Response:

@@ -16,7 +16,7 @@ KINDS = {
 }
 """What a state is shown as; any other one as `other`."""
 
-_FRAME = Markup('<svg class="strip" width="{width}" height="{height}" role="img" aria-label="{label}">{bars}</svg>')
+_FRAME = Markup('<svg class="strip" width="{width}" height="{height}" role="group" aria-label="{label}">{bars}</svg>')
 _BAR = Markup(
     '<a href="{href}"><title>{title}</title><rect class="hit" x="{left}" y="0" width="{step}" height="{height}"/>'
     '<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{tall}" rx="1"/>{mark}</a>'

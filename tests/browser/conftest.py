@@ -1,0 +1,65 @@
+"""Debian's Chromium, driven by Playwright, on a real server; what a page may never do is looked at in each test."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from conftest import SECRET_KEY
+from live import Live, live_world
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def live(make_database: Callable[[str], str]) -> Iterator[Live]:
+    with live_world(make_database, SECRET_KEY, works=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Not for longer: while it is there, this thread has a running event loop, and other tests want their own."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    assert found, "the tests of the pages need Chromium: `make browser` installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visitor:
+    """Somebody in front of a browser; `complaints` is what it wrote into its console, `asked` where it went."""
+
+    page: Page
+    live: Live
+    complaints: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    def sign_in(self, who: str = "viewer") -> None:
+        self.page.goto(f"{self.live.url}/")
+        self.page.get_by_label("API key").fill(self.live.world.keys[who])
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url("**/spaces/**")
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    opened = chromium.new_context(viewport={"width": 1280, "height": 800})
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def visitor(context: BrowserContext, live: Live) -> Iterator[Visitor]:
+    """Fails where a page complained (blocked by the policy, a fault of a script) or asked for anything elsewhere."""
+    made = Visitor(context.new_page(), live)
+    made.page.on("console", lambda told: made.complaints.append(told.text) if told.type != "log" else None)
+    made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
+    made.page.on("request", lambda request: made.asked.append(request.url))
+    yield made
+    assert made.complaints == []
+    assert [url for url in made.asked if not url.startswith((live.url, "data:"))] == []
