@@ -143,7 +143,8 @@ def test_no_page_is_wider_than_the_window(visitor: Visitor, width: int, scheme: 
     page.set_viewport_size({"width": width, "height": 800})
     visitor.sign_in()
     some = next(iter(finance.pipelines.values()))
-    for path in ("/pipelines", f"/pipelines/{some}", f"/runs/{finance.run_id}"):
+    connectors = ("/connectors", f"/connectors/{finance.connector_id}")
+    for path in ("/pipelines", f"/pipelines/{some}", f"/runs/{finance.run_id}", *connectors):
         page.goto(f"{visitor.live.url}/spaces/finance{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
     page.goto(f"{visitor.live.url}/sessions")
@@ -159,7 +160,8 @@ def test_axe_finds_nothing_serious(visitor: Visitor, scheme: str) -> None:
     found = serious(page)
     visitor.sign_in()
     some = next(iter(finance.pipelines.values()))
-    for path in ("/pipelines", "/pipelines?q=nothing", f"/pipelines/{some}", f"/runs/{finance.run_id}"):
+    connectors = ("/connectors", f"/connectors/{finance.connector_id}")
+    for path in ("/pipelines", "/pipelines?q=nothing", f"/pipelines/{some}", f"/runs/{finance.run_id}", *connectors):
         page.goto(f"{visitor.live.url}/spaces/finance{path}")
         found += serious(page)
     page.goto(f"{visitor.live.url}/sessions")

@@ -227,6 +227,7 @@ may_audit = _member("admin", "read the audit trail")
 page_view = _page("viewer", "read")
 page_watch = _page("viewer", "watch pipelines")
 page_comment = _page("viewer", "comment")
+page_sync = _page("editor", "start a sync")
 
 IsCaller = Annotated[Caller, Depends(may_be_anybody)]
 IsSuperadmin = Annotated[Caller, Depends(_superadmin)]
@@ -243,6 +244,7 @@ IsSignedIn = Annotated[Caller, Depends(signed_in)]
 PageView = Annotated[Space, Depends(page_view)]
 PageWatch = Annotated[Space, Depends(page_watch)]
 PageComment = Annotated[Space, Depends(page_comment)]
+PageSync = Annotated[Space, Depends(page_sync)]
 
 PERMISSIONS = frozenset(
     {
@@ -261,6 +263,7 @@ PERMISSIONS = frozenset(
         page_view,
         page_watch,
         page_comment,
+        page_sync,
     }
 )
 """Every dependency that counts as asking; the law test walks the routes with it."""

@@ -7,13 +7,13 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from windsock.access.space import CanAdminister, CanEdit, CanView
-from windsock.access.store import present
 from windsock.connectors.models import Connector, ConnectorChange, ConnectorIn, ConnectorTest
 from windsock.connectors.store import (
     QUERIES,
     change_connector,
     create_connector,
     get_connector,
+    list_connectors_of,
     open_connector,
 )
 from windsock.errors import NotFound
@@ -28,8 +28,7 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 @router.get("", response_model=list[Connector], responses=LIST, summary="List connectors")
 async def list_connectors(request: Request, space: CanView, paging: SmallPage) -> Response:
     async with space.transaction() as tx:
-        rows = await tx.answers(QUERIES["list_connectors"], space_id=space.id, limit=paging.size, offset=paging.offset)
-        total = present(await tx.row(QUERIES["count_connectors"], space_id=space.id))["total"]
+        rows, total = await list_connectors_of(tx, space.id, paging)
     return answer_page(request, rows, total, paging)
 
 

@@ -7,10 +7,12 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from windsock.access.store import present
 from windsock.connectors.models import ConnectorChange, ConnectorIn
 from windsock.connectors.secrets import Secrets
 from windsock.db import Row, Transaction, explained
 from windsock.errors import BadRequest, Conflict, Invalid, NotFound
+from windsock.pages import Paging
 from windsock.providers.airflow.config import AirflowConfig, Credentials, NoCredentials
 from windsock.sql import load
 
@@ -38,6 +40,12 @@ async def get_connector(tx: Transaction, space_id: UUID, connector_id: UUID) -> 
     if not rows:
         raise NotFound("connector")
     return rows[0]
+
+
+async def list_connectors_of(tx: Transaction, space_id: UUID, paging: Paging) -> tuple[list[Row], int]:
+    """A page of connectors, and how many there are in all."""
+    rows = await tx.answers(QUERIES["list_connectors"], space_id=space_id, limit=paging.size, offset=paging.offset)
+    return rows, present(await tx.row(QUERIES["count_connectors"], space_id=space_id))["total"]
 
 
 async def create_connector(tx: Transaction, space_id: UUID, body: ConnectorIn, secrets: Secrets) -> Row:

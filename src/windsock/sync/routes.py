@@ -6,17 +6,16 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Query, Request, Response
 
 from windsock.access.space import CanEdit, CanSync, CanView
-from windsock.access.store import present
 from windsock.connectors.models import Connector
 from windsock.connectors.store import get_connector, open_connector
 from windsock.errors import Conflict
 from windsock.inputs import Word
 from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
+from windsock.sync.asking import ask_for_sync
 from windsock.sync.models import AcceptIn, SyncIn, SyncRun
-from windsock.sync.progress import QUERIES
 from windsock.sync.store import accept_held as accept
 from windsock.sync.store import cancel_sync as cancel
-from windsock.sync.store import get_sync, queue_sync, unfinished_sync
+from windsock.sync.store import get_sync, list_syncs_of
 
 router = APIRouter(tags=["syncs"])
 
@@ -45,23 +44,9 @@ async def sync_connector(
     request: Request, space: CanSync, connector_id: UUID, body: Annotated[SyncIn | None, Body()] = None
 ) -> Response:
     """While one is queued or running for the connector, that one is answered: a double click does no harm."""
-    async with space.transaction() as tx:
-        connector = await open_connector(tx, space.id, connector_id, request.app.state.secrets)
-        if not connector.is_active:
-            raise Conflict("This connector is switched off (is_active is false). Switch it on to sync it.")
-        sync_id = await queue_sync(
-            tx,
-            space.id,
-            connector_id,
-            trigger="manual",
-            is_full=body.is_full if body else False,
-            requested_by=space.caller.id,
-        )
-        row = await (get_sync(tx, space.id, sync_id) if sync_id else unfinished_sync(tx, space.id, connector_id))
-    if row is None:
-        raise Conflict("The sync that was running has just ended. Try again.")
-    if sync_id is not None:
-        await request.app.state.jobs.defer(space.id, sync_id, is_manual=True)
+    row = await ask_for_sync(
+        space, connector_id, request.app.state.secrets, request.app.state.jobs, is_full=body.is_full if body else False
+    )
     location = f"/api/v1.0/spaces/{space.slug}/orchestration/syncs/{row['id']}"
     return answer(request, row, status=202, headers={"Location": location})
 
@@ -110,6 +95,5 @@ async def list_syncs(
 ) -> Response:
     which = {"space_id": space.id, "connector_id": connector_id, "status": status}
     async with space.transaction() as tx:
-        rows = await tx.answers(QUERIES["list_syncs"], **which, limit=paging.size, offset=paging.offset)
-        total = present(await tx.row(QUERIES["count_syncs"], **which))["total"]
+        rows, total = await list_syncs_of(tx, which, paging)
     return answer_page(request, rows, total, paging)

@@ -1,10 +1,13 @@
 """Syncs as people see and ask for them."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
+from windsock.access.store import present
 from windsock.db import Row, Transaction
 from windsock.errors import Conflict, NotFound
+from windsock.pages import Paging
 from windsock.sync.gone import Gone
 from windsock.sync.holding import MASS_LOSS
 from windsock.sync.progress import QUERIES
@@ -36,6 +39,12 @@ async def get_sync(tx: Transaction, space_id: UUID, sync_id: UUID) -> Row:
     if not rows:
         raise NotFound("sync")
     return rows[0]
+
+
+async def list_syncs_of(tx: Transaction, which: Mapping[str, object], paging: Paging) -> tuple[list[Row], int]:
+    """A page of syncs, newest first, and how many there are in all. `which`: space_id, connector_id, status."""
+    rows = await tx.answers(QUERIES["list_syncs"], **which, limit=paging.size, offset=paging.offset)
+    return rows, present(await tx.row(QUERIES["count_syncs"], **which))["total"]
 
 
 async def unfinished_sync(tx: Transaction, space_id: UUID, connector_id: UUID) -> Row | None:

@@ -62,6 +62,11 @@ def page(
     return Response(body, status_code, {**HEADERS, **(headers or {})}, "text/html")
 
 
+def go(target: str) -> Response:
+    """To another page, by GET."""
+    return Response(status_code=303, headers={**HEADERS, "Location": target})
+
+
 def is_for_part(request: Request) -> bool:
     """Htmx replaces a part of the page that is open; when it goes back in its history, it wants the whole."""
     return request.headers.get("hx-request") == "true" and "hx-history-restore-request" not in request.headers
@@ -72,8 +77,14 @@ def ago(moment: str | None, now: datetime) -> str:
     if moment is None:
         return "never"
     seconds = (now - datetime.fromisoformat(moment)).total_seconds()
+    if abs(seconds) < 3:  # noqa: PLR2004 - clocks differ by as much
+        return "now"
     text = span(abs(seconds))
     return f"{text} ago" if seconds >= 0 else f"in {text}"
+
+
+def is_past(moment: str, now: datetime) -> bool:
+    return datetime.fromisoformat(moment) <= now
 
 
 def span(seconds: float | None) -> str:
@@ -95,6 +106,13 @@ def wait_of(task: Mapping[str, Any]) -> float | None:
     return max(
         0.0, (datetime.fromisoformat(task["started_at"]) - datetime.fromisoformat(task["queued_at"])).total_seconds()
     )
+
+
+def seconds_between(start: str | None, end: str | None, now: datetime) -> float | None:
+    """Until now where it has no end yet; None where it has not begun."""
+    if start is None:
+        return None
+    return max(0.0, ((datetime.fromisoformat(end) if end else now) - datetime.fromisoformat(start)).total_seconds())
 
 
 def percent(share: float | None) -> str:
@@ -124,7 +142,9 @@ _ENVIRONMENT.filters |= {"ago": ago, "span": span, "percent": percent}
 _ENVIRONMENT.globals |= {
     "with_query": with_query,
     "strip": strip,
+    "is_past": is_past,
     "wait_of": wait_of,
+    "seconds_between": seconds_between,
     "static": lambda name: f"/static/{name}?{static(name)[1]}",
     "version": __version__,
 }

@@ -1,15 +1,16 @@
 """The pages of a space: its fleet, a pipeline, a run; and what is done on them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import ValidationError
 
-from windsock.access.space import QUERIES, Caller, IsSignedIn, PageComment, PageView, PageWatch, Space
+from windsock.access.space import IsSignedIn, PageComment, PageView, PageWatch, Space
 from windsock.comments.models import CommentIn
 from windsock.comments.store import Kind, create_comment, list_comments
+from windsock.connectors.store import list_connectors_of
 from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
 from windsock.filters import WhichPipelines
 from windsock.inputs import Word
@@ -25,14 +26,18 @@ from windsock.pipelines.store import (
 )
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import get_run, list_runs
-from windsock.web import signing_in
-from windsock.web.rendering import HEADERS, STATIC, is_for_part, page, plain, static
+from windsock.web import connectors, signing_in
+from windsock.web.frame import around, spaces_of
+from windsock.web.rendering import STATIC, go, is_for_part, page, plain, static
 
 router = APIRouter(include_in_schema=False)
 router.include_router(signing_in.router)
+router.include_router(connectors.router)
 
 FOREVER = "public, max-age=31536000, immutable"
 ALL_COMMENTS = Paging(1, 100)
+DOUBTFUL = {"late", "partial", "failing", "held"}
+"""States of a connector in which what it shows may be old; the list says so."""
 SHOWN_TASKS = 500
 """Task runs on the page of a run; the rest is in Airflow and in the API."""
 
@@ -49,15 +54,15 @@ async def get_static(name: str) -> Response:
 @router.get("/")
 async def show_first(request: Request, caller: IsSignedIn) -> Response:
     """The first of one's spaces; a sentence where there is none."""
-    spaces = await _spaces(caller)
+    spaces = await spaces_of(caller)
     if not spaces:
         return page(request, "no_space.html", caller=caller, space=None)
-    return Response(status_code=303, headers={**HEADERS, "Location": f"/spaces/{spaces[0]['slug']}/pipelines"})
+    return go(f"/spaces/{spaces[0]['slug']}/pipelines")
 
 
 @router.get("/spaces/{slug}")
 async def show_space(space: PageView) -> Response:
-    return Response(status_code=303, headers={**HEADERS, "Location": f"/spaces/{space.slug}/pipelines"})
+    return go(f"/spaces/{space.slug}/pipelines")
 
 
 @router.get("/spaces/{slug}/pipelines")
@@ -75,11 +80,13 @@ async def show_fleet(
     async with space.transaction() as tx:
         rows, total = await list_pipelines(tx, space, paging, which, status=status, window=window, sort=sort)
         states = await count_by_status(tx, space, which)
+        sources, _ = await list_connectors_of(tx, space.id, connectors.MANY)
     pages = max(1, -(-total // paging.size))
     template = "fleet_list.html" if is_for_part(request) else "fleet.html"
     return page(
-        request, template, **await _around(space), pipelines=plain(rows), total=total, states=states, which=which,
+        request, template, **await around(space), pipelines=plain(rows), total=total, states=states, which=which,
         status=status or [], days=days, sort=sort, number=paging.page, pages=pages, size=paging.size,
+        doubtful=[one for one in plain(sources) if one["freshness"] and one["freshness"]["state"] in DOUBTFUL],
     )  # fmt: skip
 
 
@@ -105,7 +112,7 @@ async def show_pipeline(
         pipeline = await get_pipeline(tx, space, pipeline_id, window=Window.ending_now(days))
         runs, total, behind = await list_runs(tx, space.id, pipeline_id, paging, which)
     return page(
-        request, "pipeline.html", **await _around(space), pipeline=plain(pipeline), runs=plain(runs), total=total,
+        request, "pipeline.html", **await around(space), pipeline=plain(pipeline), runs=plain(runs), total=total,
         behind=behind and str(behind), days=days, status=which.status or [],
     )  # fmt: skip
 
@@ -139,7 +146,7 @@ async def _comment(
         return await _run_page(request, space, run_id, complaint=complaint, draft=content, status=422)
     async with space.transaction() as tx:
         await create_comment(tx, space, kind, resource_id, given)
-    return Response(status_code=303, headers={**HEADERS, "Location": f"/spaces/{space.slug}/runs/{run_id}#comments"})
+    return go(f"/spaces/{space.slug}/runs/{run_id}#comments")
 
 
 async def _run_page(
@@ -154,26 +161,16 @@ async def _run_page(
                 rows, _ = await list_comments(tx, space, "task run", UUID(task["id"]), ALL_COMMENTS)
                 of_tasks[task["id"]] = plain(rows)
     return page(
-        request, "run.html", status_code=status, **await _around(space), run=run, tasks=run["task_runs"][:SHOWN_TASKS],
+        request, "run.html", status_code=status, **await around(space), run=run, tasks=run["task_runs"][:SHOWN_TASKS],
         comments=plain(comments), of_tasks=of_tasks, complaint=complaint, draft=draft,
     )  # fmt: skip
-
-
-async def _around(space: Space) -> dict[str, Any]:
-    """What the frame of each page of a space shows."""
-    return {"space": space, "caller": space.caller, "spaces": await _spaces(space.caller)}
-
-
-async def _spaces(caller: Caller) -> list[dict[str, Any]]:
-    async with caller.transaction() as tx:
-        return await tx.rows(QUERIES["my_spaces"], user_id=caller.id, is_superadmin=caller.is_superadmin)
 
 
 def _back(request: Request, otherwise: str) -> Response:
     """To the page on which somebody pressed a button; browsers without JavaScript."""
     target = request.headers.get("referer", "")
     own = f"{request.url.scheme}://{request.url.netloc}/"
-    return Response(status_code=303, headers={**HEADERS, "Location": target if target.startswith(own) else otherwise})
+    return go(target if target.startswith(own) else otherwise)
 
 
 def bad_address(request: Request) -> Response:
@@ -181,7 +178,7 @@ def bad_address(request: Request) -> Response:
     given = parse_qsl(request.url.query, keep_blank_values=True)
     said = [(name, value) for name, value in given if value]
     if request.method == "GET" and len(said) < len(given):
-        return Response(status_code=303, headers={**HEADERS, "Location": f"{request.url.path}?{urlencode(said)}"})
+        return go(f"{request.url.path}?{urlencode(said)}")
     return error_page(request, BadRequest("The address of this page has a value that cannot be understood."))
 
 

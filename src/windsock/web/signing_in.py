@@ -11,7 +11,7 @@ from windsock.access.sessions import SESSION_DAYS, begin_session, end_session, f
 from windsock.access.space import COOKIE, Authorizer, IsSignedIn, refuse_other_sites
 from windsock.db import Database
 from windsock.errors import NotFound
-from windsock.web.rendering import HEADERS, page, plain
+from windsock.web.rendering import HEADERS, go, page, plain
 
 router = APIRouter(include_in_schema=False)
 
@@ -61,7 +61,7 @@ async def sign_out(caller: IsSignedIn) -> Response:
     if caller.session_id is not None:
         async with caller.transaction() as tx:
             await end_session(tx, caller.id, caller.session_id)
-    answer = _go("/sign-in")
+    answer = go("/sign-in")
     answer.delete_cookie(COOKIE, path="/")
     return answer
 
@@ -78,7 +78,7 @@ async def end_one_session(caller: IsSignedIn, session_id: UUID) -> Response:
     async with caller.transaction() as tx:
         if not await end_session(tx, caller.id, session_id):
             raise NotFound("session of yours")
-    return _go("/sessions")
+    return go("/sessions")
 
 
 def lead_to_sign_in(request: Request) -> Response:
@@ -87,14 +87,14 @@ def lead_to_sign_in(request: Request) -> Response:
     address = f"/sign-in?{urlencode({'next': target})}" if request.method == "GET" and target != "/" else "/sign-in"
     if request.headers.get("hx-request") == "true":
         return Response(status_code=401, headers={**HEADERS, "HX-Redirect": "/sign-in"})
-    return _go(address)
+    return go(address)
 
 
 async def _begin(request: Request, user_id: UUID, target: str, *, key_id: UUID | None) -> Response:
     db: Database = request.app.state.db
     async with db.transaction() as tx:
         token = await begin_session(tx, user_id, request.headers.get("user-agent", ""), key_id=key_id)
-    answer = _go(target)
+    answer = go(target)
     answer.set_cookie(
         COOKIE,
         token,
@@ -105,10 +105,6 @@ async def _begin(request: Request, user_id: UUID, target: str, *, key_id: UUID |
         samesite="lax",
     )
     return answer
-
-
-def _go(target: str) -> Response:
-    return Response(status_code=303, headers={**HEADERS, "Location": target})
 
 
 def _own(target: str) -> str:

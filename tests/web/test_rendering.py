@@ -1,0 +1,74 @@
+"""Words for times and shares."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from windsock.web.pictures import strip
+from windsock.web.rendering import ago, is_past, percent, seconds_between, span, wait_of
+
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+
+
+SPANS = {
+    0: "0.0 s",
+    9.96: "10.0 s",
+    10: "10 s",
+    119: "119 s",
+    120: "2 min",
+    7199: "120 min",
+    7200: "2 h",
+    172_799: "48 h",
+    172_800: "2 d",
+    8_640_000: "100 d",
+}
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(None, "\N{EN DASH}"), *SPANS.items()])
+def test_a_span_is_told_in_its_largest_unit(seconds: float | None, text: str) -> None:
+    assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("after", "text"), [(-1, "now"), (2, "now"), (90, "90 s ago"), (-300, "in 5 min"), (86_400 * 3, "3 d ago")]
+)
+def test_a_moment_is_told_by_how_far_it_is(after: int, text: str) -> None:
+    moment = (NOW - timedelta(seconds=after)).isoformat()
+    assert ago(moment, NOW) == text
+    assert is_past(moment, NOW) == (after >= 0)
+    assert ago(None, NOW) == "never"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(None, "\N{EN DASH}"), (0.0, "0 %"), (0.0001, "1 %"), (0.5, "50 %"), (0.9999, "99 %"), (1.0, "100 %")],
+)
+def test_no_share_is_rounded_to_all_or_nothing(share: float | None, text: str) -> None:
+    assert percent(share) == text
+
+
+def test_what_has_not_begun_took_nothing_that_is_known() -> None:
+    at, later = NOW.isoformat(), (NOW + timedelta(seconds=5)).isoformat()
+    assert seconds_between(None, None, NOW) is None
+    assert seconds_between(at, None, NOW + timedelta(seconds=7)) == 7
+    assert seconds_between(at, later, NOW) == 5
+    assert wait_of({"queued_at": None, "started_at": at}) is None
+    assert wait_of({"queued_at": at, "started_at": later}) == 5
+    assert wait_of({"queued_at": later, "started_at": at}) == 0, "clocks of workers differ"
+
+
+def test_a_strip_shows_states_by_shape_and_names_its_runs() -> None:
+    runs: list[dict[str, Any]] = [
+        {"id": "1", "external_id": '<a "b">', "status": "failed", "duration_seconds": 100.0},
+        {"id": "2", "external_id": "two", "status": "success", "duration_seconds": 25.0},
+        {"id": "3", "external_id": "three", "status": "running", "duration_seconds": None},
+        {"id": "4", "external_id": "four", "status": "state_of_tomorrow", "duration_seconds": 0.0},
+    ]
+    picture = str(strip(runs, "finance"))
+    assert "&lt;a &#34;b&#34;&gt;: failed" in picture
+    assert [picture.count(f'class="{kind}"') for kind in ("bad", "ok", "on", "other", "mark")] == [1, 1, 1, 1, 1]
+    assert 'aria-label="The newest 4 runs, 1 failed"' in picture
+    assert 'height="23"' in picture, "the longest is as high as there is room"
+    assert 'height="12"' in picture, "a quarter of the time is half as high"
+    assert "no runs" in str(strip([], "finance"))
