@@ -1,0 +1,73 @@
+"""Nothing that a browser can send to a page is answered with a fault."""
+
+import pytest
+
+from checking import CheckedClient
+from laws.hostile import BODIES, IN_URLS
+from web.conftest import OWN, Browser
+from windsock.access.space import COOKIE
+from world import World
+
+pytestmark = pytest.mark.anyio
+
+FLEET = "/spaces/finance/pipelines"
+QUERIES = ("q", "status", "sort", "days", "page", "size", "criticality", "team_id", "connector_id", "owner", "cursor")
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize("value", IN_URLS)
+async def test_no_address_yields_a_fault(viewer: Browser, world: World, value: str) -> None:
+    some = next(iter(world.finance.pipelines.values()))
+    paths = [f"{page}?{name}={value}" for page in (FLEET, f"{FLEET}/{some}", "/sign-in") for name in QUERIES]
+    paths += [f"/sign-in?next={value}", f"/sign-in/link?token={value}", f"/static/{value}", f"/{value}"]
+    paths += [f"/spaces/{value}/pipelines", f"{FLEET}/{value}", f"/spaces/finance/runs/{value}"]
+    paths += [f"/spaces/finance/connectors/{value}", f"/spaces/finance/connectors?page={value}"]
+    for path in paths:
+        answer = await viewer.get(path)
+        assert answer.status_code < 500, path
+
+
+@pytest.mark.parametrize("value", IN_URLS)
+async def test_no_form_yields_a_fault(viewer: Browser, world: World, value: str) -> None:
+    some = next(iter(world.finance.pipelines.values()))
+    run = f"/spaces/finance/runs/{world.finance.run_id}"
+    forms = [
+        ("/sign-in", "api_key"),
+        ("/sign-in", "next"),
+        ("/sign-in/link", "token"),
+        (f"{FLEET}/{some}/watch", "watched"),
+        (f"{run}/comments", "content"),
+        (f"{run}/task-runs/{world.finance.task_run_id}/comments", "content"),
+        (f"/sessions/{value}/end", "x"),
+    ]
+    for path, name in forms:
+        answer = await viewer.post(path, content=f"{name}={value}&{value}".encode(), headers=OWN | FORM)
+        assert answer.status_code < 500, f"{path} {name}"
+
+
+@pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", ""]
+)
+async def test_no_body_yields_a_fault(viewer: Browser, world: World, body: bytes, kind: str) -> None:
+    for path in ("/sign-in", "/sign-in/link", f"/spaces/finance/runs/{world.finance.run_id}/comments"):
+        answer = await viewer.post(path, content=body, headers=OWN | {"Content-Type": kind})
+        assert answer.status_code < 500, path
+
+
+@pytest.mark.parametrize("cookie", [b"", b"\xff\xfe", b"x" * 7000, b'"', b"wss_", b"a=b; c", b"\xed\xa0\x80"])
+async def test_no_cookie_yields_a_fault_or_opens_a_page(client: CheckedClient, cookie: bytes) -> None:
+    async with Browser(transport=client._transport, base_url="http://windsock.test") as browser:
+        headers = {b"Cookie": COOKIE.encode() + b"=" + cookie, b"Accept": b"text/html"}
+        answer = await browser.get(FLEET, headers=headers)
+        assert (answer.status_code, answer.headers["location"].partition("?")[0]) == (303, "/sign-in")
+
+
+@pytest.mark.parametrize("header", ["referer", "origin", "sec-fetch-site", "user-agent", "hx-request", "accept"])
+async def test_no_header_yields_a_fault(viewer: Browser, world: World, header: str) -> None:
+    some = next(iter(world.finance.pipelines.values()))
+    for value in (b"", b"\xff\xfe", b"x" * 5000, b"http://windsock.test/\xed\xa0\x80", b"http://windsock.test//evil"):
+        headers = {**{key.encode(): text.encode() for key, text in OWN.items()}, header.title().encode(): value}
+        for method, path in (("GET", FLEET), ("POST", f"{FLEET}/{some}/watch"), ("POST", "/sign-in")):
+            answer = await viewer.request(method, path, headers=headers)
+            assert answer.status_code < 500, f"{method} {path}"
