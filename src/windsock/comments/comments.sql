@@ -24,6 +24,17 @@ LIMIT %(limit)s OFFSET %(offset)s
 SELECT count(*) AS total FROM comments m
 WHERE {on_resource}
 
+-- name: newest_said_about_run
+-- On the run and on its task runs, oldest first.
+SELECT c.* FROM (
+    SELECT {comment}
+    FROM comments m LEFT JOIN users u ON u.id = m.author_id
+    WHERE m.space_id = %(space_id)s AND m.run_id = %(run_id)s
+    ORDER BY m.created_at DESC, m.id DESC
+    LIMIT %(limit)s
+) c
+ORDER BY c.created_at, c.id
+
 -- name: find_parent
 SELECT m.id FROM comments m
 WHERE {on_resource} AND m.id = %(parent_id)s

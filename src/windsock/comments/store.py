@@ -26,6 +26,11 @@ async def list_comments(
     return rows, total
 
 
+async def list_said_about_run(tx: Transaction, space: Space, run_id: UUID, limit: int) -> list[Row]:
+    """The newest comments on a run and on its task runs, oldest first."""
+    return await tx.answers(QUERIES["newest_said_about_run"], space_id=space.id, run_id=run_id, limit=limit)
+
+
 async def create_comment(tx: Transaction, space: Space, kind: Kind, resource_id: UUID, given: CommentIn) -> Row:
     where = await _resource(tx, space, kind, resource_id)
     if given.parent_id is not None and not await tx.row(QUERIES["find_parent"], **where, parent_id=given.parent_id):

@@ -1,6 +1,6 @@
 """The pages of a space: its fleet, a pipeline, a run; and what is done on them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
@@ -9,12 +9,12 @@ from pydantic import ValidationError
 
 from windsock.access.space import IsSignedIn, PageComment, PageView, PageWatch, Space
 from windsock.comments.models import CommentIn
-from windsock.comments.store import Kind, create_comment, list_comments
+from windsock.comments.store import Kind, create_comment, list_said_about_run
 from windsock.connectors.store import list_connectors_of
 from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
 from windsock.filters import WhichPipelines
 from windsock.inputs import Word
-from windsock.pages import LargePage, LongPage, Paging
+from windsock.pages import LargePage, LongPage
 from windsock.pipelines.routes import Days, Sort
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
@@ -35,9 +35,9 @@ router.include_router(signing_in.router)
 router.include_router(connectors.router)
 
 FOREVER = "public, max-age=31536000, immutable"
-ALL_COMMENTS = Paging(1, 100)
 DOUBTFUL = {"late", "partial", "failing", "held"}
 """States of a connector in which what it shows may be old; the list says so."""
+SHOWN_COMMENTS = 500
 SHOWN_TASKS = 500
 """Task runs on the page of a run; the rest is in Airflow and in the API."""
 
@@ -154,15 +154,15 @@ async def _run_page(
 ) -> Response:
     async with space.transaction() as tx:
         run = plain(await get_run(tx, space.id, run_id))
-        comments, _ = await list_comments(tx, space, "run", run_id, ALL_COMMENTS)
-        of_tasks = {}
-        for task in run["task_runs"][:SHOWN_TASKS]:
-            if task["comment_count"]:
-                rows, _ = await list_comments(tx, space, "task run", UUID(task["id"]), ALL_COMMENTS)
-                of_tasks[task["id"]] = plain(rows)
+        said = plain(await list_said_about_run(tx, space, run_id, SHOWN_COMMENTS))
+    of_tasks: dict[str, list[dict[str, Any]]] = {}
+    for one in said:
+        if one["resource_type"] == "task_run":
+            of_tasks.setdefault(one["resource_id"], []).append(one)
+    comments = [one for one in said if one["resource_type"] == "pipeline_run"]
     return page(
         request, "run.html", status_code=status, **await around(space), run=run, tasks=run["task_runs"][:SHOWN_TASKS],
-        comments=plain(comments), of_tasks=of_tasks, complaint=complaint, draft=draft,
+        comments=comments, of_tasks=of_tasks, complaint=complaint, draft=draft,
     )  # fmt: skip
 
 
