@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast browser check format schema openapi mutations bench bench-check bench-sync clean
+.PHONY: help setup demo test test-fast browser screenshots check format schema openapi mutations bench bench-check bench-sync clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -25,6 +25,9 @@ test-fast: setup browser ## Every test that needs no Airflow
 browser: ## Install Chromium, with which the tests look at the pages, if it is missing (by apt-get, as root or by sudo)
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 	  { SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+screenshots: setup browser ## Pictures of every page into docs/screenshots, of a demo that is running
+	$(RUN) python demo/screenshots.py
 
 check: setup ## Style, types, layers
 	$(RUN) ruff format --check

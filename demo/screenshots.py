@@ -1,0 +1,74 @@
+"""Pictures of every page, of the demo while it runs: light, dark, and as wide as a phone; `make screenshots`."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import httpx2
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "screenshots"
+KEY = ROOT / ".demo" / "api-key"
+URL = "http://127.0.0.1:8420"
+SPACE = "demo"
+SHAPES = {"light": (1280, 800), "dark": (1280, 800), "phone": (360, 740)}
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+
+
+def main() -> None:
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        sys.exit("This needs Chromium: `make browser` installs it.")
+    if not KEY.exists():
+        sys.exit("This needs the demo: start `make demo` in another terminal, and leave it running.")
+    key = KEY.read_text(encoding="utf-8").strip()
+    pages = addresses(key)
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        for shape in SHAPES:
+            take(browser, shape, key, pages)
+        browser.close()
+
+
+def addresses(key: str) -> dict[str, str]:
+    """A name for each page, and where it is: of a pipeline that failed, and of its newest run."""
+    api = f"{URL}/api/v1.0/spaces/{SPACE}/orchestration"
+    with httpx2.Client(headers={"Authorization": f"Bearer {key}"}) as client:
+        failed = client.get(f"{api}/pipelines", params={"sort": "-failed_count", "size": 1}).json()[0]
+        (connector,) = client.get(f"{URL}/api/v1.0/catalog/spaces/{SPACE}/connectors").json()
+    return {
+        "pipelines": f"/spaces/{SPACE}/pipelines?sort=-last_run_at",
+        "pipeline": f"/spaces/{SPACE}/pipelines/{failed['id']}",
+        "run": f"/spaces/{SPACE}/runs/{failed['last_run']['id']}",
+        "connectors": f"/spaces/{SPACE}/connectors",
+        "connector": f"/spaces/{SPACE}/connectors/{connector['id']}",
+        "sessions": "/sessions",
+    }
+
+
+def take(browser: Browser, shape: str, key: str, pages: dict[str, str]) -> None:
+    width, height = SHAPES[shape]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme="dark" if shape == "dark" else "light"
+    )
+    page = context.new_page()
+    page.goto(f"{URL}/sign-in")
+    save(page, shape, "sign-in")
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/spaces/**")
+    for name, address in pages.items():
+        page.goto(URL + address)
+        save(page, shape, name)
+    context.close()
+
+
+def save(page: Page, shape: str, name: str) -> None:
+    page.screenshot(path=PICTURES / f"{name}-{shape}.png")
+    print(f"docs/screenshots/{name}-{shape}.png")
+
+
+if __name__ == "__main__":
+    main()
