@@ -75,7 +75,7 @@ class UnderWay(Generic[T]):
 
 @dataclass(slots=True)
 class Answers:
-    """Those of this process, the ones used last; `most` bytes in all. With no room, nothing is shared either."""
+    """Those of this process, the ones used last; `most` bytes in all. With no room, each is made for one alone."""
 
     most: int
     size: int = 0

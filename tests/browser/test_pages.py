@@ -97,6 +97,7 @@ def test_the_list_renews_itself_without_losing_the_place(visitor: Visitor) -> No
     page.evaluate("htmx.ajax('GET', location.pathname + location.search, {target: '#list', swap: 'outerHTML'})")
     expect(page.locator("tr.row").first).to_contain_text("somebody new")
     expect(page.locator("tr.row.here a.open")).to_have_text(name)
+    expect(page.locator("tr.row.here a.open")).to_be_focused()
 
 
 def test_what_somebody_wrote_does_nothing_but_stand_there(visitor: Visitor) -> None:

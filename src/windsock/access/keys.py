@@ -8,9 +8,9 @@ SHOWN = len(PREFIX) + 6
 """How much of a key is shown again in lists."""
 
 
-def new_key() -> str:
-    """`wsk_` and 32 random bytes; shown once, never stored."""
-    return PREFIX + secrets.token_urlsafe(32)
+def new_key(prefix: str = PREFIX) -> str:
+    """`wsk_` (or another prefix, of a token of another kind) and 32 random bytes; shown once, never stored."""
+    return prefix + secrets.token_urlsafe(32)
 
 
 def hash_of(key: str) -> bytes:

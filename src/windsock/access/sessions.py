@@ -1,11 +1,9 @@
 """Signed-in browsers: a session begins with an API key or with a link that works once."""
 
-import secrets
 from uuid import UUID
 
-from windsock.access.keys import hash_of
+from windsock.access.keys import hash_of, new_key
 from windsock.access.space import SESSIONS as QUERIES
-from windsock.access.store import present
 from windsock.db import Row, Transaction
 
 SESSION_PREFIX, LINK_PREFIX = "wss_", "wsl_"
@@ -16,9 +14,9 @@ LONGEST_USER_AGENT = 300
 
 async def begin_session(tx: Transaction, user_id: UUID, user_agent: str, *, key_id: UUID | None) -> str:
     """The token of a new session, for the browser's cookie; only its hash is stored. It ends with the key, if any."""
-    token = SESSION_PREFIX + secrets.token_urlsafe(32)
+    token = new_key(SESSION_PREFIX)
     await tx.run(QUERIES["forget_expired"])
-    await tx.row(
+    await tx.run(
         QUERIES["begin_session"],
         user_id=user_id,
         api_key_id=key_id,
@@ -41,8 +39,8 @@ async def list_sessions(tx: Transaction, user_id: UUID) -> list[Row]:
 
 async def make_link(tx: Transaction, user_id: UUID) -> str:
     """The token of a link that signs this user in, once, within LINK_MINUTES."""
-    token = LINK_PREFIX + secrets.token_urlsafe(32)
-    present(await tx.row(QUERIES["make_link"], user_id=user_id, token_hash=hash_of(token), minutes=LINK_MINUTES))
+    token = new_key(LINK_PREFIX)
+    await tx.run(QUERIES["make_link"], user_id=user_id, token_hash=hash_of(token), minutes=LINK_MINUTES)
     return token
 
 

@@ -7,7 +7,6 @@ FROM authorize_session(%(key_hash)s, %(slug)s)
 -- across spaces: sessions belong to a user
 INSERT INTO sessions (user_id, api_key_id, token_hash, user_agent, expires_at)
 VALUES (%(user_id)s, %(api_key_id)s, %(token_hash)s, %(user_agent)s, now() + make_interval(days => %(days)s))
-RETURNING id
 
 -- name: forget_expired
 -- across spaces: sessions and links belong to a user; a few at a time
@@ -33,7 +32,6 @@ SELECT count(*) AS total FROM sessions WHERE user_id = %(user_id)s AND expires_a
 -- across spaces: links belong to a user
 INSERT INTO login_links (user_id, token_hash, expires_at)
 VALUES (%(user_id)s, %(token_hash)s, now() + make_interval(mins => %(minutes)s))
-RETURNING expires_at
 
 -- name: find_link
 -- across spaces: links belong to a user

@@ -9,10 +9,11 @@ from rich.table import Table
 from windsock.client import Client
 from windsock.commands.frame import json_option, print_json, print_table
 from windsock.commands.server import find_connector, find_pipeline, find_team, on_server
-from windsock.commands.words import ago, duration, marks_of, plain, status_text
+from windsock.commands.words import ago, marks_of, plain, status_text
 from windsock.filters import Criticality
 from windsock.pipelines.models import Pipeline
 from windsock.pipelines.routes import Sort
+from windsock.words import duration
 
 limit_option = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most.")
 

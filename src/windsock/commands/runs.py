@@ -13,9 +13,10 @@ from windsock.client import Client
 from windsock.commands.frame import json_option, print_json, print_table
 from windsock.commands.pipelines import limit_option
 from windsock.commands.server import REFUSED, Failed, find_pipeline, find_team, on_server
-from windsock.commands.words import Since, ago, duration, plain, status_text
+from windsock.commands.words import Since, ago, plain, status_text
 from windsock.comments.models import Comment
 from windsock.runs.models import Run, RunDetail, TaskRun
+from windsock.words import duration
 
 MOST_TASKS_SHOWN = 200
 TROUBLE = {"failed", "upstream_failed", "up_for_retry"}

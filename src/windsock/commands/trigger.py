@@ -16,8 +16,8 @@ from windsock.client import Client, ServerFailed, Unreachable
 from windsock.commands.frame import json_option, print_json, print_table
 from windsock.commands.runs import TROUBLE, task_table
 from windsock.commands.server import TOO_LATE, UNSUCCESSFUL, Failed, find_pipeline, on_server
-from windsock.commands.words import duration
 from windsock.runs.models import RunDetail
+from windsock.words import duration
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
 SETTLING_LOOKS = 15

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from windsock.pipelines.models import RunBrief
+from windsock.words import duration
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "running": ("▸", "yellow"), "queued": ("…", "yellow")}
 WORDS = {**MARKS, "upstream_failed": ("✗", "red"), "skipped": ("»", "dim"), "up_for_retry": ("↻", "yellow")}
@@ -32,21 +33,6 @@ def ago(at: datetime | None) -> str:
         return ""
     seconds = (datetime.now(UTC) - at).total_seconds()
     return "just now" if seconds < 60 else f"{duration(seconds)} ago"  # noqa: PLR2004 - a minute
-
-
-def duration(seconds: float | None) -> str:
-    """The two largest units: `3 min`, `1 h 5 min`, `2 d 4 h`, `4.2 s`."""
-    if seconds is None:
-        return ""
-    if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.1f} s"
-    minutes = int(seconds // 60)
-    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
-    if days:
-        return f"{days} d {hours} h" if hours else f"{days} d"
-    if hours:
-        return f"{hours} h {rest} min" if rest else f"{hours} h"
-    return f"{rest} min"
 
 
 def plain(text: str | None) -> str:

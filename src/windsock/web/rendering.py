@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from windsock import __version__
 from windsock.pages import to_json
 from windsock.web.pictures import strip
+from windsock.words import duration
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -34,7 +35,6 @@ STATIC = {
     "icon.svg": "image/svg+xml",
 }
 NOTHING = "\N{EN DASH}"
-MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON
@@ -73,13 +73,13 @@ def is_for_part(request: Request) -> bool:
 
 
 def ago(moment: str | None, now: datetime) -> str:
-    """How long since then, or until then, in the largest unit that is at least one."""
+    """How long since then, or until then."""
     if moment is None:
         return "never"
     seconds = (now - datetime.fromisoformat(moment)).total_seconds()
     if abs(seconds) < 3:  # noqa: PLR2004 - clocks differ by as much
         return "now"
-    text = span(abs(seconds))
+    text = duration(abs(seconds))
     return f"{text} ago" if seconds >= 0 else f"in {text}"
 
 
@@ -88,24 +88,8 @@ def is_past(moment: str, now: datetime) -> bool:
 
 
 def span(seconds: float | None) -> str:
-    """`42 s`, `3 min`, `5 h`, `2 d`; a dash for what took no time that is known."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 10:  # noqa: PLR2004 - below, a tenth of a second matters
-        return f"{seconds:.1f} s"
-    for least, unit in ((2 * DAY, DAY), (2 * HOUR, HOUR), (2 * MINUTE, MINUTE)):
-        if seconds >= least:
-            return f"{seconds / unit:.0f} {({DAY: 'd', HOUR: 'h', MINUTE: 'min'})[unit]}"
-    return f"{seconds:.0f} s"
-
-
-def wait_of(task: Mapping[str, Any]) -> float | None:
-    """Seconds that a task run stood in the queue; None where either end is unknown."""
-    if not task["queued_at"] or not task["started_at"]:
-        return None
-    return max(
-        0.0, (datetime.fromisoformat(task["started_at"]) - datetime.fromisoformat(task["queued_at"])).total_seconds()
-    )
+    """As duration; a dash for what took no time that is known."""
+    return duration(seconds) or NOTHING
 
 
 def seconds_between(start: str | None, end: str | None, now: datetime) -> float | None:
@@ -143,7 +127,6 @@ _ENVIRONMENT.globals |= {
     "with_query": with_query,
     "strip": strip,
     "is_past": is_past,
-    "wait_of": wait_of,
     "seconds_between": seconds_between,
     "static": lambda name: f"/static/{name}?{static(name)[1]}",
     "version": __version__,

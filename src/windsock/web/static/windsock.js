@@ -53,20 +53,23 @@ document.addEventListener("htmx:afterSwap", () => tell(document));
 // A part that replaces itself must not take the place in the list away.
 /** @type {string | null} */
 let here = null;
+let hadFocus = false;
 document.addEventListener("htmx:beforeSwap", () => {
   const link = document.querySelector("tr.here a.open");
   here = link ? link.getAttribute("href") : null;
+  hadFocus = link !== null && link === document.activeElement;
 });
 document.addEventListener("htmx:afterSettle", () => {
   if (!here) return;
   const link = rows().find((row) => row.querySelector("a.open")?.getAttribute("href") === here);
-  if (link) link.classList.add("here");
+  if (!link) return;
+  link.classList.add("here");
+  if (hadFocus) /** @type {HTMLElement | null} */ (link.querySelector("a.open"))?.focus({ preventScroll: true });
 });
-// Nobody looks: nothing is asked. Nor while somebody is about to click into what would be replaced.
+// Nobody looks: nothing is asked.
 document.addEventListener("htmx:beforeRequest", (event) => {
   const detail = /** @type {CustomEvent} */ (event).detail;
-  const isUpdate = detail.elt.id === "list";
-  if (isUpdate && (document.hidden || document.querySelector("#list details[open], dialog[open]"))) event.preventDefault();
+  if (detail.elt.id === "list" && document.hidden) event.preventDefault();
 });
 // Filters that say nothing stay out of the address.
 document.addEventListener("htmx:configRequest", (event) => {
