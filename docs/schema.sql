@@ -256,7 +256,6 @@ CREATE TABLE pipelines (
     team_id              uuid,
     missed_by            uuid,  -- The complete sync that first did not see it; a second one in a row removes it.
     removed_at           timestamptz,
-    search               text        NOT NULL GENERATED ALWAYS AS (search_text(VARIADIC ARRAY[name, external_id, description, search_text(VARIADIC owners), search_text(VARIADIC tags)])) STORED,
     -- When a sync last wrote the row; what people read is the later complete pass.
     last_synced_at       timestamptz NOT NULL DEFAULT now(),
     created_at           timestamptz NOT NULL DEFAULT now(),
@@ -544,6 +543,17 @@ CREATE TABLE login_links (
     CONSTRAINT login_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 CREATE INDEX login_links_user ON login_links (user_id);
+
+-- What q looks through. Kept by a trigger of pipelines, in a table of its own because their rows are wide.
+CREATE TABLE pipeline_search (
+    space_id    uuid NOT NULL,
+    pipeline_id uuid NOT NULL,
+    search      text NOT NULL,  -- Name, id, description, owners and tags, in lower case.
+    CONSTRAINT pipeline_search_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_search_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_search ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_search USING (space_id = (SELECT current_space()));
 
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()
@@ -1007,6 +1017,20 @@ AS $function$
     LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
 $function$;
 
+CREATE FUNCTION keep_search()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO pipeline_search AS s (space_id, pipeline_id, search)
+    VALUES (NEW.space_id, NEW.id, search_text(
+        NEW.name, NEW.external_id, NEW.description, search_text(VARIADIC NEW.owners), search_text(VARIADIC NEW.tags)))
+    ON CONFLICT (space_id, pipeline_id) DO UPDATE SET search = excluded.search WHERE s.search <> excluded.search;
+    RETURN NULL;
+END
+$function$;
+
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');
 CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON comments FOR EACH ROW EXECUTE FUNCTION bump_after_row();
@@ -1014,6 +1038,8 @@ CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW
 CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW EXECUTE FUNCTION bump_after_row();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON memberships FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('member', 'user_id', '', 'role');
 CREATE TRIGGER audit AFTER UPDATE OF team_id, criticality ON pipelines FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('pipeline', 'id', 'name', 'team_id criticality');
+CREATE TRIGGER search_of_changed AFTER UPDATE ON pipelines FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name OR old.external_id IS DISTINCT FROM new.external_id OR old.description IS DISTINCT FROM new.description OR old.owners IS DISTINCT FROM new.owners OR old.tags IS DISTINCT FROM new.tags) EXECUTE FUNCTION keep_search();
+CREATE TRIGGER search_of_new AFTER INSERT ON pipelines FOR EACH ROW EXECUTE FUNCTION keep_search();
 CREATE TRIGGER version_of_changed AFTER UPDATE ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
 CREATE TRIGGER version_of_deleted AFTER DELETE ON pipelines REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
 CREATE TRIGGER version_of_new AFTER INSERT ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();

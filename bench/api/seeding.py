@@ -73,6 +73,11 @@ SELECT %(space_id)s, made_id('pipeline', %(first)s + n), %(connector_id)s, 'dag_
        n %% 40 = 0, true, false, (ARRAY['low', 'medium', 'high', 'critical'])[1 + n %% 4]
 FROM generate_series(1, %(many)s) n
 """
+SEARCH = """
+INSERT INTO pipeline_search (space_id, pipeline_id, search)
+SELECT space_id, id, search_text(name, external_id, description, search_text(VARIADIC owners), search_text(VARIADIC tags))
+FROM pipelines WHERE space_id = %(space_id)s
+"""
 RUNS = """
 INSERT INTO runs (space_id, id, pipeline_id, external_id, status, run_type, run_at, queued_at, started_at, ended_at,
                   run_after, logical_date, data_interval_start, data_interval_end, task_counts)
@@ -168,6 +173,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
                 "days": DAYS, "runs_each": size.runs_each, "task_runs": size.task_runs, "with_tasks": size.with_tasks,
             }  # fmt: skip
             connection.execute(_in_session(PIPELINES), names)
+            connection.execute(SEARCH.encode(), names)
             first += some
             ids = [
                 row[0]

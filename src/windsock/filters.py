@@ -38,7 +38,9 @@ class PipelineFilter:
             "criticality": self.criticality,
             "team_id": self.team_id,
             "connector_id": self.connector_id,
-            "words": [f"%{_literally(word)}%" for word in self.q.split()] if self.q and self.q.strip() else None,
+            "words": "\n".join(f"%{_literally(word)}%" for word in self.q.split())
+            if self.q and self.q.strip()
+            else None,
             "watched_only": self.watched_only,
         }
 

@@ -53,6 +53,23 @@ async def test_filters_and_pages(
     assert [row["name"] for row in answer.json()] == expected
 
 
+async def test_what_a_sync_changes_is_found_by_its_new_words(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    long = "word " * 3_000 + "needle-at-the-end"
+    for changes in ({"description": long}, {"tags": ["needle-at-the-end"]}, {"name": "Needle-at-the-end"}):
+        changed = replace(a_pipeline("daily_report"), **changes)
+        async with db.in_space(world.finance.id) as tx:
+            await Mirror(world.finance.id, world.finance.connector_id).store_pipelines(tx, [changed])
+        answer = await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "needle-at-the-end"})
+        assert [row["external_id"] for row in answer.json()] == ["daily_report"]
+        assert answer.headers["x-total-count"] == "1"
+    async with db.in_space(world.finance.id) as tx:
+        await Mirror(world.finance.id, world.finance.connector_id).store_pipelines(tx, [a_pipeline("daily_report")])
+    answer = await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "needle-at-the-end"})
+    assert answer.json() == []
+
+
 async def test_pipelines_of_several_connectors_are_any_of_them(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
