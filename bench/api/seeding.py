@@ -75,7 +75,8 @@ FROM generate_series(1, %(many)s) n
 """
 SEARCH = """
 INSERT INTO pipeline_search (space_id, pipeline_id, search)
-SELECT space_id, id, search_text(name, external_id, description, search_text(VARIADIC owners), search_text(VARIADIC tags))
+SELECT space_id, id,
+       search_text(name, external_id, description, search_text(VARIADIC owners), search_text(VARIADIC tags))
 FROM pipelines WHERE space_id = %(space_id)s
 """
 RUNS = """
