@@ -13,12 +13,12 @@ from httpx2 import AsyncClient
 from checking import CheckedClient
 from laws.conftest import Ask
 from laws.operations import API, OPERATIONS, PAGES_TO_SIGN_IN, PUBLIC, Operation, documented, ids_of, is_page
-from windsock.access.space import PERMISSIONS, may_view, page_comment, page_sync, page_view, page_watch, signed_in
+from windsock.access.space import PERMISSIONS, may_view, signed_in
 from windsock.pages import LIST_HEADERS
 from world import World
 
 _PERMISSIONS: frozenset[Any] = PERMISSIONS
-OF_PAGES = {signed_in, page_view, page_watch, page_comment, page_sync}
+OF_PAGES = {one for one in _PERMISSIONS if "_page." in one.__qualname__} | {signed_in}
 SITE = "http://windsock.test"
 OF_A_SPACE = {permission for permission in _PERMISSIONS if "slug" in inspect.signature(permission).parameters}
 

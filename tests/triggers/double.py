@@ -28,12 +28,15 @@ class Runs:
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     posts: list[dict[str, Any]] = field(default_factory=list)
     gets: int = 0
+    details: tuple[int, dict[str, Any]] = (200, {"params": {}})
     hook: Callable[[], None] | None = None
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/auth/token":
             return self._answer(201, {"access_token": "planted.token"})
         if request.method == "GET":
+            if request.url.path.endswith("/details"):
+                return self._answer(*self.details)
             self.gets += 1
             if self.lookups_fail:
                 raise httpx2.ReadError("cut", request=request)

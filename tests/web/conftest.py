@@ -43,3 +43,9 @@ async def browser(client: CheckedClient) -> AsyncIterator[Browser]:
 async def viewer(browser: Browser, world: World) -> Browser:
     assert (await browser.sign_in(world.keys["viewer"])).status_code == 303
     return browser
+
+
+@pytest.fixture
+async def editor(browser: Browser, world: World) -> Browser:
+    assert (await browser.sign_in(world.keys["editor"])).status_code == 303
+    return browser

@@ -28,7 +28,7 @@ async def test_no_address_yields_a_fault(viewer: Browser, world: World, value: s
 
 
 @pytest.mark.parametrize("value", IN_URLS)
-async def test_no_form_yields_a_fault(viewer: Browser, world: World, value: str) -> None:
+async def test_no_form_yields_a_fault(editor: Browser, world: World, value: str) -> None:
     some = next(iter(world.finance.pipelines.values()))
     run = f"/spaces/finance/runs/{world.finance.run_id}"
     forms = [
@@ -39,10 +39,15 @@ async def test_no_form_yields_a_fault(viewer: Browser, world: World, value: str)
         (f"{run}/comments", "content"),
         (f"{run}/task-runs/{world.finance.task_run_id}/comments", "content"),
         (f"/sessions/{value}/end", "x"),
+        (f"{FLEET}/govern", "pipeline"),
+        (f"{FLEET}/govern", "team"),
+        (f"{FLEET}/{some}/trigger", "conf"),
+        (f"{FLEET}/{some}/trigger", "param:json:x"),
     ]
     for path, name in forms:
-        answer = await viewer.post(path, content=f"{name}={value}&{value}".encode(), headers=OWN | FORM)
-        assert answer.status_code < 500, f"{path} {name}"
+        answer = await editor.post(path, content=f"{name}={value}&{value}".encode(), headers=OWN | FORM)
+        is_airflow_away = path.endswith("/trigger") and answer.status_code == 502
+        assert answer.status_code < 500 or is_airflow_away, f"{path} {name}"
 
 
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))

@@ -228,6 +228,11 @@ page_view = _page("viewer", "read")
 page_watch = _page("viewer", "watch pipelines")
 page_comment = _page("viewer", "comment")
 page_sync = _page("editor", "start a sync")
+page_govern = _page("editor", "set team and criticality")
+page_trigger = _page("editor", "trigger pipelines")
+page_edit = _page("editor", "create and edit connectors")
+page_administer = _page("admin", "manage members and teams")
+page_audit = _page("admin", "read the audit trail")
 
 IsCaller = Annotated[Caller, Depends(may_be_anybody)]
 IsSuperadmin = Annotated[Caller, Depends(_superadmin)]
@@ -245,6 +250,11 @@ PageView = Annotated[Space, Depends(page_view)]
 PageWatch = Annotated[Space, Depends(page_watch)]
 PageComment = Annotated[Space, Depends(page_comment)]
 PageSync = Annotated[Space, Depends(page_sync)]
+PageGovern = Annotated[Space, Depends(page_govern)]
+PageTrigger = Annotated[Space, Depends(page_trigger)]
+PageEdit = Annotated[Space, Depends(page_edit)]
+PageAdminister = Annotated[Space, Depends(page_administer)]
+PageAudit = Annotated[Space, Depends(page_audit)]
 
 PERMISSIONS = frozenset(
     {
@@ -264,6 +274,11 @@ PERMISSIONS = frozenset(
         page_watch,
         page_comment,
         page_sync,
+        page_govern,
+        page_trigger,
+        page_edit,
+        page_administer,
+        page_audit,
     }
 )
 """Every dependency that counts as asking; the law test walks the routes with it."""

@@ -144,11 +144,11 @@ WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
 
 -- name: set_team
 UPDATE pipelines SET team_id = %(team_id)s, updated_at = now()
-WHERE space_id = %(space_id)s AND id = %(pipeline_id)s AND team_id IS DISTINCT FROM %(team_id)s
+WHERE space_id = %(space_id)s AND id = ANY (%(pipeline_ids)s::uuid[]) AND team_id IS DISTINCT FROM %(team_id)s
 
 -- name: set_criticality
 UPDATE pipelines SET criticality = %(criticality)s, updated_at = now()
-WHERE space_id = %(space_id)s AND id = %(pipeline_id)s AND criticality <> %(criticality)s
+WHERE space_id = %(space_id)s AND id = ANY (%(pipeline_ids)s::uuid[]) AND criticality <> %(criticality)s
 
 -- name: watch
 INSERT INTO watches (space_id, pipeline_id, user_id)

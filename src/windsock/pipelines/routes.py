@@ -70,7 +70,7 @@ async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, 
 async def change_team(request: Request, space: CanGovern, pipeline_id: UUID, body: TeamChange) -> Response:
     """`null` clears it. The key must be there; a sync never changes it."""
     async with space.transaction() as tx:
-        await set_team(tx, space, pipeline_id, body.team_id)
+        await set_team(tx, space, [pipeline_id], body.team_id)
         row = await get_pipeline(tx, space, pipeline_id)
     return answer(request, row)
 
@@ -81,7 +81,7 @@ async def change_criticality(
 ) -> Response:
     """Every pipeline starts as medium; a sync never changes it."""
     async with space.transaction() as tx:
-        await set_criticality(tx, space, pipeline_id, body.criticality)
+        await set_criticality(tx, space, [pipeline_id], body.criticality)
         row = await get_pipeline(tx, space, pipeline_id)
     return answer(request, row)
 

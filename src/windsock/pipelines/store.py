@@ -97,13 +97,18 @@ async def get_pipeline(tx: Transaction, space: Space, pipeline_id: UUID, *, wind
     return _finished(rows, window)[0]
 
 
-async def set_team(tx: Transaction, space: Space, pipeline_id: UUID, team_id: UUID | None) -> None:
+async def set_team(tx: Transaction, space: Space, pipeline_ids: Sequence[UUID], team_id: UUID | None) -> None:
+    """Of those that are of this space; who has it already stays as it is."""
     with explained({"pipelines_team": NotFound("team")}):
-        await tx.run(QUERIES["set_team"], space_id=space.id, pipeline_id=pipeline_id, team_id=team_id)
+        await tx.run(QUERIES["set_team"], space_id=space.id, pipeline_ids=list(pipeline_ids), team_id=team_id)
 
 
-async def set_criticality(tx: Transaction, space: Space, pipeline_id: UUID, criticality: Criticality) -> None:
-    await tx.run(QUERIES["set_criticality"], space_id=space.id, pipeline_id=pipeline_id, criticality=criticality)
+async def set_criticality(
+    tx: Transaction, space: Space, pipeline_ids: Sequence[UUID], criticality: Criticality
+) -> None:
+    """As set_team."""
+    which = {"space_id": space.id, "pipeline_ids": list(pipeline_ids)}
+    await tx.run(QUERIES["set_criticality"], **which, criticality=criticality)
 
 
 async def set_watch(tx: Transaction, space: Space, pipeline_id: UUID, *, is_watched: bool) -> None:

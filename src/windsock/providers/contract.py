@@ -195,6 +195,16 @@ class RunRequest:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderParam:
+    """A parameter of a run that the pipeline declares; `schema`: JSON Schema, as Airflow checks it."""
+
+    name: str
+    value: Any
+    schema: dict[str, Any]
+    description: str | None
+
+
 class Provider(Protocol):
     """One orchestrator behind one connector. Each method gives everything it promises or raises ProviderFailed."""
 
@@ -248,6 +258,10 @@ class Provider(Protocol):
 
     async def task_graph(self, pipeline_external_id: str) -> dict[str, list[str]]:
         """The tasks of a pipeline, each with the tasks right behind it."""
+        ...
+
+    async def params(self, pipeline_external_id: str) -> list[ProviderParam]:
+        """What a run of it may be given, in the order in which the pipeline declares it."""
         ...
 
     async def aclose(self) -> None: ...

@@ -24,7 +24,7 @@ from windsock.errors import (
     ProviderTimedOut,
     Unavailable,
 )
-from windsock.providers.contract import Provider, ProviderRun, RunRequest
+from windsock.providers.contract import Provider, ProviderParam, ProviderRun, RunRequest
 from windsock.triggers.models import TriggerIn
 from windsock.triggers.store import (
     Claim,
@@ -39,6 +39,8 @@ from windsock.triggers.store import (
 SENDING_SECONDS = 60.0
 """Within LEASE, whatever the connector's own time-out."""
 WAITING_SECONDS = 75.0
+ASKING_SECONDS = 10.0
+"""Somebody looks at a page meanwhile."""
 LONGEST_SIGNATURE = 398
 
 logger = log.get(__name__)
@@ -74,6 +76,20 @@ class Triggers:
             await self._keep(space, pipeline, claim, run)
         async with space.transaction() as tx:
             return await created_run(tx, space, pipeline_id, claim), claim.was_tried
+
+    async def params(self, space: Space, pipeline_id: UUID) -> list[ProviderParam]:
+        """What a run may be given, asked of Airflow now. Raises ProviderFailed where it does not say."""
+        async with space.transaction() as tx:
+            pipeline = await find_pipeline(tx, space, pipeline_id)
+            connector = await open_connector(tx, space.id, pipeline["connector_id"], self.secrets)
+        provider = self.open_provider(connector, pipeline["api_version"])
+        try:
+            async with asyncio.timeout(ASKING_SECONDS), self.turns:
+                return await provider.params(pipeline["external_id"])
+        except TimeoutError:
+            raise ProviderTimedOut(f"Airflow did not answer within {ASKING_SECONDS:g} s.") from None
+        finally:
+            await provider.aclose()
 
     async def _send(
         self, space: Space, pipeline: Row, connector: AirflowConnector, claim: Claim, request: RunRequest

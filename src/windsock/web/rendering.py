@@ -67,6 +67,13 @@ def go(target: str) -> Response:
     return Response(status_code=303, headers={**HEADERS, "Location": target})
 
 
+def back(request: Request, otherwise: str) -> Response:
+    """To the page on which somebody pressed a button; browsers without JavaScript."""
+    target = request.headers.get("referer", "")
+    own = f"{request.url.scheme}://{request.url.netloc}/"
+    return go(target if target.startswith(own) else otherwise)
+
+
 def is_for_part(request: Request) -> bool:
     """Htmx replaces a part of the page that is open; when it goes back in its history, it wants the whole."""
     return request.headers.get("hx-request") == "true" and "hx-history-restore-request" not in request.headers

@@ -26,13 +26,15 @@ from windsock.pipelines.store import (
 )
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import get_run, list_runs
-from windsock.web import connectors, signing_in
+from windsock.web import connectors, governing, signing_in, triggering
 from windsock.web.frame import around, spaces_of
-from windsock.web.rendering import STATIC, go, is_for_part, page, plain, static
+from windsock.web.rendering import STATIC, back, go, is_for_part, page, plain, static
 
 router = APIRouter(include_in_schema=False)
 router.include_router(signing_in.router)
 router.include_router(connectors.router)
+router.include_router(governing.router)
+router.include_router(triggering.router)
 
 FOREVER = "public, max-age=31536000, immutable"
 DOUBTFUL = {"late", "partial", "failing", "held"}
@@ -81,11 +83,12 @@ async def show_fleet(
         rows, total = await list_pipelines(tx, space, paging, which, status=status, window=window, sort=sort)
         states = await count_by_status(tx, space, which)
         sources, _ = await list_connectors_of(tx, space.id, connectors.MANY)
+        teams = await governing.teams_to_choose(tx, space)
     pages = max(1, -(-total // paging.size))
     template = "fleet_list.html" if is_for_part(request) else "fleet.html"
     return page(
         request, template, **await around(space), pipelines=plain(rows), total=total, states=states, which=which,
-        status=status or [], days=days, sort=sort, number=paging.page, pages=pages, size=paging.size,
+        status=status or [], days=days, sort=sort, teams=teams, number=paging.page, pages=pages, size=paging.size,
         doubtful=[one for one in plain(sources) if one["freshness"] and one["freshness"]["state"] in DOUBTFUL],
     )  # fmt: skip
 
@@ -101,7 +104,7 @@ async def watch(
         await set_watch(tx, space, pipeline_id, is_watched=watched)
     if is_for_part(request):
         return page(request, "star.html", space=space, pipeline={"id": str(pipeline_id), "is_watched": watched})
-    return _back(request, f"/spaces/{space.slug}/pipelines/{pipeline_id}")
+    return back(request, f"/spaces/{space.slug}/pipelines/{pipeline_id}")
 
 
 @router.get("/spaces/{slug}/pipelines/{pipeline_id}")
@@ -111,9 +114,11 @@ async def show_pipeline(
     async with space.transaction() as tx:
         pipeline = await get_pipeline(tx, space, pipeline_id, window=Window.ending_now(days))
         runs, total, behind = await list_runs(tx, space.id, pipeline_id, paging, which)
+        teams = await governing.teams_to_choose(tx, space)
     return page(
         request, "pipeline.html", **await around(space), pipeline=plain(pipeline), runs=plain(runs), total=total,
         behind=behind and str(behind), days=days, status=which.status or [],
+        teams=teams,
     )  # fmt: skip
 
 
@@ -166,20 +171,14 @@ async def _run_page(
     )  # fmt: skip
 
 
-def _back(request: Request, otherwise: str) -> Response:
-    """To the page on which somebody pressed a button; browsers without JavaScript."""
-    target = request.headers.get("referer", "")
-    own = f"{request.url.scheme}://{request.url.netloc}/"
-    return go(target if target.startswith(own) else otherwise)
-
-
 def bad_address(request: Request) -> Response:
     """A form without JavaScript sends also what was left empty; without that the address may be right."""
     given = parse_qsl(request.url.query, keep_blank_values=True)
     said = [(name, value) for name, value in given if value]
     if request.method == "GET" and len(said) < len(given):
         return go(f"{request.url.path}?{urlencode(said)}")
-    return error_page(request, BadRequest("The address of this page has a value that cannot be understood."))
+    where = "address of this page" if request.method == "GET" else "form that was sent"
+    return error_page(request, BadRequest(f"The {where} has a value that cannot be understood."))
 
 
 def error_page(request: Request, error: WindsockError) -> Response:

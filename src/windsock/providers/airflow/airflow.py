@@ -28,6 +28,7 @@ from windsock.providers.contract import (
     Identity,
     Page,
     PipelineListing,
+    ProviderParam,
     ProviderRun,
     ProviderTaskRun,
     Resume,
@@ -153,6 +154,15 @@ class Airflow:
         rows = [task for task in tasks if isinstance(task, dict)]
         return {identity(task, "task_id", "task"): texts(task.get("downstream_task_ids")) for task in rows}
 
+    async def params(self, pipeline_external_id: str) -> list[ProviderParam]:
+        dialect = await self._known()
+        path = f"{dialect.root}/dags/{quote(pipeline_external_id, safe='~')}/details"
+        body = (await self._session.get(path)).body
+        found = body.get("params") if isinstance(body, dict) else None
+        if not isinstance(found, dict):
+            raise ProviderNonsense(f"The answer to GET {path} has no params.")
+        return [a_param(name, given) for name, given in found.items()]
+
     async def probe(self) -> tuple[int, float]:
         """How many DAGs the account may see, and the seconds that the answer took."""
         dialect = await self._known()
@@ -179,3 +189,16 @@ class Airflow:
         if self._dialect is None:
             raise WrongApiVersion("It is not known which API this Airflow has.")
         return self._dialect
+
+
+def a_param(name: str, given: object) -> ProviderParam:
+    """Both APIs wrap the default with its schema; a DAG of an older Airflow may have it bare."""
+    if not isinstance(given, dict) or "value" not in given:
+        return ProviderParam(name, given, {}, None)
+    schema, description = given.get("schema"), given.get("description")
+    return ProviderParam(
+        name,
+        given["value"],
+        schema if isinstance(schema, dict) else {},
+        description if isinstance(description, str) else None,
+    )

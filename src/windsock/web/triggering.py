@@ -1,0 +1,92 @@
+"""A run by hand: a form made of the DAG's params, sent at most once, and what Airflow answered."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from windsock.access.space import PageTrigger, Space
+from windsock.errors import BadRequest, Conflict, ProviderFailed, ProviderRefused
+from windsock.inputs import storable
+from windsock.pipelines.store import get_pipeline
+from windsock.triggers.models import LONGEST_NOTE, TriggerIn
+from windsock.triggers.sending import Triggers
+from windsock.web.frame import around
+from windsock.web.params import PREFIX, a_field, conf_of
+from windsock.web.rendering import go, page, plain
+
+router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/pipelines/{pipeline_id}/trigger")
+
+MOST_FIELDS = 300
+
+
+@router.get("")
+async def show_form(request: Request, space: PageTrigger, pipeline_id: UUID) -> Response:
+    return await _form(request, space, pipeline_id, {}, new_key())
+
+
+@router.post("")
+async def trigger(request: Request, space: PageTrigger, pipeline_id: UUID) -> Response:
+    """Sent again with the same hidden key, as by a double click, it answers with the same run."""
+    async with request.form(max_files=0, max_fields=MOST_FIELDS) as form:
+        given = {name: value for name, value in form.items() if isinstance(value, str)}
+    key = given.get("key", "")[:255] or new_key()
+    try:
+        asked = _asked(given)
+    except BadRequest as error:
+        return await _form(request, space, pipeline_id, given, key, str(error), error.status)
+    triggers: Triggers = request.app.state.triggers
+    try:
+        run, _ = await triggers.trigger(space, pipeline_id, asked, key)
+    except ProviderRefused as refusal:  # a new attempt is another request
+        return await _form(request, space, pipeline_id, given, new_key(), f"Airflow: {refusal}", 422)
+    except ProviderFailed as failure:  # it may have been started: the same key finds it
+        return await _form(request, space, pipeline_id, given, key, str(failure), 502)
+    except Conflict as error:
+        return await _form(request, space, pipeline_id, given, new_key(), str(error), error.status)
+    return go(f"/spaces/{space.slug}/runs/{run['id']}")
+
+
+def _asked(given: dict[str, str]) -> TriggerIn:
+    """Raises BadRequest with a sentence; what cannot even be shown again is taken out of `given`."""
+    for name, text in list(given.items()):
+        try:
+            storable(name + text)
+        except ValueError as error:
+            del given[name]
+            raise BadRequest(f"A value {error}.") from None
+    conf = conf_of(((name, text) for name, text in given.items() if name.startswith(PREFIX)), given.get("conf", ""))
+    try:
+        return TriggerIn(conf=conf or None, note=given.get("note") or None)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadRequest(f"{first['loc'][0] if first['loc'] else 'Conf'}: {first['msg']}.") from None
+
+
+def new_key() -> str:
+    return uuid4().hex
+
+
+async def _form(
+    request: Request,
+    space: Space,
+    pipeline_id: UUID,
+    drafted: dict[str, str],
+    key: str,
+    complaint: str | None = None,
+    status: int = 200,
+) -> Response:
+    async with space.transaction() as tx:
+        pipeline: dict[str, Any] = plain(await get_pipeline(tx, space, pipeline_id))
+    unread, fields = None, []
+    try:
+        triggers: Triggers = request.app.state.triggers
+        fields = [a_field(one, drafted) for one in await triggers.params(space, pipeline_id)]
+    except ProviderFailed as failure:
+        unread = str(failure)
+    return page(
+        request, "trigger.html", status_code=status, **await around(space), pipeline=pipeline, fields=fields,
+        unread=unread, complaint=complaint, key=key, note=drafted.get("note", ""), conf=drafted.get("conf", ""),
+        longest_note=LONGEST_NOTE,
+    )  # fmt: skip

@@ -1,0 +1,182 @@
+"""A run by hand: the form of the DAG's params, what it becomes, and what Airflow says to it."""
+
+import json
+import re
+from html import unescape
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from triggers.double import Runs, install
+from web.conftest import Browser
+from windsock.errors import BadRequest
+from windsock.process import Process
+from windsock.providers.airflow.airflow import a_param
+from windsock.web.params import a_field, conf_of
+from world import World
+
+pytestmark = pytest.mark.anyio
+
+PARAMS: dict[str, Any] = {
+    "campaign": {"value": None, "schema": {"type": "string", "maxLength": 40}, "description": "Its <b>name</b>."},
+    "country": {"value": "DE", "schema": {"type": "string", "enum": ["DE", "FR"], "title": "Country"}},
+    "days": {"value": 7, "schema": {"type": "integer", "minimum": 1, "maximum": 90}},
+    "mail": {"value": True, "schema": {"type": "boolean"}},
+    "centre": {"value": None, "schema": {"type": ["null", "string"]}},
+    "tables": {"value": ["a"], "schema": {"type": "array"}},
+    "bare": "text",
+}
+
+
+@pytest.fixture
+def runs(app: FastAPI, process: Process) -> Runs:
+    made = install(app, process)
+    made.details = (200, {"params": PARAMS})
+    return made
+
+
+def path_of(world: World) -> str:
+    return f"/spaces/finance/pipelines/{world.finance.pipelines['daily_report']}/trigger"
+
+
+def hidden(text: str) -> str:
+    found = re.search(r'name="key" value="([^"]+)"', text)
+    assert found
+    return found[1]
+
+
+async def test_the_form_is_made_of_the_params_and_sends_what_was_filled_in(
+    editor: Browser, world: World, runs: Runs
+) -> None:
+    form = await editor.open(path_of(world))
+    assert form.status_code == 200
+    fields = [unescape(one) for one in re.findall(r'name="(param:[^"]+)"', form.text)]
+    assert fields == [
+        "param:text:campaign", "param:choice:country", "param:number:days", "param:flag:mail", "param:text?:centre",
+        "param:json:tables", "param:text:bare",
+    ]  # fmt: skip
+    assert "Its &lt;b&gt;name&lt;/b&gt;." in form.text
+    assert 'min="1" max="90"' in form.text
+    filled = {
+        "param:text:campaign": "spring", "param:choice:country": '"FR"', "param:number:days": "3",
+        "param:flag:mail": "false", "param:text?:centre": "", "param:json:tables": '["x", "y"]',
+        "conf": '{"extra": 1}', "note": "By hand.", "key": hidden(form.text),
+    }  # fmt: skip
+    sent = await editor.send_form(path_of(world), **filled)
+    assert sent.status_code == 303
+    (post,) = runs.posts
+    assert post["conf"] == {
+        "campaign": "spring", "country": "FR", "days": 3, "mail": False, "centre": None, "tables": ["x", "y"],
+        "extra": 1,
+    }  # fmt: skip
+    assert post["note"].startswith("By hand.")
+    assert (await editor.open(sent.headers["location"])).status_code == 200
+    again = await editor.send_form(path_of(world), **filled)
+    assert again.headers["location"] == sent.headers["location"], "a double click starts one run"
+    assert len(runs.kept) == 1
+
+
+async def test_what_airflow_refuses_is_shown_in_its_words_and_nothing_typed_is_lost(
+    editor: Browser, world: World, runs: Runs
+) -> None:
+    runs.faults = [(400, "Invalid input for param campaign: 'x' is <too> short")]
+    key = hidden((await editor.open(path_of(world))).text)
+    refused = await editor.send_form(path_of(world), key=key, note="Mine", **{"param:text:campaign": "x"})
+    assert refused.status_code == 422
+    assert "Invalid input for param campaign: &#39;x&#39; is &lt;too&gt; short" in refused.text
+    assert 'value="Mine"' in refused.text
+    assert 'value="x"' in refused.text
+    assert hidden(refused.text) != key, "what is mended is another request"
+    done = await editor.send_form(path_of(world), key=hidden(refused.text), **{"param:text:campaign": "spring"})
+    assert done.status_code == 303
+
+
+async def test_where_nobody_knows_the_same_form_finds_the_run(editor: Browser, world: World, runs: Runs) -> None:
+    runs.faults, runs.lookups_fail = ["lost"], True
+    key = hidden((await editor.open(path_of(world))).text)
+    lost = await editor.send_form(path_of(world), key=key)
+    assert lost.status_code == 502
+    assert "not known" in lost.text
+    assert hidden(lost.text) == key
+    runs.lookups_fail = False
+    assert (await editor.send_form(path_of(world), key=key)).status_code == 303
+    assert len(runs.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"conf": "{"}, "Other conf is not JSON"),
+        ({"conf": "[1]"}, "Other conf is no JSON object"),
+        ({"param:json:tables": "a, b"}, "tables is not JSON"),
+        ({"param:number:days": "many"}, "days is not JSON"),
+        ({"note": "x" * 601}, "at most 600 characters"),
+        ({"param:text:campaign": "a\0b"}, "U+0000"),
+    ],
+)
+async def test_what_cannot_be_sent_is_said_before_airflow_is_asked(
+    editor: Browser, world: World, runs: Runs, fields: dict[str, str], sentence: str
+) -> None:
+    answer = await editor.send_form(path_of(world), **fields)
+    assert answer.status_code == 400
+    assert sentence in answer.text
+    assert runs.posts == []
+
+
+@pytest.mark.parametrize("details", [(503, {"detail": "down"}), (200, {"no": "params"}), (404, {"detail": "gone"})])
+async def test_without_its_params_there_is_a_field_for_json(
+    editor: Browser, world: World, runs: Runs, details: tuple[int, dict[str, Any]]
+) -> None:
+    runs.details = details
+    form = await editor.open(path_of(world))
+    assert form.status_code == 200
+    assert "could not be read" in form.text
+    assert 'name="conf"' in form.text
+
+
+async def test_who_may_not_is_told(browser: Browser, world: World, runs: Runs) -> None:
+    await browser.sign_in(world.keys["viewer"])
+    assert (await browser.open(path_of(world))).status_code == 403
+    assert (await browser.send_form(path_of(world))).status_code == 403
+    await browser.sign_in(world.keys["editor"])
+    theirs = next(iter(world.marketing.pipelines.values()))
+    assert (await browser.open(f"/spaces/finance/pipelines/{theirs}/trigger")).status_code == 404
+    assert (await browser.send_form(f"/spaces/finance/pipelines/{theirs}/trigger")).status_code == 404
+    assert runs.posts == []
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_params_as_each_airflow_gave_them(version: str) -> None:
+    """What 2.11.2 and 3.3.2 answered for one DAG."""
+    inner: dict[str, dict[str, Any]] = {
+        "env": {"value": "dev", "schema": {"enum": ["dev", "prod"], "type": "string"}, "description": "Target"},
+        "count": {"value": None, "schema": {"type": "integer", "maximum": 10, "minimum": 1}, "description": None},
+        "note": {"value": None, "schema": {"type": ["null", "string"], "maxLength": 20}, "description": None},
+    }
+    more: dict[str, Any] = {"__class": "airflow.models.param.Param"} if version == "v1" else {"source": None}
+    fields = [a_field(a_param(name, given | more), {}) for name, given in inner.items()]
+    assert [(one.field, one.is_required, one.value) for one in fields] == [
+        ("param:choice:env", False, '"dev"'),
+        ("param:number:count", True, ""),
+        ("param:text?:note", False, ""),
+    ]
+
+
+def test_no_schema_yields_a_fault() -> None:
+    schemas: list[Any] = [
+        {},
+        {"type": 3},
+        {"type": [1, None]},
+        {"enum": "x"},
+        {"type": "string", "maxLength": "9"},
+        {"title": 4},
+    ]
+    for schema in schemas:
+        for value in (None, 1, "x", [1], {"a": 1}, True, 1.5):
+            field = a_field(a_param("p", {"value": value, "schema": schema, "description": 3}), {})
+            json.dumps(field.value)
+            conf = conf_of([(field.field, field.value)], "")
+            assert conf.get("p") in (value, None, "")
+    with pytest.raises(BadRequest):
+        conf_of([], "nonsense")
