@@ -39,6 +39,8 @@ async def test_no_form_yields_a_fault(editor: Browser, world: World, value: str)
         (f"{run}/comments", "content"),
         (f"{run}/task-runs/{world.finance.task_run_id}/comments", "content"),
         (f"/sessions/{value}/end", "x"),
+        *(("/spaces/finance/connectors/new", field) for field in ("name", "base_url", "credentials", "history_days")),
+        (f"/spaces/finance/connectors/{world.finance.connector_id}/edit", "name"),
         (f"{FLEET}/govern", "pipeline"),
         (f"{FLEET}/govern", "team"),
         (f"{FLEET}/{some}/trigger", "conf"),

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from windsock.access.store import present
 from windsock.connectors.models import ConnectorChange, ConnectorIn
@@ -51,8 +51,8 @@ async def list_connectors_of(tx: Transaction, space_id: UUID, paging: Paging) ->
 async def create_connector(tx: Transaction, space_id: UUID, body: ConnectorIn, secrets: Secrets) -> Row:
     config = body.config
     if body.connector_type == AIRFLOW:
-        config = _airflow_config(body.config)
-        _checked_credentials(body.credentials)
+        config = checked_config(body.config).model_dump(mode="json")
+        checked_credentials(body.credentials)
     with explained({"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}):
         row = await tx.row(
             QUERIES["create_connector"],
@@ -81,9 +81,9 @@ async def change_connector(
     config = {key: value for key, value in config.items() if value is not None}
     moved = False
     if old["connector_type"] == AIRFLOW:
-        config = _airflow_config(config)
+        config = checked_config(config).model_dump(mode="json")
         if body.credentials is not None:
-            _checked_credentials(body.credentials)
+            checked_credentials(body.credentials)
         moved = config["base_url"] != old["config"].get("base_url")
         if moved and body.credentials is None and old["credentials"] is not None:
             # Otherwise an editor could have the password sent to a server of their own.
@@ -137,24 +137,22 @@ async def rotate_secrets(tx: Transaction, space_id: UUID, secrets: Secrets) -> i
     return len(rows)
 
 
-def _airflow_config(config: dict[str, Any]) -> dict[str, Any]:
-    return _checked(AirflowConfig, config, "config").model_dump(mode="json")
-
-
-def _checked_credentials(credentials: dict[str, Any] | None) -> None:
-    if credentials is None:
-        return
+def checked_config(config: dict[str, Any]) -> AirflowConfig:
+    """Raises Invalid, which says where."""
     try:
-        _credentials.validate_python(credentials)
+        return AirflowConfig.model_validate(config)
+    except ValidationError as error:
+        raise _first_of(error, "config") from None
+
+
+def checked_credentials(credentials: dict[str, Any] | None) -> Credentials:
+    """As checked_config; None is to be nobody."""
+    if credentials is None:
+        return NoCredentials(auth_type="none")
+    try:
+        return _credentials.validate_python(credentials)
     except ValidationError as error:
         raise _first_of(error, "credentials") from None  # the cause would show the password
-
-
-def _checked(model: type[BaseModel], value: dict[str, Any], place: str) -> BaseModel:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise _first_of(error, place) from None
 
 
 def _first_of(error: ValidationError, place: str) -> Invalid:

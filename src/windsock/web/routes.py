@@ -26,12 +26,13 @@ from windsock.pipelines.store import (
 )
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import get_run, list_runs
-from windsock.web import connectors, governing, signing_in, triggering
+from windsock.web import connecting, connectors, governing, signing_in, triggering
 from windsock.web.frame import around, spaces_of
 from windsock.web.rendering import STATIC, back, go, is_for_part, page, plain, static
 
 router = APIRouter(include_in_schema=False)
 router.include_router(signing_in.router)
+router.include_router(connecting.router)
 router.include_router(connectors.router)
 router.include_router(governing.router)
 router.include_router(triggering.router)

@@ -1,0 +1,205 @@
+"""Adding and changing an Airflow connector: a form, a test of what is in it, and what to check where it fails."""
+
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from windsock.access.space import PageAdminister, PageEdit, Space
+from windsock.connectors.models import ConnectorChange, ConnectorIn
+from windsock.connectors.store import (
+    QUERIES,
+    change_connector,
+    checked_config,
+    checked_credentials,
+    create_connector,
+    get_connector,
+    open_connector,
+)
+from windsock.errors import BadRequest, Conflict, Invalid
+from windsock.providers.airflow import Diagnosis, diagnose
+from windsock.web.forms import read_form
+from windsock.web.frame import around
+from windsock.web.rendering import go, is_for_part, page, plain
+
+router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/connectors")
+
+NUMBERS = {"sync_interval_seconds", "history_days", "timeout_seconds"}
+LISTS = {"include_dags", "exclude_dags", "include_tags"}
+TEXTS = {"base_url", "web_url"}
+SHOWN = {"sync_interval_seconds": 60, "history_days": 14, "timeout_seconds": 30}
+"""The defaults of AirflowConfig that the form shows."""
+EMPTY = dict.fromkeys(("name", "auth_type", "username", "verify_tls", "is_active", *TEXTS, *LISTS), "")
+"""What the form shows; what is secret is not shown again."""
+REFUSED = (BadRequest, Conflict, Invalid)
+
+
+@router.get("/new")
+async def show_new(request: Request, space: PageEdit) -> Response:
+    return await _page(request, space, None, {"auth_type": "password", "verify_tls": "true"})
+
+
+@router.post("/new")
+async def create(request: Request, space: PageEdit) -> Response:
+    given = await read_form(request)
+    try:
+        config, credentials = _config_of(given), _credentials_of(given)
+        body = ConnectorIn(name=given.get("name", ""), connector_type="airflow", config=config, credentials=credentials)
+        if given.get("action") == "test":
+            return await _tested(request, space, None, given, config, credentials)
+        async with space.transaction() as tx:
+            row = await create_connector(tx, space.id, body, request.app.state.secrets)
+    except (*REFUSED, ValidationError) as error:
+        return await _refused(request, space, None, given, error)
+    return go(f"/spaces/{space.slug}/connectors/{row['id']}")
+
+
+@router.get("/{connector_id}/edit")
+async def show_edit(request: Request, space: PageEdit, connector_id: UUID) -> Response:
+    connector = await _connector(space, connector_id)
+    return await _page(request, space, connector, _filled(connector))
+
+
+@router.post("/{connector_id}/edit")
+async def change(request: Request, space: PageEdit, connector_id: UUID) -> Response:
+    """Credentials that are left empty stay, unless the address changes: they are for the old one alone."""
+    connector = await _connector(space, connector_id)
+    given = await read_form(request)
+    try:
+        config, credentials = _config_of(given), _credentials_of(given)
+        body = ConnectorChange(
+            name=given.get("name", ""), config=config, credentials=credentials,
+            is_active=given.get("is_active") == "true",
+        )  # fmt: skip
+        if given.get("action") == "test":
+            return await _tested(request, space, connector, given, config, credentials)
+        async with space.transaction() as tx:
+            await change_connector(tx, space.id, connector_id, body, request.app.state.secrets)
+    except (*REFUSED, ValidationError) as error:
+        return await _refused(request, space, connector, given, error)
+    return go(f"/spaces/{space.slug}/connectors/{connector_id}")
+
+
+@router.post("/{connector_id}/delete")
+async def delete(request: Request, space: PageAdminister, connector_id: UUID) -> Response:
+    """With everything it mirrored; therefore its name has to be typed."""
+    connector = await _connector(space, connector_id)
+    given = await read_form(request)
+    if given.get("name") != connector["name"]:
+        sentence = f"Type its name, {connector['name']}, to delete it with everything it mirrored."
+        return await _refused(request, space, connector, _filled(connector), BadRequest(sentence))
+    async with space.transaction() as tx:
+        await tx.run(QUERIES["delete_connector"], space_id=space.id, connector_id=connector_id)
+    return go(f"/spaces/{space.slug}/connectors")
+
+
+async def _tested(
+    request: Request,
+    space: Space,
+    connector: dict[str, Any] | None,
+    given: dict[str, str],
+    config: dict[str, Any],
+    credentials: dict[str, Any] | None,
+) -> Response:
+    """Of what is in the form; nothing is stored."""
+    checked, opened = checked_config(config), checked_credentials(credentials)
+    if connector is not None and credentials is None and connector["has_credentials"]:
+        if checked.base_url != connector["config"].get("base_url"):
+            raise BadRequest("Give the credentials again: those kept are only for the old address.")
+        async with space.transaction() as tx:
+            kept = await open_connector(tx, space.id, UUID(connector["id"]), request.app.state.secrets)
+        opened = kept.credentials
+    found = await diagnose(checked, opened, as_machine=request.app.state.settings.machine_identity)
+    if is_for_part(request):
+        return page(request, "connection_test.html", told=found, complaint=None)
+    return await _page(request, space, connector, given, told=found)
+
+
+async def _refused(
+    request: Request, space: Space, connector: dict[str, Any] | None, given: dict[str, str], error: Exception
+) -> Response:
+    sentence = str(error)
+    if isinstance(error, ValidationError):  # its text would show what was sent
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        sentence = f"{str(first['loc'][0]).capitalize()}: {first['msg']}."
+    elif isinstance(error, Invalid):
+        sentence = f"{' '.join(str(part) for part in error.loc[2:]) or 'The form'}: {error}"
+    if given.get("action") == "test" and is_for_part(request):
+        return page(request, "connection_test.html", told=None, complaint=sentence)
+    return await _page(request, space, connector, given, complaint=sentence, status=422)
+
+
+async def _connector(space: Space, connector_id: UUID) -> dict[str, Any]:
+    async with space.transaction() as tx:
+        found: dict[str, Any] = plain(await get_connector(tx, space.id, connector_id))
+    if found["connector_type"] != "airflow":
+        raise BadRequest("Only Airflow connectors can be changed here.")
+    return found
+
+
+def _config_of(given: dict[str, str]) -> dict[str, Any]:
+    """What AirflowConfig takes; empty fields are its defaults."""
+    config: dict[str, Any] = {"verify_tls": given.get("verify_tls") == "true"}
+    for name in TEXTS:
+        config[name] = given.get(name, "").strip() or None
+    for name in LISTS:
+        config[name] = given.get(name, "").split()
+    for name in NUMBERS:
+        config[name] = given.get(name, "").strip() or SHOWN[name]
+    if config["base_url"] is None:
+        raise BadRequest("Give the address of the Airflow, such as https://airflow.example.com.")
+    return {name: value for name, value in config.items() if value is not None or name == "web_url"}
+
+
+def _credentials_of(given: dict[str, str]) -> dict[str, Any] | None:
+    """None where nothing was typed."""
+    kind = given.get("auth_type", "")
+    if kind == "none":
+        return {"auth_type": "none"}
+    if kind == "password":
+        if not given.get("username") and not given.get("password"):
+            return None
+        return {"auth_type": kind, "username": given.get("username", ""), "password": given.get("password", "")}
+    if kind in {"api_token", "astronomer"}:
+        return {"auth_type": kind, "token": given["token"].strip()} if given.get("token", "").strip() else None
+    if not given.get("credentials", "").strip():
+        return None
+    try:
+        read = orjson.loads(given["credentials"])
+    except orjson.JSONDecodeError:
+        raise BadRequest("The credentials are no JSON.") from None
+    if not isinstance(read, dict):
+        raise BadRequest("The credentials are no JSON object.")
+    return read
+
+
+def _filled(connector: dict[str, Any]) -> dict[str, str]:
+    """The form of what there is; never its credentials."""
+    config = connector["config"]
+    return {
+        "name": connector["name"],
+        "auth_type": "keep" if connector["has_credentials"] else "none",
+        "verify_tls": "true" if config.get("verify_tls", True) else "false",
+        "is_active": "true" if connector["is_active"] else "false",
+        **{name: config.get(name) or "" for name in TEXTS},
+        **{name: "\n".join(config.get(name) or []) for name in LISTS},
+        **{name: f"{config.get(name) or SHOWN[name]:g}" for name in NUMBERS},
+    }
+
+
+async def _page(
+    request: Request,
+    space: Space,
+    connector: dict[str, Any] | None,
+    given: dict[str, str],
+    *,
+    told: Diagnosis | None = None,
+    complaint: str | None = None,
+    status: int = 200,
+) -> Response:
+    return page(
+        request, "connector_form.html", status_code=status, **await around(space), connector=connector,
+        given=EMPTY | SHOWN | given, told=told, complaint=complaint,
+    )  # fmt: skip
