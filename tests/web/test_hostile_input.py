@@ -22,6 +22,7 @@ async def test_no_address_yields_a_fault(viewer: Browser, world: World, value: s
     paths += [f"/sign-in?next={value}", f"/sign-in/link?token={value}", f"/static/{value}", f"/{value}"]
     paths += [f"/spaces/{value}/pipelines", f"{FLEET}/{value}", f"/spaces/finance/runs/{value}"]
     paths += [f"/spaces/finance/connectors/{value}", f"/spaces/finance/connectors?page={value}"]
+    paths += [f"/spaces/finance/teams/{value}", f"/spaces/finance/settings?page={value}"]
     for path in paths:
         answer = await viewer.get(path)
         assert answer.status_code < 500, path
@@ -41,6 +42,9 @@ async def test_no_form_yields_a_fault(editor: Browser, world: World, value: str)
         (f"/sessions/{value}/end", "x"),
         *(("/spaces/finance/connectors/new", field) for field in ("name", "base_url", "credentials", "history_days")),
         (f"/spaces/finance/connectors/{world.finance.connector_id}/edit", "name"),
+        ("/api-keys", "name"),
+        ("/api-keys", "days"),
+        (f"/api-keys/{value}/revoke", "x"),
         (f"{FLEET}/govern", "pipeline"),
         (f"{FLEET}/govern", "team"),
         (f"{FLEET}/{some}/trigger", "conf"),

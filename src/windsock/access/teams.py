@@ -31,7 +31,7 @@ async def list_teams(request: Request, space: CanView, paging: SmallPage) -> Res
 @router.post("", response_model=TeamDetail, status_code=201, summary="Create a team")
 async def create_team(request: Request, space: CanAdminister, body: TeamBody) -> Response:
     async with space.transaction() as tx:
-        with _name_taken(body.name):
+        with name_taken(body.name):
             made = await tx.row(QUERIES["create_team"], space_id=space.id, name=body.name)
         row = await _team(tx, space, present(made)["id"])
     return answer(request, row, status=201)
@@ -47,7 +47,7 @@ async def get_team(request: Request, space: CanView, team_id: UUID) -> Response:
 @router.patch("/{team_id}", response_model=TeamDetail, summary="Rename a team")
 async def rename_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamBody) -> Response:
     async with space.transaction() as tx:
-        with _name_taken(body.name):
+        with name_taken(body.name):
             await tx.run(QUERIES["update_team"], space_id=space.id, team_id=team_id, name=body.name)
         row = await _team(tx, space, team_id)
     return answer(request, row)
@@ -63,11 +63,8 @@ async def delete_team(space: CanAdminister, team_id: UUID) -> Response:
 
 @router.put("/{team_id}/members/{user_id}", status_code=204, summary="Put a member of the space into a team")
 async def add_team_member(space: CanAdminister, team_id: UUID, user_id: UUID) -> Response:
-    gone = {"team_members_membership": NotFound("member"), "team_members_user_id_fkey": NotFound("member")}
     async with space.transaction() as tx:
-        await _team(tx, space, team_id)
-        with explained({**gone, "team_members_team": NotFound("team")}):
-            await tx.run(QUERIES["put_team_member"], space_id=space.id, team_id=team_id, user_id=user_id)
+        await put_team_member(tx, space, team_id, user_id)
     return Response(status_code=204)
 
 
@@ -79,6 +76,13 @@ async def remove_team_member(space: CanAdminister, team_id: UUID, user_id: UUID)
     return Response(status_code=204)
 
 
+async def put_team_member(tx: Transaction, space: Space, team_id: UUID, user_id: UUID) -> None:
+    gone = {"team_members_membership": NotFound("member"), "team_members_user_id_fkey": NotFound("member")}
+    await _team(tx, space, team_id)
+    with explained({**gone, "team_members_team": NotFound("team")}):
+        await tx.run(QUERIES["put_team_member"], space_id=space.id, team_id=team_id, user_id=user_id)
+
+
 async def _team(tx: Transaction, space: Space, team_id: UUID) -> Row:
     found = await tx.answers(QUERIES["get_team"], space_id=space.id, team_id=team_id)
     if not found:
@@ -86,5 +90,5 @@ async def _team(tx: Transaction, space: Space, team_id: UUID) -> Row:
     return found[0]
 
 
-def _name_taken(name: str) -> Any:  # noqa: ANN401 - the context manager of `explained`
+def name_taken(name: str) -> Any:  # noqa: ANN401 - the context manager of `explained`
     return explained({"teams_name_unique": Conflict(f"There is a team {name} in this space already.")})

@@ -26,7 +26,7 @@ from windsock.pipelines.store import (
 )
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import get_run, list_runs
-from windsock.web import connecting, connectors, governing, signing_in, triggering
+from windsock.web import connecting, connectors, governing, keys, settings, signing_in, triggering
 from windsock.web.frame import around, spaces_of
 from windsock.web.rendering import STATIC, back, go, is_for_part, page, plain, static
 
@@ -36,6 +36,8 @@ router.include_router(connecting.router)
 router.include_router(connectors.router)
 router.include_router(governing.router)
 router.include_router(triggering.router)
+router.include_router(settings.router)
+router.include_router(keys.router)
 
 FOREVER = "public, max-age=31536000, immutable"
 DOUBTFUL = {"late", "partial", "failing", "held"}

@@ -1,0 +1,56 @@
+"""One's own API keys."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Request, Response
+
+from windsock.access.space import QUERIES, Caller, IsSignedIn
+from windsock.access.store import create_key
+from windsock.errors import BadRequest, NotFound
+from windsock.inputs import Text
+from windsock.web.frame import spaces_of
+from windsock.web.rendering import go, page, plain
+
+router = APIRouter(include_in_schema=False, prefix="/api-keys")
+
+MOST, LONGEST_NAME, LONGEST = 500, 200, 3650
+
+
+@router.get("")
+async def show_keys(request: Request, caller: IsSignedIn) -> Response:
+    return await _page(request, caller)
+
+
+@router.post("")
+async def make_key(
+    request: Request, caller: IsSignedIn, name: Annotated[Text, Form()], days: Annotated[str, Form()] = ""
+) -> Response:
+    """Shown on the page that answers, and never again."""
+    lasts = int(days) if days.isdecimal() and days.isascii() and len(days) < 5 else None  # noqa: PLR2004 - 9,999
+    if (days and lasts is None) or (lasts is not None and not 1 <= lasts <= LONGEST):
+        raise BadRequest(f"A key lasts 1 to {LONGEST} days, or for good where you leave it empty.")
+    if not 1 <= len(name.strip()) <= LONGEST_NAME:
+        raise BadRequest(f"The name of a key has 1 to {LONGEST_NAME} characters.")
+    async with caller.transaction() as tx:
+        made = await create_key(tx, caller.id, name=name.strip(), expires_in_days=lasts)
+    return await _page(request, caller, full_key=made["full_key"])
+
+
+@router.post("/{key_id}/revoke")
+async def revoke_key(caller: IsSignedIn, key_id: UUID) -> Response:
+    """At once; sessions that began with it end, too."""
+    async with caller.transaction() as tx:
+        if not await tx.run(QUERIES["revoke_key"], key_id=key_id, user_id=caller.id):
+            raise NotFound("API key of yours")
+    return go("/api-keys")
+
+
+async def _page(request: Request, caller: Caller, full_key: str | None = None) -> Response:
+    async with caller.transaction() as tx:
+        rows = await tx.rows(QUERIES["list_keys"], user_id=caller.id, limit=MOST, offset=0)
+    spaces = await spaces_of(caller)
+    return page(
+        request, "api_keys.html", caller=caller, space=None, keys=plain(rows), full_key=full_key,
+        slug=spaces[0]["slug"] if spaces else "my-space",
+    )  # fmt: skip

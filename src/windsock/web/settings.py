@@ -1,0 +1,189 @@
+"""Who is in a space and in its teams, and what people changed there."""
+
+from typing import Annotated, Any, get_args
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Query, Request, Response
+from pydantic import ValidationError
+
+from windsock.access.models import Role, TeamBody, UserIn
+from windsock.access.space import QUERIES, PageAdminister, PageAudit, PageView, Space
+from windsock.access.store import create_user, present, put_member, refuse_to_lose_the_last_admin
+from windsock.access.teams import QUERIES as TEAMS
+from windsock.access.teams import name_taken, put_team_member
+from windsock.audit.models import TargetType
+from windsock.audit.routes import QUERIES as AUDIT
+from windsock.db import Transaction
+from windsock.errors import BadRequest, NotFound
+from windsock.inputs import Text
+from windsock.pages import SmallPage
+from windsock.web.frame import around
+from windsock.web.rendering import go, page, plain
+
+router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}")
+
+MOST = 500
+"""Members and teams on one page."""
+TEAM_NAME = 200
+
+
+@router.get("/settings")
+async def show_settings(request: Request, space: PageView) -> Response:
+    every = {"space_id": space.id, "limit": MOST, "offset": 0}
+    async with space.transaction() as tx:
+        members = await tx.rows(QUERIES["list_members"], **every)
+        teams = await tx.rows(TEAMS["list_teams"], **every)
+    return page(
+        request, "settings.html", **await around(space), members=plain(members), teams=plain(teams),
+        roles=get_args(Role),
+    )  # fmt: skip
+
+
+@router.post("/members")
+async def add_member(
+    space: PageAdminister,
+    email: Annotated[Text, Form()],
+    role: Annotated[Role, Form()],
+    name: Annotated[Text, Form()] = "",
+) -> Response:
+    """By the e-mail address of somebody who is known; a superadmin may make somebody known by giving a name."""
+    async with space.transaction() as tx:
+        user_id = await _find_user(tx, space, email.strip(), name.strip())
+        await _set_role(tx, space, user_id, role)
+    return go(f"/spaces/{space.slug}/settings")
+
+
+@router.post("/members/{user_id}")
+async def change_member(space: PageAdminister, user_id: UUID, role: Annotated[Role, Form()]) -> Response:
+    async with space.transaction() as tx:
+        await _set_role(tx, space, user_id, role)
+    return go(f"/spaces/{space.slug}/settings")
+
+
+@router.post("/members/{user_id}/remove")
+async def remove_member(space: PageAdminister, user_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        if not space.caller.is_superadmin:
+            await refuse_to_lose_the_last_admin(tx, space.id, user_id)
+        if not await tx.run(QUERIES["delete_member"], space_id=space.id, user_id=user_id):
+            raise NotFound("member")
+    return go(f"/spaces/{space.slug}/settings")
+
+
+@router.post("/teams")
+async def make_team(space: PageAdminister, name: Annotated[Text, Form()]) -> Response:
+    given = _team_name(name)
+    async with space.transaction() as tx:
+        with name_taken(given):
+            row = present(await tx.row(TEAMS["create_team"], space_id=space.id, name=given))
+    return go(f"/spaces/{space.slug}/teams/{row['id']}")
+
+
+@router.get("/teams/{team_id}")
+async def show_team(request: Request, space: PageView, team_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        row = await tx.row(TEAMS["get_team"], space_id=space.id, team_id=team_id)
+        members = await tx.rows(QUERIES["list_members"], space_id=space.id, limit=MOST, offset=0)
+    if row is None:
+        raise NotFound("team")
+    team = plain(row)
+    inside = {one["user_id"] for one in team["members"]}
+    others = [one for one in plain(members) if one["user_id"] not in inside]
+    return page(request, "team.html", **await around(space), team=team, others=others)
+
+
+@router.post("/teams/{team_id}")
+async def rename_team(space: PageAdminister, team_id: UUID, name: Annotated[Text, Form()]) -> Response:
+    given = _team_name(name)
+    async with space.transaction() as tx:
+        with name_taken(given):
+            if not await tx.run(TEAMS["update_team"], space_id=space.id, team_id=team_id, name=given):
+                raise NotFound("team")
+    return go(f"/spaces/{space.slug}/teams/{team_id}")
+
+
+@router.post("/teams/{team_id}/delete")
+async def delete_team(space: PageAdminister, team_id: UUID) -> Response:
+    async with space.transaction() as tx:
+        if not await tx.run(TEAMS["delete_team"], space_id=space.id, team_id=team_id):
+            raise NotFound("team")
+    return go(f"/spaces/{space.slug}/settings")
+
+
+@router.post("/teams/{team_id}/members")
+async def change_team(
+    space: PageAdminister,
+    team_id: UUID,
+    user_id: Annotated[UUID, Form()],
+    inside: Annotated[bool, Form()] = True,  # noqa: FBT002 - a form field
+) -> Response:
+    async with space.transaction() as tx:
+        if inside:
+            await put_team_member(tx, space, team_id, user_id)
+        else:
+            await tx.run(TEAMS["delete_team_member"], space_id=space.id, team_id=team_id, user_id=user_id)
+    return go(f"/spaces/{space.slug}/teams/{team_id}")
+
+
+@router.get("/audit")
+async def show_audit(
+    request: Request,
+    space: PageAudit,
+    paging: SmallPage,
+    target_type: Annotated[list[TargetType] | None, Query()] = None,
+    actor_id: Annotated[list[UUID] | None, Query()] = None,
+    target_id: Annotated[list[UUID] | None, Query()] = None,
+) -> Response:
+    which = {
+        "space_id": space.id, "actor_id": actor_id, "action": None, "target_type": target_type,
+        "target_id": target_id, "created_from": None, "created_to": None,
+    }  # fmt: skip
+    async with space.transaction() as tx:
+        rows = await tx.rows(AUDIT["list_audit_events"], **which, limit=paging.size, offset=paging.offset)
+        total = present(await tx.row(AUDIT["count_audit_events"], **which))["total"]
+    return page(
+        request, "audit.html", **await around(space), events=[_told(one) for one in plain(rows)], total=total,
+        number=paging.page, pages=max(1, -(-total // paging.size)), target_types=sorted(get_args(TargetType)),
+        target_type=target_type or [], narrowed=bool(actor_id or target_id),
+    )  # fmt: skip
+
+
+async def _find_user(tx: Transaction, space: Space, email: str, name: str) -> UUID:
+    found = await tx.row(QUERIES["find_user"], email=email)
+    if found is not None:
+        known: UUID = found["id"]
+        return known
+    if space.caller.is_superadmin and name:
+        try:
+            given = UserIn(email=email, name=name)
+        except ValidationError:
+            raise BadRequest("This needs an e-mail address, and a name of 1 to 200 characters.") from None
+        made: UUID = (await create_user(tx, email=given.email, name=given.name, is_superadmin=False))["id"]
+        return made
+    if space.caller.is_superadmin:
+        raise BadRequest(f"Nobody is known as {email} yet. Give a name too, and they will be.")
+    raise BadRequest(f"Nobody is known as {email} yet. Ask whoever runs this Windsock to make them known.")
+
+
+async def _set_role(tx: Transaction, space: Space, user_id: UUID, role: str) -> None:
+    if role != "admin" and not space.caller.is_superadmin:
+        await refuse_to_lose_the_last_admin(tx, space.id, user_id)
+    await put_member(tx, space.id, user_id, role)
+
+
+def _team_name(name: str) -> str:
+    stripped = name.strip()
+    if not 1 <= len(stripped) <= TEAM_NAME:
+        raise BadRequest(f"The name of a team has 1 to {TEAM_NAME} characters.")
+    return TeamBody(name=stripped).name
+
+
+def _told(event: dict[str, Any]) -> dict[str, Any]:
+    """With what changed, one line for each: how it was, and how it became."""
+    before, after = event["before"] or {}, event["after"] or {}
+    changes = [
+        {"name": name, "before": before.get(name), "after": after.get(name)}
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name)
+    ]
+    return event | {"changes": changes}

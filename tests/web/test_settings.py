@@ -1,0 +1,155 @@
+"""Members, teams, API keys and the trail, as the pages show and change them."""
+
+import re
+from html import unescape
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from checking import CheckedClient
+from web.conftest import Browser
+from world import World
+
+pytestmark = pytest.mark.anyio
+
+SPACE = "/spaces/finance"
+SETTINGS = f"{SPACE}/settings"
+
+
+@pytest.fixture
+async def admin(browser: Browser, world: World) -> Browser:
+    assert (await browser.sign_in(world.keys["admin"])).status_code == 303
+    return browser
+
+
+async def listed(client: CheckedClient, world: World, what: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.as_(world.keys["admin"], "GET", f"{SPACE}/{what}?size=100")).json()
+    return found
+
+
+async def test_members_and_teams_are_those_of_the_api(viewer: Browser, client: CheckedClient, world: World) -> None:
+    text = (await viewer.open(SETTINGS)).text
+    for one in await listed(client, world, "members"):
+        assert one["email"] in text
+    for one in await listed(client, world, "teams"):
+        assert one["name"] in text
+        team = (await viewer.open(f"{SPACE}/teams/{one['id']}")).text
+        assert f">{one['name']}</h1>" in team
+    assert "<form" not in text.partition("<main")[2].partition("</main>")[0], "a viewer is offered nothing that is refused"
+    assert "stranger@" not in text
+
+
+async def test_a_member_comes_changes_and_goes(admin: Browser, client: CheckedClient, world: World) -> None:
+    async def role() -> str | None:
+        return {one["user_id"]: one["role"] for one in await listed(client, world, "members")}.get(stranger)
+
+    stranger = str(world.users["stranger"])
+    email = (await client.as_(world.keys["stranger"], "GET", "/users/me")).json()["email"]
+    done = await admin.send_form(f"{SPACE}/members", email=email.upper(), role="viewer")
+    assert (done.status_code, done.headers["location"]) == (303, SETTINGS)
+    assert await role() == "viewer"
+    await admin.send_form(f"{SPACE}/members/{stranger}", role="editor")
+    assert await role() == "editor"
+    await admin.send_form(f"{SPACE}/members/{stranger}/remove")
+    assert await role() is None
+
+
+async def test_a_superadmin_may_make_somebody_known(browser: Browser, client: CheckedClient, world: World) -> None:
+    await browser.sign_in(world.keys["superadmin"])
+    form = {"email": "new@example.com", "role": "viewer"}
+    assert "Give a name too" in (await browser.send_form(f"{SPACE}/members", **form)).text
+    assert (await browser.send_form(f"{SPACE}/members", **form, name="N" * 201)).status_code == 400
+    assert (await browser.send_form(f"{SPACE}/members", **form, name="Nia")).status_code == 303
+    assert "new@example.com" in [one["email"] for one in await listed(client, world, "members")]
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "status", "sentence"),
+    [
+        ("members", {"email": "nobody@example.com", "role": "viewer"}, 400, "Nobody is known as nobody@example.com"),
+        ("members", {"email": "nobody@example.com", "role": "king"}, 400, "cannot be understood"),
+        ("members/{admin}", {"role": "viewer"}, 409, "without an admin"),
+        ("members/{admin}/remove", {}, 409, "without an admin"),
+        (f"members/{uuid4()}/remove", {}, 404, "member"),
+        ("teams", {"name": "  "}, 400, "1 to 200 characters"),
+        ("teams", {"name": "ingestion"}, 409, "already"),
+        (f"teams/{uuid4()}", {"name": "x"}, 404, "team"),
+        (f"teams/{uuid4()}/delete", {}, 404, "team"),
+        ("teams/{team}/members", {"user_id": str(uuid4())}, 404, "member"),
+    ],
+)
+async def test_what_cannot_be_done_is_said(
+    admin: Browser, client: CheckedClient, world: World, path: str, form: dict[str, str], status: int, sentence: str
+) -> None:
+    for one in await listed(client, world, "members"):
+        if one["role"] == "admin" and one["user_id"] != str(world.users["admin"]):
+            assert (await admin.send_form(f"{SPACE}/members/{one['user_id']}", role="viewer")).status_code == 303
+    before = await listed(client, world, "members"), await listed(client, world, "teams")
+    named = path.format(admin=world.users["admin"], team=world.finance.team_id)
+    answer = await admin.send_form(f"{SPACE}/{named}", **form)
+    assert answer.status_code == status
+    assert sentence in answer.text
+    assert (await listed(client, world, "members"), await listed(client, world, "teams")) == before
+
+
+async def test_a_team_from_its_making_to_its_end(admin: Browser, client: CheckedClient, world: World) -> None:
+    made = await admin.send_form(f"{SPACE}/teams", name=" On <call> ")
+    path = made.headers["location"]
+    assert "On &lt;call&gt;" in (await admin.open(path)).text
+    viewer = str(world.users["viewer"])
+    await admin.send_form(f"{path}/members", user_id=viewer)
+    team = {one["name"]: one for one in await listed(client, world, "teams")}["On <call>"]
+    assert team["member_count"] == 1
+    await admin.send_form(f"{path}/members", user_id=viewer, inside="false")
+    await admin.send_form(path, name="Night")
+    assert "Night" in [one["name"] for one in await listed(client, world, "teams")]
+    await admin.send_form(f"{path}/delete")
+    assert "Night" not in [one["name"] for one in await listed(client, world, "teams")]
+    assert (await admin.open(path)).status_code == 404
+
+
+async def test_the_trail_says_who_changed_what(admin: Browser, world: World) -> None:
+    some = world.finance.pipelines["daily_report"]
+    await admin.send_form(f"{SPACE}/pipelines/govern", pipeline=str(some), criticality="critical")
+    text = (await admin.open(f"{SPACE}/audit?target_type=pipeline")).text
+    assert "daily_report" in text
+    assert re.search(r"criticality</span> medium → critical", text)
+    for more in ("?page=2", f"?actor_id={world.users['admin']}", f"?target_id={some}"):
+        assert (await admin.open(f"{SPACE}/audit{more}")).status_code == 200
+    assert (await admin.open(f"{SPACE}/audit?target_type=nothing")).status_code == 400
+
+
+async def test_only_admins_change_and_read_the_trail(editor: Browser, world: World) -> None:
+    assert (await editor.open(f"{SPACE}/audit")).status_code == 403
+    team = f"teams/{world.finance.team_id}"
+    someone = f"members/{world.users['viewer']}"
+    for path in ("members", someone, f"{someone}/remove", "teams", team, f"{team}/delete", f"{team}/members"):
+        fields = {"email": "a@example.com", "role": "viewer", "name": "x", "user_id": str(world.users["viewer"])}
+        assert (await editor.send_form(f"{SPACE}/{path}", **fields)).status_code == 403, path
+
+
+async def test_a_key_is_shown_once_and_works_until_it_is_revoked(
+    viewer: Browser, client: CheckedClient, world: World
+) -> None:
+    made = await viewer.send_form("/api-keys", name="<b>report</b>", days="30")
+    assert made.status_code == 200
+    assert made.headers["cache-control"] == "private, no-store"
+    found = re.search(r'<code class="key">(wsk_[^<]+)</code>', made.text)
+    assert found
+    key = unescape(found[1])
+    assert (await client.as_(key, "GET", "/users/me")).json()["id"] == str(world.users["viewer"])
+    page = (await viewer.open("/api-keys")).text
+    assert key not in page
+    assert "&lt;b&gt;report&lt;/b&gt;" in page
+    mine = (await client.as_(key, "GET", "/api-keys/me/api-keys")).json()
+    (made_id,) = [one["id"] for one in mine if one["name"] == "<b>report</b>"]
+    theirs = (await client.as_(world.keys["editor"], "GET", "/api-keys/me/api-keys")).json()[0]["id"]
+    assert (await viewer.send_form(f"/api-keys/{theirs}/revoke")).status_code == 404
+    assert (await viewer.send_form(f"/api-keys/{made_id}/revoke")).status_code == 303
+    assert (await client.as_(key, "GET", "/users/me")).status_code == 401
+
+
+@pytest.mark.parametrize("fields", [{"name": " "}, {"name": "x" * 201}, {"days": "0"}, {"days": "3651"}, {"days": "²"}])
+async def test_a_key_that_cannot_be_is_refused(viewer: Browser, fields: dict[str, str]) -> None:
+    assert (await viewer.send_form("/api-keys", **({"name": "x", "days": ""} | fields))).status_code == 400
