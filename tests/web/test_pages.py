@@ -140,6 +140,47 @@ async def test_a_pipeline_and_its_runs(viewer: Browser, client: CheckedClient, w
         assert (await viewer.open(f"{FLEET}/{pipeline_id}?status=failed")).status_code == 200
 
 
+async def test_a_pipeline_is_drawn_run_by_run_and_day_by_day(
+    viewer: Browser, client: CheckedClient, world: World
+) -> None:
+    drawn = 0
+    for pipeline_id in world.finance.pipelines.values():
+        runs = (await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}/runs")).json()
+        one = (await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}?days=365")).json()
+        text = (await viewer.open(f"{FLEET}/{pipeline_id}?days=365")).text
+        dots = text.count("<circle ") + text.count('class="cross"')
+        ended = [run for run in runs if run["duration_seconds"] is not None]
+        assert dots == len(ended)
+        assert all(f'href="/spaces/finance/runs/{run["id"]}"' in text for run in ended)
+        if one["summary"]["total_runs"]:
+            drawn += 1
+            assert f"Runs by the day: {one['summary']['total_runs']} in 366 days" in text
+    assert drawn
+
+
+async def test_what_was_said_lately_stands_at_the_pipeline(
+    viewer: Browser, client: CheckedClient, world: World
+) -> None:
+    run = (await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{world.finance.run_id}")).json()
+    await viewer.send_form(f"/spaces/finance/runs/{run['id']}/comments", content="The <b>bank</b> was late.")
+    text = (await viewer.open(f"{FLEET}/{run['pipeline_id']}")).text
+    assert "The &lt;b&gt;bank&lt;/b&gt; was late." in text
+    assert f'href="/spaces/finance/runs/{run["id"]}#comment-' in text
+
+
+async def test_all_tasks_of_a_run_as_json_for_the_grid(viewer: Browser, client: CheckedClient, world: World) -> None:
+    path = f"/spaces/finance/runs/{world.finance.run_id}"
+    run = (await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{world.finance.run_id}")).json()
+    told = (await viewer.open(f"{path}/tasks")).json()
+    assert told["run"]["status"] == run["status"]
+    shown = [dict(zip(told["columns"], row, strict=True)) for row in told["tasks"]]
+    assert shown == [{name: task[name] for name in told["columns"]} for task in run["task_runs"]]
+    assert (await viewer.open(f"/spaces/finance/runs/{world.marketing.run_id}/tasks")).status_code == 404
+    about = (await viewer.open(f"{path}?about={run['task_runs'][0]['id']}")).text
+    assert f'action="{path}/task-runs/{run["task_runs"][0]["id"]}/comments"' in about
+    assert f'action="{path}/comments"' in (await viewer.open(f"{path}?about={uuid4()}")).text
+
+
 async def test_a_run_its_tasks_and_what_is_said_about_it(viewer: Browser, client: CheckedClient, world: World) -> None:
     run_id = world.finance.run_id
     path = f"/spaces/finance/runs/{run_id}"

@@ -36,7 +36,9 @@ async def test_members_and_teams_are_those_of_the_api(viewer: Browser, client: C
         assert one["name"] in text
         team = (await viewer.open(f"{SPACE}/teams/{one['id']}")).text
         assert f">{one['name']}</h1>" in team
-    assert "<form" not in text.partition("<main")[2].partition("</main>")[0], "a viewer is offered nothing that is refused"
+    assert "<form" not in text.partition("<main")[2].partition("</main>")[0], (
+        "a viewer is offered nothing that is refused"
+    )
     assert "stranger@" not in text
 
 

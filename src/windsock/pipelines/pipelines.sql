@@ -160,3 +160,37 @@ DELETE FROM watches WHERE space_id = %(space_id)s AND pipeline_id = %(pipeline_i
 
 -- name: has_pipeline
 SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
+
+-- name: days_of_pipeline
+-- Bounded by the days of the window; the day in which it begins is whole.
+SELECT d.day, d.total, d.success, d.failed
+FROM pipeline_days d
+WHERE d.space_id = %(space_id)s AND d.pipeline_id = %(pipeline_id)s AND d.day >= utc_day(%(since)s) AND d.total > 0
+ORDER BY d.day
+
+-- name: ended_runs_of_pipeline
+-- The newest that ended in the window, oldest first.
+SELECT e.* FROM (
+    SELECT r.id, r.external_id, r.status, r.ended_at, r.duration_seconds
+    FROM runs r
+    WHERE r.space_id = %(space_id)s AND r.pipeline_id = %(pipeline_id)s
+      AND r.ended_at >= %(since)s AND r.duration_seconds IS NOT NULL
+    ORDER BY r.ended_at DESC, r.id DESC
+    LIMIT %(limit)s
+) e
+ORDER BY e.ended_at, e.id
+
+-- name: said_about_pipeline
+-- Of its newest runs alone, newest first, so that it costs the same however long its history is.
+SELECT m.id, m.run_id, r.external_id, m.content, m.created_at, m.is_edited, m.parent_id,
+       CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS author
+FROM (
+    SELECT x.id, x.external_id FROM runs x
+    WHERE x.space_id = %(space_id)s AND x.pipeline_id = %(pipeline_id)s
+    ORDER BY x.run_at DESC, x.id DESC
+    LIMIT %(runs)s
+) r
+JOIN comments m ON m.space_id = %(space_id)s AND m.run_id = r.id
+LEFT JOIN users u ON u.id = m.author_id
+ORDER BY m.created_at DESC, m.id DESC
+LIMIT %(limit)s

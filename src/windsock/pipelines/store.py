@@ -19,6 +19,8 @@ from windsock.sql import load
 QUERIES = load(__package__, "pipelines.sql", shared=FRAGMENTS)
 
 DEFAULT_DAYS = 7
+DOTS, RUNS_SPOKEN_OF, MOST_SAID = 500, 200, 10
+"""Of a pipeline at once: runs in a picture, runs whose comments are looked at, and comments."""
 NUMBERS = {"failed_count", "success_rate"}
 """Sorted by what has to be summed up for each pipeline first."""
 COUNTS = ("total_runs", "success_count", "failed_count", "running_count")
@@ -95,6 +97,24 @@ async def get_pipeline(tx: Transaction, space: Space, pipeline_id: UUID, *, wind
     if not rows:
         raise NotFound("pipeline")
     return _finished(rows, window)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a page shows of a pipeline besides its facts: its days, its newest runs that ended, what was said of it."""
+
+    days: list[Row]
+    runs: list[Row]
+    said: list[Row]
+
+
+async def look_at_pipeline(tx: Transaction, space: Space, pipeline_id: UUID, window: Window) -> Look:
+    which = {"space_id": space.id, "pipeline_id": pipeline_id}
+    return Look(
+        days=await tx.rows(QUERIES["days_of_pipeline"], **which, since=window.since),
+        runs=await tx.rows(QUERIES["ended_runs_of_pipeline"], **which, since=window.since, limit=DOTS),
+        said=await tx.rows(QUERIES["said_about_pipeline"], **which, runs=RUNS_SPOKEN_OF, limit=MOST_SAID),
+    )
 
 
 async def set_team(tx: Transaction, space: Space, pipeline_ids: Sequence[UUID], team_id: UUID | None) -> None:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from windsock import __version__
 from windsock.pages import to_json
-from windsock.web.pictures import strip
+from windsock.web.pictures import days_chart, scatter, strip
 from windsock.words import duration
 
 POLICY = (
@@ -31,6 +31,7 @@ HEADERS = {
 STATIC = {
     "windsock.css": "text/css",
     "windsock.js": "text/javascript",
+    "gantt.js": "text/javascript",
     "htmx.min.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
@@ -133,6 +134,8 @@ _ENVIRONMENT.filters |= {"ago": ago, "span": span, "percent": percent}
 _ENVIRONMENT.globals |= {
     "with_query": with_query,
     "strip": strip,
+    "scatter": scatter,
+    "days_chart": days_chart,
     "is_past": is_past,
     "seconds_between": seconds_between,
     "static": lambda name: f"/static/{name}?{static(name)[1]}",

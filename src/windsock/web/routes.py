@@ -1,15 +1,12 @@
 """The pages of a space: its fleet, a pipeline, a run; and what is done on them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request, Response
-from pydantic import ValidationError
 
-from windsock.access.space import IsSignedIn, PageComment, PageView, PageWatch, Space
-from windsock.comments.models import CommentIn
-from windsock.comments.store import Kind, create_comment, list_said_about_run
+from windsock.access.space import IsSignedIn, PageView, PageWatch
 from windsock.connectors.store import list_connectors_of
 from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
 from windsock.filters import WhichPipelines
@@ -22,11 +19,12 @@ from windsock.pipelines.store import (
     count_by_status,
     get_pipeline,
     list_pipelines,
+    look_at_pipeline,
     set_watch,
 )
 from windsock.runs.routes import WhichRuns
-from windsock.runs.store import get_run, list_runs
-from windsock.web import connecting, connectors, governing, keys, settings, signing_in, triggering
+from windsock.runs.store import list_runs
+from windsock.web import connecting, connectors, governing, keys, runs, settings, signing_in, triggering
 from windsock.web.frame import around, spaces_of
 from windsock.web.rendering import STATIC, back, go, is_for_part, page, plain, static
 
@@ -38,13 +36,11 @@ router.include_router(governing.router)
 router.include_router(triggering.router)
 router.include_router(settings.router)
 router.include_router(keys.router)
+router.include_router(runs.router)
 
 FOREVER = "public, max-age=31536000, immutable"
 DOUBTFUL = {"late", "partial", "failing", "held"}
 """States of a connector in which what it shows may be old; the list says so."""
-SHOWN_COMMENTS = 500
-SHOWN_TASKS = 500
-"""Task runs on the page of a run; the rest is in Airflow and in the API."""
 
 
 @router.get("/static/{name}")
@@ -114,63 +110,16 @@ async def watch(
 async def show_pipeline(
     request: Request, space: PageView, pipeline_id: UUID, paging: LongPage, which: WhichRuns, days: Days = DEFAULT_DAYS
 ) -> Response:
+    window = Window.ending_now(days)
     async with space.transaction() as tx:
-        pipeline = await get_pipeline(tx, space, pipeline_id, window=Window.ending_now(days))
-        runs, total, behind = await list_runs(tx, space.id, pipeline_id, paging, which)
+        pipeline = await get_pipeline(tx, space, pipeline_id, window=window)
+        look = await look_at_pipeline(tx, space, pipeline_id, window)
+        rows, total, behind = await list_runs(tx, space.id, pipeline_id, paging, which)
         teams = await governing.teams_to_choose(tx, space)
     return page(
-        request, "pipeline.html", **await around(space), pipeline=plain(pipeline), runs=plain(runs), total=total,
+        request, "pipeline.html", **await around(space), pipeline=plain(pipeline), runs=plain(rows), total=total,
         behind=behind and str(behind), days=days, status=which.status or [],
-        teams=teams,
-    )  # fmt: skip
-
-
-@router.get("/spaces/{slug}/runs/{run_id}")
-async def show_run(request: Request, space: PageView, run_id: UUID) -> Response:
-    return await _run_page(request, space, run_id)
-
-
-@router.post("/spaces/{slug}/runs/{run_id}/comments")
-async def comment_on_run(
-    request: Request, space: PageComment, run_id: UUID, content: Annotated[str, Form()] = ""
-) -> Response:
-    return await _comment(request, space, "run", run_id, run_id, content)
-
-
-@router.post("/spaces/{slug}/runs/{run_id}/task-runs/{task_run_id}/comments")
-async def comment_on_task_run(
-    request: Request, space: PageComment, run_id: UUID, task_run_id: UUID, content: Annotated[str, Form()] = ""
-) -> Response:
-    return await _comment(request, space, "task run", task_run_id, run_id, content)
-
-
-async def _comment(
-    request: Request, space: Space, kind: Kind, resource_id: UUID, run_id: UUID, content: str
-) -> Response:
-    try:
-        given = CommentIn(content=content, parent_id=None)
-    except ValidationError:
-        complaint = "A comment has 1 to 10,000 characters."
-        return await _run_page(request, space, run_id, complaint=complaint, draft=content, status=422)
-    async with space.transaction() as tx:
-        await create_comment(tx, space, kind, resource_id, given)
-    return go(f"/spaces/{space.slug}/runs/{run_id}#comments")
-
-
-async def _run_page(
-    request: Request, space: Space, run_id: UUID, *, complaint: str | None = None, draft: str = "", status: int = 200
-) -> Response:
-    async with space.transaction() as tx:
-        run = plain(await get_run(tx, space.id, run_id))
-        said = plain(await list_said_about_run(tx, space, run_id, SHOWN_COMMENTS))
-    of_tasks: dict[str, list[dict[str, Any]]] = {}
-    for one in said:
-        if one["resource_type"] == "task_run":
-            of_tasks.setdefault(one["resource_id"], []).append(one)
-    comments = [one for one in said if one["resource_type"] == "pipeline_run"]
-    return page(
-        request, "run.html", status_code=status, **await around(space), run=run, tasks=run["task_runs"][:SHOWN_TASKS],
-        comments=comments, of_tasks=of_tasks, complaint=complaint, draft=draft,
+        teams=teams, since=window.since, daily=plain(look.days), ended=plain(look.runs), said=plain(look.said),
     )  # fmt: skip
 
 

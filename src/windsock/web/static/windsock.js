@@ -54,12 +54,17 @@ document.addEventListener("htmx:afterSwap", () => tell(document));
 /** @type {string | null} */
 let here = null;
 let hadFocus = false;
+/** @type {Set<string>} */
+let ticked = new Set();
+const boxes = () => /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("tr.row input[type=checkbox]"));
 document.addEventListener("htmx:beforeSwap", () => {
+  ticked = new Set(Array.from(boxes()).filter((box) => box.checked).map((box) => box.value));
   const link = document.querySelector("tr.here a.open");
   here = link ? link.getAttribute("href") : null;
   hadFocus = link !== null && link === document.activeElement;
 });
 document.addEventListener("htmx:afterSettle", () => {
+  boxes().forEach((box) => { if (ticked.has(box.value)) box.checked = true; });
   if (!here) return;
   const link = rows().find((row) => row.querySelector("a.open")?.getAttribute("href") === here);
   if (!link) return;

@@ -1,0 +1,99 @@
+"""A run: its tasks over time, and what is said about it."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Query, Request, Response
+from pydantic import ValidationError
+
+from windsock.access.space import PageComment, PageView, Space
+from windsock.comments.models import CommentIn
+from windsock.comments.store import create_comment, list_said_about_run
+from windsock.pages import to_json
+from windsock.runs.store import get_run
+from windsock.web.frame import around
+from windsock.web.rendering import HEADERS, go, page, plain
+
+router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/runs/{run_id}")
+
+SHOWN_COMMENTS = 500
+SHOWN_TASKS = 500
+"""Task runs on the page itself; with JavaScript all of them are in the grid that takes its place."""
+OF_A_TASK = (
+    "id", "external_id", "map_index", "status", "try_number", "queued_at", "started_at", "ended_at",
+    "duration_seconds", "operator", "provider_url", "comment_count",
+)  # fmt: skip
+
+
+@router.get("")
+async def show_run(
+    request: Request, space: PageView, run_id: UUID, about: Annotated[UUID | None, Query()] = None
+) -> Response:
+    """`about`: the task run that the comment to be written is about."""
+    return await _page(request, space, run_id, about)
+
+
+@router.get("/tasks")
+async def get_tasks(space: PageView, run_id: UUID) -> Response:
+    """All task runs as JSON, for the grid: the names of the columns once, then the rows."""
+    async with space.transaction() as tx:
+        run = await get_run(tx, space.id, run_id)
+    rows = [[task[name] for name in OF_A_TASK] for task in run["task_runs"]]
+    told = {"status": run["status"], "started_at": run["started_at"], "ended_at": run["ended_at"]}
+    body = to_json({"run": told, "columns": OF_A_TASK, "tasks": rows})
+    return Response(body, headers=HEADERS, media_type="application/json")
+
+
+@router.post("/comments")
+async def comment_on_run(
+    request: Request, space: PageComment, run_id: UUID, content: Annotated[str, Form()] = ""
+) -> Response:
+    return await _comment(request, space, run_id, None, content)
+
+
+@router.post("/task-runs/{task_run_id}/comments")
+async def comment_on_task_run(
+    request: Request, space: PageComment, run_id: UUID, task_run_id: UUID, content: Annotated[str, Form()] = ""
+) -> Response:
+    return await _comment(request, space, run_id, task_run_id, content)
+
+
+async def _comment(request: Request, space: Space, run_id: UUID, task_run_id: UUID | None, content: str) -> Response:
+    try:
+        given = CommentIn(content=content, parent_id=None)
+    except ValidationError:
+        complaint = "A comment has 1 to 10,000 characters."
+        return await _page(request, space, run_id, task_run_id, complaint=complaint, draft=content, status=422)
+    async with space.transaction() as tx:
+        if task_run_id is None:
+            await create_comment(tx, space, "run", run_id, given)
+        else:
+            await create_comment(tx, space, "task run", task_run_id, given)
+    return go(f"/spaces/{space.slug}/runs/{run_id}#comments")
+
+
+async def _page(
+    request: Request,
+    space: Space,
+    run_id: UUID,
+    about: UUID | None,
+    *,
+    complaint: str | None = None,
+    draft: str = "",
+    status: int = 200,
+) -> Response:
+    async with space.transaction() as tx:
+        run = plain(await get_run(tx, space.id, run_id))
+        said = plain(await list_said_about_run(tx, space, run_id, SHOWN_COMMENTS))
+    of_tasks: dict[str, list[dict[str, Any]]] = {}
+    for one in said:
+        if one["resource_type"] == "task_run":
+            of_tasks.setdefault(one["resource_id"], []).append(one)
+    tasks = run.pop("task_runs")
+    return page(
+        request, "run.html", status_code=status, **await around(space), run=run, tasks=tasks[:SHOWN_TASKS],
+        many=len(tasks), comments=[one for one in said if one["resource_type"] == "pipeline_run"], of_tasks=of_tasks,
+        spoken_of=[task for task in tasks if task["id"] in of_tasks],
+        about=next((task for task in tasks if task["id"] == str(about)), None),
+        goes_on=run["status"] in {"queued", "running", "restarting"}, complaint=complaint, draft=draft,
+    )  # fmt: skip

@@ -1,0 +1,124 @@
+"""What people decide and start, in a real browser."""
+
+import psycopg
+import pytest
+from playwright.sync_api import Page, expect
+
+from browser.conftest import Visitor
+from windsock.db import SESSION
+
+MANY = 5_000
+FILL = """
+INSERT INTO task_runs (space_id, run_id, external_id, name, map_index, status, try_number, max_tries, queued_at,
+                       started_at, ended_at)
+SELECT r.space_id, r.id, CASE WHEN n <= %(many)s / 2 THEN 'group.mapped' ELSE 'group.inner.task_' || n END,
+       'x', CASE WHEN n <= %(many)s / 2 THEN n ELSE -1 END,
+       CASE WHEN n %% 50 = 0 THEN 'failed' ELSE 'success' END, 1, 0,
+       w.at, w.at + interval '1 s', w.at + interval '5 s'
+FROM runs r, generate_series(1, %(many)s) n, LATERAL (SELECT r.run_at + n * interval '1 s' AS at) w
+WHERE r.id = %(run_id)s
+"""
+
+
+def test_a_team_is_set_for_many_and_seen_in_the_list(visitor: Visitor) -> None:
+    visitor.sign_in("editor")
+    page = visitor.page
+    boxes = page.locator("tr.row input[type=checkbox]")
+    boxes.nth(0).check()
+    boxes.nth(1).check()
+    page.evaluate("htmx.ajax('GET', location.pathname, {target: '#list', swap: 'outerHTML'})")
+    page.wait_for_load_state("networkidle")
+    expect(boxes.nth(0)).to_be_checked()  # a list that renews itself keeps what is ticked
+    page.locator("#govern select[name=criticality]").select_option("critical")
+    page.locator("#govern select[name=team]").select_option(label="ingestion")
+    page.get_by_role("button", name="Set").click()
+    expect(page.locator("tr.row .criticality.critical")).to_have_count(2)
+    expect(page.locator("tr.row .whose").first).to_contain_text("ingestion")
+
+
+def test_a_run_is_triggered_with_params_and_what_is_refused_is_shown(visitor: Visitor) -> None:
+    live, page = visitor.live, visitor.page
+    live.runs.details = (
+        200,
+        {
+            "params": {
+                "day": {"value": None, "schema": {"type": "string"}},
+                "many": {"value": 3, "schema": {"type": "integer"}},
+            }
+        },
+    )
+    live.runs.faults = [(400, "Invalid input for param day: it is no day")]
+    visitor.sign_in("editor")
+    page.get_by_role("link", name="daily_report").click()
+    page.get_by_role("link", name="Trigger").click()
+    page.get_by_label("day").fill("Sunday")
+    page.get_by_role("button", name="Trigger").click()
+    expect(page.get_by_role("alert")).to_contain_text("Airflow: Invalid input for param day")
+    visitor.complaints.clear()  # Chromium notes the 422 that this is
+    expect(page.get_by_label("day")).to_have_value("Sunday")
+    page.get_by_label("day").fill("2026-11-27")
+    page.get_by_label("many").fill("7")
+    page.get_by_role("button", name="Trigger").click()
+    expect(page.locator(".head .state")).to_have_text("queued")
+    assert live.runs.posts[-1]["conf"] == {"day": "2026-11-27", "many": 7}
+
+
+def test_a_connector_is_tried_before_it_is_kept(visitor: Visitor) -> None:
+    visitor.sign_in("editor")
+    page = visitor.page
+    page.get_by_role("link", name="Connectors").click()
+    page.get_by_role("link", name="Connect an Airflow").click()
+    page.get_by_label("Name", exact=True).fill("third")
+    page.get_by_label("Address").fill("http://127.0.0.1:9")
+    expect(page.get_by_label("Token")).to_be_hidden()
+    page.get_by_label("User name").fill("ada")
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Test the connection").click()
+    expect(page.get_by_role("status")).to_contain_text("It does not work yet.")
+    expect(page.get_by_label("Password")).to_have_value("secret")
+    page.get_by_role("button", name="Connect", exact=True).click()
+    expect(page.locator("h1")).to_have_text("third")
+
+
+@pytest.fixture
+def large_run(visitor: Visitor) -> str:
+    finance = visitor.live.world.finance
+    with psycopg.connect(visitor.live.database_url, options=SESSION, autocommit=False) as connection:
+        connection.execute("SELECT set_config('windsock.space_id', %s, true)", (str(finance.id),))
+        connection.execute("DELETE FROM task_runs WHERE external_id LIKE 'group.%%'")
+        connection.execute(FILL, {"many": MANY, "run_id": finance.run_id})
+    return f"{visitor.live.url}/spaces/finance/runs/{finance.run_id}"
+
+
+def in_document(page: Page) -> int:
+    return page.locator("#grid .view .line").count()
+
+
+def test_of_thousands_of_tasks_only_those_in_sight_are_in_the_document(visitor: Visitor, large_run: str) -> None:
+    visitor.sign_in()
+    page = visitor.page
+    page.goto(large_run)
+    mapped = page.get_by_role("button", name="mapped")
+    expect(mapped).to_have_attribute("aria-expanded", "false")
+    expect(page.locator("#grid .line", has=mapped).locator(".state.failed")).to_have_text("50")
+    before = int(page.locator("#grid").get_attribute("aria-rowcount") or 0)
+    mapped.click()
+    expect(mapped).to_be_focused()
+    expect(page.locator("#grid")).to_have_attribute("aria-rowcount", str(before + MANY // 2))
+    page.locator("#grid .view").evaluate("view => { view.scrollTop = view.scrollHeight / 2 }")
+    expect(page.locator("#grid .view .line").last).to_be_visible()
+    assert in_document(page) < 60
+    page.locator("#grid .view").evaluate("view => { view.scrollTop = 0 }")
+    page.get_by_role("button", name="group").first.click()
+    expect(page.get_by_role("button", name="mapped")).to_have_count(0)
+
+
+def test_a_comment_on_a_task_from_the_grid(visitor: Visitor, large_run: str) -> None:
+    visitor.sign_in()
+    page = visitor.page
+    page.goto(large_run)
+    page.get_by_role("link", name="Comment on group.inner.task_2501").click()
+    expect(page.locator("label[for=content]")).to_contain_text("group.inner.task_2501")
+    page.get_by_label("Your comment").fill("This one is slow on Mondays.")
+    page.get_by_role("button", name="Comment").click()
+    expect(page.locator("#comments h3")).to_contain_text(["group.inner.task_2501"])
