@@ -1,5 +1,6 @@
 """Debian's Chromium, driven by Playwright, on a real server; what a page may never do is looked at in each test."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,15 +20,22 @@ def live(make_database: Callable[[str], str]) -> Iterator[Live]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Not for longer: while it is there, this thread has a running event loop, and other tests want their own."""
+@contextlib.contextmanager
+def launched() -> Iterator[Browser]:
+    """While it is there, this thread has a running event loop."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     assert found, "the tests of the pages need Chromium: `make browser` installs it"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Not for longer: other tests want an event loop of their own."""
+    with launched() as browser:
+        yield browser
 
 
 @dataclass

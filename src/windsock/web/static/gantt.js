@@ -264,8 +264,14 @@
     const answer = await fetch(/** @type {string} */ (grid.dataset.tasks));
     if (!answer.ok) return false;
     const told = await answer.json();
+    const before = tasks.length;
     tasks = told.tasks.map((/** @type {unknown[]} */ values) =>
       Object.fromEntries(told.columns.map((/** @type {string} */ name, /** @type {number} */ place) => [name, values[place]])));
+    if (!tasks.length) return GOES_ON.has(told.run.status);
+    if (!before) {
+      grid.hidden = false;
+      for (const name of ["tasks", "more", "none"]) document.getElementById(name)?.remove();
+    }
     measure();
     arrange();
     show(true);
@@ -283,10 +289,6 @@
   }
 
   ask().then((goesOn) => {
-    grid.hidden = false;
-    for (const name of ["tasks", "more"]) document.getElementById(name)?.remove();
-    arrange();
-    show(true);
     if (goesOn) setTimeout(follow, EVERY);
   }, () => {});
 })();
