@@ -152,3 +152,25 @@ SELECT r.external_id AS run_external_id, p.external_id AS dag_id,
 FROM runs r
 {around_run}
 WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
+
+-- name: runs_in_window
+-- Of each pipeline by itself, at most %(most)s that ended in the window or soon after it, and those that have not ended.
+SELECT r.pipeline_id, r.id, r.external_id, r.status, r.began, r.ended_at
+FROM unnest(%(pipeline_ids)s::uuid[]) AS p (id)
+CROSS JOIN LATERAL (
+    (SELECT x.pipeline_id, x.id, x.external_id, x.status, coalesce(x.started_at, x.queued_at, x.run_at) AS began, x.ended_at
+     FROM runs x
+     WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
+       AND x.ended_at >= %(begin)s AND x.ended_at < %(end)s::timestamptz + (%(end)s::timestamptz - %(begin)s::timestamptz)
+     ORDER BY x.ended_at, x.id
+     LIMIT %(most)s)
+    UNION ALL
+    (SELECT x.pipeline_id, x.id, x.external_id, x.status, coalesce(x.started_at, x.queued_at, x.run_at), x.ended_at
+     FROM runs x
+     WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
+       AND x.status IN ('queued', 'running') AND x.ended_at IS NULL
+     ORDER BY x.run_at DESC, x.id DESC
+     LIMIT %(most)s)
+) r
+WHERE r.began < %(end)s
+ORDER BY r.pipeline_id, r.began, r.id

@@ -18,6 +18,8 @@ from windsock.sql import load
 
 QUERIES = load(__package__, "runs.sql", shared=FRAGMENTS)
 
+MOST_IN_A_LANE = 300
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
@@ -65,6 +67,14 @@ async def _page(
     total = present(await tx.prepared_row(QUERIES[counting], **matching))["total"]
     behind = paging.place_behind(rows)
     return [_with_url(row) for row in rows], total, behind
+
+
+async def runs_in_window(
+    tx: Transaction, space: Space, pipeline_ids: Sequence[UUID], begin: datetime, end: datetime
+) -> list[Row]:
+    """When they ran, of each at most MOST_IN_A_LANE, in the order of time."""
+    which = {"space_id": space.id, "pipeline_ids": list(pipeline_ids), "begin": begin, "end": end}
+    return await tx.rows(QUERIES["runs_in_window"], **which, most=MOST_IN_A_LANE)
 
 
 async def get_run(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:

@@ -24,7 +24,7 @@ from windsock.pipelines.store import (
 )
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import list_runs
-from windsock.web import connecting, connectors, governing, keys, runs, settings, signing_in, triggering
+from windsock.web import connecting, connectors, governing, keys, runs, settings, signing_in, timeline, triggering
 from windsock.web.frame import around, spaces_of
 from windsock.web.rendering import STATIC, back, go, is_for_part, page, plain, static
 
@@ -37,6 +37,7 @@ router.include_router(triggering.router)
 router.include_router(settings.router)
 router.include_router(keys.router)
 router.include_router(runs.router)
+router.include_router(timeline.router)
 
 FOREVER = "public, max-age=31536000, immutable"
 DOUBTFUL = {"late", "partial", "failing", "held"}

@@ -43,6 +43,7 @@ function tell(root) {
   root.querySelectorAll("time[datetime]").forEach((time) => {
     const at = new Date(/** @type {string} */ (time.getAttribute("datetime")));
     if (!Number.isNaN(at.getTime())) {
+      if (time.hasAttribute("data-clock")) time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
       time.setAttribute("title", `${at.toLocaleString()}\n${at.toISOString()}`);
     }
   });

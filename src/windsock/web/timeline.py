@@ -1,0 +1,136 @@
+"""The runs of a space over time: a lane for each pipeline, runs that overlap as one piece with their number."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from windsock.access.space import PageView
+from windsock.filters import WhichPipelines
+from windsock.inputs import Moment
+from windsock.pages import Paging
+from windsock.pipelines.store import Window, list_pipelines
+from windsock.runs.store import runs_in_window
+from windsock.web.frame import around
+from windsock.web.pictures import kind_of
+from windsock.web.rendering import is_for_part, page, plain
+
+router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/timeline")
+
+LANES = 50
+HOURS = (1, 6, 24, 72, 168)
+AHEAD = 0.15
+"""Of the window lies ahead of now, for the runs that are expected."""
+CLOSE = 0.004
+"""Of the width: what is nearer than this to the piece before is one with it."""
+WORST = ("failed", "upstream_failed", "running", "queued")
+FIRST, LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is looked at; `begin` and `end` in UTC."""
+
+    begin: datetime
+    end: datetime
+
+    @classmethod
+    def of(cls, hours: int, until: datetime | None, now: datetime) -> "Span":
+        """Up to `until`, or around now."""
+        width = timedelta(hours=hours)
+        end = min(LAST, max(FIRST, until)) if until else now + width * AHEAD
+        return cls(end - width, end)
+
+    def share(self, moment: datetime) -> float:
+        """0 at its begin, 1 at its end; what lies outside is at the edge."""
+        return min(1.0, max(0.0, (moment - self.begin) / (self.end - self.begin)))
+
+
+def _lanes_page(page: Annotated[int, Query(ge=1)] = 1) -> Paging:
+    return Paging(page, LANES)
+
+
+@router.get("")
+async def show_timeline(
+    request: Request,
+    space: PageView,
+    paging: Annotated[Paging, Depends(_lanes_page)],
+    which: WhichPipelines,
+    hours: Annotated[int, Query(ge=1, le=168)] = 24,
+    until: Annotated[Moment | None, Query()] = None,
+    by: Literal["team", "connector"] = "team",
+) -> Response:
+    """The pipelines that ran last come first."""
+    now = datetime.now(UTC)
+    span = Span.of(hours, until, now)
+    async with space.transaction() as tx:
+        rows, total = await list_pipelines(
+            tx, space, paging, which, status=None, window=Window.ending_now(1), sort="-last_run_at"
+        )
+        found = await runs_in_window(tx, space, [row["id"] for row in rows], span.begin, span.end)
+    runs = {of: list(some) for of, some in groupby(found, key=lambda run: str(run["pipeline_id"]))}
+    lanes = [_lane(one, runs.get(one["id"], []), span, now) for one in plain(rows)]
+    lanes.sort(key=lambda lane: (lane["group"][by] is None, lane["group"][by] or ""))
+    half = timedelta(hours=hours) / 2
+    return page(
+        request, "timeline_lanes.html" if is_for_part(request) else "timeline.html", **await around(space),
+        groups=[(name, list(some)) for name, some in groupby(lanes, key=lambda lane: lane["group"][by])], by=by,
+        hours=hours, is_live=until is None, span=span, at_now=span.share(now) if span.begin < now < span.end else None,
+        earlier=_text(span.end - half), later=_text(span.end + half) if span.end < now else None, scale=HOURS,
+        ticks=_ticks(span), which=which, total=total, number=paging.page, pages=max(1, -(-total // LANES)),
+    )  # fmt: skip
+
+
+def _lane(pipeline: dict[str, Any], runs: Iterable[dict[str, Any]], span: Span, now: datetime) -> dict[str, Any]:
+    expected = pipeline["next_run_at"] and datetime.fromisoformat(pipeline["next_run_at"])
+    is_expected = expected and not pipeline["is_paused"] and max(now, span.begin) <= expected < span.end
+    return {
+        "id": pipeline["id"],
+        "name": pipeline["name"],
+        "criticality": pipeline["criticality"],
+        "group": {"team": (pipeline["team"] or {}).get("name"), "connector": pipeline["connector"]["name"]},
+        "pieces": pieces(runs, span, now),
+        "ghost": span.share(expected) if is_expected else None,
+        "expected": pipeline["next_run_at"],
+    }
+
+
+def pieces(runs: Iterable[dict[str, Any]], span: Span, now: datetime) -> list[dict[str, Any]]:
+    """Where something ran: `left` and `width` as shares, the number of runs, the worst state; one run has an id."""
+    made: list[dict[str, Any]] = []
+    for run in sorted(runs, key=lambda one: one["began"]):
+        left, right = span.share(run["began"]), span.share(run["ended_at"] or now)
+        if made and left <= made[-1]["right"] + CLOSE:
+            made[-1]["right"] = max(made[-1]["right"], right)
+            made[-1]["runs"].append(run)
+        else:
+            made.append({"left": left, "right": right, "runs": [run]})
+    return [_piece(one) for one in made]
+
+
+def _piece(one: dict[str, Any]) -> dict[str, Any]:
+    runs, states = one["runs"], {run["status"] for run in one["runs"]}
+    status = next((state for state in WORST if state in states), runs[-1]["status"])
+    failed = sum(kind_of(run["status"]) == "bad" for run in runs)
+    return {
+        "left": round(one["left"] * 1000, 1),
+        "width": max(3.0, round((one["right"] - one["left"]) * 1000, 1)),
+        "kind": kind_of(status),
+        "status": status,
+        "many": len(runs),
+        "failed": failed,
+        "run_id": runs[-1]["id"],
+        "name": runs[-1]["external_id"],
+    }
+
+
+def _ticks(span: Span) -> list[dict[str, Any]]:
+    """Six moments, evenly."""
+    return [{"at": _text(span.begin + (span.end - span.begin) * place / 6)} for place in range(6)]
+
+
+def _text(moment: datetime) -> str:
+    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,69 @@
+"""Lanes over time: what is drawn where, and what is one piece."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from checking import CheckedClient
+from web.conftest import Browser
+from windsock.web.timeline import Span, pieces
+from world import World
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/spaces/finance/timeline"
+NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
+SPAN = Span(NOW - timedelta(hours=10), NOW)
+
+
+def a_run(begins: float, lasts: float | None, status: str = "success") -> dict[str, Any]:
+    began = SPAN.begin + timedelta(hours=begins)
+    ended = None if lasts is None else began + timedelta(hours=lasts)
+    return {"id": f"{begins}", "external_id": f"run {begins}", "status": status, "began": began, "ended_at": ended}
+
+
+def test_runs_that_overlap_are_one_piece_with_the_worst_state() -> None:
+    runs = [a_run(1, 1), a_run(1.5, 2, "failed"), a_run(3, 0.2), a_run(6, 1), a_run(9, None, "running")]
+    found = [(one["left"], one["width"], one["many"], one["status"], one["failed"]) for one in pieces(runs, SPAN, NOW)]
+    assert found == [(100, 250, 3, "failed", 1), (600, 100, 1, "success", 0), (900, 100, 1, "running", 0)]
+
+
+def test_what_sticks_out_is_cut_at_the_edge_and_nothing_is_too_small_to_see() -> None:
+    found = pieces([a_run(-5, 6), a_run(5, 0)], SPAN, NOW)
+    assert [(one["left"], one["width"]) for one in found] == [(0, 100), (500, 3)]
+
+
+async def test_the_runs_of_the_api_are_on_it_and_no_others(
+    viewer: Browser, client: CheckedClient, world: World
+) -> None:
+    runs = (await client.as_(world.keys["viewer"], "GET", "/spaces/finance/orchestration/runs?size=500")).json()
+    shown = 0
+    for run in runs:
+        if run["ended_at"] is None:
+            continue
+        until = (datetime.fromisoformat(run["ended_at"]) + timedelta(minutes=5)).isoformat().replace("+00:00", "Z")
+        text = (await viewer.open(f"{PATH}?hours=1&until={until}")).text
+        labels = {re.sub(r"\D.*", "", one): one for one in re.findall(r'aria-label="(\d+ runs of [^"]*)"', text)}
+        assert any(not one.startswith("0 ") for one in labels.values()), until
+        shown += 1
+    assert shown
+    assert "marketing" not in text.lower()
+
+
+@pytest.mark.parametrize("query", ["hours=0", "hours=169", "until=yesterday", "until=2026-11-27", "by=owner", "page=0"])
+async def test_an_address_that_cannot_be_understood_says_so(viewer: Browser, query: str) -> None:
+    assert (await viewer.open(f"{PATH}?{query}")).status_code == 400
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-11-27T00:00:00%2B14:00"])
+async def test_the_ends_of_the_calendar_do_no_harm(viewer: Browser, until: str) -> None:
+    assert (await viewer.open(f"{PATH}?until={until}&by=connector&hours=168")).status_code == 200
+
+
+async def test_it_renews_itself_only_where_it_shows_now(viewer: Browser) -> None:
+    assert 'hx-trigger="every 30s"' in (await viewer.open(PATH)).text
+    assert "every 30s" not in (await viewer.open(f"{PATH}?until=2026-11-27T00:00:00Z")).text
+    part = await viewer.open(PATH, headers={"HX-Request": "true"})
+    assert part.text.lstrip().startswith('<section id="list"')
