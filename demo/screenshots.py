@@ -37,13 +37,20 @@ def addresses(key: str) -> dict[str, str]:
     api = f"{URL}/api/v1.0/spaces/{SPACE}/orchestration"
     with httpx2.Client(headers={"Authorization": f"Bearer {key}"}) as client:
         failed = client.get(f"{api}/pipelines", params={"sort": "-failed_count", "size": 1}).json()[0]
+        campaign = client.get(f"{api}/pipelines", params={"q": "campaign_report"}).json()[0]
         (connector,) = client.get(f"{URL}/api/v1.0/catalog/spaces/{SPACE}/connectors").json()
     return {
         "pipelines": f"/spaces/{SPACE}/pipelines?sort=-last_run_at",
         "pipeline": f"/spaces/{SPACE}/pipelines/{failed['id']}",
+        "trigger": f"/spaces/{SPACE}/pipelines/{campaign['id']}/trigger",
+        "timeline": f"/spaces/{SPACE}/timeline?hours=1",
         "run": f"/spaces/{SPACE}/runs/{failed['last_run']['id']}",
         "connectors": f"/spaces/{SPACE}/connectors",
         "connector": f"/spaces/{SPACE}/connectors/{connector['id']}",
+        "connector-new": f"/spaces/{SPACE}/connectors/new",
+        "settings": f"/spaces/{SPACE}/settings",
+        "audit": f"/spaces/{SPACE}/audit",
+        "api-keys": "/api-keys",
         "sessions": "/sessions",
     }
 
@@ -60,7 +67,7 @@ def take(browser: Browser, shape: str, key: str, pages: dict[str, str]) -> None:
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/spaces/**")
     for name, address in pages.items():
-        page.goto(URL + address)
+        page.goto(URL + address, wait_until="networkidle")
         save(page, shape, name)
     context.close()
 

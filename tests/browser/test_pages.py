@@ -141,8 +141,9 @@ def every_page(visitor: Visitor) -> list[str]:
     finance = visitor.live.world.finance
     some, connector = f"/pipelines/{finance.pipelines['daily_report']}", f"/connectors/{finance.connector_id}"
     of_space = (
-        "/pipelines", "/pipelines?q=nothing", "/timeline", some, f"{some}/trigger", f"/runs/{finance.run_id}", "/connectors",
-        "/connectors/new", connector, f"{connector}/edit", "/settings", f"/teams/{finance.team_id}", "/audit",
+        "/pipelines", "/pipelines?q=nothing", "/timeline", some, f"{some}/trigger", f"/runs/{finance.run_id}",
+        "/connectors", "/connectors/new", connector, f"{connector}/edit", "/settings",
+        f"/teams/{finance.team_id}", "/audit",
     )  # fmt: skip
     return [
         f"{visitor.live.url}{path}"

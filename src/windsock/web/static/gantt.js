@@ -50,9 +50,9 @@
   view.tabIndex = 0;
   view.setAttribute("aria-label", "Tasks over time");
   view.append(body);
-  const top = part("top", "rowgroup");
-  top.append(head);
-  grid.append(top, view);
+  const heads = part("heads", "rowgroup");
+  heads.append(head);
+  grid.append(heads, view);
   grid.setAttribute("role", "table");
   grid.setAttribute("aria-label", "Tasks");
 
