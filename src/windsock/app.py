@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
+from starlette.types import Scope
 
 from windsock import __version__, openapi, reference
 from windsock.access import routes as spaces
@@ -65,7 +66,7 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     app.state.authorizer, app.state.answers = Authorizer(process.db), Answers(process.settings.answer_cache_bytes)
     app.state.sessions = Authorizer(process.db, SESSIONS["authorize_session"])
     app.add_middleware(KnownAnswers, state=app.state)
-    app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes)
+    app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes, fault=_answer_fault)
     app.include_router(health)
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
         app.include_router(feature.router, prefix=API)
@@ -159,6 +160,15 @@ async def _refusal(request: Request) -> Response | None:
     except WindsockError as error:
         return _answer_error(request, error)
     return None
+
+
+def _answer_fault(scope: Scope) -> Response:
+    """What went wrong is in the log; a browser gets a page."""
+    request = Request(scope)
+    sentence = "A fault of Windsock's own; X-Request-ID finds it in the log."
+    if _wants_page(request):
+        return web.error_page(request, WindsockError(sentence))
+    return _json(500, {"detail": sentence}, {"Connection": "close"})
 
 
 async def _answer_http_error(request: Request, error: HTTPException) -> Response:

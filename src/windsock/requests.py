@@ -4,6 +4,7 @@ import asyncio
 import functools
 import re
 import time
+from collections.abc import Callable
 from uuid import uuid4
 
 import structlog
@@ -29,9 +30,8 @@ logger = log.get(__name__)
 class AroundRequests:
     """ASGI middleware: X-Request-ID, `/path/` as `/path`, bounded bodies, one log line and one count per request."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
-        self._app = app
-        self._most = max_body_bytes
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, fault: Callable[[Scope], Response]) -> None:
+        self._app, self._most, self._fault = app, max_body_bytes, fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -62,8 +62,7 @@ class AroundRequests:
             except Exception:  # the edge of a request: a fault of ours is logged under the request's id
                 logger.exception("a fault of Windsock's own", path=path)
                 if not has_started:
-                    fault = _answer(500, "A fault of Windsock's own; X-Request-ID finds it in the log.")
-                    await fault(scope, receive, send_with_id)
+                    await self._fault(scope)(scope, receive, send_with_id)
             finally:
                 self._note(scope, status, time.perf_counter() - started)
                 structlog.contextvars.unbind_contextvars("user_id", "space")

@@ -23,7 +23,7 @@ def installation(open_folder: Path) -> Iterator[Installation]:
     """With a first user, made before a server ever ran, which then does."""
     with installed(open_folder, Installation) as made:
         first = made.facts("init", "--email", "Ana@Example.com", "--space", "finance", "--name", "Finance")
-        assert set(first) == {"key", "space", "user_id"}
+        assert set(first) == {"key", "space", "user_id", "login_url"}
         assert first["space"] == "finance"
         made.key = str(first["key"])
         made.serve()

@@ -239,3 +239,17 @@ async def test_static_files_are_kept_for_good_and_nothing_else_is_one(browser: B
         assert "immutable" in answer.headers["cache-control"]
     for path in ("/static/routes.py", "/static/..%2froutes.py", "/static/"):
         assert (await browser.get(path)).status_code == 404
+
+
+async def test_a_fault_of_ours_is_a_page_that_says_nothing_of_it(
+    viewer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("windsock.web.routes.list_pipelines", broken)
+    answer = await viewer.get(FLEET)
+    assert answer.status_code == 500
+    assert "A fault of Windsock&#39;s own" in answer.text
+    assert "<h1>Something is wrong</h1>" in answer.text
+    assert "planted" not in answer.text

@@ -4,11 +4,14 @@ import click
 from rich.table import Table
 
 from windsock.access.models import UserIn
+from windsock.access.sessions import LINK_MINUTES
 from windsock.access.space import QUERIES, SLUG
 from windsock.access.store import create_key, create_space, create_user, present, put_member
-from windsock.commands.frame import json_option, on_database, print_json, print_table
+from windsock.commands.frame import json_option, on_database, on_process, print_json, print_table
+from windsock.commands.login import login_url
 from windsock.db import Database, Row
 from windsock.errors import Invalid, NotFound, WindsockError
+from windsock.process import Process
 
 
 @click.command()
@@ -25,9 +28,9 @@ from windsock.errors import Invalid, NotFound, WindsockError
     help="May see and manage every space.  [default: only the first user of an installation]",
 )
 @json_option
-@on_database
+@on_process
 async def init(
-    db: Database, email: str, slug: str, name: str | None, role: str, superadmin: bool | None, as_json: bool
+    process: Process, email: str, slug: str, name: str | None, role: str, superadmin: bool | None, as_json: bool
 ) -> None:
     """Make a user, a space and the user's first API key, whatever of them is missing.
 
@@ -35,6 +38,7 @@ async def init(
     """
     if not SLUG.fullmatch(slug):
         raise Invalid("--space takes 1 to 63 lower-case letters, digits and hyphens.", loc=("space",))
+    db = process.db
     name = name or slug.replace("-", " ").title()
     async with db.transaction() as tx:
         user = await tx.row(QUERIES["find_user"], email=email.strip())
@@ -48,11 +52,12 @@ async def init(
         key: Row | None = None
         if not keys:
             key = await create_key(tx, user["id"], name="first key, made by windsock init", expires_in_days=None)
+        link = await login_url(tx, process, user["id"])
     async with db.in_space(space["id"]) as tx:
         await put_member(tx, space["id"], user["id"], role)
     full_key = key["full_key"] if key else None
     if as_json:
-        print_json({"key": full_key, "space": slug, "user_id": user["id"]})
+        print_json({"key": full_key, "space": slug, "user_id": user["id"], "login_url": link})
         return
     powers = "superadmin" if user["is_superadmin"] else role
     click.echo(f"{user['email']} is {powers} in the space {slug}.")
@@ -60,6 +65,7 @@ async def init(
         click.echo(f"API key, shown this once: {full_key}")
     else:
         click.echo(f"There is an API key already; make another with: windsock key create --email {user['email']}")
+    click.echo(f"The pages, while `windsock serve` runs; within {LINK_MINUTES} minutes, once: {link}")
 
 
 @click.group()

@@ -1,12 +1,21 @@
 """`windsock login-link`: a link that signs somebody in to the pages, once."""
 
+from uuid import UUID
+
 import click
 
 from windsock.access.sessions import LINK_MINUTES, make_link
 from windsock.access.space import QUERIES
 from windsock.commands.frame import json_option, on_process, print_json
+from windsock.db import Transaction
 from windsock.errors import WindsockError
 from windsock.process import Process
+
+
+async def login_url(tx: Transaction, process: Process, user_id: UUID, url: str | None = None) -> str:
+    """A new link for somebody, to where `serve` listens or to `url`."""
+    base = (url or f"http://{process.settings.host}:{process.settings.port}").rstrip("/")
+    return f"{base}/sign-in/link?token={await make_link(tx, user_id)}"
 
 
 @click.command("login-link")
@@ -16,12 +25,11 @@ from windsock.process import Process
 @on_process
 async def login_link(process: Process, email: str, url: str | None, as_json: bool) -> None:
     """Print a link that signs somebody in to the pages, once, within 15 minutes."""
-    base = (url or f"http://{process.settings.host}:{process.settings.port}").rstrip("/")
     async with process.db.transaction() as tx:
         user = await tx.row(QUERIES["find_user"], email=email.strip())
         if user is None or not user["is_active"]:
             raise WindsockError(f"There is no user {email}. Make one with: windsock init --email {email} --space …")
-        link = f"{base}/sign-in/link?token={await make_link(tx, user['id'])}"
+        link = await login_url(tx, process, user["id"], url)
     if as_json:
         print_json({"url": link, "minutes": LINK_MINUTES})
     else:
