@@ -241,6 +241,7 @@ SELECT c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_
 WHERE f.proname LIKE 'bump%'
 """
 FOLLOWS = {
+    "pipeline_search": "pipelines",
     "pipeline_days": "runs",
     "pipeline_weeks": "runs",
     "run_counts": "runs",
