@@ -60,10 +60,19 @@ async def test_no_form_yields_a_fault(editor: Browser, world: World, value: str)
 @pytest.mark.parametrize(
     "kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", ""]
 )
-async def test_no_body_yields_a_fault(viewer: Browser, world: World, body: bytes, kind: str) -> None:
-    for path in ("/sign-in", "/sign-in/link", f"/spaces/finance/runs/{world.finance.run_id}/comments"):
-        answer = await viewer.post(path, content=body, headers=OWN | {"Content-Type": kind})
-        assert answer.status_code < 500, path
+async def test_no_body_yields_a_fault(editor: Browser, world: World, body: bytes, kind: str) -> None:
+    trigger = f"{FLEET}/{world.finance.pipelines['daily_report']}/trigger"
+    run = f"/spaces/finance/runs/{world.finance.run_id}/comments"
+    for path in ("/sign-in/link", run, trigger, f"{FLEET}/govern", "/spaces/finance/connectors/new", "/api-keys"):
+        answer = await editor.post(path, content=body, headers=OWN | {"Content-Type": kind})
+        assert answer.status_code < 500 or (path == trigger and answer.status_code == 502), path
+
+
+async def test_a_file_where_none_belongs_is_refused(editor: Browser, world: World) -> None:
+    trigger = f"{FLEET}/{world.finance.pipelines['daily_report']}/trigger"
+    for path in (trigger, "/spaces/finance/connectors/new", f"{FLEET}/govern", "/api-keys"):
+        answer = await editor.post(path, files={"name": ("x.txt", b"x" * 100)}, headers=OWN)
+        assert 400 <= answer.status_code < 500, path
 
 
 @pytest.mark.parametrize("cookie", [b"", b"\xff\xfe", b"x" * 7000, b'"', b"wss_", b"a=b; c", b"\xed\xa0\x80"])
