@@ -168,6 +168,21 @@ async def test_what_was_said_lately_stands_at_the_pipeline(
     assert f'href="/spaces/finance/runs/{run["id"]}#comment-' in text
 
 
+async def test_while_a_run_goes_on_its_head_alone_is_asked_for(
+    viewer: Browser, world: World, db: RolledBackDatabase
+) -> None:
+    path = f"/spaces/finance/runs/{world.finance.run_id}"
+    part = await viewer.open(path, headers={"HX-Request": "true"})
+    assert part.text.lstrip().startswith('<div id="now"')
+    assert "<table" not in part.text
+    assert "every 4s" not in part.text
+    async with db.in_space(world.finance.id) as tx:
+        running = "UPDATE runs SET status = 'running', ended_at = NULL WHERE id = %(id)s AND space_id = %(space_id)s"
+        await tx.run(Query(running), id=world.finance.run_id, space_id=world.finance.id)
+    for headers in ({}, {"HX-Request": "true"}):
+        assert 'hx-trigger="every 4s"' in (await viewer.open(path, headers=headers)).text
+
+
 async def test_all_tasks_of_a_run_as_json_for_the_grid(viewer: Browser, client: CheckedClient, world: World) -> None:
     path = f"/spaces/finance/runs/{world.finance.run_id}"
     run = (await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{world.finance.run_id}")).json()

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Body, Request, Response
 
 from windsock.access.models import Member, MemberChange, SpaceChange, SpaceIn, SpaceOut
 from windsock.access.space import QUERIES, CanAdminister, CanView, IsCaller, IsSuperadmin
-from windsock.access.store import create_space, present, put_member, refuse_to_lose_the_last_admin
+from windsock.access.store import create_space, present, put_member, remove_member, set_role
 from windsock.db import Row
-from windsock.errors import Conflict, Forbidden, NotFound
+from windsock.errors import Conflict, Forbidden
 from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
 
 router = APIRouter(tags=["spaces"])
@@ -84,17 +84,12 @@ async def set_member(
     request: Request, space: CanAdminister, user_id: UUID, body: Annotated[MemberChange, Body()]
 ) -> Response:
     async with space.transaction() as tx:
-        if body.role != "admin" and not space.caller.is_superadmin:
-            await refuse_to_lose_the_last_admin(tx, space.id, user_id)
-        row = await put_member(tx, space.id, user_id, body.role)
+        row = await set_role(tx, space, user_id, body.role)
     return answer(request, row)
 
 
 @router.delete("/spaces/{slug}/members/{user_id}", status_code=204, summary="Remove a member")
-async def remove_member(space: CanAdminister, user_id: UUID) -> Response:
+async def delete_member(space: CanAdminister, user_id: UUID) -> Response:
     async with space.transaction() as tx:
-        if not space.caller.is_superadmin:
-            await refuse_to_lose_the_last_admin(tx, space.id, user_id)
-        if not await tx.run(QUERIES["delete_member"], space_id=space.id, user_id=user_id):
-            raise NotFound("member")
+        await remove_member(tx, space, user_id)
     return Response(status_code=204)

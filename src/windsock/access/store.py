@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from windsock.access.keys import SHOWN, hash_of, new_key
-from windsock.access.space import QUERIES
+from windsock.access.space import QUERIES, Space
 from windsock.db import Row, Transaction, explained
 from windsock.errors import Conflict, NotFound
 
@@ -18,6 +18,21 @@ async def put_member(tx: Transaction, space_id: UUID, user_id: UUID, role: str) 
     with explained({"memberships_user_id_fkey": NotFound("user")}):
         row = await tx.row(QUERIES["put_member"], space_id=space_id, user_id=user_id, role=role)
     return present(row)
+
+
+async def set_role(tx: Transaction, space: Space, user_id: UUID, role: str) -> Row:
+    """As put_member, for a person: the last admin stays one, unless a superadmin does it."""
+    if role != "admin" and not space.caller.is_superadmin:
+        await refuse_to_lose_the_last_admin(tx, space.id, user_id)
+    return await put_member(tx, space.id, user_id, role)
+
+
+async def remove_member(tx: Transaction, space: Space, user_id: UUID) -> None:
+    """As set_role."""
+    if not space.caller.is_superadmin:
+        await refuse_to_lose_the_last_admin(tx, space.id, user_id)
+    if not await tx.run(QUERIES["delete_member"], space_id=space.id, user_id=user_id):
+        raise NotFound("member")
 
 
 async def refuse_to_lose_the_last_admin(tx: Transaction, space_id: UUID, user_id: UUID) -> None:

@@ -77,13 +77,16 @@ async def runs_in_window(
     return await tx.rows(QUERIES["runs_in_window"], **which, most=MOST_IN_A_LANE)
 
 
+async def get_run_alone(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
+    """One run without its task runs."""
+    return _with_url(await _find_run(tx, space_id, run_id))
+
+
 async def get_run(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
     """One run with all its task runs."""
-    found = await tx.answers(QUERIES["get_run"], space_id=space_id, run_id=run_id)
-    if not found:
-        raise NotFound("run")
-    address = {name: found[0][name] for name in ("web_url", "api_version", "dag_id")}
-    run = _with_url(found[0])
+    found = await _find_run(tx, space_id, run_id)
+    address = {name: found[name] for name in ("web_url", "api_version", "dag_id")}
+    run = _with_url(found)
     tasks = await tx.answers(
         QUERIES["list_task_runs"],
         space_id=space_id,
@@ -123,6 +126,13 @@ async def get_task_run(tx: Transaction, space_id: UUID, task_run_id: UUID) -> Ro
     task = found[0]
     address = {name: task.pop(name) for name in ("web_url", "api_version", "dag_id", "run_external_id")}
     return _task_with_url(task, address)
+
+
+async def _find_run(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
+    found = await tx.answers(QUERIES["get_run"], space_id=space_id, run_id=run_id)
+    if not found:
+        raise NotFound("run")
+    return found[0]
 
 
 def _with_url(row: Row) -> Row:

@@ -58,9 +58,7 @@ class Triggers:
         """The run, and whether it is the answer to an earlier request of the same key."""
         note = signed(given.note, space.caller)
         body_hash = _hash(given)
-        async with space.transaction() as tx:
-            pipeline = await find_pipeline(tx, space, pipeline_id)
-            connector = await open_connector(tx, space.id, pipeline["connector_id"], self.secrets)
+        pipeline, connector = await self._find(space, pipeline_id)
         if not connector.is_active:
             raise Conflict("This pipeline's connector is switched off (is_active is false). Switch it on to trigger.")
         claim = await _claim(space, pipeline_id, key, body_hash)
@@ -79,9 +77,7 @@ class Triggers:
 
     async def params(self, space: Space, pipeline_id: UUID) -> list[ProviderParam]:
         """What a run may be given, asked of Airflow now. Raises ProviderFailed where it does not say."""
-        async with space.transaction() as tx:
-            pipeline = await find_pipeline(tx, space, pipeline_id)
-            connector = await open_connector(tx, space.id, pipeline["connector_id"], self.secrets)
+        pipeline, connector = await self._find(space, pipeline_id)
         provider = self.open_provider(connector, pipeline["api_version"])
         try:
             async with asyncio.timeout(ASKING_SECONDS), self.turns:
@@ -90,6 +86,11 @@ class Triggers:
             raise ProviderTimedOut(f"Airflow did not answer within {ASKING_SECONDS:g} s.") from None
         finally:
             await provider.aclose()
+
+    async def _find(self, space: Space, pipeline_id: UUID) -> tuple[Row, AirflowConnector]:
+        async with space.transaction() as tx:
+            pipeline = await find_pipeline(tx, space, pipeline_id)
+            return pipeline, await open_connector(tx, space.id, pipeline["connector_id"], self.secrets)
 
     async def _send(
         self, space: Space, pipeline: Row, connector: AirflowConnector, claim: Claim, request: RunRequest

@@ -10,7 +10,7 @@ from windsock.access.store import present
 from windsock.db import Row, Transaction
 from windsock.errors import Conflict, NotFound, ProviderRefused
 from windsock.providers.contract import ProviderRun
-from windsock.runs.store import get_run
+from windsock.runs.store import get_run_alone
 from windsock.sql import load
 from windsock.sync.mirror import Mirror
 
@@ -95,8 +95,8 @@ async def created_run(tx: Transaction, space: Space, pipeline_id: UUID, claim: C
     found = await _find_run(tx, space, pipeline_id, claim)
     if found is None:
         raise NotFound("run")
-    run = await get_run(tx, space.id, found["id"])
-    return {name: value for name, value in run.items() if name not in {"task_runs", "provider_metadata"}}
+    run = await get_run_alone(tx, space.id, found["id"])
+    return {name: value for name, value in run.items() if name != "provider_metadata"}
 
 
 async def _find_run(tx: Transaction, space: Space, pipeline_id: UUID, claim: Claim) -> Row | None:

@@ -10,13 +10,14 @@ from windsock.access.space import PageComment, PageView, Space
 from windsock.comments.models import CommentIn
 from windsock.comments.store import create_comment, list_said_about_run
 from windsock.pages import to_json
-from windsock.runs.store import get_run
+from windsock.runs.store import get_run, get_run_alone
 from windsock.web.frame import around
-from windsock.web.rendering import HEADERS, go, page, plain
+from windsock.web.rendering import HEADERS, go, is_for_part, page, plain
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/runs/{run_id}")
 
 SHOWN_COMMENTS = 500
+GOES_ON = {"queued", "running", "restarting"}
 SHOWN_TASKS = 500
 """Task runs on the page itself; with JavaScript all of them are in the grid that takes its place."""
 OF_A_TASK = (
@@ -29,7 +30,11 @@ OF_A_TASK = (
 async def show_run(
     request: Request, space: PageView, run_id: UUID, about: Annotated[UUID | None, Query()] = None
 ) -> Response:
-    """`about`: the task run that the comment to be written is about."""
+    """`about`: the task run that the comment to be written is about. Its head alone is asked for while it goes on."""
+    if is_for_part(request):
+        async with space.transaction() as tx:
+            run = plain(await get_run_alone(tx, space.id, run_id))
+        return page(request, "run_now.html", run=run, goes_on=run["status"] in GOES_ON)
     return await _page(request, space, run_id, about)
 
 
@@ -95,5 +100,5 @@ async def _page(
         many=len(tasks), comments=[one for one in said if one["resource_type"] == "pipeline_run"], of_tasks=of_tasks,
         spoken_of=[task for task in tasks if task["id"] in of_tasks],
         about=next((task for task in tasks if task["id"] == str(about)), None),
-        goes_on=run["status"] in {"queued", "running", "restarting"}, complaint=complaint, draft=draft,
+        goes_on=run["status"] in GOES_ON, complaint=complaint, draft=draft,
     )  # fmt: skip

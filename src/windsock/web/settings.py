@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from windsock.access.models import Role, TeamBody, UserIn
 from windsock.access.space import QUERIES, PageAdminister, PageAudit, PageView, Space
-from windsock.access.store import create_user, present, put_member, refuse_to_lose_the_last_admin
+from windsock.access.store import create_user, present, remove_member, set_role
 from windsock.access.teams import QUERIES as TEAMS
 from windsock.access.teams import name_taken, put_team_member
 from windsock.audit.models import TargetType
@@ -49,24 +49,21 @@ async def add_member(
     """By the e-mail address of somebody who is known; a superadmin may make somebody known by giving a name."""
     async with space.transaction() as tx:
         user_id = await _find_user(tx, space, email.strip(), name.strip())
-        await _set_role(tx, space, user_id, role)
+        await set_role(tx, space, user_id, role)
     return go(f"/spaces/{space.slug}/settings")
 
 
 @router.post("/members/{user_id}")
 async def change_member(space: PageAdminister, user_id: UUID, role: Annotated[Role, Form()]) -> Response:
     async with space.transaction() as tx:
-        await _set_role(tx, space, user_id, role)
+        await set_role(tx, space, user_id, role)
     return go(f"/spaces/{space.slug}/settings")
 
 
 @router.post("/members/{user_id}/remove")
-async def remove_member(space: PageAdminister, user_id: UUID) -> Response:
+async def delete_member(space: PageAdminister, user_id: UUID) -> Response:
     async with space.transaction() as tx:
-        if not space.caller.is_superadmin:
-            await refuse_to_lose_the_last_admin(tx, space.id, user_id)
-        if not await tx.run(QUERIES["delete_member"], space_id=space.id, user_id=user_id):
-            raise NotFound("member")
+        await remove_member(tx, space, user_id)
     return go(f"/spaces/{space.slug}/settings")
 
 
@@ -163,12 +160,6 @@ async def _find_user(tx: Transaction, space: Space, email: str, name: str) -> UU
     if space.caller.is_superadmin:
         raise BadRequest(f"Nobody is known as {email} yet. Give a name too, and they will be.")
     raise BadRequest(f"Nobody is known as {email} yet. Ask whoever runs this Windsock to make them known.")
-
-
-async def _set_role(tx: Transaction, space: Space, user_id: UUID, role: str) -> None:
-    if role != "admin" and not space.caller.is_superadmin:
-        await refuse_to_lose_the_last_admin(tx, space.id, user_id)
-    await put_member(tx, space.id, user_id, role)
 
 
 def _team_name(name: str) -> str:

@@ -21,14 +21,14 @@ router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/pipelines/{pi
 
 @router.get("")
 async def show_form(request: Request, space: PageTrigger, pipeline_id: UUID) -> Response:
-    return await _form(request, space, pipeline_id, {}, new_key())
+    return await _form(request, space, pipeline_id, {}, another_request())
 
 
 @router.post("")
 async def trigger(request: Request, space: PageTrigger, pipeline_id: UUID) -> Response:
     """Sent again with the same hidden key, as by a double click, it answers with the same run."""
     given = await read_form(request)
-    key = given.get("key", "")[:255] or new_key()
+    key = given.get("key", "")[:255] or another_request()
     try:
         asked = _asked(given)
     except BadRequest as error:
@@ -37,11 +37,11 @@ async def trigger(request: Request, space: PageTrigger, pipeline_id: UUID) -> Re
     try:
         run, _ = await triggers.trigger(space, pipeline_id, asked, key)
     except ProviderRefused as refusal:  # a new attempt is another request
-        return await _form(request, space, pipeline_id, given, new_key(), f"Airflow: {refusal}", 422)
+        return await _form(request, space, pipeline_id, given, another_request(), f"Airflow: {refusal}", 422)
     except ProviderFailed as failure:  # it may have been started: the same key finds it
         return await _form(request, space, pipeline_id, given, key, str(failure), 502)
     except Conflict as error:
-        return await _form(request, space, pipeline_id, given, new_key(), str(error), error.status)
+        return await _form(request, space, pipeline_id, given, another_request(), str(error), error.status)
     return go(f"/spaces/{space.slug}/runs/{run['id']}")
 
 
@@ -55,7 +55,7 @@ def _asked(given: dict[str, str]) -> TriggerIn:
         raise BadRequest(f"{first['loc'][0] if first['loc'] else 'Conf'}: {first['msg']}.") from None
 
 
-def new_key() -> str:
+def another_request() -> str:
     return uuid4().hex
 
 
