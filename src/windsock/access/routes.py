@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Request, Response
 
 from windsock.access.models import Member, MemberChange, SpaceChange, SpaceIn, SpaceOut
 from windsock.access.space import QUERIES, CanAdminister, CanView, IsCaller, IsSuperadmin
-from windsock.access.store import create_space, present, put_member, remove_member, set_role
+from windsock.access.store import create_space, present, put_member, end_membership, set_role
 from windsock.db import Row
 from windsock.errors import Conflict, Forbidden
 from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
@@ -89,7 +89,7 @@ async def set_member(
 
 
 @router.delete("/spaces/{slug}/members/{user_id}", status_code=204, summary="Remove a member")
-async def delete_member(space: CanAdminister, user_id: UUID) -> Response:
+async def remove_member(space: CanAdminister, user_id: UUID) -> Response:
     async with space.transaction() as tx:
-        await remove_member(tx, space, user_id)
+        await end_membership(tx, space, user_id)
     return Response(status_code=204)

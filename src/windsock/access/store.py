@@ -27,7 +27,7 @@ async def set_role(tx: Transaction, space: Space, user_id: UUID, role: str) -> R
     return await put_member(tx, space.id, user_id, role)
 
 
-async def remove_member(tx: Transaction, space: Space, user_id: UUID) -> None:
+async def end_membership(tx: Transaction, space: Space, user_id: UUID) -> None:
     """As set_role."""
     if not space.caller.is_superadmin:
         await refuse_to_lose_the_last_admin(tx, space.id, user_id)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from windsock.access.models import Role, TeamBody, UserIn
 from windsock.access.space import QUERIES, PageAdminister, PageAudit, PageView, Space
-from windsock.access.store import create_user, present, remove_member, set_role
+from windsock.access.store import create_user, present, end_membership, set_role
 from windsock.access.teams import QUERIES as TEAMS
 from windsock.access.teams import name_taken, put_team_member
 from windsock.audit.models import TargetType
@@ -63,7 +63,7 @@ async def change_member(space: PageAdminister, user_id: UUID, role: Annotated[Ro
 @router.post("/members/{user_id}/remove")
 async def delete_member(space: PageAdminister, user_id: UUID) -> Response:
     async with space.transaction() as tx:
-        await remove_member(tx, space, user_id)
+        await end_membership(tx, space, user_id)
     return go(f"/spaces/{space.slug}/settings")
 
 
