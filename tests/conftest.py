@@ -20,10 +20,11 @@ from psycopg.rows import DictRow, dict_row
 from checking import CheckedClient
 from windsock import log
 from windsock.app import create_app
-from windsock.db import NOT_BY_ITSELF, SESSION, Database
+from windsock.db import NOT_BY_ITSELF, SESSION, Database, Row
 from windsock.embedded import EmbeddedPostgres
 from windsock.process import Process
 from windsock.settings import Settings
+from windsock.sql import Query
 from windsock.storage import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from world import World, make_world
 
@@ -110,6 +111,11 @@ class RolledBackDatabase(Database):
             " set_config('windsock.actor', '', true)"
         )
         yield self.connection
+
+    async def row(self, query: Query, /, **parameters: object) -> Row | None:
+        """Where the test's own rows are seen; tests/test_questions.py has the connection of its own."""
+        async with self.transaction() as tx:
+            return await tx.prepared_row(query, **parameters)
 
 
 @pytest.fixture

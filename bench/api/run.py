@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -104,6 +105,10 @@ def _all_runs(fleet: Fleet, **more: object) -> str:
     return f"/api/v1.0/spaces/{fleet.slug}/orchestration/runs?{urlencode({'size': 100} | more)}"
 
 
+def _ago(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
+
+
 def _run(fleet: Fleet, many: int) -> str:
     return f"/api/v1.0/spaces/{fleet.slug}/orchestration/runs/{fleet.large_runs[many]}"
 
@@ -185,6 +190,15 @@ def scenarios(servers: dict[str, Server], fleet: Fleet, postmaster: int) -> list
         asked("runs of a pipeline, conventional", conventional, _runs(fleet)),
         asked("runs of the space, page 1", made, _all_runs(fleet), connections=few),
         asked(f"runs of the space, page {deep[0]} by cursor", made, deep[1], connections=few),
+        *(
+            asked(
+                f"runs of the space, since {days} days ago",
+                made,
+                _all_runs(fleet, started_from=_ago(days)),
+                connections=few,
+            )
+            for days in (1, 30)
+        ),
         asked("run with 1,000 task runs", made, _run(fleet, 1_000), connections=few),
         asked("run with 10,000 task runs", made, _run(fleet, 10_000), connections=few),
         asked("pipelines, 1 day", made, _pipelines(fleet, days=1), connections=few),

@@ -59,6 +59,11 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # it would look for OpenTelemetry at each request
         lifespan=lifespan,
     )
     app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs

@@ -61,3 +61,8 @@ def _soon(descriptor: int, wanted: Wait) -> int:
         0 if _waiting else MOMENT_SECONDS,
     )
     return (Ready.R if reads else 0) | (Ready.W if writes else 0)
+
+
+def readable_soon(descriptor: int) -> bool:
+    """Whether there is something to read within a moment."""
+    return bool(_soon(descriptor, Wait.R))

@@ -19,6 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from windsock.connections import Connection
 from windsock.errors import Unavailable, WindsockError
+from windsock.questions import Questions, Value
 from windsock.sql import Query, literal, written
 
 set_json_dumps(orjson.dumps)
@@ -105,8 +106,10 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int) -> None:
         self.url = url
+        conninfo = make_conninfo(url, options=SESSION, application_name="windsock")
+        self._questions = Questions(conninfo, patience_seconds=POOL_TIMEOUT_SECONDS)
         self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
-            make_conninfo(url, options=SESSION, application_name="windsock"),
+            conninfo,
             min_size=1,
             max_size=pool_size,
             max_waiting=pool_size * 20,
@@ -125,12 +128,13 @@ class Database:
         await self._refuse_a_role_that_could_pass_the_wall()
 
     async def close(self) -> None:
+        self._questions.close()
         await self._pool.close()
 
-    async def row(self, query: Query, /, **parameters: object) -> Row | None:
-        """One statement outside any space, without a transaction around it, and prepared."""
-        async with self._connection() as connection:
-            return await Transaction(connection).prepared_row(query, **parameters)
+    async def row(self, query: Query, /, **parameters: Value) -> Row | None:
+        """The first row of one statement that only reads, outside any space, without a transaction around it."""
+        with _reached():
+            return await self._questions.row(query, parameters)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -160,16 +164,9 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
-        try:
+        with _reached():
             async with self._pool.connection() as connection:
                 yield connection
-        except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
-            if isinstance(error, psycopg.errors.QueryCanceled):
-                raise Unavailable("The database needed longer than 60 s for this; narrow the request.") from error
-            raise Unavailable(
-                "The database cannot be reached right now. Nothing was changed; try again in a moment.",
-                headers={"Retry-After": "5"},
-            ) from error
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""
@@ -190,6 +187,19 @@ class Database:
                 f"The application must not connect as {name}: it is a superuser or owns the tables, so row-level "
                 "security would not hold it. Give WINDSOCK_DATABASE_APP_URL another role."
             )
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if isinstance(error, psycopg.errors.QueryCanceled):
+            raise Unavailable("The database needed longer than 60 s for this; narrow the request.") from error
+        raise Unavailable(
+            "The database cannot be reached right now. Nothing was changed; try again in a moment.",
+            headers={"Retry-After": "5"},
+        ) from error
 
 
 async def _is_alive(connection: psycopg.AsyncConnection[DictRow]) -> None:

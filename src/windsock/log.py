@@ -25,8 +25,12 @@ CLOUDS = ("boto3", "botocore", "google", "google.auth", "urllib3")
 
 def redact(text: str) -> str:
     """The text with whatever looks like a credential replaced; the last net, not the first."""
+    return SECRETS.sub("[redacted]", text) if _could_hold_a_secret(text) else text
+
+
+def _could_hold_a_secret(text: str) -> bool:
     lower = text.lower()
-    return SECRETS.sub("[redacted]", text) if any(mark in lower for mark in MARKS_OF_SECRETS) else text
+    return any(mark in lower for mark in MARKS_OF_SECRETS)
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -100,7 +104,9 @@ class _Straight:
         elif logging.root.isEnabledFor(logging.INFO):
             names = {**structlog.contextvars.get_contextvars(), **values, "event": event}
             names = self.stamp(None, "info", names | {"level": "info", "logger": logger})
-            line = self.render(None, "info", _redact_event(None, "info", names))
+            line = self.render(None, "info", dict(names))
+            if _could_hold_a_secret(line):
+                line = self.render(None, "info", _redact_event(None, "info", names))
             # Nobody's request fails because the log cannot be written: that is logging's own way, too.
             with contextlib.suppress(OSError, ValueError), self.handler.lock or contextlib.nullcontext():
                 self.handler.stream.write(f"{line}\n")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Request, Response
 
 from windsock.access.models import Member, MemberChange, SpaceChange, SpaceIn, SpaceOut
 from windsock.access.space import QUERIES, CanAdminister, CanView, IsCaller, IsSuperadmin
-from windsock.access.store import create_space, present, put_member, end_membership, set_role
+from windsock.access.store import create_space, end_membership, present, put_member, set_role
 from windsock.db import Row
 from windsock.errors import Conflict, Forbidden
 from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from windsock.access.models import Role, TeamBody, UserIn
 from windsock.access.space import QUERIES, PageAdminister, PageAudit, PageView, Space
-from windsock.access.store import create_user, present, end_membership, set_role
+from windsock.access.store import create_user, end_membership, present, set_role
 from windsock.access.teams import QUERIES as TEAMS
 from windsock.access.teams import name_taken, put_team_member
 from windsock.audit.models import TargetType
