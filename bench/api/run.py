@@ -27,6 +27,7 @@ from bench.api.airflow import airflow  # noqa: E402 - found below the repository
 from bench.api.ingest import ingest  # noqa: E402
 from bench.api.ingest import told as told_of_ingest  # noqa: E402
 from bench.api.load import Measured, Scenario, measure, median  # noqa: E402
+from bench.api.pages import pages  # noqa: E402
 from bench.api.report import bars, told  # noqa: E402
 from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
 from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
@@ -237,6 +238,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
     parser.add_argument("--airflow", action="store_true", help="compare with a real Airflow 3 too, which is installed")
     parser.add_argument("--ingest", action="store_true", help="measure how fast a worker stores what changed, too")
+    parser.add_argument("--pages", action="store_true", help="measure the pages too, with Chromium")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="windsock-bench-"))
     folder.chmod(0o711)
@@ -263,10 +265,12 @@ def main() -> None:
                 say(f"round {number + 1} of {chosen.rounds}")
             memory = {server.name: round(server.memory(), 1) for server in servers.values()}
             line = machine(postmaster)
+            looked_at = pages(servers["kept"], fleet) if chosen.pages else ""
             stored = asyncio.run(ingest(storage.app_url, superuser_url(storage), fleet)) if chosen.ingest else []
         medians = {key: median(rounds) for key, rounds in results.items()}
         print(told(chosen.size, line, fleet, medians, memory), flush=True)  # noqa: T201
         print(bars(medians), flush=True)  # noqa: T201
+        print(looked_at, flush=True)  # noqa: T201
         if stored:
             print(told_of_ingest(stored), flush=True)  # noqa: T201
         raw = {f"{name} @ {connections}": asdict(one) for (name, connections), one in medians.items()}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SPACES, DAYS, SHARE = 20, 30, 0.5
 AT_ONCE = 250
 """Pipelines in one statement."""
-LARGE_RUNS = (1_000, 10_000)
+LARGE_RUNS = (1_000, 5_000, 10_000)
 """Task runs of two runs of the large space's first pipeline."""
 
 
