@@ -35,6 +35,7 @@ from windsock.sync import routes as syncs
 from windsock.sync.numbers import note_freshness
 from windsock.triggers import routes as triggers
 from windsock.web import routes as web
+from windsock.web.tries import EarlierTries
 
 API = "/api/v1.0"
 MOST_COMPLAINTS = 20
@@ -70,6 +71,7 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     app.state.triggers, app.state.settings = process.triggers, process.settings
     app.state.authorizer, app.state.answers = Authorizer(process.db), Answers(process.settings.answer_cache_bytes)
     app.state.sessions = Authorizer(process.db, SESSIONS["authorize_session"])
+    app.state.tries = EarlierTries(process.triggers)
     app.add_middleware(KnownAnswers, state=app.state)
     app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes, fault=_answer_fault)
     app.include_router(health)

@@ -27,6 +27,7 @@ class PipelineFilter:
     connector_id: list[UUID] | None
     q: str | None
     watched_only: bool
+    is_paused: bool | None = None
 
     def parameters(self, space: Space) -> dict[str, Any]:
         """What `{matching_pipelines}` needs."""
@@ -42,6 +43,7 @@ class PipelineFilter:
             if self.q and self.q.strip()
             else None,
             "watched_only": self.watched_only,
+            "is_paused": None if self.is_paused is None else str(self.is_paused).lower(),
         }
 
 
@@ -61,6 +63,7 @@ def _pipeline_filter(
         Query(max_length=500, description="Every word must occur in name, id, description, owner or a tag."),
     ] = None,
     watched_only: Annotated[bool, Query(description="Only pipelines that the caller watches.")] = False,  # noqa: FBT002 - a query parameter
+    is_paused: Annotated[bool | None, Query(description="Only pipelines that are, or are not, paused.")] = None,
 ) -> PipelineFilter:
     return PipelineFilter(
         provider=list(provider) if provider else None,
@@ -70,6 +73,7 @@ def _pipeline_filter(
         connector_id=connector_id,
         q=q,
         watched_only=watched_only,
+        is_paused=is_paused,
     )
 
 

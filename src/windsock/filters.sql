@@ -6,4 +6,5 @@ p.space_id = %(space_id)s
   AND p.team_id = ANY (%(team_id)s::uuid[])  -- if team_id
   AND p.connector_id = ANY (%(connector_id)s::uuid[])  -- if connector_id
   AND p.id IN (SELECT s.pipeline_id FROM pipeline_search s WHERE s.space_id = %(space_id)s AND s.search LIKE ALL (string_to_array(lower(%(words)s), E'\n')))  -- if words
+  AND p.is_paused = %(is_paused)s::boolean  -- if is_paused
   AND EXISTS (SELECT FROM watches w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.user_id = %(user_id)s)  -- if watched_only

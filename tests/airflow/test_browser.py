@@ -23,7 +23,7 @@ from windsock.storage import Storage
 
 LONG = 120_000
 """Milliseconds: a sync, or a run of a DAG, on a busy machine."""
-FAILS = "invoice_export"
+FAILS, TRIES_AGAIN = "invoice_export", "exchange_rates"
 
 
 async def _prepare(database_url: str) -> str:
@@ -68,6 +68,7 @@ def page(windsock: tuple[str, str]) -> Iterator[Page]:
 def test_a_morning(airflow: AirflowLab, windsock: tuple[str, str], page: Page) -> None:
     quiet(airflow)
     airflow.trigger(FAILS)
+    airflow.trigger(TRIES_AGAIN)
     airflow.wait_quiet()
     url, key = windsock
     page.goto(url)
@@ -77,6 +78,8 @@ def test_a_morning(airflow: AirflowLab, windsock: tuple[str, str], page: Page) -
     connect_wrong_and_then_right(page, airflow)
     give_it_to_a_team(page)
     look_at_what_failed_and_say_why(page)
+    page.goto(f"{url}/spaces/finance/pipelines?q={TRIES_AGAIN}")
+    see_what_was_tried_again(page)
     page.goto(f"{url}/spaces/finance/pipelines?q=campaign_report")
     trigger_with_params_and_watch(page)
 
@@ -124,6 +127,15 @@ def look_at_what_failed_and_say_why(page: Page) -> None:
     expect(page.locator(".comment .said")).to_have_text("The bank's door is shut again.")
     page.locator(".crumbs a").click()
     expect(page.locator(".comment .said")).to_have_text("The bank's door is shut again.")
+
+
+def see_what_was_tried_again(page: Page) -> None:
+    page.locator("svg.strip a").last.click()
+    line = page.locator("#grid .line").filter(has_text="fetch_rates")
+    expect(line.locator(".try")).to_have_text("3")
+    expect(line.locator(".bar.earlier")).to_have_count(2, timeout=LONG)
+    expect(line.locator(".bar.success")).to_have_count(1)
+    expect(page.locator("#grid .line").filter(has_text="store_rates").locator(".bar.earlier")).to_have_count(0)
 
 
 def trigger_with_params_and_watch(page: Page) -> None:

@@ -1,5 +1,9 @@
 """What people decide and start, in a real browser."""
 
+import re
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
+
 import psycopg
 import pytest
 from playwright.sync_api import Page, expect
@@ -122,3 +126,49 @@ def test_a_comment_on_a_task_from_the_grid(visitor: Visitor, large_run: str) -> 
     page.get_by_label("Your comment").fill("This one is slow on Mondays.")
     page.get_by_role("button", name="Comment").click()
     expect(page.locator("#comments h3")).to_contain_text(["group.inner.task_2501"])
+
+
+def test_times_are_on_the_readers_clock_or_in_utc_as_the_browser_keeps_it(visitor: Visitor) -> None:
+    visitor.sign_in()
+    page = visitor.page
+    zone, time = page.locator("#zone"), page.locator("tr.row time").first
+    expect(zone).to_have_text("Local time")
+    assert "UTC" not in (time.get_attribute("title") or "")
+    page.keyboard.press("u")
+    expect(zone).to_have_text("UTC")
+    expect(time).to_have_attribute("title", re.compile(r" UTC$"))
+    page.reload()
+    expect(zone).to_have_text("UTC")
+    zone.click()
+    expect(zone).to_have_text("Local time")
+
+
+def test_the_timeline_is_dragged_and_looked_at_more_closely(visitor: Visitor) -> None:
+    visitor.sign_in()
+    page = visitor.page
+    page.goto(f"{visitor.live.url}/spaces/finance/timeline?hours=24")
+    lane = page.locator("td.lane").first
+    box = lane.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    ends_at = datetime.fromisoformat(page.locator("table.lanes").get_attribute("data-end") or "")
+    before = len(visitor.asked)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + box["width"] / 4, y, steps=5)
+    page.mouse.up()
+    page.wait_for_url("**until=**")
+    asked = visitor.asked[before:]
+    assert [one for one in asked if "/static/" not in one] == [page.url], "one request, the rest is in the cache"
+    (until,) = parse_qs(urlsplit(page.url).query)["until"]
+    moved = (ends_at - datetime.fromisoformat(until)).total_seconds() / 3600
+    assert moved == pytest.approx(6, abs=0.1), "a quarter of a day earlier"
+    page.go_back()
+    expect(page.locator("table.lanes")).not_to_have_class(re.compile("held"))
+    page.mouse.move(x, y)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.wait_for_url("**hours=6**")
+    page.locator("svg.runs a").first.click()
+    expect(page.locator("h1")).to_be_visible()

@@ -1,7 +1,8 @@
 """The summary of a pipeline, against the same numbers computed here over histories made up at random."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,32 @@ async def test_the_summary_is_what_its_runs_say(
         "p50_duration_seconds": within(percentile(took, 0.5)) if took else None,
         "p95_duration_seconds": within(percentile(took, 0.95)) if took else None,
     }
+
+
+async def test_those_that_never_succeeded_are_those_whose_rows_say_so(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    space, found = world.finance, []
+    for seed in range(30):
+        random = Random(seed)  # noqa: S311 - histories, not secrets
+        async with db.in_space(space.id) as tx:
+            await tx.run(Query("DELETE FROM runs WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"])
+            runs = [
+                replace(run, status="failed") if run.status == "success" and random.random() < 0.9 else run
+                for run in a_history(random, random.choice([1, 2, 3, 8]))
+            ]
+            await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
+        for days in (1, 7, 30):
+            query = {"days": days, "q": "never_run"}
+            (row,) = (await client.as_(world.keys["viewer"], "GET", LIST, params=query)).json()
+            ended = row["last_run"]["ended_at"]
+            is_of_now = row["status"] in {"queued", "running"} or (
+                ended is not None and datetime.fromisoformat(ended) >= NOW - timedelta(days=days)
+            )
+            unlucky = await client.as_(world.keys["viewer"], "GET", LIST, params=query | {"never_succeeded": "true"})
+            found.append(is_of_now and row["summary"]["success_count"] == 0)
+            assert (len(unlucky.json()), unlucky.headers["x-total-count"]) == (found[-1], str(int(found[-1])))
+    assert 10 < sum(found) < 80, "both happen"
 
 
 async def test_without_a_run_everything_is_zero_or_null(client: CheckedClient, world: World) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from windsock.process import Process
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.contract import Provider
 from windsock.triggers.sending import Triggers
+from windsock.web.tries import EarlierTries
 
 DATE = "Mon, 23 Nov 2026 14:35:33 GMT"
 
@@ -29,12 +29,16 @@ class Runs:
     posts: list[dict[str, Any]] = field(default_factory=list)
     gets: int = 0
     details: tuple[int, dict[str, Any]] = (200, {"params": {}})
-    hook: Callable[[], None] | None = None
+    tries: tuple[int, dict[str, Any]] = (200, {"task_instances": []})
+    tried: list[str] = field(default_factory=list)
 
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:  # noqa: PLR0911 - a table of paths
         if request.url.path == "/auth/token":
             return self._answer(201, {"access_token": "planted.token"})
         if request.method == "GET":
+            if request.url.path.endswith("/tries"):
+                self.tried.append(request.url.path)
+                return self._answer(*self.tries)
             if request.url.path.endswith("/details"):
                 return self._answer(*self.details)
             self.gets += 1
@@ -87,6 +91,7 @@ def install(app: FastAPI, process: Process) -> Runs:
         )
 
     app.state.triggers = Triggers(process.secrets, open_provider, asyncio.Semaphore(4))
+    app.state.tries = EarlierTries(app.state.triggers)
     return made
 
 

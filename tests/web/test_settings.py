@@ -117,6 +117,10 @@ async def test_the_trail_says_who_changed_what(admin: Browser, world: World) -> 
     text = (await admin.open(f"{SPACE}/audit?target_type=pipeline")).text
     assert "daily_report" in text
     assert re.search(r"criticality</span> medium → critical", text)
+    made = await admin.send_form(f"{SPACE}/teams", name="Billing")
+    team_id = made.headers["location"].rsplit("/", 1)[1]
+    await admin.send_form(f"{SPACE}/pipelines/govern", pipeline=str(some), team=team_id)
+    assert re.search(r"team</span> .* → Billing", (await admin.open(f"{SPACE}/audit?target_type=pipeline")).text)
     for more in ("?page=2", f"?actor_id={world.users['admin']}", f"?target_id={some}"):
         assert (await admin.open(f"{SPACE}/audit{more}")).status_code == 200
     assert (await admin.open(f"{SPACE}/audit?target_type=nothing")).status_code == 400

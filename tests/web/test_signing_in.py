@@ -136,6 +136,7 @@ async def test_sessions_are_listed_and_ended_by_their_owner_alone(browser: Brows
     await browser.sign_in(world.keys["viewer"])
     shown = await browser.open("/sessions")
     ids = [part.split("/")[0] for part in shown.text.split("/sessions/")[1:]]
+    assert ids.pop().startswith("end-others")
     assert len(ids) == 2
     assert "&lt;script&gt;alert(1)&lt;/script&gt; <strong>(this one)" in shown.text
     mine = browser.cookies[COOKIE]
@@ -147,6 +148,23 @@ async def test_sessions_are_listed_and_ended_by_their_owner_alone(browser: Brows
     browser.cookies.set(COOKIE, mine)
     assert (await browser.send_form(f"/sessions/{ids[0]}/end")).status_code == 303
     assert (await browser.open("/sessions")).status_code == 303, "that was this one"
+
+
+async def test_all_others_are_ended_at_once(browser: Browser, world: World) -> None:
+    tokens = []
+    for key in ("viewer", "viewer", "editor", "viewer"):
+        await browser.sign_in(world.keys[key])
+        tokens.append(browser.cookies[COOKIE])
+    assert (await browser.send_form("/sessions/end-others")).status_code == 303
+    shown = await browser.open("/sessions")
+    assert shown.text.count("<strong>(this one)") == 1
+    assert "end-others" not in shown.text, "there is none any more"
+    found = {}
+    for token in tokens:
+        browser.cookies.clear()
+        browser.cookies.set(COOKIE, token)
+        found[token] = (await browser.open(FLEET)).status_code
+    assert list(found.values()) == [303, 303, 200, 200], "somebody else's stays"
 
 
 async def test_an_expired_session_is_none_and_is_forgotten(

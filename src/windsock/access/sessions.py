@@ -32,6 +32,11 @@ async def end_session(tx: Transaction, user_id: UUID, session_id: UUID) -> bool:
     return bool(await tx.run(QUERIES["end_session"], user_id=user_id, session_id=session_id))
 
 
+async def end_other_sessions(tx: Transaction, user_id: UUID, session_id: UUID) -> None:
+    """All of this user's but that one."""
+    await tx.run(QUERIES["end_other_sessions"], user_id=user_id, session_id=session_id)
+
+
 async def list_sessions(tx: Transaction, user_id: UUID) -> list[Row]:
     """Those that are signed in, the one used last first."""
     return await tx.rows(QUERIES["list_sessions"], user_id=user_id, limit=100, offset=0)

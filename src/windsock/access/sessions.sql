@@ -17,6 +17,10 @@ DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at < now
 -- across spaces: sessions belong to a user
 DELETE FROM sessions WHERE id = %(session_id)s AND user_id = %(user_id)s
 
+-- name: end_other_sessions
+-- across spaces: sessions belong to a user
+DELETE FROM sessions WHERE user_id = %(user_id)s AND id <> %(session_id)s
+
 -- name: list_sessions
 -- across spaces: sessions belong to a user
 SELECT id, user_agent, created_at, last_used_at, expires_at FROM sessions

@@ -28,6 +28,8 @@ limit_option = click.option("--limit", type=click.IntRange(1, 100_000), default=
 @click.option("--connector", "connector_name", help="Its name or id.")
 @click.option("--q", help="Words that must all occur in name, description, owner or tags.")
 @click.option("--watched", is_flag=True, help="Only those you watch.")
+@click.option("--paused/--not-paused", default=None, help="Only those that are, or are not.")
+@click.option("--never-succeeded", is_flag=True, help="Only those that ran within --days and did not succeed once.")
 @click.option("--days", type=click.IntRange(1, 365), help="The window of the numbers.  [default: 7]")
 @click.option("--sort", type=click.Choice(get_args(Sort)), help="A leading - means descending.")
 @limit_option
@@ -42,6 +44,8 @@ def pipelines(
     connector_name: str | None,
     q: str | None,
     watched: bool,
+    paused: bool | None,
+    never_succeeded: bool,
     days: int | None,
     sort: str | None,
     limit: int,
@@ -56,6 +60,8 @@ def pipelines(
         connector_id=find_connector(client, connector_name).id if connector_name else None,
         q=q,
         watched_only=True if watched else None,
+        is_paused=paused,
+        never_succeeded=True if never_succeeded else None,
         days=days,
         sort=sort,
         size=min(limit, 500),

@@ -2,6 +2,11 @@
 FROM pipelines p
 WHERE {matching_pipelines}
   AND p.status = ANY (%(status)s::text[])  -- if status
+  AND (p.status IN ('queued', 'running') OR (p.last_run ->> 'ended_at')::timestamptz >= %(since)s)  -- if never_succeeded
+  AND NOT (p.status = 'success' AND (p.last_run ->> 'ended_at')::timestamptz >= %(since)s)  -- if never_succeeded
+  AND NOT EXISTS (SELECT FROM pipeline_weeks w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week > week_of(utc_day(%(since)s)) AND w.success > 0)  -- if never_succeeded
+  AND NOT EXISTS (SELECT FROM pipeline_days d WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > utc_day(%(since)s) AND d.day < week_of(utc_day(%(since)s)) + 7 AND d.success > 0)  -- if never_succeeded
+  AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.ended_at >= %(since)s AND r.ended_at < (utc_day(%(since)s) + 1)::timestamp AT TIME ZONE 'UTC' AND r.status = 'success')  -- if never_succeeded
 
 -- fragment: pipeline
 p.id, p.space_id, p.provider, p.external_id, p.name, p.description, p.connector_id,
@@ -131,7 +136,7 @@ SELECT count(*) AS total
 {matching}
 
 -- name: states_of_pipelines
-SELECT p.status, count(*) AS total
+SELECT p.status, count(*) AS total, count(*) FILTER (WHERE p.is_paused) AS paused
 FROM pipelines p
 WHERE {matching_pipelines}
 GROUP BY p.status

@@ -26,6 +26,12 @@ router = APIRouter(prefix="/spaces/{slug}/orchestration/pipelines", tags=["pipel
 LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 Days = Annotated[int, Query(ge=1, le=365, description="The window of the summary, in days.")]
+NeverSucceeded = Annotated[
+    bool,
+    Query(
+        description="Only those whose newest run goes on or ended within `days`, and of which no run succeeded then."
+    ),
+]
 Sort = Literal[
     "name", "-name", "last_run_at", "-last_run_at", "failed_count", "-failed_count", "success_rate", "-success_rate",
     "p95_duration_seconds", "-p95_duration_seconds", "criticality", "-criticality",
@@ -39,6 +45,7 @@ async def list_all_pipelines(
     paging: LargePage,
     which: WhichPipelines,
     status: Annotated[list[Word] | None, Query(description="Of the newest run. Several mean any of them.")] = None,
+    never_succeeded: NeverSucceeded = False,  # noqa: FBT002 - a query parameter
     days: Days = DEFAULT_DAYS,
     sort: Annotated[Sort, Query(description="A leading - means descending; nulls come last either way.")] = "name",
 ) -> Response:
@@ -50,7 +57,9 @@ async def list_all_pipelines(
 
     async def make(window: Window) -> Made:
         async with space.transaction() as tx:
-            rows, total = await list_pipelines(tx, space, paging, which, status=status, window=window, sort=sort)
+            rows, total = await list_pipelines(
+                tx, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
+            )
         return made_page(request, rows, total, paging)
 
     return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))

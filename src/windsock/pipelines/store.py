@@ -1,7 +1,7 @@
 """Pipelines: how they are read, and what people decide about them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -47,13 +47,16 @@ async def list_pipelines(
     which: PipelineFilter,
     *,
     status: Sequence[str] | None,
+    never_succeeded: bool = False,
     window: Window,
     sort: str,
 ) -> tuple[list[Row], int]:
-    """A page, and how many there are in all. `sort` is a column of the list, with - in front for descending."""
-    matching = {**which.parameters(space), "status": status}
+    """A page, and how many there are in all. `sort` is a column of the list, with - in front for descending.
+
+    `never_succeeded`: those whose newest run goes on or ended in the window, and of which none in it was a success.
+    """
+    asked = {**which.parameters(space), "status": status, "never_succeeded": never_succeeded, "since": window.since}
     by, descending = sort.removeprefix("-"), sort.startswith("-")
-    asked = {**matching, "since": window.since}
     if by == "p95_duration_seconds":
         ids = await _ids_by_p95(tx, asked, paging, descending=descending)
         rows = await tx.answers(QUERIES["list_these_pipelines"], **asked, ids=ids)
@@ -63,14 +66,26 @@ async def list_pipelines(
         order = {"by": by, "descending": descending, "limit": paging.size, "offset": paging.offset}
         sorted_by = "list_pipelines_sorted_by_numbers" if by in NUMBERS else "list_pipelines_sorted_by_column"
         rows = await tx.answers(QUERIES[sorted_by], **asked, **order)
-    total = present(await tx.prepared_row(QUERIES["count_pipelines"], **matching))["total"]
+    total = present(await tx.prepared_row(QUERIES["count_pipelines"], **asked))["total"]
     return _finished(rows, window), total
 
 
-async def count_by_status(tx: Transaction, space: Space, which: PipelineFilter) -> dict[str, int]:
-    """How many of those that `which` means are in which state."""
-    rows = await tx.rows(QUERIES["states_of_pipelines"], **which.parameters(space))
-    return {row["status"]: row["total"] for row in rows}
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How many pipelines: by state, paused, and without a success as list_pipelines means it."""
+
+    by_status: dict[str, int]
+    paused: int
+    never_succeeded: int
+
+
+async def count_totals(tx: Transaction, space: Space, which: PipelineFilter, window: Window) -> Totals:
+    """Of those that `which` means, paused or not."""
+    matching = replace(which, is_paused=None).parameters(space)
+    rows = await tx.rows(QUERIES["states_of_pipelines"], **matching)
+    unlucky = {**matching, "status": None, "never_succeeded": True, "since": window.since}
+    without = present(await tx.prepared_row(QUERIES["count_pipelines"], **unlucky))["total"]
+    return Totals({row["status"]: row["total"] for row in rows}, sum(row["paused"] for row in rows), without)
 
 
 async def _ids_by_p95(tx: Transaction, asked: dict[str, Any], paging: Paging, *, descending: bool) -> list[UUID]:

@@ -123,6 +123,16 @@ class OfRun:
     run_external_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class TaskRunId:
+    """One task instance; `map_index` as in ProviderTaskRun."""
+
+    pipeline_external_id: str
+    run_external_id: str
+    external_id: str
+    map_index: int
+
+
 Scope = ChangedSince | RunsBetween | OfRun
 """OfRun is for task runs only."""
 
@@ -258,6 +268,10 @@ class Provider(Protocol):
 
     async def task_graph(self, pipeline_external_id: str) -> dict[str, list[str]]:
         """The tasks of a pipeline, each with the tasks right behind it."""
+        ...
+
+    async def tries(self, task_run: TaskRunId) -> list[ProviderTaskRun]:
+        """Each try of a task instance that the provider still knows, the newest included, in their order."""
         ...
 
     async def params(self, pipeline_external_id: str) -> list[ProviderParam]:

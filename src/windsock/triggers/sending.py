@@ -1,10 +1,11 @@
 """From a request to a run: sent once, looked up when the answer was lost, stored at once."""
 
 import asyncio
+import contextlib
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -77,11 +78,20 @@ class Triggers:
 
     async def params(self, space: Space, pipeline_id: UUID) -> list[ProviderParam]:
         """What a run may be given, asked of Airflow now. Raises ProviderFailed where it does not say."""
+        async with self.asking(space, pipeline_id) as (provider, external_id):
+            return await provider.params(external_id)
+
+    @contextlib.asynccontextmanager
+    async def asking(self, space: Space, pipeline_id: UUID) -> AsyncIterator[tuple[Provider, str]]:
+        """The provider of a pipeline and its name there, for what somebody waits for in front of a page.
+
+        Raises ProviderFailed where it takes too long.
+        """
         pipeline, connector = await self._find(space, pipeline_id)
         provider = self.open_provider(connector, pipeline["api_version"])
         try:
             async with asyncio.timeout(ASKING_SECONDS), self.turns:
-                return await provider.params(pipeline["external_id"])
+                yield provider, pipeline["external_id"]
         except TimeoutError:
             raise ProviderTimedOut(f"Airflow did not answer within {ASKING_SECONDS:g} s.") from None
         finally:

@@ -32,6 +32,7 @@ STATIC = {
     "windsock.css": "text/css",
     "windsock.js": "text/javascript",
     "gantt.js": "text/javascript",
+    "timeline.js": "text/javascript",
     "htmx.min.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
@@ -116,9 +117,17 @@ def percent(share: float | None) -> str:
 
 
 def with_query(request: Request, **changes: object) -> str:
-    """The address of this page with other parameters; None takes one away. What changes begins at its first page."""
+    """The address of this page with other parameters; None takes one away, a list gives it several times.
+
+    What changes begins at its first page.
+    """
     kept = [(name, value) for name, value in parse_qsl(request.url.query) if name not in changes and name != "page"]
-    added = [(name, str(value)) for name, value in changes.items() if value is not None]
+    added = [
+        (name, str(one))
+        for name, value in changes.items()
+        for one in (value if isinstance(value, list) else [value])
+        if one is not None
+    ]
     query = urlencode(kept + added)
     return f"{request.url.path}?{query}" if query else request.url.path
 

@@ -12,11 +12,11 @@ from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
 from windsock.filters import WhichPipelines
 from windsock.inputs import Word
 from windsock.pages import LargePage, LongPage
-from windsock.pipelines.routes import Days, Sort
+from windsock.pipelines.routes import Days, NeverSucceeded, Sort
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
     Window,
-    count_by_status,
+    count_totals,
     get_pipeline,
     list_pipelines,
     look_at_pipeline,
@@ -42,6 +42,8 @@ router.include_router(timeline.router)
 FOREVER = "public, max-age=31536000, immutable"
 DOUBTFUL = {"late", "partial", "failing", "held"}
 """States of a connector in which what it shows may be old; the list says so."""
+LATE = {"late", "failing"}
+"""Of these, those in which nothing new has come for too long."""
 
 
 @router.get("/static/{name}")
@@ -74,22 +76,27 @@ async def show_fleet(
     paging: LargePage,
     which: WhichPipelines,
     status: Annotated[list[Word] | None, Query()] = None,
+    never_succeeded: NeverSucceeded = False,  # noqa: FBT002 - a query parameter
     days: Days = DEFAULT_DAYS,
     sort: Annotated[Sort, Query()] = "name",
 ) -> Response:
     """With the parameters of the API's list."""
     window = Window.ending_now(days)
     async with space.transaction() as tx:
-        rows, total = await list_pipelines(tx, space, paging, which, status=status, window=window, sort=sort)
-        states = await count_by_status(tx, space, which)
+        rows, total = await list_pipelines(
+            tx, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
+        )
+        totals = await count_totals(tx, space, which, window)
         sources, _ = await list_connectors_of(tx, space.id, connectors.MANY)
         teams = [] if is_for_part(request) else await governing.teams_to_choose(tx, space)
+    doubtful = [one for one in plain(sources) if one["freshness"] and one["freshness"]["state"] in DOUBTFUL]
     pages = max(1, -(-total // paging.size))
     template = "fleet_list.html" if is_for_part(request) else "fleet.html"
     return page(
-        request, template, **await around(space), pipelines=plain(rows), total=total, states=states, which=which,
+        request, template, **await around(space), pipelines=plain(rows), total=total, totals=totals, which=which,
         status=status or [], days=days, sort=sort, teams=teams, number=paging.page, pages=pages, size=paging.size,
-        doubtful=[one for one in plain(sources) if one["freshness"] and one["freshness"]["state"] in DOUBTFUL],
+        never_succeeded=never_succeeded, doubtful=doubtful,
+        late=[one for one in doubtful if one["freshness"]["state"] in LATE],
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from windsock.pages import to_json
 from windsock.runs.store import get_run, get_run_alone
 from windsock.web.frame import around
 from windsock.web.rendering import HEADERS, go, is_for_part, page, plain
+from windsock.web.tries import EarlierTries
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/runs/{run_id}")
 
@@ -39,13 +40,15 @@ async def show_run(
 
 
 @router.get("/tasks")
-async def get_tasks(space: PageView, run_id: UUID) -> Response:
-    """All task runs as JSON, for the grid: the names of the columns once, then the rows."""
+async def get_tasks(request: Request, space: PageView, run_id: UUID) -> Response:
+    """All task runs as JSON, for the grid: the names of the columns once, then the rows; and their earlier tries."""
     async with space.transaction() as tx:
         run = await get_run(tx, space.id, run_id)
+    known: EarlierTries = request.app.state.tries
+    earlier = await known.of(space, run, run["task_runs"])
     rows = [[task[name] for name in OF_A_TASK] for task in run["task_runs"]]
     told = {"status": run["status"], "started_at": run["started_at"], "ended_at": run["ended_at"]}
-    body = to_json({"run": told, "columns": OF_A_TASK, "tasks": rows})
+    body = to_json({"run": told, "columns": OF_A_TASK, "tasks": rows, "earlier": earlier})
     return Response(body, headers=HEADERS, media_type="application/json")
 
 

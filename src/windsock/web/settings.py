@@ -13,10 +13,11 @@ from windsock.access.teams import QUERIES as TEAMS
 from windsock.access.teams import name_taken, put_team_member
 from windsock.audit.models import TargetType
 from windsock.audit.routes import QUERIES as AUDIT
+from windsock.connectors.store import list_connectors_of
 from windsock.db import Transaction
 from windsock.errors import BadRequest, NotFound
 from windsock.inputs import Text
-from windsock.pages import SmallPage
+from windsock.pages import Paging, SmallPage
 from windsock.web.frame import around
 from windsock.web.rendering import go, page, plain
 
@@ -138,8 +139,9 @@ async def show_audit(
     async with space.transaction() as tx:
         rows = await tx.rows(AUDIT["list_audit_events"], **which, limit=paging.size, offset=paging.offset)
         total = present(await tx.row(AUDIT["count_audit_events"], **which))["total"]
+        names = await _names(tx, space)
     return page(
-        request, "audit.html", **await around(space), events=[_told(one) for one in plain(rows)], total=total,
+        request, "audit.html", **await around(space), events=[_told(one, names) for one in plain(rows)], total=total,
         number=paging.page, pages=max(1, -(-total // paging.size)), target_types=sorted(get_args(TargetType)),
         target_type=target_type or [], narrowed=bool(actor_id or target_id),
     )  # fmt: skip
@@ -169,11 +171,24 @@ def _team_name(name: str) -> str:
     return TeamBody(name=stripped).name
 
 
-def _told(event: dict[str, Any]) -> dict[str, Any]:
-    """With what changed, one line for each: how it was, and how it became."""
+async def _names(tx: Transaction, space: Space) -> dict[str, str]:
+    """Of the members, teams and connectors that there are, by id."""
+    every = {"space_id": space.id, "limit": MOST, "offset": 0}
+    members = {str(one["user_id"]): one["name"] for one in await tx.rows(QUERIES["list_members"], **every)}
+    teams = {str(one["id"]): one["name"] for one in await tx.rows(TEAMS["list_teams"], **every)}
+    connectors, _ = await list_connectors_of(tx, space.id, Paging(1, MOST))
+    return members | teams | {str(one["id"]): one["name"] for one in connectors}
+
+
+def _told(event: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """With what changed, one line for each: how it was, and how it became; ids by the names of what they are of."""
+
+    def said(value: object) -> object:
+        return names.get(value, value) if isinstance(value, str) else value
+
     before, after = event["before"] or {}, event["after"] or {}
     changes = [
-        {"name": name, "before": before.get(name), "after": after.get(name)}
+        {"name": name.removesuffix("_id"), "before": said(before.get(name)), "after": said(after.get(name))}
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
     ]

@@ -7,7 +7,15 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
 from windsock.access.keys import hash_of
-from windsock.access.sessions import SESSION_DAYS, begin_session, end_session, find_link, list_sessions, use_link
+from windsock.access.sessions import (
+    SESSION_DAYS,
+    begin_session,
+    end_other_sessions,
+    end_session,
+    find_link,
+    list_sessions,
+    use_link,
+)
 from windsock.access.space import COOKIE, Authorizer, IsSignedIn, refuse_other_sites
 from windsock.db import Database
 from windsock.errors import NotFound
@@ -78,6 +86,14 @@ async def end_one_session(caller: IsSignedIn, session_id: UUID) -> Response:
     async with caller.transaction() as tx:
         if not await end_session(tx, caller.id, session_id):
             raise NotFound("session of yours")
+    return go("/sessions")
+
+
+@router.post("/sessions/end-others")
+async def end_all_others(caller: IsSignedIn) -> Response:
+    if caller.session_id is not None:
+        async with caller.transaction() as tx:
+            await end_other_sessions(tx, caller.id, caller.session_id)
     return go("/sessions")
 
 

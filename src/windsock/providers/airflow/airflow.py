@@ -24,6 +24,7 @@ from windsock.providers.airflow.v1 import V1
 from windsock.providers.airflow.v2 import V2
 from windsock.providers.airflow.values import identity, texts
 from windsock.providers.contract import (
+    NOT_MAPPED,
     Hints,
     Identity,
     Page,
@@ -35,6 +36,7 @@ from windsock.providers.contract import (
     RunRequest,
     RunsBetween,
     Scope,
+    TaskRunId,
 )
 
 ApiVersion = Literal["v1", "v2"]
@@ -153,6 +155,22 @@ class Airflow:
             raise ProviderNonsense(f"The answer to GET {path} has no list of tasks.")
         rows = [task for task in tasks if isinstance(task, dict)]
         return {identity(task, "task_id", "task"): texts(task.get("downstream_task_ids")) for task in rows}
+
+    async def tries(self, task_run: TaskRunId) -> list[ProviderTaskRun]:
+        """Raises ProviderRefused (404) where Airflow is older than 2.10, or has no such task instance."""
+        dialect = await self._known()
+        parts = [
+            quote(one, safe="~")
+            for one in (task_run.pipeline_external_id, task_run.run_external_id, task_run.external_id)
+        ]
+        of_map = "" if task_run.map_index == NOT_MAPPED else f"/{task_run.map_index}"
+        path = "{}/dags/{}/dagRuns/{}/taskInstances/{}{}/tries".format(dialect.root, *parts, of_map)
+        body = (await self._session.get(path)).body
+        found = body.get("task_instances") if isinstance(body, dict) else None
+        if not isinstance(found, list):
+            raise ProviderNonsense(f"The answer to GET {path} has no list of tries.")
+        rows = [dialect.parse_task_run(one) for one in found if isinstance(one, dict)]
+        return sorted(rows, key=lambda one: one.try_number)
 
     async def params(self, pipeline_external_id: str) -> list[ProviderParam]:
         dialect = await self._known()

@@ -61,6 +61,9 @@ class V1:
     def parse_run(self, raw: Json) -> ProviderRun:
         return parse_run(raw)
 
+    def parse_task_run(self, raw: Json) -> ProviderTaskRun:
+        return parse_task_run(raw)
+
     def run_to_start(self, request: RunRequest) -> Json:
         """No null for conf, and a logical_date that is not named is now (measured on 2.11.2)."""
         body: Json = {"dag_run_id": request.external_id, "conf": request.conf, "note": request.note}

@@ -60,6 +60,9 @@ class V2:
     def parse_run(self, raw: Json) -> ProviderRun:
         return parse_run(raw)
 
+    def parse_task_run(self, raw: Json) -> ProviderTaskRun:
+        return parse_task_run(raw)
+
     def run_to_start(self, request: RunRequest) -> Json:
         """The key logical_date is required, though it may be null (422 without it, measured on 3.3.2)."""
         return {

@@ -7,6 +7,7 @@
    * @typedef {{id: string, external_id: string, map_index: number | null, status: string, try_number: number,
    *   queued_at: string | null, started_at: string | null, ended_at: string | null, duration_seconds: number | null,
    *   operator: string | null, provider_url: string, comment_count: number}} Task
+   * @typedef {{try_number: number, status: string, queued_at: string | null, started_at: string | null, ended_at: string | null}} Try
    * @typedef {{key: string, name: string, depth: number, task: Task | null, folds: boolean, of: Task[]}} Line
    */
   const HEIGHT = 28;
@@ -23,6 +24,8 @@
   let tasks = [];
   /** @type {Line[]} */
   let lines = [];
+  /** @type {Record<string, Try[]>} Those before the one that the task run is now. */
+  let earlier = {};
   /** @type {Set<string>} */
   const open = new Set();
   /** @type {Set<string>} */
@@ -52,9 +55,15 @@
   view.append(body);
   const heads = part("heads", "rowgroup");
   heads.append(head);
+  const note = part("quiet", undefined, "p");
+  note.hidden = true;
+  note.dir = "auto";
   grid.append(heads, view);
+  grid.after(note);
   grid.setAttribute("role", "table");
   grid.setAttribute("aria-label", "Tasks");
+
+  const clock = () => (document.documentElement.dataset.zone ? { timeZone: "UTC" } : {});
 
   /** @param {string | null} text */
   const at = (text) => (text ? Date.parse(text) : NaN);
@@ -124,16 +133,18 @@
     end = -Infinity;
     const now = Date.now();
     for (const task of tasks) {
-      const from = at(task.queued_at) || at(task.started_at);
-      if (!Number.isFinite(from)) continue;
-      begin = Math.min(begin, from);
-      end = Math.max(end, at(task.ended_at) || now);
+      for (const one of [...(earlier[task.id] || []), task]) {
+        const from = at(one.queued_at) || at(one.started_at);
+        if (!Number.isFinite(from)) continue;
+        begin = Math.min(begin, from);
+        end = Math.max(end, at(one.ended_at) || now);
+      }
     }
     if (!(end > begin)) {
       begin = Number.isFinite(begin) ? begin : now;
       end = begin + 1000;
     }
-    scale.textContent = `${new Date(begin).toLocaleTimeString()} → ${duration((end - begin) / 1000)}`;
+    scale.textContent = `${new Date(begin).toLocaleTimeString([], clock())} → ${duration((end - begin) / 1000)}`;
   }
 
   /** @param {HTMLElement} bars @param {string} kind @param {number} from @param {number} to */
@@ -147,6 +158,10 @@
 
   /** @param {Task} task @param {HTMLElement} bars */
   function draw(task, bars) {
+    for (const one of earlier[task.id] || []) {
+      bar(bars, "waited", at(one.queued_at), at(one.started_at));
+      bar(bars, `earlier ${one.status}`, at(one.started_at), at(one.ended_at));
+    }
     const started = at(task.started_at);
     const ended = at(task.ended_at) || Date.now();
     bar(bars, "waited", at(task.queued_at), Number.isFinite(started) ? started : ended);
@@ -218,7 +233,9 @@
       tries.textContent = String(task.try_number);
       took.textContent = task.duration_seconds === null ? "–" : duration(task.duration_seconds);
       draw(task, bars);
-      bars.title = `${task.status.replace("_", " ")}${task.started_at ? `, began ${new Date(task.started_at).toLocaleString()}` : ""}`;
+      bars.title = [...(earlier[task.id] || []), task]
+        .map((one) => `${task.try_number > 1 ? `try ${one.try_number}: ` : ""}${one.status.replace("_", " ")}${one.started_at ? `, began ${new Date(one.started_at).toLocaleString([], clock())}` : ""}`)
+        .join("\n");
     }
     made.append(what, tries, took, bars);
     return made;
@@ -260,6 +277,12 @@
     });
   }, { passive: true });
 
+  document.addEventListener("windsock:zone", () => {
+    if (!tasks.length) return;
+    measure();
+    show(true);
+  });
+
   async function ask() {
     const answer = await fetch(/** @type {string} */ (grid.dataset.tasks));
     if (!answer.ok) return false;
@@ -272,10 +295,14 @@
       grid.hidden = false;
       for (const name of ["tasks", "more", "none"]) document.getElementById(name)?.remove();
     }
+    earlier = told.earlier.tries;
+    const { missing, why } = told.earlier;
+    note.hidden = !missing || told.earlier.goes_on;
+    note.textContent = `The earlier tries of ${missing === 1 ? "one task" : `${missing} tasks`} are not known${why ? `: ${why}` : "."}`;
     measure();
     arrange();
     show(true);
-    return GOES_ON.has(told.run.status);
+    return GOES_ON.has(told.run.status) || told.earlier.goes_on;
   }
 
   async function follow() {

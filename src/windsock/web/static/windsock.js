@@ -29,6 +29,7 @@ document.addEventListener("keydown", (event) => {
     search.select();
   } else if (event.key === "j") move(1);
   else if (event.key === "k") move(-1);
+  else if (event.key === "u") changeZone();
   else if (event.key === "w") {
     const star = /** @type {HTMLElement | null} */ (document.querySelector("tr.here .star button, .head .star button"));
     if (star) star.click();
@@ -38,18 +39,51 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Times are told on the reader's own clock, or in UTC; the browser keeps which.
+const page = document.documentElement;
+try {
+  page.dataset.zone = localStorage.getItem("zone") === "UTC" ? "UTC" : "";
+} catch {
+  page.dataset.zone = ""; // a browser that keeps nothing
+}
+const clock = () => (page.dataset.zone ? { timeZone: "UTC" } : {});
+
+function nameZone() {
+  const zone = document.getElementById("zone");
+  if (!zone) return;
+  zone.hidden = false;
+  zone.textContent = page.dataset.zone ? "UTC" : "Local time";
+  zone.title = page.dataset.zone ? "Times are in UTC. Press for your own clock" : `Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}. Press for UTC`;
+}
+
+function changeZone() {
+  page.dataset.zone = page.dataset.zone ? "" : "UTC";
+  try {
+    localStorage.setItem("zone", page.dataset.zone);
+  } catch {
+    // Until the page is left, then.
+  }
+  nameZone();
+  tell(document);
+  document.dispatchEvent(new Event("windsock:zone"));
+}
+
 /** @param {ParentNode} root */
 function tell(root) {
   root.querySelectorAll("time[datetime]").forEach((time) => {
     const at = new Date(/** @type {string} */ (time.getAttribute("datetime")));
     if (!Number.isNaN(at.getTime())) {
-      if (time.hasAttribute("data-clock")) time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-      time.setAttribute("title", `${at.toLocaleString()}\n${at.toISOString()}`);
+      if (time.hasAttribute("data-clock")) time.textContent = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", ...clock() });
+      time.setAttribute("title", page.dataset.zone ? `${at.toLocaleString([], clock())} UTC` : `${at.toLocaleString()}\n${at.toISOString()}`);
     }
   });
 }
 
-document.addEventListener("DOMContentLoaded", () => tell(document));
+document.addEventListener("DOMContentLoaded", () => {
+  nameZone();
+  document.getElementById("zone")?.addEventListener("click", changeZone);
+  tell(document);
+});
 document.addEventListener("htmx:afterSwap", () => tell(document));
 // A part that replaces itself must not take the place in the list away.
 /** @type {string | null} */

@@ -1,0 +1,97 @@
+"""Earlier tries of task runs that were tried again: only Airflow knows them, and is asked when somebody looks."""
+
+import asyncio
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from windsock.access.space import Space
+from windsock.answers import UnderWay
+from windsock.db import Row
+from windsock.errors import ProviderRefused, WindsockError
+from windsock.providers.contract import NOT_MAPPED, ProviderTaskRun, TaskRunId
+from windsock.triggers.sending import Triggers
+
+MOST_ASKED = 20
+"""Task runs of one run at once, one request each; those beyond have their turn when the page asks again."""
+WAITED_SECONDS = 1.0
+"""Somebody looks at the page: what comes later is there when it asks again."""
+SILENT_SECONDS = 60.0
+"""After Airflow did not tell, until it is asked again."""
+MOST_KEPT, MOST_SILENT = 20_000, 1_000
+
+Tried = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The earlier tries by id of the task run, oldest first; of how many they are not known, and why.
+
+    `goes_on`: they may be known in a moment.
+    """
+
+    tries: dict[str, list[Tried]]
+    missing: int
+    why: str | None
+    goes_on: bool
+
+
+class EarlierTries:
+    """Those that this process has been told. A try that another one has followed does not change any more."""
+
+    def __init__(self, triggers: Triggers) -> None:
+        self._triggers = triggers
+        self._known: OrderedDict[tuple[str, int], list[Tried] | None] = OrderedDict()
+        self._silent: dict[UUID, tuple[float, str]] = {}
+        self._asking: UnderWay[None] = UnderWay()
+
+    async def of(self, space: Space, run: Row, task_runs: Sequence[Row]) -> Earlier:
+        """Of task runs of one run, as the API says them."""
+        retried = {(str(task["id"]), task["try_number"]): task for task in task_runs if task["try_number"] > 1}
+        wanted = [task for key, task in retried.items() if key not in self._known]
+        silent_until, why = self._silent.get(run["pipeline_id"], (0.0, None))
+        is_silent = time.monotonic() < silent_until
+        if wanted and not is_silent:
+            ask = self._asking.once(str(run["id"]), lambda: self._ask(space, run, wanted[:MOST_ASKED]))
+            with contextlib.suppress(TimeoutError):  # it goes on, and the page asks again
+                await asyncio.wait_for(ask, WAITED_SECONDS)
+            silent_until, why = self._silent.get(run["pipeline_id"], (0.0, None))
+            is_silent = time.monotonic() < silent_until
+        tries = {key[0]: found for key in retried if (found := self._known.get(key)) is not None}
+        unasked = sum(key not in self._known for key in retried)
+        return Earlier(
+            tries, len(retried) - len(tries), why if is_silent else None, goes_on=unasked > 0 and not is_silent
+        )
+
+    async def _ask(self, space: Space, run: Row, wanted: Sequence[Row]) -> None:
+        try:
+            async with self._triggers.asking(space, run["pipeline_id"]) as (provider, pipeline_external_id):
+                for task in wanted:
+                    index = NOT_MAPPED if task["map_index"] is None else task["map_index"]
+                    which = TaskRunId(pipeline_external_id, run["external_id"], task["external_id"], index)
+                    try:
+                        found = [_as_told(one) for one in await provider.tries(which)]
+                    except ProviderRefused as refusal:
+                        if refusal.status != 404:  # noqa: PLR2004 - gone there, or an Airflow before 2.10
+                            raise
+                        self._keep(task, None)
+                    else:
+                        self._keep(task, [one for one in found if one["try_number"] < task["try_number"]])
+        except WindsockError as failure:
+            if len(self._silent) >= MOST_SILENT:
+                self._silent.clear()
+            self._silent[run["pipeline_id"]] = time.monotonic() + SILENT_SECONDS, str(failure)
+
+    def _keep(self, task: Row, found: list[Tried] | None) -> None:
+        self._known[str(task["id"]), task["try_number"]] = found
+        while len(self._known) > MOST_KEPT:
+            self._known.popitem(last=False)
+
+
+def _as_told(one: ProviderTaskRun) -> Tried:
+    names = ("try_number", "status", "queued_at", "started_at", "ended_at")
+    return {name: getattr(one, name) for name in names}
