@@ -315,12 +315,14 @@ CREATE TABLE runs (
     gone_by              uuid,  -- As of pipelines.
     -- Airflow has cleaned it up with all that was older; ours is the only copy, and stays.
     archived_at          timestamptz,
+    -- Its start, or when it was to start. By this a time is looked for, and counted from the index alone.
+    begun_at             timestamptz      NOT NULL GENERATED ALWAYS AS (COALESCE(started_at, queued_at, run_after, run_at)) STORED,
     CONSTRAINT runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT runs_identity UNIQUE (space_id, pipeline_id, external_id),
     CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
     CONSTRAINT runs_triggered_by_user_id_fkey FOREIGN KEY (triggered_by_user_id) REFERENCES users(id) ON DELETE SET NULL
 );
-CREATE INDEX runs_by_age ON runs (space_id, run_at);
+CREATE INDEX runs_begun ON runs (space_id, begun_at) INCLUDE (pipeline_id, status, run_type);
 CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds);
 CREATE INDEX runs_gone ON runs (space_id, pipeline_id) WHERE gone_by IS NOT NULL;
 CREATE INDEX runs_newest ON runs (space_id, run_at DESC, id DESC);

@@ -110,6 +110,15 @@ def _ago(days: int) -> str:
     return (datetime.now(UTC) - timedelta(days=days)).isoformat()
 
 
+_WINDOWS: tuple[tuple[str, dict[str, object]], ...] = (
+    ("since yesterday", {"started_from": _ago(1)}),
+    ("of 7 days", {"started_from": _ago(7)}),
+    ("of 30 days", {"started_from": _ago(30)}),
+    ("of a day three weeks ago", {"started_from": _ago(21), "started_to": _ago(20)}),
+    ("failed, since yesterday", {"started_from": _ago(1), "status": "failed"}),
+)
+
+
 def _run(fleet: Fleet, many: int) -> str:
     return f"/api/v1.0/spaces/{fleet.slug}/orchestration/runs/{fleet.large_runs[many]}"
 
@@ -192,13 +201,8 @@ def scenarios(servers: dict[str, Server], fleet: Fleet, postmaster: int) -> list
         asked("runs of the space, page 1", made, _all_runs(fleet), connections=few),
         asked(f"runs of the space, page {deep[0]} by cursor", made, deep[1], connections=few),
         *(
-            asked(
-                f"runs of the space, since {days} days ago",
-                made,
-                _all_runs(fleet, started_from=_ago(days)),
-                connections=few,
-            )
-            for days in (1, 30)
+            asked(f"runs of the space, {name}", made, _all_runs(fleet, **when), connections=few)
+            for name, when in _WINDOWS
         ),
         asked("run with 1,000 task runs", made, _run(fleet, 1_000), connections=few),
         asked("run with 10,000 task runs", made, _run(fleet, 10_000), connections=few),

@@ -29,6 +29,24 @@ class PipelineFilter:
     watched_only: bool
     is_paused: bool | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Every pipeline is meant."""
+        return (
+            not any(
+                (
+                    self.provider,
+                    self.owner,
+                    self.criticality,
+                    self.team_id,
+                    self.connector_id,
+                    self.q,
+                    self.watched_only,
+                )
+            )
+            and self.is_paused is None
+        )
+
     def parameters(self, space: Space) -> dict[str, Any]:
         """What `{matching_pipelines}` needs."""
         return {

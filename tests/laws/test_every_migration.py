@@ -34,6 +34,7 @@ SHA_256 = {
     "v0008_numbers_by_the_week.sql": "da5f1a16f9f2f162bb308423015d04c720251a2e04beff9cbb98c0d5436cf77f",
     "v0009_sessions.sql": "12fe1933dea7b57347e39f097eb982286980b982bd0cbc65c7a237a56bab543f",
     "v0010_search.sql": "142126801b1e84bc90843d54235b9b58a1cd5371fd81913aba117ec211c00e87",
+    "v0011_when_runs_began.sql": "7d5d6b4630ad47ae0546d806456ca5014ab07f3c27f08080d0b55d4631aebd60",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
 

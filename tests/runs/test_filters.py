@@ -1,12 +1,16 @@
 """Runs by time, status and type, of one pipeline and of the whole space; task runs by the page."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
 
 from checking import CheckedClient
-from world import NOW, World
+from conftest import RolledBackDatabase
+from windsock.runs import store
+from windsock.sync.mirror import Mirror
+from world import NOW, World, a_run
 
 pytestmark = pytest.mark.anyio
 ORCHESTRATION = "/spaces/finance/orchestration"
@@ -69,3 +73,49 @@ async def test_task_runs_by_the_page(client: CheckedClient, world: World, query:
     for row in rows:
         one = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/task-runs/{row['id']}")
         assert one.json() == row
+
+
+@pytest.mark.parametrize("most_sorted", [0, 100_000])
+async def test_a_window_holds_what_began_in_it_and_says_how_many(
+    client: CheckedClient, world: World, db: RolledBackDatabase, monkeypatch: pytest.MonkeyPatch, most_sorted: int
+) -> None:
+    """By whatever way it is found and counted, which depends on what lies before it and behind it."""
+    monkeypatch.setattr(store, "MOST_SORTED", most_sorted)
+    random, space = Random(most_sorted), world.finance  # noqa: S311 - histories, not secrets
+    runs = [
+        a_run(
+            random.choice(["daily_report", "hourly_load"]), f"of {number}",
+            random.choice(["success", "failed", "queued"]), hours_ago=(due := random.uniform(0, 100)),
+            started_at=None if random.random() < 0.2 else NOW - timedelta(hours=due - random.uniform(-5, 5)),
+        )
+        for number in range(60)
+    ]  # fmt: skip
+    async with db.in_space(space.id) as tx:
+        await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
+
+    async def listed(**query: Any) -> tuple[list[str], str]:
+        found = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"size": 500} | query)
+        return [row["id"] for row in found.json()], found.headers["x-total-count"]
+
+    every = (await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"size": 500})).json()
+    assert len(every) == 64
+    for _ in range(40):
+        ends = sorted(NOW - timedelta(hours=random.uniform(-6, 106)) for _ in range(2))
+        query = dict(zip(("started_from", "started_to"), (one.isoformat() for one in ends), strict=True))
+        for name in random.choice([["started_from"], ["started_to"], [], []]):
+            del query[name]
+        query |= random.choice([{}, {}, {"status": "failed"}, {"run_type": "scheduled"}, {"q": "report"}])
+        expected = [
+            row["id"]
+            for row in every
+            if query.get("status", row["status"]) == row["status"]
+            and query.get("q", "") in row["pipeline"]["name"]
+            and ("started_from" not in query or began(row) >= datetime.fromisoformat(query["started_from"]))
+            and ("started_to" not in query or began(row) < datetime.fromisoformat(query["started_to"]))
+        ]
+        assert await listed(**query) == (expected, str(len(expected))), query
+        assert await listed(**query, size=7, page=2) == (expected[7:14], str(len(expected))), query
+
+
+def began(row: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(row["started_at"] or row["queued_at"] or row["run_after"])

@@ -27,8 +27,8 @@ LEFT JOIN users u ON u.id = r.triggered_by_user_id
 r.space_id = %(space_id)s
   AND r.status = ANY (%(status)s::text[])  -- if status
   AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
-  AND coalesce(r.started_at, r.queued_at, r.run_after, r.run_at) >= %(started_from)s::timestamptz  -- if started_from
-  AND coalesce(r.started_at, r.queued_at, r.run_after, r.run_at) < %(started_to)s::timestamptz  -- if started_to
+  AND r.begun_at >= %(started_from)s::timestamptz  -- if started_from
+  AND r.begun_at < %(started_to)s::timestamptz  -- if started_to
 
 -- fragment: matching
 FROM runs r
@@ -82,9 +82,44 @@ WITH page AS MATERIALIZED (
 )
 {the_page}
 
+-- name: list_runs_of_space_sorted_in_window
+-- Found by when they began, then sorted: for a window that lies behind many newer runs, and holds not too many itself.
+WITH found AS MATERIALIZED (
+    SELECT r.id, r.run_at
+    {matching_in_space}
+      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
+), page AS MATERIALIZED (
+    SELECT id FROM found
+    ORDER BY run_at DESC, id DESC
+    LIMIT %(limit)s OFFSET %(offset)s
+)
+{the_page}
+
 -- name: count_runs_of_space
 SELECT count(*) AS total
 {matching_in_space}
+
+-- name: count_all_runs_of_space
+-- Of every pipeline, from the index alone.
+SELECT count(*) AS total
+FROM runs r
+WHERE {filtered}
+
+-- name: count_all_runs_of_space_since
+-- Where more lies behind that time than before it: all that there are, without those before.
+SELECT (a.total - b.total)::bigint AS total
+FROM (
+    SELECT coalesce(sum(k.total), 0) AS total FROM run_counts k
+    WHERE {counted}
+) a, (
+    SELECT count(*) AS total FROM runs r
+    WHERE r.space_id = %(space_id)s AND r.begun_at < %(started_from)s
+      AND r.status = ANY (%(status)s::text[])  -- if status
+      AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
+) b
+
+-- name: first_run_of_space
+SELECT min(begun_at) AS begun_at FROM runs WHERE space_id = %(space_id)s
 
 -- name: known_number_of_runs_of_space
 SELECT coalesce(sum(k.total), 0)::bigint AS total

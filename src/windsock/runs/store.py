@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,8 @@ from windsock.sql import load
 QUERIES = load(__package__, "runs.sql", shared=FRAGMENTS)
 
 MOST_IN_A_LANE = 300
+MOST_SORTED = 100_000
+"""Runs of a window in the past that are sorted for one page of them: some 50 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,10 @@ class RunFilter:
     started_to: datetime | None = None
     status: Sequence[str] | None = None
     run_type: Sequence[str] | None = None
+
+    @property
+    def has_times(self) -> bool:
+        return self.started_from is not None or self.started_to is not None
 
     def parameters(self) -> dict[str, Any]:
         return {
@@ -44,7 +50,13 @@ async def list_runs(
 ) -> tuple[list[Row], int, Place | None]:
     """A page of a pipeline's runs, newest first, how many there are in all, and where the next page begins."""
     matching = {"space_id": space_id, "pipeline_id": pipeline_id, **which.parameters()}
-    found = await _page(tx, "of_pipeline", matching, paging, which)
+    if which.has_times:
+        rows = await tx.answers_planned_anew(QUERIES["list_runs_of_pipeline"], **matching, **_place(paging))
+        total = present(await tx.row(QUERIES["count_runs_of_pipeline"], **matching))["total"]
+        behind = paging.place_behind(rows)
+        found = [_with_url(row) for row in rows], total, behind
+    else:
+        found = await _page(tx, "of_pipeline", matching, paging)
     if not found[0] and not await tx.row(QUERIES["has_pipeline"], space_id=space_id, pipeline_id=pipeline_id):
         raise NotFound("pipeline")
     return found
@@ -54,19 +66,45 @@ async def list_runs_of_space(
     tx: Transaction, space: Space, paging: LongPaging, which: RunFilter, of: PipelineFilter
 ) -> tuple[list[Row], int, Place | None]:
     """As list_runs, of all pipelines that `of` means."""
-    return await _page(tx, "of_space", {**of.parameters(space), **which.parameters()}, paging, which)
+    matching = {**of.parameters(space), **which.parameters()}
+    if not which.has_times:
+        return await _page(tx, "of_space", matching, paging)
+    total = await _count_in_window(tx, matching, which, of)
+    is_behind = which.started_to is not None and total <= MOST_SORTED
+    query = QUERIES["list_runs_of_space_sorted_in_window" if is_behind else "list_runs_of_space"]
+    rows = await tx.answers_planned_anew(query, **matching, **_place(paging)) if total else []
+    behind = paging.place_behind(rows)
+    return [_with_url(row) for row in rows], total, behind
 
 
 async def _page(
-    tx: Transaction, whose: str, matching: dict[str, Any], paging: LongPaging, which: RunFilter
+    tx: Transaction, whose: str, matching: dict[str, Any], paging: LongPaging
 ) -> tuple[list[Row], int, Place | None]:
-    after = {"after": paging.after and paging.after.at, "after_id": paging.after and paging.after.id}
-    rows = await tx.answers(QUERIES[f"list_runs_{whose}"], **matching, **after, limit=paging.size, offset=paging.offset)
-    is_known = which.started_from is None and which.started_to is None
-    counting = f"known_number_of_runs_{whose}" if is_known else f"count_runs_{whose}"
-    total = present(await tx.prepared_row(QUERIES[counting], **matching))["total"]
+    """Without a time: how many there are is known by pipeline, status and type."""
+    rows = await tx.answers(QUERIES[f"list_runs_{whose}"], **matching, **_place(paging))
+    total = present(await tx.prepared_row(QUERIES[f"known_number_of_runs_{whose}"], **matching))["total"]
     behind = paging.place_behind(rows)
     return [_with_url(row) for row in rows], total, behind
+
+
+def _place(paging: LongPaging) -> dict[str, Any]:
+    after = paging.after
+    return {"after": after and after.at, "after_id": after and after.id, "limit": paging.size, "offset": paging.offset}
+
+
+async def _count_in_window(tx: Transaction, matching: dict[str, Any], which: RunFilter, of: PipelineFilter) -> int:
+    """Of what lies behind `started_from` or before it, the lesser part is counted."""
+    name = "count_runs_of_space"
+    if of.is_empty:
+        name = "count_all_runs_of_space"
+        if which.started_from is not None and which.started_to is None:
+            first = present(await tx.prepared_row(QUERIES["first_run_of_space"], space_id=matching["space_id"]))[
+                "begun_at"
+            ]
+            if first is not None and which.started_from - first < datetime.now(UTC) - which.started_from:
+                name = "count_all_runs_of_space_since"
+    total: int = present(await tx.row(QUERIES[name], **matching))["total"]
+    return total
 
 
 async def runs_in_window(
