@@ -134,6 +134,9 @@ async def test_so_many_at_once_and_no_more_are_kept_than_may(
     monkeypatch.setattr(tries, "MOST_ASKED", 0)
     assert (await earlier(viewer, world))["goes_on"], "its turn comes when the page asks again"
     monkeypatch.undo()
+    monkeypatch.setattr(tries, "MOST_OF_A_RUN", 0)
+    assert (await earlier(viewer, world)) == {"tries": {}, "missing": 1, "why": None, "goes_on": False}
+    monkeypatch.undo()
     monkeypatch.setattr(tries, "MOST_KEPT", 1)
     for number in (2, 3):
         await tried_again(db, world, number)

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from windsock.triggers.sending import Triggers
 
 MOST_ASKED = 20
 """Task runs of one run at once, one request each; those beyond have their turn when the page asks again."""
+MOST_OF_A_RUN = 200
+"""Of a run in which more were tried again, those that come first."""
 WAITED_SECONDS = 1.0
 """Somebody looks at the page: what comes later is there when it asks again."""
 SILENT_SECONDS = 60.0
@@ -52,20 +55,21 @@ class EarlierTries:
     async def of(self, space: Space, run: Row, task_runs: Sequence[Row]) -> Earlier:
         """Of task runs of one run, as the API says them."""
         retried = {(str(task["id"]), task["try_number"]): task for task in task_runs if task["try_number"] > 1}
-        wanted = [task for key, task in retried.items() if key not in self._known]
-        silent_until, why = self._silent.get(run["pipeline_id"], (0.0, None))
-        is_silent = time.monotonic() < silent_until
-        if wanted and not is_silent:
+        asked_for = dict(islice(retried.items(), MOST_OF_A_RUN))
+        wanted = [task for key, task in asked_for.items() if key not in self._known]
+        why = self._silent_because(run["pipeline_id"])
+        if wanted and why is None:
             ask = self._asking.once(str(run["id"]), lambda: self._ask(space, run, wanted[:MOST_ASKED]))
             with contextlib.suppress(TimeoutError):  # it goes on, and the page asks again
                 await asyncio.wait_for(ask, WAITED_SECONDS)
-            silent_until, why = self._silent.get(run["pipeline_id"], (0.0, None))
-            is_silent = time.monotonic() < silent_until
+            why = self._silent_because(run["pipeline_id"])
         tries = {key[0]: found for key in retried if (found := self._known.get(key)) is not None}
-        unasked = sum(key not in self._known for key in retried)
-        return Earlier(
-            tries, len(retried) - len(tries), why if is_silent else None, goes_on=unasked > 0 and not is_silent
-        )
+        unasked = sum(key not in self._known for key in asked_for)
+        return Earlier(tries, len(retried) - len(tries), why, goes_on=unasked > 0 and why is None)
+
+    def _silent_because(self, pipeline_id: UUID) -> str | None:
+        until, why = self._silent.get(pipeline_id, (0.0, None))
+        return why if time.monotonic() < until else None
 
     async def _ask(self, space: Space, run: Row, wanted: Sequence[Row]) -> None:
         try:
