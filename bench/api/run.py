@@ -252,9 +252,9 @@ def main() -> None:
         beside = airflow(folder, SIZES[chosen.size], say)
     try:
         with (
+            beside as others,  # first: what is missing for it is found out before a quarter of an hour of seeding
             prepared(folder, chosen.size) as (storage, fleet, postmaster),
             served(folder, storage, fleet) as servers,
-            beside as others,
         ):
             say(f"{compare(servers, fleet)} rows are equal in content")
             asked = [one for one in scenarios(servers, fleet, postmaster) + others if chosen.only in one.name]
