@@ -168,7 +168,14 @@ async def test_every_row_answers_in_its_shape(
     assert (row.method == "GET") == ("ETag" in answer.headers)
 
 
-ADDED = {f"/spaces/{{slug}}/orchestration{path}": {"cursor"} for path in ("/pipelines/{pipeline_id}/runs", "/runs")}
+ADDED = {
+    f"/spaces/{{slug}}/orchestration{path}": names
+    for path, names in {
+        "/pipelines": {"is_paused", "never_succeeded"},
+        "/pipelines/{pipeline_id}/runs": {"cursor"},
+        "/runs": {"cursor", "is_paused"},
+    }.items()
+}
 """What a client may send beside what the contract names; who does not know of it loses nothing."""
 
 

@@ -1,5 +1,5 @@
 // @ts-check
-// The tasks of a run over time: one row for each, of which only those in sight are in the document.
+// The tasks of a run over time: one row for each, of which only those in sight are in the document. Uses windsock.js.
 "use strict";
 
 (() => {
@@ -33,14 +33,6 @@
   let begin = 0;
   let end = 1;
 
-  /** @param {string} name @param {string} [role] @param {string} [tag] */
-  function part(name, role, tag = "div") {
-    const made = document.createElement(tag);
-    made.className = name;
-    if (role) made.setAttribute("role", role);
-    return made;
-  }
-
   const head = part("line titles", "row");
   for (const [name, text] of [["what", "Task"], ["try", "Try"], ["took", "Took"], ["bars", ""]]) {
     const cell = part(name, "columnheader");
@@ -63,19 +55,8 @@
   grid.setAttribute("role", "table");
   grid.setAttribute("aria-label", "Tasks");
 
-  const clock = () => (document.documentElement.dataset.zone ? { timeZone: "UTC" } : {});
-
   /** @param {string | null} text */
   const at = (text) => (text ? Date.parse(text) : NaN);
-
-  /** @param {number} seconds */
-  function duration(seconds) {
-    if (!Number.isFinite(seconds)) return "–";
-    if (seconds < 10) return `${Math.round(seconds * 10) / 10} s`;
-    if (seconds < 60) return `${Math.round(seconds)} s`;
-    const minutes = Math.round(seconds / 60);
-    return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-  }
 
   /** Groups as in the names (`group.task`), then tasks, then the instances of a mapped one. */
   function arrange() {
@@ -241,8 +222,7 @@
     return made;
   }
 
-  let first = -1;
-  let last = -1;
+  let [first, last] = [-1, -1];
   /** @type {Map<number, HTMLElement>} */
   const shown = new Map();
 
@@ -278,7 +258,6 @@
   }, { passive: true });
 
   document.addEventListener("windsock:zone", () => {
-    if (!tasks.length) return;
     measure();
     show(true);
   });

@@ -2,6 +2,23 @@
 // What a page does beside links and forms: keys, and times on hover as the reader's own clock has them.
 "use strict";
 
+/** @param {string} name @param {string} [role] @param {string} [tag] */
+function part(name, role, tag = "div") {
+  const made = document.createElement(tag);
+  made.className = name;
+  if (role) made.setAttribute("role", role);
+  return made;
+}
+
+/** @param {number} seconds */
+function duration(seconds) {
+  if (!Number.isFinite(seconds)) return "–";
+  if (seconds < 10) return `${Math.round(seconds * 10) / 10} s`;
+  if (seconds < 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
 /** @returns {HTMLElement[]} */
 const rows = () => Array.from(document.querySelectorAll("tr.row"));
 
