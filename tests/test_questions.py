@@ -73,6 +73,18 @@ async def test_a_mistake_is_of_the_one_who_made_it(asked: Questions) -> None:
     assert await asked.row("SELECT 1 / length(%(one)s::text) AS one", {"one": "x"}) == {"one": 1}
 
 
+async def test_what_cannot_be_sent_takes_nobodys_place(asked: Questions) -> None:
+    right: dict[str, Value] = {"one": "1", "two": b""}
+    wrong: list[dict[str, Value]] = [{**right, "one": "\ud800"}, {"one": "1"}, {**right, "one": "a\0b"}]
+    told = await asyncio.gather(
+        *(asked.row(ECHO, given) for one in wrong for given in (right, one)), asked.row(ECHO, {**right, "one": "2"}),
+        return_exceptions=True,
+    )  # fmt: skip
+    names = [type(one).__name__ for one in told]
+    assert names[1::2] == ["UnicodeEncodeError", "KeyError", "CharacterNotInRepertoire"]
+    assert [one["one"] for one in told if isinstance(one, dict)] == ["1", "1", "1", "2"]
+
+
 async def test_who_goes_away_leaves_the_others_their_answers(asked: Questions) -> None:
     first, second = (asyncio.create_task(asked.row(SLOW, {"one": one})) for one in "ab")
     await asyncio.sleep(0.05)

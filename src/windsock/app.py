@@ -60,11 +60,8 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-        },  # it would look for OpenTelemetry at each request
+        # Otherwise it looks for OpenTelemetry at each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
     app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs

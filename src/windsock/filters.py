@@ -29,24 +29,6 @@ class PipelineFilter:
     watched_only: bool
     is_paused: bool | None = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Every pipeline is meant."""
-        return (
-            not any(
-                (
-                    self.provider,
-                    self.owner,
-                    self.criticality,
-                    self.team_id,
-                    self.connector_id,
-                    self.q,
-                    self.watched_only,
-                )
-            )
-            and self.is_paused is None
-        )
-
     def parameters(self, space: Space) -> dict[str, Any]:
         """What `{matching_pipelines}` needs."""
         return {
@@ -63,6 +45,11 @@ class PipelineFilter:
             "watched_only": self.watched_only,
             "is_paused": None if self.is_paused is None else str(self.is_paused).lower(),
         }
+
+
+EVERY_PIPELINE = PipelineFilter(
+    provider=None, owner=None, criticality=None, team_id=None, connector_id=None, q=None, watched_only=False
+)
 
 
 def _pipeline_filter(

@@ -29,6 +29,7 @@ PAUSE_SECONDS = 0.1
 PLACE = re.compile(r"%\((\w+)\)s")
 
 Value = bytes | str | None
+"""For a place that takes bytea or text."""
 Answer = dict[str, Any] | None
 
 
@@ -90,26 +91,27 @@ class _Line:
             answer.set_exception(psycopg.OperationalError(f"{MOST_WAITING} questions are waiting for the database"))
             return answer
         statement, now = self._statements.get(query) or _Statement.of(query, next(self._numbers)), self._loop.time()
+        given = [parameters[name] for name in statement.parameters]
+        values = [one.encode() if isinstance(one, str) else one for one in given]
+        # From here on it has its place, by which its answer is found: whatever goes wrong ends the whole line.
         self._waiting.append(_Asked(query, statement, answer, now))
         if now - self._waiting[0].since > MOST_SECONDS:
             self.close(f"no answer for {MOST_SECONDS:g} s")
             return answer
         try:
-            self._send(query, statement, parameters)
-        except psycopg.OperationalError as error:
+            self._send(query, statement, values)
+        except psycopg.Error as error:
             self.close(error)
         if len(self._waiting) == 1 and readable_soon(self._descriptor):
             self._read()
         return answer
 
-    def _send(self, query: str, statement: _Statement, parameters: Mapping[str, Value]) -> None:
+    def _send(self, query: str, statement: _Statement, values: list[bytes | None]) -> None:
         if query not in self._statements:
             self._statements[query] = statement
             self._libpq.send_prepare(statement.name, statement.text)
-        given = [parameters[name] for name in statement.parameters]
-        values = [one.encode() if isinstance(one, str) else one for one in given]
-        formats = [Format.BINARY if isinstance(one, bytes) else Format.TEXT for one in given]
-        self._libpq.send_query_prepared(statement.name, values, param_formats=formats, result_format=Format.BINARY)
+        binary = [Format.BINARY] * len(values)  # as text, a value would end at its first zero byte
+        self._libpq.send_query_prepared(statement.name, values, param_formats=binary, result_format=Format.BINARY)
         self._libpq.pipeline_sync()
         self._write()
 
@@ -125,7 +127,7 @@ class _Line:
     def _go_on_writing(self) -> None:
         try:
             self._write()
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             self.close(error)
 
     def _read(self) -> None:
@@ -135,7 +137,7 @@ class _Line:
                 result = self._libpq.get_result()
                 if result is not None:  # it stands between a statement's result and that of the next
                     self._take(result)
-        except psycopg.OperationalError as error:
+        except (psycopg.Error, ValueError) as error:  # ValueError: a value that cannot be read
             self.close(error)
 
     def _take(self, result: PGresult) -> None:

@@ -10,7 +10,7 @@ from windsock.access.space import Space
 from windsock.access.store import present
 from windsock.db import Row, Transaction
 from windsock.errors import NotFound
-from windsock.filters import FRAGMENTS, PipelineFilter
+from windsock.filters import EVERY_PIPELINE, FRAGMENTS, PipelineFilter
 from windsock.pages import LongPaging, Paging, Place
 from windsock.providers.airflow import run_url, task_run_url
 from windsock.providers.contract import NOT_MAPPED
@@ -52,9 +52,7 @@ async def list_runs(
     matching = {"space_id": space_id, "pipeline_id": pipeline_id, **which.parameters()}
     if which.has_times:
         rows = await tx.answers_planned_anew(QUERIES["list_runs_of_pipeline"], **matching, **_place(paging))
-        total = present(await tx.row(QUERIES["count_runs_of_pipeline"], **matching))["total"]
-        behind = paging.place_behind(rows)
-        found = [_with_url(row) for row in rows], total, behind
+        found = _told(rows, present(await tx.row(QUERIES["count_runs_of_pipeline"], **matching))["total"], paging)
     else:
         found = await _page(tx, "of_pipeline", matching, paging)
     if not found[0] and not await tx.row(QUERIES["has_pipeline"], space_id=space_id, pipeline_id=pipeline_id):
@@ -72,9 +70,7 @@ async def list_runs_of_space(
     total = await _count_in_window(tx, matching, which, of)
     is_behind = which.started_to is not None and total <= MOST_SORTED
     query = QUERIES["list_runs_of_space_sorted_in_window" if is_behind else "list_runs_of_space"]
-    rows = await tx.answers_planned_anew(query, **matching, **_place(paging)) if total else []
-    behind = paging.place_behind(rows)
-    return [_with_url(row) for row in rows], total, behind
+    return _told(await tx.answers_planned_anew(query, **matching, **_place(paging)) if total else [], total, paging)
 
 
 async def _page(
@@ -83,6 +79,10 @@ async def _page(
     """Without a time: how many there are is known by pipeline, status and type."""
     rows = await tx.answers(QUERIES[f"list_runs_{whose}"], **matching, **_place(paging))
     total = present(await tx.prepared_row(QUERIES[f"known_number_of_runs_{whose}"], **matching))["total"]
+    return _told(rows, total, paging)
+
+
+def _told(rows: list[Row], total: int, paging: LongPaging) -> tuple[list[Row], int, Place | None]:
     behind = paging.place_behind(rows)
     return [_with_url(row) for row in rows], total, behind
 
@@ -95,12 +95,11 @@ def _place(paging: LongPaging) -> dict[str, Any]:
 async def _count_in_window(tx: Transaction, matching: dict[str, Any], which: RunFilter, of: PipelineFilter) -> int:
     """Of what lies behind `started_from` or before it, the lesser part is counted."""
     name = "count_runs_of_space"
-    if of.is_empty:
+    if of == EVERY_PIPELINE:
         name = "count_all_runs_of_space"
         if which.started_from is not None and which.started_to is None:
-            first = present(await tx.prepared_row(QUERIES["first_run_of_space"], space_id=matching["space_id"]))[
-                "begun_at"
-            ]
+            oldest = await tx.prepared_row(QUERIES["first_run_of_space"], space_id=matching["space_id"])
+            first = present(oldest)["begun_at"]
             if first is not None and which.started_from - first < datetime.now(UTC) - which.started_from:
                 name = "count_all_runs_of_space_since"
     total: int = present(await tx.row(QUERIES[name], **matching))["total"]
