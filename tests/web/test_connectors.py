@@ -1,5 +1,8 @@
 """Whether the data is fresh, what the syncs say, and a sync on demand."""
 
+import re
+from html import unescape
+
 import pytest
 
 from checking import CheckedClient
@@ -88,3 +91,30 @@ async def test_the_list_of_pipelines_says_whose_data_may_be_old(
     assert "as of <time" in text.partition('class="doubt"')[2]
     assert "<b>refused" not in text
     assert f"{PATH}/{world.finance.connector_id}" in text
+    found = await behind_counters(viewer, text)
+    assert found == {"all": 3, "success": 1, "running": 1, "never run": 1, "paused": 1, "late sync": 3}
+
+
+async def test_each_counter_leads_to_as_many_pipelines_and_back(
+    viewer: Browser, world: World, db: RolledBackDatabase
+) -> None:
+    async with db.in_space(world.finance.id) as tx:
+        failed = "UPDATE runs SET status = 'failed' WHERE status = 'success' AND pipeline_id = %(id)s"
+        await tx.run(Query(failed), id=world.finance.pipelines["hourly_load"])
+    found = await behind_counters(viewer, (await viewer.open("/spaces/finance/pipelines")).text)
+    assert found["never succeeded"] == 1
+    assert "late sync" not in found
+    shown = (await viewer.open("/spaces/finance/pipelines?is_paused=true&never_succeeded=true&q=_")).text
+    for name in ("is_paused", "never_succeeded"):
+        assert f'<input type="hidden" name="{name}" value="true">' in shown, "a search keeps it"
+    assert re.search(r'href="/spaces/finance/pipelines\?q=_"[^>]*><b>3</b> all', shown)
+
+
+async def behind_counters(viewer: Browser, text: str) -> dict[str, int]:
+    """Their numbers, which are those of the rows that they lead to."""
+    counters = text.partition('<nav class="counters"')[2].partition("</nav>")[0]
+    found = {}
+    for href, number, name in re.findall(r'<a href="([^"]+)"[^>]*><b>(\d+)</b> ([^<]+)</a>', counters):
+        found[name] = int(number)
+        assert (await viewer.open(unescape(href))).text.count('<tr class="row') == int(number), name
+    return found

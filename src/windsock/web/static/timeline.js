@@ -54,13 +54,15 @@
   document.addEventListener("click", (event) => {
     if (lanes()?.classList.contains("held")) event.preventDefault();
   }, true);
-  // Back to a page that the browser has kept as it was left.
-  window.addEventListener("pageshow", () => {
+  function letGo() {
+    held = null;
     const table = lanes();
     if (!table) return;
     table.classList.remove("held");
     shift(table, 0);
-  });
+  }
+  document.addEventListener("pointercancel", letGo);
+  window.addEventListener("pageshow", letGo); // also back to a page that the browser has kept as it was left
   document.addEventListener("dragstart", (event) => {
     if (/** @type {HTMLElement} */ (event.target).closest("table.lanes .lane")) event.preventDefault();
   });
