@@ -149,4 +149,5 @@ def trigger_with_params_and_watch(page: Page) -> None:
     page.get_by_role("button", name="Trigger").click()
     expect(page.locator("h1")).to_contain_text("windsock", timeout=LONG)
     expect(page.locator(".head .state")).to_have_text("success", timeout=LONG)
-    expect(page.locator("#grid .line").filter(has_text="render_report").locator(".state.success")).to_be_visible()
+    rendered = page.locator("#grid .line").filter(has_text="render_report")
+    expect(rendered.locator(".state.success")).to_be_visible(timeout=LONG)

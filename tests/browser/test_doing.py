@@ -94,6 +94,41 @@ def large_run(visitor: Visitor) -> str:
     return f"{visitor.live.url}/spaces/finance/runs/{finance.run_id}"
 
 
+ENDS_WITHOUT_TASKS = """
+INSERT INTO runs (space_id, pipeline_id, external_id, status, run_type, run_at)
+SELECT space_id, pipeline_id, 'just_ended', 'success', 'manual', now() FROM runs WHERE id = %(run_id)s
+RETURNING id
+"""
+TASKS_COME = """
+INSERT INTO task_runs (space_id, run_id, external_id, name, status, try_number, max_tries, queued_at, started_at,
+                       ended_at)
+VALUES (%(space_id)s, %(run_id)s, 'the_late_one', 'x', 'success', 1, 0, now(), now(), now())
+"""
+SYNC_ENDS = """
+UPDATE sync_states SET last_sync_at = now(), last_sync_status = 'complete' WHERE space_id = %(space_id)s
+"""
+
+
+def test_tasks_that_are_stored_after_the_end_of_their_run_come_by_themselves(visitor: Visitor) -> None:
+    finance, page = visitor.live.world.finance, visitor.page
+    names = {"space_id": finance.id, "run_id": finance.run_id}
+    with psycopg.connect(visitor.live.database_url, options=SESSION, autocommit=True) as connection:
+        connection.execute("SELECT set_config('windsock.space_id', %s, false)", (str(finance.id),))
+        names["run_id"] = connection.execute(ENDS_WITHOUT_TASKS, names).fetchall()[0][0]
+        visitor.sign_in()
+        page.goto(f"{visitor.live.url}/spaces/finance/runs/{names['run_id']}")
+        expect(page.locator("#none")).to_have_text("No tasks yet.")
+        connection.execute(TASKS_COME, names)
+        expect(page.locator("#grid .line").filter(has_text="the_late_one")).to_be_visible(timeout=20_000)
+        expect(page.locator("#now[hx-get]")).to_have_count(1)
+        connection.execute(SYNC_ENDS, names)
+        expect(page.locator("#now[hx-get]")).to_have_count(0, timeout=20_000)
+        asked = len(visitor.asked)
+        page.wait_for_timeout(5_000)
+        assert len(visitor.asked) - asked <= 1, "nothing more is asked for"
+        connection.execute("DELETE FROM runs WHERE id = %(run_id)s", names)
+
+
 def in_document(page: Page) -> int:
     return page.locator("#grid .view .line").count()
 

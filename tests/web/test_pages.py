@@ -168,10 +168,22 @@ async def test_what_was_said_lately_stands_at_the_pipeline(
     assert f'href="/spaces/finance/runs/{run["id"]}#comment-' in text
 
 
+RUN_CHANGES = Query(
+    "UPDATE runs SET status = 'success', last_synced_at = now() - %(ago)s::interval"
+    " WHERE space_id = %(space_id)s AND id = %(id)s"
+)
+SYNC_ENDS = Query(
+    "UPDATE sync_states SET last_sync_status = %(status)s, last_sync_at = now(),"
+    " last_complete_at = now() - interval '2 hours' WHERE space_id = %(space_id)s"
+)
+
+
 async def test_while_a_run_goes_on_its_head_alone_is_asked_for(
     viewer: Browser, world: World, db: RolledBackDatabase
 ) -> None:
     path = f"/spaces/finance/runs/{world.finance.run_id}"
+    async with db.in_space(world.finance.id) as tx:
+        await tx.run(SYNC_ENDS, space_id=world.finance.id, status="complete")
     part = await viewer.open(path, headers={"HX-Request": "true"})
     assert part.text.lstrip().startswith('<div id="now"')
     assert "<table" not in part.text
@@ -183,11 +195,29 @@ async def test_while_a_run_goes_on_its_head_alone_is_asked_for(
         assert 'hx-trigger="every 4s"' in (await viewer.open(path, headers=headers)).text
 
 
+@pytest.mark.parametrize(("status", "ago", "goes_on"), [
+    ("complete", "1 minute", False), ("partial", "1 minute", True), ("partial", "61 minutes", False),
+    ("partial", "3 hours", False), (None, "1 minute", True),
+])  # fmt: skip
+async def test_a_run_that_has_ended_goes_on_until_the_sync_that_saw_it_has_its_tasks(
+    viewer: Browser, world: World, db: RolledBackDatabase, status: str | None, ago: str, *, goes_on: bool
+) -> None:
+    space, path = world.finance, f"/spaces/finance/runs/{world.finance.run_id}"
+    async with db.in_space(space.id) as tx:
+        await tx.run(SYNC_ENDS, space_id=space.id, status=status)
+        await tx.run(RUN_CHANGES, space_id=space.id, id=space.run_id, ago=ago)
+        await tx.run(Query("DELETE FROM task_runs WHERE space_id = %(space_id)s"), space_id=space.id)
+    assert (await viewer.open(f"{path}/tasks")).json()["goes_on"] is goes_on
+    whole = (await viewer.open(path)).text
+    assert ("No tasks yet." in whole) is goes_on, "an empty run is told from one whose tasks are to come"
+    for text in (whole, (await viewer.open(path, headers={"HX-Request": "true"})).text):
+        assert ('hx-trigger="every 4s"' in text) is goes_on
+
+
 async def test_all_tasks_of_a_run_as_json_for_the_grid(viewer: Browser, client: CheckedClient, world: World) -> None:
     path = f"/spaces/finance/runs/{world.finance.run_id}"
     run = (await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{world.finance.run_id}")).json()
     told = (await viewer.open(f"{path}/tasks")).json()
-    assert told["run"]["status"] == run["status"]
     shown = [dict(zip(told["columns"], row, strict=True)) for row in told["tasks"]]
     assert shown == [{name: task[name] for name in told["columns"]} for task in run["task_runs"]]
     assert (await viewer.open(f"/spaces/finance/runs/{world.marketing.run_id}/tasks")).status_code == 404

@@ -137,6 +137,16 @@ FROM runs r
 {around}
 WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 
+-- name: task_runs_follow
+-- A sync stores runs before their task runs. An hour: where no sync ends complete, nobody waits for ever.
+SELECT r.last_synced_at > greatest(
+           coalesce(y.last_complete_at, '-infinity'),
+           CASE WHEN y.last_sync_status = 'complete' THEN y.last_sync_at END,
+           now() - interval '1 hour') AS follow
+FROM runs r
+{around_run}
+WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
+
 -- fragment: task_run
 t.id, t.run_id, t.external_id, t.name, nullif(t.map_index, -1) AS map_index, t.operator, t.status, t.try_number,
 t.max_tries, t.queued_at, t.started_at, t.ended_at, t.duration_seconds, t.pool, t.queue, t.hostname, t.note,

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from windsock.access.space import PageComment, PageView, Space
 from windsock.comments.models import CommentIn
 from windsock.comments.store import create_comment, list_said_about_run
+from windsock.db import Row, Transaction
 from windsock.pages import to_json
-from windsock.runs.store import get_run, get_run_alone
+from windsock.runs.store import get_run, get_run_alone, task_runs_follow
 from windsock.web.frame import around
 from windsock.web.rendering import HEADERS, go, is_for_part, page, plain
 from windsock.web.tries import EarlierTries
@@ -35,7 +36,8 @@ async def show_run(
     if is_for_part(request):
         async with space.transaction() as tx:
             run = plain(await get_run_alone(tx, space.id, run_id))
-        return page(request, "run_now.html", run=run, goes_on=run["status"] in GOES_ON)
+            goes_on = await _goes_on(tx, space, run)
+        return page(request, "run_now.html", run=run, goes_on=goes_on)
     return await _page(request, space, run_id, about)
 
 
@@ -44,11 +46,11 @@ async def get_tasks(request: Request, space: PageView, run_id: UUID) -> Response
     """All task runs as JSON, for the grid: the names of the columns once, then the rows; and their earlier tries."""
     async with space.transaction() as tx:
         run = await get_run(tx, space.id, run_id)
+        goes_on = await _goes_on(tx, space, run)
     known: EarlierTries = request.app.state.tries
     earlier = await known.of(space, run, run["task_runs"])
     rows = [[task[name] for name in OF_A_TASK] for task in run["task_runs"]]
-    told = {"status": run["status"], "started_at": run["started_at"], "ended_at": run["ended_at"]}
-    body = to_json({"run": told, "columns": OF_A_TASK, "tasks": rows, "earlier": earlier})
+    body = to_json({"goes_on": goes_on, "columns": OF_A_TASK, "tasks": rows, "earlier": earlier})
     return Response(body, headers=HEADERS, media_type="application/json")
 
 
@@ -80,6 +82,11 @@ async def _comment(request: Request, space: Space, run_id: UUID, task_run_id: UU
     return go(f"/spaces/{space.slug}/runs/{run_id}#comments")
 
 
+async def _goes_on(tx: Transaction, space: Space, run: Row) -> bool:
+    """Whether there may soon be more to see: a run that has just ended may have task runs that are still to come."""
+    return run["status"] in GOES_ON or await task_runs_follow(tx, space.id, run["id"])
+
+
 async def _page(
     request: Request,
     space: Space,
@@ -92,6 +99,7 @@ async def _page(
 ) -> Response:
     async with space.transaction() as tx:
         run = plain(await get_run(tx, space.id, run_id))
+        goes_on = await _goes_on(tx, space, run)
         said = plain(await list_said_about_run(tx, space, run_id, SHOWN_COMMENTS))
     of_tasks: dict[str, list[dict[str, Any]]] = {}
     for one in said:
@@ -103,5 +111,5 @@ async def _page(
         many=len(tasks), comments=[one for one in said if one["resource_type"] == "pipeline_run"], of_tasks=of_tasks,
         spoken_of=[task for task in tasks if task["id"] in of_tasks],
         about=next((task for task in tasks if task["id"] == str(about)), None),
-        goes_on=run["status"] in GOES_ON, complaint=complaint, draft=draft,
+        goes_on=goes_on, complaint=complaint, draft=draft,
     )  # fmt: skip

@@ -13,7 +13,6 @@
   const HEIGHT = 28;
   const SPARE = 8;
   const EVERY = 4000;
-  const GOES_ON = new Set(["queued", "running", "restarting"]);
   const ORDER = ["failed", "upstream_failed", "running", "restarting", "up_for_retry", "queued", "scheduled", "deferred", "success", "skipped"];
 
   const found = document.getElementById("grid");
@@ -269,7 +268,8 @@
     const before = tasks.length;
     tasks = told.tasks.map((/** @type {unknown[]} */ values) =>
       Object.fromEntries(told.columns.map((/** @type {string} */ name, /** @type {number} */ place) => [name, values[place]])));
-    if (!tasks.length) return GOES_ON.has(told.run.status);
+    if (!tasks.length && !told.goes_on) document.getElementById("none")?.replaceChildren("No tasks.");
+    if (!tasks.length) return told.goes_on;
     if (!before) {
       grid.hidden = false;
       for (const name of ["tasks", "more", "none"]) document.getElementById(name)?.remove();
@@ -281,7 +281,7 @@
     measure();
     arrange();
     show(true);
-    return GOES_ON.has(told.run.status) || told.earlier.goes_on;
+    return told.goes_on || told.earlier.goes_on;
   }
 
   async function follow() {
