@@ -15,13 +15,14 @@ import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from psycopg import sql
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import dict_row
 
 from checking import CheckedClient
 from windsock import log
 from windsock.app import create_app
-from windsock.db import NOT_BY_ITSELF, SESSION, Database, Row
+from windsock.db import SESSION, Database, Row
 from windsock.embedded import EmbeddedPostgres
+from windsock.pipelined import Asked, PipelinedConnection
 from windsock.process import Process
 from windsock.settings import Settings
 from windsock.sql import Query
@@ -99,13 +100,13 @@ class RolledBackDatabase(Database):
     Each transaction of the application is a savepoint. Settings made for one would last on, so they are cleared first.
     """
 
-    def __init__(self, url: str, connection: psycopg.AsyncConnection[DictRow]) -> None:
+    def __init__(self, url: str, connection: PipelinedConnection) -> None:
         super().__init__(url, pool_size=2)
         self.connection = connection
         self.statements = 0
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+    async def _connection(self) -> AsyncIterator[PipelinedConnection]:
         await self.connection.execute(
             "SELECT set_config('windsock.space_id', '', true), set_config('windsock.user_id', '', true),"
             " set_config('windsock.actor', '', true)"
@@ -115,16 +116,18 @@ class RolledBackDatabase(Database):
     async def row(self, query: Query, /, **parameters: object) -> Row | None:
         """Where the test's own rows are seen; tests/test_questions.py has the connection of its own."""
         async with self.transaction() as tx:
-            return await tx.prepared_row(query, **parameters)
+            return await tx.row(query, **parameters)
+
+    async def read(self, space_id: UUID, *asked: Asked) -> list[list[Row]]:
+        async with self.transaction():
+            return await super().read(space_id, *asked)
 
 
 @pytest.fixture
 async def db(_world_url_and_world: tuple[str, World]) -> AsyncIterator[RolledBackDatabase]:
     """The world's database as the application's role; whatever the test does is rolled back."""
     url = _world_url_and_world[0]
-    connection = await psycopg.AsyncConnection.connect(
-        url, options=SESSION, row_factory=dict_row, prepare_threshold=NOT_BY_ITSELF
-    )
+    connection = await PipelinedConnection.connect(url, options=SESSION, row_factory=dict_row, prepare_threshold=None)
     try:
         async with connection.transaction(force_rollback=True):
             yield RolledBackDatabase(url, connection)

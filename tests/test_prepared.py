@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from windsock.db import Database, Transaction
+from windsock.pipelined import Asked
 from windsock.sql import Query
 
 pytestmark = pytest.mark.anyio
@@ -35,8 +36,9 @@ async def prepared(tx: Transaction) -> list[tuple[bool, int]]:
 async def test_what_is_read_for_answers_is_planned_once(tx: Transaction) -> None:
     for number in range(8):
         assert [row["number"] for row in await tx.answers(QUESTION, number=number)] == [number]
-        assert await tx.prepared_row(QUESTION, number=number) == {"number": number, "object": {}}
-    assert await prepared(tx) == [(True, 16)]
+        ((once,), (again,)) = await tx.read(Asked(QUESTION, {"number": number}), Asked(QUESTION, {"number": number}))
+        assert (once["number"], again["number"]) == (number, number)
+    assert await prepared(tx) == [(True, 24)]
 
 
 async def test_nothing_else_is_prepared_however_often_it_is_said(tx: Transaction) -> None:
@@ -44,4 +46,5 @@ async def test_nothing_else_is_prepared_however_often_it_is_said(tx: Transaction
         await tx.row(QUESTION, number=number)
         await tx.rows(QUESTION, number=number)
         await tx.run(QUESTION, number=number)
+        await tx.read(Asked(QUESTION, {"number": number}, is_prepared=False))
     assert await prepared(tx) == []

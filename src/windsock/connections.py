@@ -6,6 +6,8 @@ from typing import Any
 
 import psycopg
 from psycopg.abc import RV, PQGen
+from psycopg.pq import DiagnosticField
+from psycopg.pq.abc import PGresult
 from psycopg.rows import DictRow
 from psycopg.waiting import Ready, Wait
 
@@ -66,3 +68,13 @@ def _soon(descriptor: int, wanted: Wait) -> int:
 def readable_soon(descriptor: int) -> bool:
     """Whether there is something to read within a moment."""
     return bool(_soon(descriptor, Wait.R))
+
+
+def error_of(result: PGresult) -> psycopg.Error:
+    """What PostgreSQL refused, as psycopg's own methods would raise it, without the diagnostics."""
+    state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+    try:
+        kind = psycopg.errors.lookup(state)
+    except KeyError:
+        kind = psycopg.OperationalError
+    return kind(result.error_message.decode(errors="replace").strip())

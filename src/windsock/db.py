@@ -4,21 +4,18 @@ import select
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg.abc import Buffer
-from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
-from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from windsock.connections import Connection
 from windsock.errors import Unavailable, WindsockError
+from windsock.pipelined import Asked, PipelinedConnection
 from windsock.questions import Questions, Value
 from windsock.sql import Query, literal, written
 
@@ -30,34 +27,16 @@ SESSION = (
     " -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 )
 POOL_TIMEOUT_SECONDS = 5.0
-NOT_BY_ITSELF = 2**62
-"""Executions after which psycopg prepares a statement unasked; None would forbid it where it is asked for, too."""
+
+IN_SPACE = Query("SELECT set_config('windsock.space_id', %(space_id)s::text, true)")
 
 Row = dict[str, Any]
-
-
-class _AsItStands(Loader):
-    """json as bytes that the answer contains unparsed."""
-
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> orjson.Fragment:
-        return orjson.Fragment(bytes(data))
-
-
-class _BehindItsVersion(Loader):
-    """As _AsItStands, of jsonb: behind the byte that says which version of jsonb it is."""
-
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> orjson.Fragment:
-        return orjson.Fragment(bytes(data)[1:])
 
 
 class Transaction:
     """One open transaction. Queries come from .sql files; parameters are named as in the query."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[DictRow]) -> None:
+    def __init__(self, connection: PipelinedConnection) -> None:
         self._connection = connection
 
     async def rows(self, query: Query, /, **parameters: object) -> list[Row]:
@@ -68,30 +47,27 @@ class Transaction:
         cursor = await self._connection.execute(written(query, parameters), parameters)
         return await cursor.fetchone()
 
-    async def prepared_row(self, query: Query, /, **parameters: object) -> Row | None:
-        """Of a statement that is asked again and again: PostgreSQL plans it once per connection."""
-        cursor = await self._connection.execute(written(query, parameters), parameters, prepare=True)
-        return await cursor.fetchone()
-
     async def answers(self, query: Query, /, **parameters: object) -> list[Row]:
-        """Rows that go out as they are: JSON columns stay unparsed (orjson.Fragment); prepared as in prepared_row."""
-        return await self._answers(query, parameters, prepare=True)
+        """Rows that go out as they are: JSON columns stay unparsed (orjson.Fragment).
 
-    async def answers_planned_anew(self, query: Query, /, **parameters: object) -> list[Row]:
-        """As `answers`, where the best plan is another one for other values: a window of an hour, or of a year."""
-        return await self._answers(query, parameters, prepare=False)
+        Of a statement that is asked again and again: PostgreSQL plans it once per connection.
+        """
+        return (await self._connection.read((Asked(query, parameters),)))[0]
 
-    async def _answers(self, query: Query, parameters: dict[str, object], *, prepare: bool) -> list[Row]:
-        async with self._connection.cursor(binary=True) as cursor:
-            cursor.adapters.register_loader("json", _AsItStands)
-            cursor.adapters.register_loader("jsonb", _BehindItsVersion)
-            await cursor.execute(written(query, parameters), parameters, prepare=prepare)
-            return await cursor.fetchall()
+    async def read(self, *asked: Asked) -> list[list[Row]]:
+        """What each finds, as `answers` gives it, in one round trip: none can need what another one finds."""
+        return await self._connection.read(asked)
 
     async def run(self, query: Query, /, **parameters: object) -> int:
         """Execute and say how many rows were touched."""
         cursor = await self._connection.execute(literal(query), parameters)
         return cursor.rowcount
+
+
+class Reads(Protocol):
+    """A space, or a transaction that is open anyway: for what only reads."""
+
+    async def read(self, *asked: Asked) -> list[list[Row]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +91,7 @@ class Database:
         self.url = url
         conninfo = make_conninfo(url, options=SESSION, application_name="windsock")
         self._questions = Questions(conninfo, patience_seconds=POOL_TIMEOUT_SECONDS)
-        self._pool: AsyncConnectionPool[psycopg.AsyncConnection[DictRow]] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[PipelinedConnection] = AsyncConnectionPool(
             conninfo,
             min_size=1,
             max_size=pool_size,
@@ -124,10 +100,10 @@ class Database:
             # Its pauses double: with the default of 300 s it would stay away minutes longer than PostgreSQL did.
             reconnect_timeout=5.0,
             open=False,
-            connection_class=Connection,
+            connection_class=PipelinedConnection,
             check=_is_alive,
             # One statement outside a transaction is one round trip, where a transaction would make it three.
-            kwargs={"row_factory": dict_row, "prepare_threshold": NOT_BY_ITSELF, "autocommit": True},
+            kwargs={"row_factory": dict_row, "prepare_threshold": None, "autocommit": True},
         )
 
     async def open(self) -> None:
@@ -159,6 +135,16 @@ class Database:
             )
             yield Transaction(connection)
 
+    async def read(self, space_id: UUID, *asked: Asked) -> list[list[Row]]:
+        """What statements that only read find in this space, as Transaction.answers gives it: in one round trip.
+
+        They are one transaction of their own, in which row-level security shows this space and nothing else.
+        """
+        within = Asked(IN_SPACE, {"space_id": str(space_id)})
+        async with self._connection() as connection:
+            _, *found = await connection.read((within, *asked))
+        return found
+
     @asynccontextmanager
     async def as_caller(self, actor: Actor) -> AsyncIterator[Transaction]:
         """A transaction outside any space in which a user's own memberships are visible."""
@@ -170,7 +156,7 @@ class Database:
             yield Transaction(connection)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
+    async def _connection(self) -> AsyncIterator[PipelinedConnection]:
         with _reached():
             async with self._pool.connection() as connection:
                 yield connection

@@ -52,7 +52,7 @@ EVERY_PIPELINE = PipelineFilter(
 )
 
 
-def _pipeline_filter(
+async def _pipeline_filter(
     provider: Annotated[list[Literal["airflow"]] | None, Query(description="Several mean any of them.")] = None,
     owner: Annotated[
         list[Text] | None,

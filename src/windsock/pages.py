@@ -75,11 +75,11 @@ class LongPaging(Paging):
 
 
 class _PagingOf(Protocol):
-    def __call__(self, page: int = 1, size: int = 1) -> Paging: ...
+    async def __call__(self, page: int = 1, size: int = 1) -> Paging: ...
 
 
 def _paging(default: int, most: int) -> _PagingOf:
-    def paging(
+    async def paging(
         page: Annotated[int, Query(ge=1, description="Which page, from 1.")] = 1,
         size: Annotated[
             int, Query(ge=1, description=f"Rows per page; more than {most} is capped to {most}.")
@@ -94,7 +94,7 @@ _large = _paging(100, 500)
 LargePage = Annotated[Paging, Depends(_large)]
 
 
-def _long(
+async def _long(
     paging: LargePage,
     cursor: Annotated[
         str | None,

@@ -7,7 +7,6 @@ event loop watches one socket all the time, where psycopg's `execute` would begi
 
 import asyncio
 import itertools
-import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import Transformer
-from psycopg.pq import DiagnosticField, ExecStatus, Format
+from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from windsock.connections import readable_soon
+from windsock.connections import error_of, readable_soon
+from windsock.sql import numbered
 
 MOST_WAITING = 2_000
 """Questions that are asked at the same time."""
@@ -26,7 +26,6 @@ MOST_SECONDS = 65.0
 """PostgreSQL ends a statement after 60; what has said nothing after that is a connection to nobody."""
 PAUSE_SECONDS = 0.1
 """Between two attempts to connect."""
-PLACE = re.compile(r"%\((\w+)\)s")
 
 Value = bytes | str | None
 """For a place that takes bytea or text."""
@@ -37,15 +36,13 @@ Answer = dict[str, Any] | None
 class _Statement:
     name: bytes
     text: bytes
-    parameters: list[str]
+    parameters: tuple[str, ...]
     names: list[str] | None = None
     loaders: list[Callable[[bytes], Any]] | None = None
 
     @classmethod
     def of(cls, query: str, number: int) -> "_Statement":
-        parameters = list(dict.fromkeys(PLACE.findall(query)))
-        places = PLACE.sub(lambda place: f"${parameters.index(place[1]) + 1}", query)
-        return cls(f"question_{number}".encode(), places.replace("%%", "%").encode(), parameters)
+        return cls(f"question_{number}".encode(), *numbered(query))
 
     def row(self, result: PGresult) -> Answer:
         """The first row, if there is one."""
@@ -149,8 +146,7 @@ class _Line:
             if not asked.answer.done():
                 asked.answer.set_exception(asked.error) if asked.error else asked.answer.set_result(asked.row)
         elif result.status == ExecStatus.FATAL_ERROR:
-            state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
-            asked.error = _error(state)(result.error_message.decode(errors="replace").strip())
+            asked.error = error_of(result)
             if asked.statement.loaders is None:
                 self._statements.pop(asked.query, None)  # it may not even be prepared
 
@@ -167,13 +163,6 @@ class _Line:
             if not asked.answer.done():
                 asked.answer.set_exception(psycopg.OperationalError(str(why)))
         self._waiting.clear()
-
-
-def _error(state: str) -> type[psycopg.Error]:
-    try:
-        return psycopg.errors.lookup(state)
-    except KeyError:
-        return psycopg.OperationalError
 
 
 class Questions:

@@ -53,6 +53,19 @@ def test_every_route_asks_for_a_permission_or_is_on_the_public_list(bare_app: Fa
         assert asked_by(route.dependant), f"{route.methods} {route.path} asks for no permission"
 
 
+def called_by(dependant: Dependant) -> set[Any]:
+    """The route's function and all that its parameters come from."""
+    return {dependant.call}.union(*(called_by(inner) for inner in dependant.dependencies))
+
+
+def test_no_route_waits_for_a_thread(bare_app: FastAPI) -> None:
+    """FastAPI calls what is no coroutine function in a thread of a pool: for each of them a request waits twice."""
+    for route in routes(bare_app):
+        for call in called_by(route.dependant) if isinstance(route.route, APIRoute) else ():
+            is_coroutine = inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(type(call).__call__)
+            assert is_coroutine, f"{route.path}: {call} is to be `async def`"
+
+
 def test_every_route_with_a_slug_asks_for_a_permission_in_that_space(bare_app: FastAPI) -> None:
     for route in guarded(bare_app):
         path = str(route.path)

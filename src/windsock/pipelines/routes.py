@@ -56,10 +56,9 @@ async def list_all_pipelines(
     """
 
     async def make(window: Window) -> Made:
-        async with space.transaction() as tx:
-            rows, total = await list_pipelines(
-                tx, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
-            )
+        rows, total = await list_pipelines(
+            space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
+        )
         return made_page(request, rows, total, paging)
 
     return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
@@ -69,8 +68,7 @@ async def list_all_pipelines(
 async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
 
     async def make(window: Window) -> Made:
-        async with space.transaction() as tx:
-            return made(await get_pipeline(tx, space, pipeline_id, window=window))
+        return made(await get_pipeline(space, space, pipeline_id, window=window))
 
     return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
 

@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from windsock.access.space import Space
-from windsock.access.store import present
-from windsock.db import Row, Transaction, explained
+from windsock.db import Reads, Row, Transaction, explained
 from windsock.errors import NotFound
 from windsock.filters import FRAGMENTS, Criticality, PipelineFilter
 from windsock.pages import Paging
+from windsock.pipelined import Asked
 from windsock.pipelines.percentiles import percentiles
 from windsock.providers.airflow import pipeline_url
 from windsock.sql import load
@@ -41,7 +41,7 @@ class Window:
 
 
 async def list_pipelines(
-    tx: Transaction,
+    reads: Reads,
     space: Space,
     paging: Paging,
     which: PipelineFilter,
@@ -57,17 +57,17 @@ async def list_pipelines(
     """
     asked = {**which.parameters(space), "status": status, "never_succeeded": never_succeeded, "since": window.since}
     by, descending = sort.removeprefix("-"), sort.startswith("-")
+    place = {"limit": paging.size, "offset": paging.offset}
     if by == "p95_duration_seconds":
-        ids = await _ids_by_p95(tx, asked, paging, descending=descending)
-        rows = await tx.answers(QUERIES["list_these_pipelines"], **asked, ids=ids)
+        ids = await _ids_by_p95(reads, asked, paging, descending=descending)
+        listed = Asked(QUERIES["list_these_pipelines"], {**asked, "ids": ids})
     elif sort == "name":
-        rows = await tx.answers(QUERIES["list_pipelines"], **asked, limit=paging.size, offset=paging.offset)
+        listed = Asked(QUERIES["list_pipelines"], asked | place)
     else:
-        order = {"by": by, "descending": descending, "limit": paging.size, "offset": paging.offset}
         sorted_by = "list_pipelines_sorted_by_numbers" if by in NUMBERS else "list_pipelines_sorted_by_column"
-        rows = await tx.answers(QUERIES[sorted_by], **asked, **order)
-    total = present(await tx.prepared_row(QUERIES["count_pipelines"], **asked))["total"]
-    return _finished(rows, window), total
+        listed = Asked(QUERIES[sorted_by], {**asked, **place, "by": by, "descending": descending})
+    rows, totals = await reads.read(listed, Asked(QUERIES["count_pipelines"], asked))
+    return _finished(rows, window), totals[0]["total"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +79,20 @@ class Totals:
     never_succeeded: int
 
 
-async def count_totals(tx: Transaction, space: Space, which: PipelineFilter, window: Window) -> Totals:
+async def count_totals(reads: Reads, space: Space, which: PipelineFilter, window: Window) -> Totals:
     """Of those that `which` means, paused or not."""
     matching = replace(which, is_paused=None).parameters(space)
-    rows = await tx.rows(QUERIES["states_of_pipelines"], **matching)
     unlucky = {**matching, "status": None, "never_succeeded": True, "since": window.since}
-    without = present(await tx.prepared_row(QUERIES["count_pipelines"], **unlucky))["total"]
-    return Totals({row["status"]: row["total"] for row in rows}, sum(row["paused"] for row in rows), without)
+    rows, without = await reads.read(
+        Asked(QUERIES["states_of_pipelines"], matching), Asked(QUERIES["count_pipelines"], unlucky)
+    )
+    by_status = {row["status"]: row["total"] for row in rows}
+    return Totals(by_status, sum(row["paused"] for row in rows), without[0]["total"])
 
 
-async def _ids_by_p95(tx: Transaction, asked: dict[str, Any], paging: Paging, *, descending: bool) -> list[UUID]:
+async def _ids_by_p95(reads: Reads, asked: dict[str, Any], paging: Paging, *, descending: bool) -> list[UUID]:
     """Of a page, in its order: nulls last either way, then by name."""
-    found = await tx.rows(QUERIES["durations_of_pipelines"], **asked)
+    (found,) = await reads.read(Asked(QUERIES["durations_of_pipelines"], asked, is_prepared=False))
     keyed = zip(percentiles([row["durations"] for row in found], (0.95,)), found, strict=True)
     ranked = sorted(keyed, key=lambda one: _rank(one[0][0], descending=descending))
     return [row["id"] for _, row in ranked[paging.offset : paging.offset + paging.size]]
@@ -100,15 +102,10 @@ def _rank(value: float | None, *, descending: bool) -> tuple[bool, float]:
     return value is None, (-value if descending else value) if value is not None else 0.0
 
 
-async def get_pipeline(tx: Transaction, space: Space, pipeline_id: UUID, *, window: Window | None = None) -> Row:
+async def get_pipeline(reads: Reads, space: Space, pipeline_id: UUID, *, window: Window | None = None) -> Row:
     window = window or Window.ending_now(DEFAULT_DAYS)
-    rows = await tx.answers(
-        QUERIES["get_pipeline"],
-        space_id=space.id,
-        pipeline_id=pipeline_id,
-        user_id=space.caller.id,
-        since=window.since,
-    )
+    which = {"space_id": space.id, "pipeline_id": pipeline_id, "user_id": space.caller.id, "since": window.since}
+    (rows,) = await reads.read(Asked(QUERIES["get_pipeline"], which))
     if not rows:
         raise NotFound("pipeline")
     return _finished(rows, window)[0]

@@ -21,7 +21,7 @@ LONG_LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LONG_LIST_HEADERS
 Words = Annotated[list[Word] | None, Query(description="Several mean any of them.")]
 
 
-def _run_filter(
+async def _run_filter(
     started_from: Annotated[
         Moment | None,
         Query(description="Inclusive. A run without a start is found by when it was queued, or due."),
@@ -48,8 +48,7 @@ async def list_runs_of_pipeline(
     """A run without a start is placed by when it was queued, or due."""
 
     async def make(_: None) -> Made:
-        async with space.transaction() as tx:
-            rows, total, behind = await list_runs(tx, space.id, pipeline_id, paging, which)
+        rows, total, behind = await list_runs(space, space.id, pipeline_id, paging, which)
         return made_page(request, rows, total, paging, behind)
 
     return await remembered(request, space, make, as_of=always)
@@ -61,8 +60,7 @@ async def list_all_runs(
 ) -> Response:
 
     async def make(_: None) -> Made:
-        async with space.transaction() as tx:
-            rows, total, behind = await list_runs_of_space(tx, space, paging, which, of)
+        rows, total, behind = await list_runs_of_space(space, space, paging, which, of)
         return made_page(request, rows, total, paging, behind)
 
     return await remembered(request, space, make, as_of=always)
@@ -73,8 +71,7 @@ async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Respons
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
 
     async def make(_: None) -> Made:
-        async with space.transaction() as tx:
-            return made(await get_run(tx, space.id, run_id))
+        return made(await get_run(space, space.id, run_id))
 
     return await remembered(request, space, make, as_of=always)
 
@@ -92,8 +89,7 @@ async def list_task_runs_of_run(
 ) -> Response:
 
     async def make(_: None) -> Made:
-        async with space.transaction() as tx:
-            rows, total = await list_task_runs(tx, space.id, run_id, paging, status=status, external_id=external_id)
+        rows, total = await list_task_runs(space, space.id, run_id, paging, status=status, external_id=external_id)
         return made_page(request, rows, total, paging)
 
     return await remembered(request, space, make, as_of=always)
@@ -103,7 +99,6 @@ async def list_task_runs_of_run(
 async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
 
     async def make(_: None) -> Made:
-        async with space.transaction() as tx:
-            return made(await get_task_run(tx, space.id, task_run_id))
+        return made(await get_task_run(space, space.id, task_run_id))
 
     return await remembered(request, space, make, as_of=always)

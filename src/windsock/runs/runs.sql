@@ -1,7 +1,7 @@
 -- fragment: run
 r.id, r.run_at, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
-jsonb_build_object('id', p.id, 'name', p.name) AS pipeline, r.space_id, p.provider, r.queued_at, r.run_after,
-r.logical_date, r.data_interval_start, r.data_interval_end, r.conf, r.note, r.triggered_by,
+o.pipeline, r.space_id, o.provider, r.queued_at, r.run_after, r.logical_date, r.data_interval_start, r.data_interval_end,
+r.conf, r.note, r.triggered_by,
 CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
 r.task_counts,
 (SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.run_id = r.id AND m.task_run_id IS NULL)
@@ -9,18 +9,27 @@ r.task_counts,
 r.removed_at,
 r.archived_at IS NOT NULL AS is_archived,
 CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
-          AND p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history
-     THEN greatest(r.last_synced_at, y.last_complete_at) ELSE r.last_synced_at END AS last_synced_at,
-r.created_at, r.updated_at,
-coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version, p.external_id AS dag_id
+     THEN greatest(r.last_synced_at, o.as_of) ELSE r.last_synced_at END AS last_synced_at,
+r.created_at, r.updated_at, o.web_url, o.api_version, o.dag_id
 
 -- fragment: around_run
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
 JOIN connectors c ON c.space_id = %(space_id)s AND c.id = p.connector_id
 LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
 
+-- fragment: of_their_pipelines
+-- What a run has from its pipeline is made once for each of those.
+of_pipelines AS MATERIALIZED (
+    SELECT p.id, jsonb_build_object('id', p.id, 'name', p.name) AS pipeline, p.provider, p.external_id AS dag_id,
+           coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version,
+           CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history THEN y.last_complete_at END
+               AS as_of
+    FROM (SELECT DISTINCT pipeline_id FROM chosen) r
+    {around_run}
+)
+
 -- fragment: around
-{around_run}
+JOIN of_pipelines o ON o.id = r.pipeline_id
 LEFT JOIN users u ON u.id = r.triggered_by_user_id
 
 -- fragment: filtered
@@ -40,13 +49,20 @@ JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
 WHERE {filtered}
   AND {matching_pipelines}
 
--- fragment: the_page
--- Each run by itself, as pipelines are.
+-- fragment: as_told
+{of_their_pipelines}
 SELECT {run}
-FROM page
-CROSS JOIN LATERAL (SELECT x.* FROM runs x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) r
+FROM chosen r
 {around}
 ORDER BY r.run_at DESC, r.id DESC
+
+-- fragment: of_the_page
+-- Each run by itself, as pipelines are.
+chosen AS MATERIALIZED (
+    SELECT r.*
+    FROM page
+    CROSS JOIN LATERAL (SELECT x.* FROM runs x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) r
+), {as_told}
 
 -- fragment: counted
 k.space_id = %(space_id)s
@@ -60,8 +76,17 @@ WITH page AS MATERIALIZED (
       AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
     ORDER BY r.run_at DESC, r.id DESC
     LIMIT %(limit)s OFFSET %(offset)s
-)
-{the_page}
+), {of_the_page}
+
+-- name: list_runs_of_pipeline_sorted_already
+-- Without an OFFSET the page is what the index gives first.
+WITH chosen AS MATERIALIZED (
+    SELECT r.*
+    {matching}
+      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
+    ORDER BY r.run_at DESC, r.id DESC
+    LIMIT %(limit)s
+), {as_told}
 
 -- name: count_runs_of_pipeline
 SELECT count(*) AS total
@@ -79,8 +104,16 @@ WITH page AS MATERIALIZED (
       AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
     ORDER BY r.run_at DESC, r.id DESC
     LIMIT %(limit)s OFFSET %(offset)s
-)
-{the_page}
+), {of_the_page}
+
+-- name: list_runs_of_space_sorted_already
+WITH chosen AS MATERIALIZED (
+    SELECT r.*
+    {matching_in_space}
+      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
+    ORDER BY r.run_at DESC, r.id DESC
+    LIMIT %(limit)s
+), {as_told}
 
 -- name: list_runs_of_space_sorted_in_window
 -- Found by when they began, then sorted: for a window that lies behind many newer runs, and holds not too many itself.
@@ -92,8 +125,7 @@ WITH found AS MATERIALIZED (
     SELECT id FROM found
     ORDER BY run_at DESC, id DESC
     LIMIT %(limit)s OFFSET %(offset)s
-)
-{the_page}
+), {of_the_page}
 
 -- name: count_runs_of_space
 SELECT count(*) AS total
@@ -132,10 +164,12 @@ WHERE {counted}
 SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
 
 -- name: get_run
+WITH chosen AS MATERIALIZED (
+    SELECT r.* FROM runs r WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
+), {of_their_pipelines}
 SELECT {run}, r.provider_metadata
-FROM runs r
+FROM chosen r
 {around}
-WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 
 -- name: task_runs_follow
 -- A sync stores runs before their task runs. An hour: where no sync ends complete, nobody waits for ever.

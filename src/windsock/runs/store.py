@@ -7,11 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from windsock.access.space import Space
-from windsock.access.store import present
-from windsock.db import Row, Transaction
+from windsock.db import Reads, Row, Transaction
 from windsock.errors import NotFound
 from windsock.filters import EVERY_PIPELINE, FRAGMENTS, PipelineFilter
 from windsock.pages import LongPaging, Paging, Place
+from windsock.pipelined import Asked
 from windsock.providers.airflow import run_url, task_run_url
 from windsock.providers.contract import NOT_MAPPED
 from windsock.sql import load
@@ -46,40 +46,46 @@ class RunFilter:
 
 
 async def list_runs(
-    tx: Transaction, space_id: UUID, pipeline_id: UUID, paging: LongPaging, which: RunFilter
+    reads: Reads, space_id: UUID, pipeline_id: UUID, paging: LongPaging, which: RunFilter
 ) -> tuple[list[Row], int, Place | None]:
     """A page of a pipeline's runs, newest first, how many there are in all, and where the next page begins."""
     matching = {"space_id": space_id, "pipeline_id": pipeline_id, **which.parameters()}
-    if which.has_times:
-        rows = await tx.answers_planned_anew(QUERIES["list_runs_of_pipeline"], **matching, **_place(paging))
-        found = _told(rows, present(await tx.row(QUERIES["count_runs_of_pipeline"], **matching))["total"], paging)
-    else:
-        found = await _page(tx, "of_pipeline", matching, paging)
-    if not found[0] and not await tx.row(QUERIES["has_pipeline"], space_id=space_id, pipeline_id=pipeline_id):
+    counted = "count_runs_of_pipeline" if which.has_times else "known_number_of_runs_of_pipeline"
+    found = await _page(reads, "list_runs_of_pipeline", counted, matching, paging, which)
+    if not found[0] and not (await reads.read(Asked(QUERIES["has_pipeline"], matching)))[0]:
         raise NotFound("pipeline")
     return found
 
 
 async def list_runs_of_space(
-    tx: Transaction, space: Space, paging: LongPaging, which: RunFilter, of: PipelineFilter
+    reads: Reads, space: Space, paging: LongPaging, which: RunFilter, of: PipelineFilter
 ) -> tuple[list[Row], int, Place | None]:
     """As list_runs, of all pipelines that `of` means."""
     matching = {**of.parameters(space), **which.parameters()}
     if not which.has_times:
-        return await _page(tx, "of_space", matching, paging)
-    total = await _count_in_window(tx, matching, which, of)
+        return await _page(reads, "list_runs_of_space", "known_number_of_runs_of_space", matching, paging, which)
+    total = await _count_in_window(reads, matching, which, of)
     is_behind = which.started_to is not None and total <= MOST_SORTED
-    query = QUERIES["list_runs_of_space_sorted_in_window" if is_behind else "list_runs_of_space"]
-    return _told(await tx.answers_planned_anew(query, **matching, **_place(paging)) if total else [], total, paging)
+    name = "list_runs_of_space_sorted_in_window" if is_behind else _listed("list_runs_of_space", paging)
+    listed = Asked(QUERIES[name], {**matching, **_place(paging)}, is_prepared=False)
+    return _told((await reads.read(listed))[0] if total else [], total, paging)
 
 
 async def _page(
-    tx: Transaction, whose: str, matching: dict[str, Any], paging: LongPaging
+    reads: Reads, listed: str, counted: str, matching: dict[str, Any], paging: LongPaging, which: RunFilter
 ) -> tuple[list[Row], int, Place | None]:
-    """Without a time: how many there are is known by pipeline, status and type."""
-    rows = await tx.answers(QUERIES[f"list_runs_{whose}"], **matching, **_place(paging))
-    total = present(await tx.prepared_row(QUERIES[f"known_number_of_runs_{whose}"], **matching))["total"]
-    return _told(rows, total, paging)
+    """Without a time, how many there are is known by pipeline, status and type."""
+    is_prepared = not which.has_times
+    rows, totals = await reads.read(
+        Asked(QUERIES[_listed(listed, paging)], {**matching, **_place(paging)}, is_prepared=is_prepared),
+        Asked(QUERIES[counted], matching, is_prepared=is_prepared),
+    )
+    return _told(rows, totals[0]["total"], paging)
+
+
+def _listed(name: str, paging: LongPaging) -> str:
+    """What lies before a page is counted off in the index alone; where nothing does, each run is read but once."""
+    return name if paging.offset else f"{name}_sorted_already"
 
 
 def _told(rows: list[Row], total: int, paging: LongPaging) -> tuple[list[Row], int, Place | None]:
@@ -92,17 +98,18 @@ def _place(paging: LongPaging) -> dict[str, Any]:
     return {"after": after and after.at, "after_id": after and after.id, "limit": paging.size, "offset": paging.offset}
 
 
-async def _count_in_window(tx: Transaction, matching: dict[str, Any], which: RunFilter, of: PipelineFilter) -> int:
+async def _count_in_window(reads: Reads, matching: dict[str, Any], which: RunFilter, of: PipelineFilter) -> int:
     """Of what lies behind `started_from` or before it, the lesser part is counted."""
     name = "count_runs_of_space"
     if of == EVERY_PIPELINE:
         name = "count_all_runs_of_space"
         if which.started_from is not None and which.started_to is None:
-            oldest = await tx.prepared_row(QUERIES["first_run_of_space"], space_id=matching["space_id"])
-            first = present(oldest)["begun_at"]
+            oldest = await reads.read(Asked(QUERIES["first_run_of_space"], matching))
+            first = oldest[0][0]["begun_at"]
             if first is not None and which.started_from - first < datetime.now(UTC) - which.started_from:
                 name = "count_all_runs_of_space_since"
-    total: int = present(await tx.row(QUERIES[name], **matching))["total"]
+    counted = await reads.read(Asked(QUERIES[name], matching, is_prepared=False))
+    total: int = counted[0][0]["total"]
     return total
 
 
@@ -114,25 +121,20 @@ async def runs_in_window(
     return await tx.rows(QUERIES["runs_in_window"], **which, most=MOST_IN_A_LANE)
 
 
-async def get_run_alone(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
+async def get_run_alone(reads: Reads, space_id: UUID, run_id: UUID) -> Row:
     """One run without its task runs."""
-    return _with_url(await _find_run(tx, space_id, run_id))
+    (found,) = await reads.read(Asked(QUERIES["get_run"], {"space_id": space_id, "run_id": run_id}))
+    return _with_url(_only(found, "run"))
 
 
-async def get_run(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
+async def get_run(reads: Reads, space_id: UUID, run_id: UUID) -> Row:
     """One run with all its task runs."""
-    found = await _find_run(tx, space_id, run_id)
-    address = {name: found[name] for name in ("web_url", "api_version", "dag_id")}
-    run = _with_url(found)
-    tasks = await tx.answers(
-        QUERIES["list_task_runs"],
-        space_id=space_id,
-        run_id=run_id,
-        status=None,
-        external_id=None,
-        limit=None,
-        offset=0,
-    )
+    which = {"space_id": space_id, "run_id": run_id}
+    of_tasks = {**which, "status": None, "external_id": None, "limit": None, "offset": 0}
+    found, tasks = await reads.read(Asked(QUERIES["get_run"], which), Asked(QUERIES["list_task_runs"], of_tasks))
+    run = _only(found, "run")
+    address = {name: run[name] for name in ("web_url", "api_version", "dag_id")}
+    run = _with_url(run)
     address["run_external_id"] = run["external_id"]
     return run | {"task_runs": [_task_with_url(task, address) for task in tasks]}
 
@@ -144,7 +146,7 @@ async def task_runs_follow(tx: Transaction, space_id: UUID, run_id: UUID) -> boo
 
 
 async def list_task_runs(
-    tx: Transaction,
+    reads: Reads,
     space_id: UUID,
     run_id: UUID,
     paging: Paging,
@@ -153,28 +155,26 @@ async def list_task_runs(
     external_id: Sequence[str] | None,
 ) -> tuple[list[Row], int]:
     """A page of a run's task runs in the order of the run's detail, and how many there are in all."""
-    address = await tx.row(QUERIES["get_run_address"], space_id=space_id, run_id=run_id)
-    if address is None:
-        raise NotFound("run")
     matching = {"space_id": space_id, "run_id": run_id, "status": status, "external_id": external_id}
-    rows = await tx.answers(QUERIES["list_task_runs"], **matching, limit=paging.size, offset=paging.offset)
-    total = present(await tx.row(QUERIES["count_task_runs"], **matching))["total"]
-    return [_task_with_url(row, address) for row in rows], total
+    of, rows, totals = await reads.read(
+        Asked(QUERIES["get_run_address"], matching),
+        Asked(QUERIES["list_task_runs"], {**matching, "limit": paging.size, "offset": paging.offset}),
+        Asked(QUERIES["count_task_runs"], matching),
+    )
+    address = _only(of, "run")
+    return [_task_with_url(row, address) for row in rows], totals[0]["total"]
 
 
-async def get_task_run(tx: Transaction, space_id: UUID, task_run_id: UUID) -> Row:
-    found = await tx.answers(QUERIES["get_task_run"], space_id=space_id, task_run_id=task_run_id)
-    if not found:
-        raise NotFound("task run")
-    task = found[0]
+async def get_task_run(reads: Reads, space_id: UUID, task_run_id: UUID) -> Row:
+    (found,) = await reads.read(Asked(QUERIES["get_task_run"], {"space_id": space_id, "task_run_id": task_run_id}))
+    task = _only(found, "task run")
     address = {name: task.pop(name) for name in ("web_url", "api_version", "dag_id", "run_external_id")}
     return _task_with_url(task, address)
 
 
-async def _find_run(tx: Transaction, space_id: UUID, run_id: UUID) -> Row:
-    found = await tx.answers(QUERIES["get_run"], space_id=space_id, run_id=run_id)
+def _only(found: list[Row], kind: str) -> Row:
     if not found:
-        raise NotFound("run")
+        raise NotFound(kind)
     return found[0]
 
 

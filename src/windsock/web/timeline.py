@@ -49,7 +49,7 @@ class Span:
         return min(1.0, max(0.0, (moment - self.begin) / (self.end - self.begin)))
 
 
-def _lanes_page(page: Annotated[int, Query(ge=1)] = 1) -> Paging:
+async def _lanes_page(page: Annotated[int, Query(ge=1)] = 1) -> Paging:
     return Paging(page, LANES)
 
 
