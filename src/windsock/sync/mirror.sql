@@ -184,6 +184,7 @@ DELETE FROM task_runs t USING expanded x
 WHERE t.space_id = %(space_id)s AND t.run_id = x.run_id AND t.external_id = x.external_id AND t.map_index = -1
 
 -- name: store_task_runs
+-- What is here is changed by its key: that costs less than an INSERT that meets it.
 WITH matched AS MATERIALIZED (
     SELECT i.*, r.id AS run_id, e.id AS known_id,
            e.id IS NULL OR e.missed_by IS NOT NULL OR e.gone_by IS NOT NULL OR e.removed_at IS NOT NULL
@@ -204,12 +205,21 @@ WITH matched AS MATERIALIZED (
           AND k.map_index = i.map_index
         LIMIT 1
     ) e ON true
+), changed AS (
+    UPDATE task_runs t
+    SET name = m.name, operator = m.operator, status = m.status, try_number = m.try_number, max_tries = m.max_tries,
+        queued_at = m.queued_at, started_at = m.started_at, ended_at = m.ended_at, pool = m.pool, queue = m.queue,
+        hostname = m.hostname, note = m.note, provider_metadata = m.provider_metadata,
+        missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
+    FROM matched m
+    WHERE t.space_id = %(space_id)s AND t.id = m.known_id AND m.differs
+    RETURNING t.id, t.run_id
 ), stored AS (
     INSERT INTO task_runs (space_id, run_id, external_id, map_index, name, operator, status, try_number, max_tries,
                            queued_at, started_at, ended_at, pool, queue, hostname, note, provider_metadata)
     SELECT %(space_id)s, run_id, external_id, map_index, name, operator, status, try_number, max_tries,
            queued_at, started_at, ended_at, pool, queue, hostname, note, provider_metadata
-    FROM matched WHERE differs
+    FROM matched WHERE known_id IS NULL
     ON CONFLICT (space_id, run_id, external_id, map_index) DO UPDATE
     SET name = excluded.name, operator = excluded.operator, status = excluded.status,
         try_number = excluded.try_number, max_tries = excluded.max_tries, queued_at = excluded.queued_at,
@@ -219,6 +229,8 @@ WITH matched AS MATERIALIZED (
     RETURNING id, run_id, {outcome}
 )
 SELECT known_id AS id, run_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
+UNION ALL
+SELECT id, run_id, 'updated' FROM changed
 UNION ALL
 SELECT id, run_id, outcome FROM stored
 
