@@ -9,7 +9,9 @@ from prometheus_client import REGISTRY
 
 from checking import CheckedClient
 from windsock import answers
+from windsock.access.space import Space
 from windsock.answers import Answers, Kept, Known, UnderWay, always
+from windsock.errors import Unavailable
 from windsock.pages import Made
 from windsock.runs.store import list_runs_of_space
 from world import World
@@ -183,10 +185,50 @@ async def test_a_known_request_is_counted_under_its_route_and_has_its_id(client:
     assert (counted() - before, answer.headers["x-request-id"]) == (1, "known")
 
 
+async def _nothing(_space: Space, _moment: object) -> Made:
+    return Made(b"[]")
+
+
+async def test_what_was_asked_before_is_made_anew_without_its_route(
+    client: CheckedClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"{SPACE}/runs?size=9"
+    before = await client.as_(world.keys["viewer"], "GET", path)
+
+    async def routed(*_: object, **__: object) -> None:
+        raise AssertionError("it went through its route")
+
+    monkeypatch.setattr("windsock.runs.routes.remembered", routed)
+    comment = {"content": "seen"}
+    await client.as_(world.keys["viewer"], "POST", f"{SPACE}/runs/{world.finance.run_id}/comments", json=comment)
+    after = await client.as_(world.keys["editor"], "GET", path)
+    was, now = ({one["id"]: one["comment_count"] for one in answer.json()} for answer in (before, after))
+    assert now == was | {str(world.finance.run_id): was[str(world.finance.run_id)] + 1}
+    assert {name: after.headers[name] for name in ("x-total-count", "x-page", "x-page-size")} == {
+        name: before.headers[name] for name in ("x-total-count", "x-page", "x-page-size")
+    }
+
+
+async def test_what_goes_wrong_in_making_it_is_told_by_its_route_and_not_tried_twice(
+    client: CheckedClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, tries = f"{SPACE}/runs?size=11", []
+    await client.as_(world.keys["viewer"], "GET", path)
+
+    async def broken(*_: object) -> None:
+        tries.append("tried")
+        raise Unavailable("Not now.", headers={"Retry-After": "5"})
+
+    monkeypatch.setattr("windsock.runs.routes.list_runs_of_space", broken)
+    answer = await client.as_(world.keys["editor"], "GET", path)
+    assert (answer.status_code, answer.json(), tries) == (503, {"detail": "Not now."}, ["tried"])
+    assert answer.headers["retry-after"] == "5"
+
+
 def test_requests_that_are_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "MOST_KNOWN", 3)
     kept = Answers(0)
     scopes = [{"path": f"/{number}", "query_string": b""} for number in range(5)]
     for scope in scopes:
-        kept.learn(scope, Known("finance", always, None))
+        kept.learn(scope, Known("finance", None, always, _nothing))
     assert [kept.known(scope) is not None for scope in scopes] == [False, False, True, True, True]

@@ -14,14 +14,15 @@ from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+import psycopg
 from fastapi import Request, Response
 from starlette.datastructures import State
 from starlette.types import ASGIApp, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars
 
 from windsock import __version__
 from windsock.access.keys import hash_of
-from windsock.access.space import AUTHORIZED, Space
+from windsock.access.space import AUTHORIZED, Space, viewed
+from windsock.errors import WindsockError
 from windsock.pages import CONDITIONAL, Made, knows
 
 WORTH_PACKING = 1_000
@@ -33,6 +34,8 @@ MOST_KNOWN = 2_000
 """Paths with their queries, of at most 64 KB each; those that were made last."""
 LARGEST_SHARE = 8
 """One answer takes an eighth of the room at most."""
+FAILED = "windsock.failed"
+"""In the scope of a request: the error in making its answer, which its route tells without making it once more."""
 
 
 T = TypeVar("T")
@@ -114,11 +117,15 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A GET that was answered: its space, what the answer depends on besides the space, and the route."""
+    """A GET that was answered: its space, the route, what its answer depends on besides the space, and how it is made.
+
+    All that path and query say is in `as_of` and `make`, so that they need not be understood again.
+    """
 
     slug: str
-    as_of: Callable[[], object]
     route: object
+    as_of: Callable[[], Any]
+    make: Callable[[Space, Any], Awaitable[Made]]
 
 
 def always() -> None:
@@ -126,35 +133,43 @@ def always() -> None:
 
 
 async def remembered(
-    request: Request, space: Space, make: Callable[[T], Awaitable[Made]], *, as_of: Callable[[], T]
+    request: Request, space: Space, make: Callable[[Space, T], Awaitable[Made]], *, as_of: Callable[[], T]
 ) -> Response:
     """The answer to this GET, which whoever may view the space may have.
 
     `as_of` says what it depends on besides the version of the space (`always`: nothing); `make` makes it from that, and
-    from what the space holds now.
+    from what the space holds now. Both are used again for others who ask for the same path and query, so they hold
+    nothing of this request or its caller.
     """
     answers: Answers = request.app.state.answers
-    scope = request.scope
-    moment = as_of()
-    key = _key(scope, space.id, space.version, space.caller.id, moment)
-    sent = await _sent(answers, scope, key)
-    if sent is None:
-
-        async def make_and_keep() -> Kept:
-            kept = Kept(await make(moment))
-            answers.keep(key, kept)
-            return kept
-
-        kept = await (answers.making.once(key, make_and_keep) if answers.most else make_and_keep())
-        sent = await _answer_with(answers, scope, key, kept)
-    answers.learn(scope, Known(space.slug, as_of, scope.get("route")))
+    if FAILED in request.scope:
+        raise request.scope[FAILED]
+    known = Known(space.slug, request.scope.get("route"), as_of, make)
+    sent = await _answered(answers, request.scope, space, known)
+    answers.learn(request.scope, known)
     return sent
 
 
-class KnownAnswers:
-    """ASGI middleware: what is known to the caller or kept is answered before it is routed and looked through again.
+async def _answered(answers: Answers, scope: Scope, space: Space, known: Known) -> Response:
+    moment = known.as_of()
+    key = _key(scope, space.id, space.version, space.caller.id, moment)
+    sent = await _sent(answers, scope, key)
+    if sent is not None:
+        return sent
 
-    The caller is asked for all the same, in the same way as everywhere.
+    async def make_and_keep() -> Kept:
+        kept = Kept(await known.make(space, moment))
+        answers.keep(key, kept)
+        return kept
+
+    kept = await (answers.making.once(key, make_and_keep) if answers.most else make_and_keep())
+    return await _answer_with(answers, scope, key, kept)
+
+
+class KnownAnswers:
+    """ASGI middleware: what was asked for before is answered without routing it and looking through its query again.
+
+    The caller is asked for all the same, in the same way as everywhere. What goes wrong is told by the route, as ever.
     """
 
     def __init__(self, app: ASGIApp, state: State) -> None:
@@ -166,7 +181,7 @@ class KnownAnswers:
         await (answer or self._app)(scope, receive, send)
 
     async def _answer(self, scope: Scope, known: Known) -> Response | None:
-        """None where there is more to do than to send it again."""
+        """None where the route is to answer."""
         scheme, _, key = _header(scope, b"authorization").partition(" ")
         if scheme.lower() != "bearer" or not key:
             return None
@@ -175,11 +190,12 @@ class KnownAnswers:
         scope[AUTHORIZED] = question, row
         if row is None or row["role"] is None:
             return None
-        found = _key(scope, row["space_id"], row["version"], row["user_id"], known.as_of())
-        sent = await _sent(self._state.answers, scope, found)
-        if sent is not None:
-            scope["route"] = known.route
-            bind_contextvars(user_id=str(row["user_id"]), space=row["slug"])
+        try:
+            sent = await _answered(self._state.answers, scope, viewed(self._state.db, row), known)
+        except (WindsockError, psycopg.Error) as error:
+            scope[FAILED] = error
+            return None
+        scope["route"] = known.route
         return sent
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import Depends, Query, Request, Response
+from starlette.datastructures import URL
 
 from windsock.errors import Invalid
 
@@ -159,9 +160,7 @@ def made(value: object) -> Made:
     return Made(to_json(value))
 
 
-def made_page(
-    request: Request, rows: Sequence[object], total: int, paging: Paging, behind: Place | None = None
-) -> Made:
+def made_page(url: URL, rows: Sequence[object], total: int, paging: Paging, behind: Place | None = None) -> Made:
     """One page of a list as a bare array, with the pagination headers; `behind`: where the next one begins."""
     pages = -(-total // paging.size)
     headers = {
@@ -170,7 +169,7 @@ def made_page(
         "X-Page-Size": str(paging.size),
         "X-Total-Pages": str(pages),
     }
-    if links := _links(request, paging.page, pages):
+    if links := _links(url, paging.page, pages):
         headers["Link"] = links
     if behind is not None:
         headers["X-Next-Cursor"] = str(behind)
@@ -184,7 +183,7 @@ def answer(request: Request, value: object, *, status: int = 200, headers: Mappi
 
 def answer_page(request: Request, rows: Sequence[object], total: int, paging: Paging) -> Response:
     """As made_page, sent."""
-    return _answer(request, made_page(request, rows, total, paging), 200)
+    return _answer(request, made_page(request.url, rows, total, paging), 200)
 
 
 def _answer(request: Request, what: Made, status: int) -> Response:
@@ -197,15 +196,13 @@ def _answer(request: Request, what: Made, status: int) -> Response:
     return Response(what.body, status, headers, "application/json")
 
 
-def _links(request: Request, page: int, pages: int) -> str:
+def _links(url: URL, page: int, pages: int) -> str:
     targets = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
     kept = [
-        (key, value)
-        for key, value in parse_qsl(request.url.query, keep_blank_values=True)
-        if key not in {"page", "cursor"}
+        (key, value) for key, value in parse_qsl(url.query, keep_blank_values=True) if key not in {"page", "cursor"}
     ]
     return ", ".join(
-        f'<{request.url.path}?{urlencode([*kept, ("page", target)])}>; rel="{relation}"'
+        f'<{url.path}?{urlencode([*kept, ("page", target)])}>; rel="{relation}"'
         for relation, target in targets.items()
         if 1 <= target <= pages
     )

@@ -22,6 +22,7 @@ QUERIES = load(__package__, "access.sql")
 SESSIONS = load(__package__, "sessions.sql")
 
 ROLES = ("viewer", "editor", "admin")
+VIEW = "viewer", "read"
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer wsk_…`", scheme_name="ApiKey")
@@ -134,13 +135,13 @@ async def _authorize(
         row = await authorizer.ask(*question)
     if row is None:
         raise NotAuthenticated("This API key is unknown, expired or revoked. Make another one and try again.")
-    return _caller(request, row), row
+    return _caller(request.app.state.db, row), row
 
 
-def _caller(request: Request, row: Row) -> Caller:
+def _caller(db: Database, row: Row) -> Caller:
     structlog.contextvars.bind_contextvars(user_id=str(row["user_id"]))
     who = (row["user_id"], row["email"], row["name"], row["is_superadmin"], row.get("key_id"), row.get("session_id"))
-    return Caller(*who, request.app.state.db)
+    return Caller(*who, db)
 
 
 async def authenticate(request: Request) -> Caller:
@@ -167,18 +168,23 @@ def _member(least: str, right: str) -> Callable[..., Awaitable[Space]]:
     async def permission(request: Request, slug: str, credentials: Bearer) -> Space:
         known = slug if SLUG.fullmatch(slug) else None
         caller, row = await _authorize(request, credentials, known)
-        return _space(request, caller, row, least, right)
+        return _space(caller, row, least, right)
 
     return permission
 
 
-def _space(request: Request, caller: Caller, row: Row, least: str, right: str) -> Space:
+def viewed(db: Database, row: Row) -> Space:
+    """What may_view gives to whoever asked, from the answer to their question."""
+    return _space(_caller(db, row), row, *VIEW)
+
+
+def _space(caller: Caller, row: Row, least: str, right: str) -> Space:
     if row["space_id"] is None or row["role"] is None:
         raise Forbidden("This space does not exist, or you are not a member of it. Ask an admin of the space.")
     if ROLES.index(row["role"]) < ROLES.index(least):
         raise Forbidden(f"Only the role {least} or above may {right} in this space; yours is {row['role']}.")
     structlog.contextvars.bind_contextvars(space=row["slug"])
-    return Space(row["space_id"], row["slug"], row["role"], row["version"], caller, request.app.state.db)
+    return Space(row["space_id"], row["slug"], row["role"], row["version"], caller, caller._db)  # noqa: SLF001 - a Space is its caller's
 
 
 # --- Pages: who has signed in; a key is nothing here, and a session is nothing to the API -----------------------------
@@ -201,7 +207,7 @@ async def _signed_in(request: Request, slug: str | None) -> tuple[Caller, Row]:
     row = await sessions.ask(hash_of(token), slug) if token else None
     if row is None:
         raise NotSignedIn("Sign in to see this page.")
-    return _caller(request, row), row
+    return _caller(request.app.state.db, row), row
 
 
 async def signed_in(request: Request) -> Caller:
@@ -214,12 +220,12 @@ def _page(least: str, right: str) -> Callable[..., Awaitable[Space]]:
 
     async def permission(request: Request, slug: str) -> Space:
         caller, row = await _signed_in(request, slug if SLUG.fullmatch(slug) else None)
-        return _space(request, caller, row, least, right)
+        return _space(caller, row, least, right)
 
     return permission
 
 
-may_view = _member("viewer", "read")
+may_view = _member(*VIEW)
 may_edit = _member("editor", "create and edit connectors")
 may_sync = _member("editor", "start a sync")
 may_govern = _member("editor", "set team and criticality")
@@ -229,7 +235,7 @@ may_comment = _member("viewer", "comment")
 may_administer = _member("admin", "manage members, teams and what is deleted")
 may_audit = _member("admin", "read the audit trail")
 
-page_view = _page("viewer", "read")
+page_view = _page(*VIEW)
 page_watch = _page("viewer", "watch pipelines")
 page_comment = _page("viewer", "comment")
 page_sync = _page("editor", "start a sync")

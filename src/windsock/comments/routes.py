@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.access.space import CanComment, CanView
+from windsock.access.space import CanComment, CanView, Space
 from windsock.answers import always, remembered
 from windsock.comments.models import Comment, CommentChange, CommentIn
 from windsock.comments.store import change_comment, create_comment, delete_comment, list_comments
@@ -18,10 +18,12 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 @router.get("/runs/{run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a run")
 async def list_run_comments(request: Request, space: CanView, run_id: UUID, paging: SmallPage) -> Response:
-    async def make(_: None) -> Made:
+    url = request.url
+
+    async def make(space: Space, _: None) -> Made:
         async with space.transaction() as tx:
             rows, total = await list_comments(tx, space, "run", run_id, paging)
-        return made_page(request, rows, total, paging)
+        return made_page(url, rows, total, paging)
 
     return await remembered(request, space, make, as_of=always)
 
@@ -37,10 +39,12 @@ async def comment_on_run(request: Request, space: CanComment, run_id: UUID, body
     "/task-runs/{task_run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a task run"
 )
 async def list_task_run_comments(request: Request, space: CanView, task_run_id: UUID, paging: SmallPage) -> Response:
-    async def make(_: None) -> Made:
+    url = request.url
+
+    async def make(space: Space, _: None) -> Made:
         async with space.transaction() as tx:
             rows, total = await list_comments(tx, space, "task run", task_run_id, paging)
-        return made_page(request, rows, total, paging)
+        return made_page(url, rows, total, paging)
 
     return await remembered(request, space, make, as_of=always)
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from windsock.access.space import CanGovern, CanView, CanWatch
+from windsock.access.space import CanGovern, CanView, CanWatch, Space
 from windsock.answers import remembered
 from windsock.filters import WhichPipelines
 from windsock.inputs import Word
@@ -54,12 +54,13 @@ async def list_all_pipelines(
     `summary` counts the runs that ended in the last `days` days, whenever they began; `running_count` is what is queued
     or running now. `recent_runs` are the newest 14, oldest first.
     """
+    url = request.url
 
-    async def make(window: Window) -> Made:
+    async def make(space: Space, window: Window) -> Made:
         rows, total = await list_pipelines(
             space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
         )
-        return made_page(request, rows, total, paging)
+        return made_page(url, rows, total, paging)
 
     return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
 
@@ -67,7 +68,7 @@ async def list_all_pipelines(
 @router.get("/{pipeline_id}", response_model=PipelineDetail, summary="One pipeline")
 async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
 
-    async def make(window: Window) -> Made:
+    async def make(space: Space, window: Window) -> Made:
         return made(await get_pipeline(space, space, pipeline_id, window=window))
 
     return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))

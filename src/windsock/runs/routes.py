@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from windsock.access.space import CanView
+from windsock.access.space import CanView, Space
 from windsock.answers import always, remembered
 from windsock.filters import WhichPipelines
 from windsock.inputs import Moment, Text, Word
@@ -46,10 +46,11 @@ async def list_runs_of_pipeline(
     request: Request, space: CanView, pipeline_id: UUID, paging: LongPage, which: WhichRuns
 ) -> Response:
     """A run without a start is placed by when it was queued, or due."""
+    url = request.url
 
-    async def make(_: None) -> Made:
+    async def make(space: Space, _: None) -> Made:
         rows, total, behind = await list_runs(space, space.id, pipeline_id, paging, which)
-        return made_page(request, rows, total, paging, behind)
+        return made_page(url, rows, total, paging, behind)
 
     return await remembered(request, space, make, as_of=always)
 
@@ -58,10 +59,11 @@ async def list_runs_of_pipeline(
 async def list_all_runs(
     request: Request, space: CanView, paging: LongPage, which: WhichRuns, of: WhichPipelines
 ) -> Response:
+    url = request.url
 
-    async def make(_: None) -> Made:
+    async def make(space: Space, _: None) -> Made:
         rows, total, behind = await list_runs_of_space(space, space, paging, which, of)
-        return made_page(request, rows, total, paging, behind)
+        return made_page(url, rows, total, paging, behind)
 
     return await remembered(request, space, make, as_of=always)
 
@@ -70,7 +72,7 @@ async def list_all_runs(
 async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
 
-    async def make(_: None) -> Made:
+    async def make(space: Space, _: None) -> Made:
         return made(await get_run(space, space.id, run_id))
 
     return await remembered(request, space, make, as_of=always)
@@ -87,10 +89,11 @@ async def list_task_runs_of_run(
     status: Words = None,
     external_id: Annotated[list[Text] | None, Query(description="Airflow's task_id. Several mean any of them.")] = None,
 ) -> Response:
+    url = request.url
 
-    async def make(_: None) -> Made:
+    async def make(space: Space, _: None) -> Made:
         rows, total = await list_task_runs(space, space.id, run_id, paging, status=status, external_id=external_id)
-        return made_page(request, rows, total, paging)
+        return made_page(url, rows, total, paging)
 
     return await remembered(request, space, make, as_of=always)
 
@@ -98,7 +101,7 @@ async def list_task_runs_of_run(
 @router.get("/task-runs/{task_run_id}", response_model=TaskRun, summary="One task run")
 async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
 
-    async def make(_: None) -> Made:
+    async def make(space: Space, _: None) -> Made:
         return made(await get_task_run(space, space.id, task_run_id))
 
     return await remembered(request, space, make, as_of=always)
