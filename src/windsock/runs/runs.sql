@@ -153,6 +153,12 @@ FROM (
 -- name: first_run_of_space
 SELECT min(begun_at) AS begun_at FROM runs WHERE space_id = %(space_id)s
 
+-- name: known_number_of_all_runs_of_space
+-- Of every pipeline.
+SELECT coalesce(sum(k.total), 0)::bigint AS total
+FROM run_counts k
+WHERE {counted}
+
 -- name: known_number_of_runs_of_space
 SELECT coalesce(sum(k.total), 0)::bigint AS total
 FROM run_counts k

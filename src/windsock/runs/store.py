@@ -63,7 +63,8 @@ async def list_runs_of_space(
     """As list_runs, of all pipelines that `of` means."""
     matching = {**of.parameters(space), **which.parameters()}
     if not which.has_times:
-        return await _page(reads, "list_runs_of_space", "known_number_of_runs_of_space", matching, paging, which)
+        counted = "known_number_of_all_runs_of_space" if of == EVERY_PIPELINE else "known_number_of_runs_of_space"
+        return await _page(reads, "list_runs_of_space", counted, matching, paging, which)
     total = await _count_in_window(reads, matching, which, of)
     is_behind = which.started_to is not None and total <= MOST_SORTED
     name = "list_runs_of_space_sorted_in_window" if is_behind else _listed("list_runs_of_space", paging)
