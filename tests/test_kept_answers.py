@@ -232,3 +232,6 @@ def test_requests_that_are_known_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
     for scope in scopes:
         kept.learn(scope, Known("finance", None, always, _nothing))
     assert [kept.known(scope) is not None for scope in scopes] == [False, False, True, True, True]
+    long = {"path": "/long", "query_string": b"q=" + b"x" * answers.LONGEST_KNOWN}
+    kept.learn(long, Known("finance", None, always, _nothing))
+    assert kept.known(long) is None

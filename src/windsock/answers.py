@@ -30,8 +30,8 @@ WORTH_PACKING = 1_000
 PACKED_AT_ONCE = 100_000
 """Bytes that are packed without leaving the event loop: a millisecond or two."""
 LEVEL = 4
-MOST_KNOWN = 2_000
-"""Paths with their queries, of at most 64 KB each; those that were made last."""
+MOST_KNOWN, LONGEST_KNOWN = 2_000, 4_000
+"""Paths with their queries, those that were made last; bytes of a query that is not looked through each time."""
 LARGEST_SHARE = 8
 """One answer takes an eighth of the room at most."""
 FAILED = "windsock.failed"
@@ -92,6 +92,8 @@ class Answers:
         return self._known.get((scope["path"], scope["query_string"]))
 
     def learn(self, scope: Scope, known: "Known") -> None:
+        if len(scope["query_string"]) > LONGEST_KNOWN:
+            return
         self._known[scope["path"], scope["query_string"]] = known
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
