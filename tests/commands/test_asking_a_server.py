@@ -144,8 +144,22 @@ def test_a_conf_that_is_none_is_wrong_usage(run: Run, live: Live, conf: str) -> 
     assert len(live.runs.posts) == before
 
 
+TASK_GOES_ON = """
+INSERT INTO windsock.task_runs (space_id, run_id, external_id, name, status, try_number, max_tries)
+SELECT space_id, id, 'the_last', 'x', 'running', 1, 0 FROM windsock.runs
+WHERE external_id LIKE 'windsock%' ORDER BY created_at DESC LIMIT 1
+"""
+TASK_ENDS = """
+WITH ended AS (
+    UPDATE windsock.task_runs SET status = %(status)s WHERE external_id = 'the_last' AND status = 'running'
+    RETURNING run_id
+)
+UPDATE windsock.runs SET task_counts = jsonb_build_object(%(status)s::text, 1) WHERE id IN (SELECT run_id FROM ended)
+"""
+
+
 def ends(live: Live, postgres: EmbeddedPostgres, status: str) -> threading.Thread:
-    """Let the newest triggered run end a moment later, as a sync would find it."""
+    """Let the newest triggered run end a moment later, and then its task run, as a sync would find them."""
     database = live.database_url.split("dbname=")[1].split()[0] if "dbname=" in live.database_url else ""
     name = database or live.database_url.rsplit("/", 1)[1].split("?")[0]
 
@@ -157,6 +171,10 @@ def ends(live: Live, postgres: EmbeddedPostgres, status: str) -> threading.Threa
                 " WHERE status = 'queued' AND external_id LIKE 'windsock%%'",
                 (status,),
             )
+            connection.execute(TASK_GOES_ON)
+            connection.commit()
+            time.sleep(2.5)
+            connection.execute(TASK_ENDS, {"status": status})
 
     thread = threading.Thread(target=end)
     thread.start()
@@ -173,6 +191,7 @@ def test_waiting_ends_with_the_run_and_exits_by_its_outcome(
     assert result.exit_code == code
     assert f"{status} after" in result.stdout
     assert "queued" in result.stderr
+    assert result.stderr.splitlines()[-1] == f"{status}: 1 {status}", "its task run was waited for, too"
 
 
 def test_waiting_no_longer_than_was_said(run: Run) -> None:

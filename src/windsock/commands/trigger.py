@@ -22,6 +22,7 @@ from windsock.words import duration
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
 SETTLING_LOOKS = 15
 ENDED = {"success", "failed"}
+TASK_ENDED = {"success", "skipped", "failed", "upstream_failed", "removed"}
 INTERRUPTED = 130
 
 
@@ -89,7 +90,9 @@ def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
                 if run is not None:
                     said = _tell(console, line, run, said)
                     if run.status in ENDED:
-                        return _with_its_tasks(client, run)
+                        run = _with_its_tasks(client, run)
+                        _tell(console, line, run, said)
+                        return run
                 if time.monotonic() + pause > until:
                     raise Failed(f"The run {run_id} has not ended within {seconds:g} s; it goes on.", TOO_LATE)
                 time.sleep(pause)
@@ -99,9 +102,10 @@ def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
 
 
 def _with_its_tasks(client: Client, run: RunDetail) -> RunDetail:
-    """A sync stores runs before their task runs: what failed in it is known a moment later."""
+    """A sync stores runs before their task runs: how these ended is known a moment later."""
     for _ in range(SETTLING_LOOKS):
-        if run.status == "success" or any(task.status in TROUBLE for task in run.task_runs):
+        states = {task.status for task in run.task_runs}
+        if states and (states <= TASK_ENDED if run.status == "success" else states & TROUBLE):
             break
         time.sleep(FIRST_PAUSE)
         run = _look(client, run.id) or run
