@@ -15,6 +15,8 @@ SPACE = "demo"
 SHAPES = {"light": (1280, 800), "dark": (1280, 800), "phone": (360, 740)}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
+SAID = "The bank closed account DE-44 on Monday. Finance opens DE-45 today; trigger it with that one then."
+
 
 def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -33,11 +35,14 @@ def main() -> None:
 
 
 def addresses(key: str) -> dict[str, str]:
-    """A name for each page, and where it is: of a pipeline that failed, and of its newest run."""
+    """A name for each page, and where it is: of a pipeline that failed, and of its newest run, which is spoken of."""
     api = f"{URL}/api/v1.0/spaces/{SPACE}/orchestration"
     with httpx2.Client(headers={"Authorization": f"Bearer {key}"}) as client:
         failed = client.get(f"{api}/pipelines", params={"sort": "-failed_count", "size": 1}).json()[0]
         campaign = client.get(f"{api}/pipelines", params={"q": "campaign_report"}).json()[0]
+        comments = f"{api}/runs/{failed['last_run']['id']}/comments"
+        if not client.get(comments).json():
+            client.post(comments, json={"content": SAID}).raise_for_status()
         (connector,) = client.get(f"{URL}/api/v1.0/catalog/spaces/{SPACE}/connectors").json()
     return {
         "pipelines": f"/spaces/{SPACE}/pipelines?sort=-last_run_at",

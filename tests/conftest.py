@@ -103,7 +103,6 @@ class RolledBackDatabase(Database):
     def __init__(self, url: str, connection: PipelinedConnection) -> None:
         super().__init__(url, pool_size=2)
         self.connection = connection
-        self.statements = 0
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[PipelinedConnection]:

@@ -96,6 +96,10 @@ class Caller:
         """In a space that is being made or left; everything else asks for a Space."""
         return self._db.in_space(space_id, self.actor)
 
+    async def read_in(self, space_id: UUID, *asked: Asked) -> list[list[Row]]:
+        """As transaction_in, for what Database.read does."""
+        return await self._db.read(space_id, *asked)
+
     @property
     def actor(self) -> Actor:
         """The caller as the audit trail names them."""
@@ -112,15 +116,14 @@ class Space:
     version: int
     """Moves with every write in the space. Read before anything else, it says how old the rest may be."""
     caller: Caller
-    _db: Database
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Row-level security shows this space and nothing else. Do not hold it while somebody else thinks."""
-        return self._db.in_space(self.id, self.caller.actor)
+        return self.caller.transaction_in(self.id)
 
     async def read(self, *asked: Asked) -> list[list[Row]]:
         """As Database.read, in this space: for statements of which none needs what another one finds."""
-        return await self._db.read(self.id, *asked)
+        return await self.caller.read_in(self.id, *asked)
 
 
 async def _authorize(
@@ -184,7 +187,7 @@ def _space(caller: Caller, row: Row, least: str, right: str) -> Space:
     if ROLES.index(row["role"]) < ROLES.index(least):
         raise Forbidden(f"Only the role {least} or above may {right} in this space; yours is {row['role']}.")
     structlog.contextvars.bind_contextvars(space=row["slug"])
-    return Space(row["space_id"], row["slug"], row["role"], row["version"], caller, caller._db)  # noqa: SLF001 - a Space is its caller's
+    return Space(row["space_id"], row["slug"], row["role"], row["version"], caller)
 
 
 # --- Pages: who has signed in; a key is nothing here, and a session is nothing to the API -----------------------------

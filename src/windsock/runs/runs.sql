@@ -64,6 +64,11 @@ chosen AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT x.* FROM runs x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) r
 ), {as_told}
 
+-- fragment: newest_first
+AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
+ORDER BY r.run_at DESC, r.id DESC
+LIMIT %(limit)s
+
 -- fragment: counted
 k.space_id = %(space_id)s
   AND k.status = ANY (%(status)s::text[])  -- if status
@@ -73,9 +78,7 @@ k.space_id = %(space_id)s
 WITH page AS MATERIALIZED (
     SELECT r.id
     {matching}
-      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
-    ORDER BY r.run_at DESC, r.id DESC
-    LIMIT %(limit)s OFFSET %(offset)s
+    {newest_first} OFFSET %(offset)s
 ), {of_the_page}
 
 -- name: list_runs_of_pipeline_sorted_already
@@ -83,9 +86,7 @@ WITH page AS MATERIALIZED (
 WITH chosen AS MATERIALIZED (
     SELECT r.*
     {matching}
-      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
-    ORDER BY r.run_at DESC, r.id DESC
-    LIMIT %(limit)s
+    {newest_first}
 ), {as_told}
 
 -- name: count_runs_of_pipeline
@@ -101,18 +102,14 @@ WHERE k.pipeline_id = %(pipeline_id)s AND {counted}
 WITH page AS MATERIALIZED (
     SELECT r.id
     {matching_in_space}
-      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
-    ORDER BY r.run_at DESC, r.id DESC
-    LIMIT %(limit)s OFFSET %(offset)s
+    {newest_first} OFFSET %(offset)s
 ), {of_the_page}
 
 -- name: list_runs_of_space_sorted_already
 WITH chosen AS MATERIALIZED (
     SELECT r.*
     {matching_in_space}
-      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
-    ORDER BY r.run_at DESC, r.id DESC
-    LIMIT %(limit)s
+    {newest_first}
 ), {as_told}
 
 -- name: list_runs_of_space_sorted_in_window

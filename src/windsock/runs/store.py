@@ -140,10 +140,10 @@ async def get_run(reads: Reads, space_id: UUID, run_id: UUID) -> Row:
     return run | {"task_runs": [_task_with_url(task, address) for task in tasks]}
 
 
-async def task_runs_follow(tx: Transaction, space_id: UUID, run_id: UUID) -> bool:
+async def task_runs_follow(reads: Reads, space_id: UUID, run_id: UUID) -> bool:
     """Whether the run has changed since the last sync that ended: then its task runs may be those of before."""
-    found = await tx.row(QUERIES["task_runs_follow"], space_id=space_id, run_id=run_id)
-    return found is not None and found["follow"]
+    (found,) = await reads.read(Asked(QUERIES["task_runs_follow"], {"space_id": space_id, "run_id": run_id}))
+    return bool(found and found[0]["follow"])
 
 
 async def list_task_runs(

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from windsock.access.space import PageComment, PageView, Space
 from windsock.comments.models import CommentIn
 from windsock.comments.store import create_comment, list_said_about_run
-from windsock.db import Row, Transaction
+from windsock.db import Row
 from windsock.pages import to_json
 from windsock.runs.store import get_run, get_run_alone, task_runs_follow
 from windsock.web.frame import around
@@ -34,19 +34,16 @@ async def show_run(
 ) -> Response:
     """`about`: the task run that the comment to be written is about. Its head alone is asked for while it goes on."""
     if is_for_part(request):
-        async with space.transaction() as tx:
-            run = plain(await get_run_alone(tx, space.id, run_id))
-            goes_on = await _goes_on(tx, space, run)
-        return page(request, "run_now.html", run=run, goes_on=goes_on)
+        run = plain(await get_run_alone(space, space.id, run_id))
+        return page(request, "run_now.html", run=run, goes_on=await _goes_on(space, run))
     return await _page(request, space, run_id, about)
 
 
 @router.get("/tasks")
 async def get_tasks(request: Request, space: PageView, run_id: UUID) -> Response:
     """All task runs as JSON, for the grid: the names of the columns once, then the rows; and their earlier tries."""
-    async with space.transaction() as tx:
-        run = await get_run(tx, space.id, run_id)
-        goes_on = await _goes_on(tx, space, run)
+    run = await get_run(space, space.id, run_id)
+    goes_on = await _goes_on(space, run)
     known: EarlierTries = request.app.state.tries
     earlier = await known.of(space, run, run["task_runs"])
     rows = [[task[name] for name in OF_A_TASK] for task in run["task_runs"]]
@@ -82,9 +79,9 @@ async def _comment(request: Request, space: Space, run_id: UUID, task_run_id: UU
     return go(f"/spaces/{space.slug}/runs/{run_id}#comments")
 
 
-async def _goes_on(tx: Transaction, space: Space, run: Row) -> bool:
+async def _goes_on(space: Space, run: Row) -> bool:
     """Whether there may soon be more to see: a run that has just ended may have task runs that are still to come."""
-    return run["status"] in GOES_ON or await task_runs_follow(tx, space.id, run["id"])
+    return run["status"] in GOES_ON or await task_runs_follow(space, space.id, run["id"])
 
 
 async def _page(
@@ -97,9 +94,9 @@ async def _page(
     draft: str = "",
     status: int = 200,
 ) -> Response:
+    run = plain(await get_run(space, space.id, run_id))
+    goes_on = await _goes_on(space, run)
     async with space.transaction() as tx:
-        run = plain(await get_run(tx, space.id, run_id))
-        goes_on = await _goes_on(tx, space, run)
         said = plain(await list_said_about_run(tx, space, run_id, SHOWN_COMMENTS))
     of_tasks: dict[str, list[dict[str, Any]]] = {}
     for one in said:
