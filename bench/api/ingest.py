@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from windsock.db import Database
+from windsock.memory import leave_alone_what_is_there
 from windsock.providers.contract import ProviderRun, ProviderTaskRun
 from windsock.sql import Query
 from windsock.sync.mirror import Mirror
@@ -94,6 +95,7 @@ async def _round(
     changed = [row | {"ended_at": row["ended_at"] + LATER} for row in rows][: 10 * at_once]
     if len(changed) < at_once:
         return None
+    leave_alone_what_is_there()  # as a worker does, which does not hold the rows of all its pages at once
     before = _written(connection)
     began = time.perf_counter()
     for first in range(0, len(changed), at_once):

@@ -8,6 +8,7 @@ import click
 
 from windsock import log
 from windsock.commands.frame import data_option, explained, read_settings
+from windsock.memory import keep_memory, leave_alone_what_is_there
 from windsock.process import Process
 from windsock.storage import open_storage
 
@@ -24,11 +25,13 @@ logger = log.get(__name__)
 @explained
 def work(concurrency: int | None, data: Path | None) -> None:
     """Carry out syncs without answering requests: as many processes as you like, beside `serve --no-worker`."""
+    keep_memory()
     settings = read_settings(data, worker_concurrency=concurrency)
     log.configure(settings.log_format, settings.log_level)
     with open_storage(settings) as storage:
         where = "an external PostgreSQL" if storage.embedded is None else str(storage.embedded.cluster_dir)
         logger.info("working", database=where, concurrency=settings.worker_concurrency)
+        leave_alone_what_is_there()
         asyncio.run(_until_stopped(Process(settings, storage)))
     logger.info("stopped")
 

@@ -18,6 +18,7 @@ from windsock.embedded.binaries import Binaries, find_binaries
 from windsock.embedded.clusters import major_of, make_cluster, place_cluster
 from windsock.embedded.errors import EmbeddedPostgresError
 from windsock.embedded.locks import held_exclusively, try_lock
+from windsock.embedded.memory import shared_buffers
 
 _SECONDS_TO_ANSWER = 60
 _SECONDS_TO_RECOVER = 300
@@ -32,7 +33,6 @@ _SETTINGS = {
     "log_checkpoints": "off",
     "log_timezone": "UTC",
     "max_connections": "100",
-    "shared_buffers": "128MB",
     "timezone": "UTC",
 }
 
@@ -51,7 +51,7 @@ class EmbeddedPostgres:
         self.data_dir = data_dir.expanduser().resolve()
         self.log = self.data_dir / "postgres.log"
         self._log_before = 0
-        self._settings = {**_SETTINGS, **(settings or {})}
+        self._settings = {**_SETTINGS, "shared_buffers": shared_buffers(), **(settings or {})}
         self._start_lock = self.data_dir / "postgres.start.lock"
         self._users_lock: int | None = None
         self._binaries: Binaries | None = None

@@ -10,6 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db import Row, Transaction
+from windsock.pipelined import Asked
 from windsock.providers.contract import NOT_MAPPED, ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.sql import load
 
@@ -136,7 +137,9 @@ class Mirror:
             await tx.run(QUERIES["expand_placeholders"], **self._space, keys=keys)
             await tx.run(QUERIES["keep_comments_of_placeholders"], **self._space, keys=keys)
             await tx.run(QUERIES["drop_placeholders"], **self._space, keys=keys)
-        rows = await tx.rows(QUERIES["store_task_runs"], **self._space, rows=Jsonb(list(unique.values())))
+        # Planned each time: while a mirror is being filled, a plan that was made for few rows reads them all.
+        given = {**self._space, "rows": Jsonb(list(unique.values()))}
+        (rows,) = await tx.read(Asked(QUERIES["store_task_runs"], given, is_prepared=False))
         touched = {row["run_id"] for row in rows if row["outcome"] != "unchanged"}
         await refresh_task_counts(tx, self._names["space_id"], touched)
         return _stored(rows)
