@@ -251,7 +251,6 @@ CREATE TABLE pipelines (
     -- That of the newest run (by run_at); kept by the sync, as are last_run and recent_runs.
     status               text        NOT NULL DEFAULT 'unknown',
     last_run             json,
-    recent_runs          json        NOT NULL DEFAULT '[]'::json,
     criticality          text        NOT NULL DEFAULT 'medium',
     team_id              uuid,
     missed_by            uuid,  -- The complete sync that first did not see it; a second one in a row removes it.
@@ -556,6 +555,17 @@ CREATE TABLE pipeline_search (
 );
 ALTER TABLE pipeline_search ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_search USING (space_id = (SELECT current_space()));
+
+-- The newest runs of a pipeline, oldest first, as lists send them; none where it has no run. Apart, so that whoever looks through pipelines does not read them; not compressed, since to unpack a hundred takes longer than to find them.
+CREATE TABLE pipeline_strips (
+    space_id    uuid NOT NULL,
+    pipeline_id uuid NOT NULL,
+    recent_runs json NOT NULL,
+    CONSTRAINT pipeline_strips_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_strips_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_strips ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_strips USING (space_id = (SELECT current_space()));
 
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()

@@ -242,6 +242,7 @@ WHERE f.proname LIKE 'bump%'
 """
 FOLLOWS = {
     "pipeline_search": "pipelines",
+    "pipeline_strips": "pipelines",
     "pipeline_days": "runs",
     "pipeline_weeks": "runs",
     "run_counts": "runs",

@@ -77,7 +77,7 @@ async def list_pipelines(
         await session.scalars(
             select(Pipeline)
             .where(mine)
-            .options(selectinload(Pipeline.connector), selectinload(Pipeline.team))
+            .options(selectinload(Pipeline.connector), selectinload(Pipeline.team), selectinload(Pipeline.strip))
             .order_by(Pipeline.name, Pipeline.id)
             .limit(size)
             .offset((page - 1) * size)
@@ -139,6 +139,7 @@ def _pipeline(
         "connector": {"id": one.connector.id, "name": one.connector.name},
         "team": one.team and {"id": one.team.id, "name": one.team.name},
         "is_watched": one.id in watched,
+        "recent_runs": one.strip.recent_runs if one.strip else [],
         "last_synced_at": max(one.last_synced_at, state.last_complete_at or one.last_synced_at),
         "provider_url": pipeline_url(one.connector.config["base_url"], state.api_version, one.external_id),
         "summary": {

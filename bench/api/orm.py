@@ -45,6 +45,12 @@ class Watch(Base):
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
+class Strip(Base):
+    __tablename__ = "pipeline_strips"
+    pipeline_id: Mapped[UUID] = mapped_column(ForeignKey("pipelines.id"), primary_key=True)
+    recent_runs: Mapped[list[Any]] = mapped_column(JSONB)
+
+
 class Pipeline(Base):
     __tablename__ = "pipelines"
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -67,12 +73,12 @@ class Pipeline(Base):
     status: Mapped[str]
     criticality: Mapped[str]
     last_run: Mapped[dict[str, Any] | None]
-    recent_runs: Mapped[list[Any]] = mapped_column(JSONB)
     last_synced_at: Mapped[datetime]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     connector: Mapped[Connector] = relationship()
     team: Mapped[Team | None] = relationship()
+    strip: Mapped[Strip | None] = relationship()
 
 
 class Run(Base):

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow.mirrored import Windsock, beside
+from airflow.mirrored import PIPELINES, Windsock, beside
 from airflow_lab import AirflowLab
 from windsock.db import Row
 
@@ -70,7 +70,7 @@ async def assert_mirror_equals(lab: AirflowLab, windsock: Windsock) -> Counter[s
     runs = await beside(runs_of, lab)
     tasks = await beside(tasks_of, lab, list(runs))
 
-    pipelines = {row["external_id"]: row for row in await windsock.rows("SELECT * FROM pipelines")}
+    pipelines = {row["external_id"]: row for row in await windsock.rows(PIPELINES)}
     assert pipelines.keys() == dags.keys()
     for dag_id, dag in dags.items():
         compare_dag(pipelines[dag_id], dag)

@@ -27,6 +27,10 @@ from windsock.sync.store import queue_sync
 
 PASSWORD = "admin"
 MIRRORED = ("pipelines", "runs", "task_runs")
+PIPELINES = (
+    "SELECT p.*, coalesce(s.recent_runs, '[]') AS recent_runs"
+    " FROM pipelines p LEFT JOIN pipeline_strips s ON s.pipeline_id = p.id"
+)
 
 
 class Windsock:

@@ -19,6 +19,7 @@ WRITTEN_BY_NOBODY = {
     "pipeline_days": "only a trigger of runs writes it",
     "pipeline_weeks": "only a trigger of runs writes it",
     "pipeline_search": "only a trigger of pipelines writes it",
+    "pipeline_strips": "only the sync writes it",
     "run_counts": "only a trigger of runs writes it",
     "space_versions": "only triggers write it",
 }

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from airflow.mirrored import Windsock
+from airflow.mirrored import PIPELINES, Windsock
 from airflow_double.faults import Double
 from airflow_double.rows import RunKey, TaskKey
 from sync.truth import OVERLAP, Mirrored, Truth
@@ -163,7 +163,7 @@ class Doubled(Windsock):
                 return await (await tx._connection.execute(query.encode())).fetchall()
 
             (state,) = await rows("SELECT * FROM sync_states")
-            pipelines = await rows("SELECT * FROM pipelines WHERE removed_at IS NULL")
+            pipelines = await rows(f"{PIPELINES} WHERE p.removed_at IS NULL")
             by_dag = {row["external_id"]: row for row in pipelines}
             return Mirrored(state, by_dag, await rows(RUNS), await rows(TASKS), self._is_another)
 

@@ -84,8 +84,11 @@ async def test_retention_deletes_in_batches_and_old_runs_do_not_come_back(
     await doubled.execute("UPDATE spaces SET retention_days = 5 WHERE id = %(space_id)s")
     assert await retention.tidy(doubled.db) == 4
     assert len(await doubled.runs()) == 10
-    (pipeline,) = await doubled.rows("SELECT recent_runs FROM pipelines WHERE external_id = 'bills'")
-    assert len(pipeline["recent_runs"]) == 6
+    (strip,) = await doubled.rows(
+        "SELECT s.recent_runs FROM pipeline_strips s JOIN pipelines p ON p.id = s.pipeline_id"
+        " WHERE p.external_id = 'bills'"
+    )
+    assert len(strip["recent_runs"]) == 6
     for _ in range(2):
         await doubled.look_closely()
         await doubled.sync(trigger="schedule")

@@ -194,7 +194,8 @@ FROM (
            row_number() OVER (PARTITION BY p.id ORDER BY r.run_at DESC) AS place
     FROM pipelines p
     JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
-    CROSS JOIN LATERAL (VALUES (p.recent_runs -> -1), (p.recent_runs -> -2), (p.recent_runs -> -3)) AS b (brief)
+    JOIN pipeline_strips s ON s.space_id = %(space_id)s AND s.pipeline_id = p.id
+    CROSS JOIN LATERAL (VALUES (s.recent_runs -> -1), (s.recent_runs -> -2), (s.recent_runs -> -3)) AS b (brief)
     JOIN runs r ON r.space_id = %(space_id)s AND r.id = (b.brief ->> 'id')::uuid
     WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
       AND r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL

@@ -111,13 +111,10 @@ SELECT id, pipeline_id, external_id, outcome FROM stored
 
 -- name: refresh_pipelines
 -- status, last_run and recent_runs of the pipelines whose runs were touched, all of them in one statement
-UPDATE pipelines p
-SET status = coalesce(newest.last_run ->> 'status', 'unknown'), last_run = newest.last_run::json,
-    last_run_at = newest.last_run_at, recent_runs = newest.recent_runs::json, last_synced_at = now(), updated_at = now()
-FROM (
+WITH newest AS MATERIALIZED (
     SELECT t.pipeline_id, (array_agg(r.began ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run_at,
            (array_agg(r.brief ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
-           coalesce(jsonb_agg(r.brief ORDER BY r.run_at, r.id) FILTER (WHERE r.id IS NOT NULL), '[]') AS recent_runs
+           coalesce(jsonb_agg(r.brief ORDER BY r.run_at, r.id) FILTER (WHERE r.id IS NOT NULL), '[]')::text AS recent_runs
     FROM unnest(%(pipeline_ids)s::uuid[]) AS t (pipeline_id)
     LEFT JOIN LATERAL (
         SELECT r.id, r.run_at, coalesce(r.started_at, r.queued_at, r.run_at) AS began,
@@ -130,11 +127,23 @@ FROM (
         LIMIT 14
     ) r ON true
     GROUP BY t.pipeline_id
-) newest
-WHERE p.space_id = %(space_id)s AND p.id = newest.pipeline_id
-  AND (p.status, p.last_run::text, p.last_run_at, p.recent_runs::text)
-      IS DISTINCT FROM (coalesce(newest.last_run ->> 'status', 'unknown'), newest.last_run::text, newest.last_run_at,
-                        newest.recent_runs::text)
+), changed AS (
+    UPDATE pipelines p
+    SET status = coalesce(newest.last_run ->> 'status', 'unknown'), last_run = newest.last_run::json,
+        last_run_at = newest.last_run_at, last_synced_at = now(), updated_at = now()
+    FROM newest
+    WHERE p.space_id = %(space_id)s AND p.id = newest.pipeline_id
+      AND ((p.status, p.last_run::text, p.last_run_at)
+           IS DISTINCT FROM (coalesce(newest.last_run ->> 'status', 'unknown'), newest.last_run::text, newest.last_run_at)
+           OR newest.recent_runs <> coalesce((
+               SELECT s.recent_runs::text FROM pipeline_strips s
+               WHERE s.space_id = %(space_id)s AND s.pipeline_id = p.id), '[]'))
+    RETURNING p.id, newest.recent_runs
+)
+INSERT INTO pipeline_strips AS s (space_id, pipeline_id, recent_runs)
+SELECT %(space_id)s, id, recent_runs::json FROM changed
+ON CONFLICT (space_id, pipeline_id) DO UPDATE SET recent_runs = excluded.recent_runs
+WHERE s.recent_runs::text <> excluded.recent_runs::text
 
 -- name: unknown_runs
 SELECT DISTINCT i.pipeline_id, i.run_external_id
