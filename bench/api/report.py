@@ -13,8 +13,10 @@ COMPARED = (
     ("runs of a pipeline, made", "Airflow, dagRuns", 20.0),
     ("pipelines, kept", "floor, bare", 0.5),
     ("pipelines, kept", "floor, routed", 0.5),
+    ("pipelines, kept", "floor, as Windsock serves", 0.5),
     ("pipelines, 304", "floor, bare", 0.5),
     ("pipelines, 304", "floor, routed", 0.5),
+    ("pipelines, 304", "floor, as Windsock serves", 0.5),
     ("pipelines, made", "pipelines, conventional", 4.0),
 )
 Medians = dict[tuple[str, int], "Measured"]

@@ -204,6 +204,7 @@ def scenarios(servers: dict[str, Server], fleet: Fleet, postmaster: int) -> list
         asked("pipelines, kept", kept, _pipelines(fleet)),
         asked("floor, bare", floor, "/"),
         asked("floor, routed", floor, "/routed"),
+        asked("floor, as Windsock serves", floor, "/served"),
         asked("pipelines, 304", kept, _pipelines(fleet), etag=etag),
         asked("runs of a pipeline, made", made, _runs(fleet)),
         asked("runs of a pipeline, conventional", conventional, _runs(fleet)),

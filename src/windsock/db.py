@@ -28,7 +28,10 @@ SESSION = (
 )
 POOL_TIMEOUT_SECONDS = 5.0
 
-IN_SPACE = Query("SELECT set_config('windsock.space_id', %(space_id)s::text, true)")
+IN_SPACE = Query(
+    "SELECT set_config('windsock.space_id', %(space_id)s::text, true), set_config('enable_memoize', 'off', true)"
+)
+"""Of what a page is made of each is looked up once: a copy of what was found, for whoever asks again, is for nobody."""
 
 Row = dict[str, Any]
 

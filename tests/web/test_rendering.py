@@ -18,13 +18,19 @@ def test_what_took_no_time_that_is_known_is_a_dash_and_the_rest_as_on_a_terminal
     ]  # fmt: skip
 
 
+def test_what_differs_by_seconds_within_minutes_is_told_apart() -> None:
+    assert (duration(62.4), duration(98), duration(3599.7)) == ("1 min 2 s", "1 min 38 s", "1 h")
+
+
 @pytest.mark.parametrize(
     ("after", "text"),
     [
         (-1, "now"),
         (2, "now"),
         (9, "9.0 s ago"),
-        (90, "1 min ago"),
+        (90, "1 min 30 s ago"),
+        (59.97, "1 min ago"),
+        (601, "10 min ago"),
         (7500, "2 h 5 min ago"),
         (-300, "in 5 min"),
         (86_400 * 3, "3 d ago"),
