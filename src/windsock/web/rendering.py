@@ -82,13 +82,14 @@ def is_for_part(request: Request) -> bool:
 
 
 def ago(moment: str | None, now: datetime) -> str:
-    """How long since then, or until then."""
+    """How long since then, or until then; from a minute on without seconds, which would be others before it is read."""
     if moment is None:
         return "never"
     seconds = (now - datetime.fromisoformat(moment)).total_seconds()
     if abs(seconds) < 3:  # noqa: PLR2004 - clocks differ by as much
         return "now"
-    text = duration(abs(seconds))
+    away = round(abs(seconds), 1)
+    text = duration(away if away < 60 else away // 60 * 60)  # noqa: PLR2004 - a minute
     return f"{text} ago" if seconds >= 0 else f"in {text}"
 
 
