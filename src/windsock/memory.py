@@ -14,7 +14,7 @@ OBJECTS_BETWEEN = 20_000
 
 
 def keep_memory() -> bool:
-    """For processes that answer requests. False where the C library knows no such thing, which does no harm.
+    """For processes that answer or store pages. False where the C library knows no such thing, which does no harm.
 
     An answer is some hundred kilobytes, of which glibc gets each from the kernel by itself, page fault by page fault,
     and gives it back at once: two thirds of what the percentiles of 100 pipelines took. Up to KEPT_BYTES stay.
@@ -30,7 +30,7 @@ def keep_memory() -> bool:
 def leave_alone_what_is_there() -> None:
     """The program itself is not looked through for garbage any more: that made every answer wait, 50 ms at a time.
 
-    And what came later is looked through less often than Python would, at every 700 objects.
+    And what came later is looked through less often than Python would, at every 700 objects (3.11).
     """
     gc.collect()
     gc.freeze()

@@ -30,6 +30,7 @@ def test_buffers_are_an_eighth_of_it_within_bounds(
 
 def test_postgresql_has_them(postgres: EmbeddedPostgres) -> None:
     postgres.start()
-    assert value(postgres, "SELECT pg_size_bytes(current_setting('shared_buffers'))") == int(
-        shared_buffers().removesuffix("MB")
-    ) * (MEGABYTE)
+    assert (
+        value(postgres, "SELECT pg_size_bytes(current_setting('shared_buffers'))")
+        == int(shared_buffers().removesuffix("MB")) * MEGABYTE
+    )

@@ -35,7 +35,7 @@ SHA_256 = {
     "v0009_sessions.sql": "12fe1933dea7b57347e39f097eb982286980b982bd0cbc65c7a237a56bab543f",
     "v0010_search.sql": "142126801b1e84bc90843d54235b9b58a1cd5371fd81913aba117ec211c00e87",
     "v0011_when_runs_began.sql": "7d5d6b4630ad47ae0546d806456ca5014ab07f3c27f08080d0b55d4631aebd60",
-    "v0012_strips_apart.sql": "d21c7ef02d07baf1eb5faa15cc98f0585a6deaf00ba482fab6fd71dc5a085d6c",
+    "v0012_strips_apart.sql": "50a5f8410131192b83e5aaf19779517131f723f187ddd2cf890b9e492c148b75",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
 

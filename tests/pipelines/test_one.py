@@ -105,6 +105,9 @@ async def test_the_newest_fourteen_runs_stand_oldest_first(
     assert [run["external_id"] for run in one["recent_runs"]] == expected
     assert one["last_run"] == one["recent_runs"][-1]
     assert one["status"] == "queued"
+    async with db.in_space(world.finance.id) as tx:
+        packed = await tx.rows(Query("SELECT pg_column_compression(recent_runs) AS way FROM pipeline_strips"))
+    assert {row["way"] for row in packed} == {None}, "to unpack it takes longer than to find it"
     assert one["last_run"] == {
         "id": one["last_run"]["id"],
         "external_id": "h0",

@@ -40,7 +40,7 @@ CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s 
 
 -- fragment: ended
 -- Runs that ended since %(since)s: weeks and days as they are kept, and of the day in which it lies the runs that came
--- after it. All of them integers: the sum of what could be a bigint is made of numerics, which takes longer than all else.
+-- after it. All of them integers: the sum of what could be a bigint is made of numerics, which takes longer.
 SELECT w.total, w.success, w.failed, w.timed, w.seconds, w.durations
 FROM pipeline_weeks w
 WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week > week_of(utc_day(%(since)s))
@@ -51,7 +51,8 @@ WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id
   AND d.day > utc_day(%(since)s) AND d.day < week_of(utc_day(%(since)s)) + 7
 UNION ALL
 SELECT count(*)::integer, (count(*) FILTER (WHERE r.status = 'success'))::integer,
-       (count(*) FILTER (WHERE r.status = 'failed'))::integer, count(r.duration_seconds)::integer, coalesce(sum(r.duration_seconds), 0),
+       (count(*) FILTER (WHERE r.status = 'failed'))::integer, count(r.duration_seconds)::integer,
+       coalesce(sum(r.duration_seconds), 0),
        coalesce(string_agg(int2send(duration_code(r.duration_seconds)::smallint) || int4send(1), ''), '')
 FROM runs r
 WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id

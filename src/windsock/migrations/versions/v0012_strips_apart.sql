@@ -1,4 +1,4 @@
--- What a list shows of the newest runs of a pipeline is ten times as large as all else that is known of it.
+-- What a list shows of the newest runs of a pipeline is several times as large as all else that is known of it.
 
 CREATE TABLE pipeline_strips (
     space_id    uuid NOT NULL,
