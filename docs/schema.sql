@@ -36,6 +36,23 @@ CREATE FUNCTION search_text(VARIADIC parts text[])
 RETURN lower(array_to_string(parts, '
 '::text));
 
+-- A pipeline as lists show it, without what others say of it: connector, team, watching, its newest runs, its numbers.
+CREATE FUNCTION shown(id uuid, space_id uuid, provider text, external_id text, name text, description text, connector_id uuid, owner text, owners text[], tags text[], schedule text, schedule_description text, next_run_at timestamp with time zone, is_paused boolean, is_active boolean, has_import_errors boolean, status text, criticality text, team_id uuid, last_run json, created_at timestamp with time zone, updated_at timestamp with time zone)
+ RETURNS json
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+BEGIN
+    RETURN json_build_object(
+        'id', id, 'space_id', space_id, 'provider', provider, 'external_id', external_id, 'name', name,
+        'description', description, 'connector_id', connector_id, 'owner', owner, 'owners', owners, 'tags', tags,
+        'schedule', schedule, 'schedule_description', schedule_description,
+        'next_run_at', windsock.rfc3339(next_run_at), 'is_paused', is_paused, 'is_active', is_active,
+        'has_import_errors', has_import_errors, 'status', status, 'criticality', criticality, 'team_id', team_id,
+        'last_run', last_run, 'created_at', windsock.rfc3339(created_at), 'updated_at', windsock.rfc3339(updated_at));
+END
+$function$;
+
 -- People. A superadmin is admin in every space.
 CREATE TABLE users (
     id            uuid        NOT NULL DEFAULT uuid7(),
@@ -268,6 +285,8 @@ CREATE TABLE pipelines (
     needs_history        boolean     NOT NULL DEFAULT false,
     -- When the newest run began, or was queued, or due; kept by the sync, to sort by.
     last_run_at          timestamptz,
+    -- As lists show it: see shown(). Not compressed, since to unpack a hundred takes longer than to find them.
+    shown                json        NOT NULL GENERATED ALWAYS AS (shown(id, space_id, provider, external_id, name, description, connector_id, owner, owners, tags, schedule, schedule_description, next_run_at, is_paused, is_active, has_import_errors, status, criticality, team_id, last_run, created_at, updated_at)) STORED,
     CONSTRAINT pipelines_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
     CONSTRAINT pipelines_criticality_is_known CHECK (criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
@@ -469,6 +488,10 @@ CREATE TABLE pipeline_days (
     seconds     double precision NOT NULL DEFAULT 0,
     -- Six bytes per bucket of duration_code that is not empty: its number (2) and how many (4), big-endian.
     durations   bytea            NOT NULL DEFAULT '\x'::bytea,
+    -- durations in a third of the bytes, for pipeline_recent_days: see duration_codes().
+    codes       bytea            NOT NULL DEFAULT '\x'::bytea,
+    -- 32 bytes, big-endian, for pipeline_recent_days: the days since 1970 (4); total, success, failed, timed (4 each); seconds (8); the length of codes (4).
+    packed      bytea            NOT NULL GENERATED ALWAYS AS ((((((int4send(day - '1970-01-01'::date) || int4send(total)) || int4send(success)) || int4send(failed)) || int4send(timed)) || float8send(seconds)) || int4send(length(codes))) STORED,
     CONSTRAINT pipeline_days_pkey PRIMARY KEY (space_id, pipeline_id, day),
     CONSTRAINT pipeline_days_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
 );
@@ -490,16 +513,17 @@ CREATE POLICY within_space ON run_counts USING (space_id = (SELECT current_space
 
 -- Their sum is the version of a space: it grows with every transaction that changes what the space shows. Those who write at the same time move different parts, so that none waits for another: there are as many as there ever were at once.
 CREATE TABLE space_versions (
-    space_id uuid   NOT NULL,
-    part     uuid   NOT NULL DEFAULT uuid7(),
-    version  bigint NOT NULL,
+    space_id  uuid   NOT NULL,
+    part      uuid   NOT NULL DEFAULT uuid7(),
+    version   bigint NOT NULL,
+    pipelines bigint NOT NULL DEFAULT 0,  -- Their sum is the number of the space's pipelines.
     CONSTRAINT space_versions_pkey PRIMARY KEY (space_id, part),
     CONSTRAINT space_versions_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
 );
 ALTER TABLE space_versions ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON space_versions USING (space_id = (SELECT current_space()));
 
--- The days of pipeline_days, by the week (of its Monday). Whoever counts a day anew holds the row of its week, which therefore stays, also when nothing is left of it.
+-- The days of pipeline_days, by the week (of its Monday).
 CREATE TABLE pipeline_weeks (
     space_id    uuid             NOT NULL,
     pipeline_id uuid             NOT NULL,
@@ -566,6 +590,31 @@ CREATE TABLE pipeline_strips (
 );
 ALTER TABLE pipeline_strips ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_strips USING (space_id = (SELECT current_space()));
+
+-- The days of pipeline_days, at least the last 40, in one row. Whoever counts a day of a pipeline anew holds its row, which therefore stays, also when nothing is left of it.
+CREATE TABLE pipeline_recent_days (
+    space_id    uuid  NOT NULL,
+    pipeline_id uuid  NOT NULL,
+    days        bytea NOT NULL DEFAULT '\x'::bytea,  -- pipeline_days.packed of these days, the newest first.
+    codes       bytea NOT NULL DEFAULT '\x'::bytea,  -- pipeline_days.codes of these days, the newest first.
+    CONSTRAINT pipeline_recent_days_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_recent_days_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_recent_days ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_recent_days USING (space_id = (SELECT current_space()));
+
+-- How many runs a space has, by status and type: the sum of its parts, which are those of space_versions, so that those who write at the same time do not wait for each other. Kept by a trigger on runs.
+CREATE TABLE space_counts (
+    space_id uuid   NOT NULL,
+    part     uuid   NOT NULL,
+    status   text   NOT NULL,
+    run_type text   NOT NULL,
+    total    bigint NOT NULL,
+    CONSTRAINT space_counts_pkey PRIMARY KEY (space_id, part, status, run_type),
+    CONSTRAINT space_counts_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE space_counts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON space_counts USING (space_id = (SELECT current_space()));
 
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()
@@ -753,28 +802,28 @@ AS $function$
     SELECT (at AT TIME ZONE 'UTC')::date
 $function$;
 
--- Counts these days of these pipelines anew, and the weeks they are in.
+-- Counts these days of these pipelines anew, the weeks they are in, and the recent days of each pipeline.
 CREATE FUNCTION count_days(spaces uuid[], pipelines uuid[], days date[])
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
--- First the weeks are locked, always in the same order, and only then counted: what another transaction counted meanwhile
--- is seen by this one. A pipeline that is being deleted has no days any more.
+-- First the pipelines' rows of recent days are locked, always in the same order, and only then is anything counted: what
+-- another transaction counted meanwhile is seen by this one. A pipeline that is being deleted has no days any more.
 BEGIN
-    INSERT INTO pipeline_weeks (space_id, pipeline_id, week)
-    SELECT DISTINCT t.space_id, t.pipeline_id, week_of(t.day)
-    FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+    INSERT INTO pipeline_recent_days (space_id, pipeline_id)
+    SELECT DISTINCT t.space_id, t.pipeline_id
+    FROM unnest(spaces, pipelines) AS t (space_id, pipeline_id)
     JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
-    ORDER BY 1, 2, 3
+    ORDER BY 1, 2
     ON CONFLICT DO NOTHING;
-    PERFORM FROM pipeline_weeks w
-    JOIN unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
-      ON w.space_id = t.space_id AND w.pipeline_id = t.pipeline_id AND w.week = week_of(t.day)
-    ORDER BY w.space_id, w.pipeline_id, w.week
-    FOR UPDATE OF w;
-    INSERT INTO pipeline_days AS d (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations)
-    SELECT t.space_id, t.pipeline_id, t.day, c.total, c.success, c.failed, c.timed, c.seconds, c.durations
+    PERFORM FROM pipeline_recent_days x
+    JOIN (SELECT DISTINCT t.space_id, t.pipeline_id FROM unnest(spaces, pipelines) AS t (space_id, pipeline_id)) t
+      ON x.space_id = t.space_id AND x.pipeline_id = t.pipeline_id
+    ORDER BY x.space_id, x.pipeline_id
+    FOR UPDATE OF x;
+    INSERT INTO pipeline_days AS d (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations, codes)
+    SELECT t.space_id, t.pipeline_id, t.day, c.total, c.success, c.failed, c.timed, c.seconds, c.durations, c.codes
     FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
     JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
     CROSS JOIN LATERAL (
@@ -782,7 +831,10 @@ BEGIN
                coalesce(sum(b.failed), 0) AS failed, coalesce(sum(b.timed), 0) AS timed,
                coalesce(sum(b.seconds), 0) AS seconds,
                coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '') FILTER (WHERE b.code IS NOT NULL),
-                        '') AS durations
+                        '') AS durations,
+               coalesce(string_agg(CASE WHEN b.timed <= 15 THEN substring(int4send(b.code | (b.timed::integer << 12)) FROM 3)
+                                        ELSE duration_codes(int2send(b.code::smallint) || int4send(b.timed::integer)) END, '')
+                            FILTER (WHERE b.code IS NOT NULL), '') AS codes
         FROM (
             SELECT duration_code(r.duration_seconds) AS code, count(*) AS total, count(r.duration_seconds) AS timed,
                    count(*) FILTER (WHERE r.status = 'success') AS success,
@@ -796,15 +848,15 @@ BEGIN
     ) c
     ON CONFLICT (space_id, pipeline_id, day) DO UPDATE
     SET total = excluded.total, success = excluded.success, failed = excluded.failed, timed = excluded.timed,
-        seconds = excluded.seconds, durations = excluded.durations;
+        seconds = excluded.seconds, durations = excluded.durations, codes = excluded.codes;
     DELETE FROM pipeline_days d
     USING unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
     WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day AND d.total = 0;
-    UPDATE pipeline_weeks w
-    SET total = c.total, success = c.success, failed = c.failed, timed = c.timed, seconds = c.seconds,
-        durations = merged_durations(c.durations)
+    INSERT INTO pipeline_weeks AS w (space_id, pipeline_id, week, total, success, failed, timed, seconds, durations)
+    SELECT t.space_id, t.pipeline_id, t.week, c.total, c.success, c.failed, c.timed, c.seconds, merged_durations(c.durations)
     FROM (SELECT DISTINCT t.space_id, t.pipeline_id, week_of(t.day) AS week
           FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)) t
+    JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
     CROSS JOIN LATERAL (
         SELECT coalesce(sum(d.total), 0) AS total, coalesce(sum(d.success), 0) AS success,
                coalesce(sum(d.failed), 0) AS failed, coalesce(sum(d.timed), 0) AS timed,
@@ -812,7 +864,19 @@ BEGIN
         FROM pipeline_days d
         WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day >= t.week AND d.day < t.week + 7
     ) c
-    WHERE w.space_id = t.space_id AND w.pipeline_id = t.pipeline_id AND w.week = t.week;
+    ON CONFLICT (space_id, pipeline_id, week) DO UPDATE
+    SET total = excluded.total, success = excluded.success, failed = excluded.failed, timed = excluded.timed,
+        seconds = excluded.seconds, durations = excluded.durations;
+    DELETE FROM pipeline_weeks w
+    USING unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+    WHERE w.space_id = t.space_id AND w.pipeline_id = t.pipeline_id AND w.week = week_of(t.day) AND w.total = 0;
+    UPDATE pipeline_recent_days x
+    SET days = c.days, codes = c.codes
+    FROM (SELECT DISTINCT t.space_id, t.pipeline_id
+          FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+          WHERE t.day >= utc_day(now()) - 40) t
+    CROSS JOIN LATERAL recent_days(t.space_id, t.pipeline_id) c
+    WHERE x.space_id = t.space_id AND x.pipeline_id = t.pipeline_id;
 END
 $function$;
 
@@ -854,14 +918,14 @@ BEGIN
 END
 $function$;
 
--- Keeps run_counts.
+-- Keeps run_counts and space_counts.
 CREATE FUNCTION keep_counts()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
 -- In one order, so that two that write the same ones wait and do not block each other for good. A pipeline that is being
--- deleted has no counts any more.
+-- deleted has no counts any more; its space has.
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
@@ -869,12 +933,16 @@ BEGIN
         FROM became n JOIN pipelines p ON p.space_id = n.space_id AND p.id = n.pipeline_id
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
+        FROM (SELECT space_id, status, run_type, count(*) AS more FROM became GROUP BY 1, 2, 3) e;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
         SELECT o.space_id, o.pipeline_id, o.status, o.run_type, -count(*)
         FROM was o JOIN pipelines p ON p.space_id = o.space_id AND p.id = o.pipeline_id
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
+        FROM (SELECT space_id, status, run_type, -count(*) AS more FROM was GROUP BY 1, 2, 3) e;
     ELSE
         INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
         SELECT e.space_id, e.pipeline_id, e.status, e.run_type, e.more
@@ -888,6 +956,14 @@ BEGIN
         JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
         ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
+        FROM (
+            SELECT space_id, status, run_type, sum(more) AS more
+            FROM (SELECT space_id, status, run_type, -1 AS more FROM was
+                  UNION ALL
+                  SELECT space_id, status, run_type, 1 FROM became) b
+            GROUP BY 1, 2, 3 HAVING sum(more) <> 0
+        ) e;
     END IF;
     RETURN NULL;
 END
@@ -1043,6 +1119,82 @@ BEGIN
 END
 $function$;
 
+-- Buckets as in pipeline_days.durations in two bytes each, big-endian: how many (4 bits, at most 15, else the bucket comes again) and its number (12 bits).
+CREATE FUNCTION duration_codes(durations bytea)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (SELECT COALESCE(string_agg(SUBSTRING(int4send((b.code | ((LEAST((b.many - (n.n * 15)), (15)::bigint))::integer << 12))) FROM 3), '\x'::bytea ORDER BY b.code, n.n), '\x'::bytea) AS "coalesce" FROM ((SELECT ((get_byte(duration_codes.durations, o.o) << 8) | get_byte(duration_codes.durations, (o.o + 1))) AS code, (((((((get_byte(duration_codes.durations, (o.o + 2)))::bigint << 24) | (get_byte(duration_codes.durations, (o.o + 3)))::bigint) << 16) | (get_byte(duration_codes.durations, (o.o + 4)))::bigint) << 8) | (get_byte(duration_codes.durations, (o.o + 5)))::bigint) AS many FROM generate_series(0, (length(duration_codes.durations) - 6), 6) o(o)) b CROSS JOIN LATERAL generate_series((0)::bigint, ((b.many - 1) / 15)) n(n)));
+
+-- What pipeline_recent_days holds of a pipeline, if it is written now. Windows of 35 days are read from it, whatever the clocks of servers say.
+CREATE FUNCTION recent_days(space uuid, pipeline uuid)
+ RETURNS TABLE(days bytea, codes bytea)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT coalesce(string_agg(d.packed, '' ORDER BY d.day DESC), ''), coalesce(string_agg(d.codes, '' ORDER BY d.day DESC), '')
+    FROM pipeline_days d
+    WHERE d.space_id = space AND d.pipeline_id = pipeline AND d.day >= utc_day(now()) - 40
+$function$;
+
+-- A part of space_versions that nobody else moves until this transaction ends, as bump() takes it; null of a space that is being deleted.
+CREATE FUNCTION part_of(space uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+DECLARE
+    mine uuid;
+BEGIN
+    SELECT v.part INTO mine FROM space_versions v WHERE v.space_id = space ORDER BY v.part LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        INSERT INTO space_versions (space_id, version) SELECT s.id, 0 FROM spaces s WHERE s.id = space RETURNING part INTO mine;
+    END IF;
+    RETURN mine;
+END
+$function$;
+
+-- Keeps space_versions.pipelines, and waits for nobody.
+CREATE FUNCTION keep_number_of_pipelines()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+DECLARE
+    e    record;
+    mine uuid;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        FOR e IN SELECT space_id, count(*) AS more FROM became GROUP BY 1 ORDER BY 1 LOOP
+            mine := part_of(e.space_id);
+            UPDATE space_versions v SET pipelines = v.pipelines + e.more WHERE v.space_id = e.space_id AND v.part = mine;
+        END LOOP;
+    ELSE
+        FOR e IN SELECT space_id, count(*) AS less FROM was GROUP BY 1 ORDER BY 1 LOOP
+            mine := part_of(e.space_id);
+            UPDATE space_versions v SET pipelines = v.pipelines - e.less WHERE v.space_id = e.space_id AND v.part = mine;
+        END LOOP;
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- Adds to the number of a space's runs of a kind, and waits for nobody.
+CREATE FUNCTION count_in_space(space uuid, of_status text, of_type text, more bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO space_counts AS k (space_id, part, status, run_type, total)
+    SELECT s.id, part_of(s.id), of_status, of_type, more FROM spaces s WHERE s.id = space  -- not of one that is being deleted
+    ON CONFLICT (space_id, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+END
+$function$;
+
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');
 CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON comments FOR EACH ROW EXECUTE FUNCTION bump_after_row();
@@ -1050,6 +1202,8 @@ CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW
 CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW EXECUTE FUNCTION bump_after_row();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON memberships FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('member', 'user_id', '', 'role');
 CREATE TRIGGER audit AFTER UPDATE OF team_id, criticality ON pipelines FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('pipeline', 'id', 'name', 'team_id criticality');
+CREATE TRIGGER number_of_deleted AFTER DELETE ON pipelines REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION keep_number_of_pipelines();
+CREATE TRIGGER number_of_new AFTER INSERT ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_number_of_pipelines();
 CREATE TRIGGER search_of_changed AFTER UPDATE ON pipelines FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name OR old.external_id IS DISTINCT FROM new.external_id OR old.description IS DISTINCT FROM new.description OR old.owners IS DISTINCT FROM new.owners OR old.tags IS DISTINCT FROM new.tags) EXECUTE FUNCTION keep_search();
 CREATE TRIGGER search_of_new AFTER INSERT ON pipelines FOR EACH ROW EXECUTE FUNCTION keep_search();
 CREATE TRIGGER version_of_changed AFTER UPDATE ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();

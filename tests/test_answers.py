@@ -19,7 +19,7 @@ from windsock.app import create_app
 from windsock.comments.store import QUERIES as COMMENTS
 from windsock.db import SESSION, Database
 from windsock.pipelines.store import QUERIES as PIPELINES
-from windsock.pipelines.store import Window
+from windsock.pipelines.summaries import Window
 from windsock.process import Process
 from windsock.providers.contract import ProviderRun
 from windsock.runs.store import QUERIES as RUNS
@@ -193,6 +193,20 @@ async def test_an_answer_is_its_callers_alone(two: Two) -> None:
     assert mine.headers["vary"] == "Authorization, Accept-Encoding"
 
 
+ANOTHER = """
+WITH p AS (
+    INSERT INTO pipelines (space_id, connector_id, external_id, name, is_paused, is_active, has_import_errors)
+    VALUES (%(space)s, %(connector)s, %(name)s, %(name)s, false, true, false) RETURNING id
+)
+INSERT INTO runs (space_id, pipeline_id, external_id, status, run_type, run_at)
+SELECT %(space)s, p.id, 'r', 'running', 'manual', now() FROM p
+"""
+NUMBERS = """
+SELECT (SELECT count(*) FROM pipelines) AS pipelines, (SELECT sum(pipelines) FROM space_versions) AS known,
+       (SELECT count(*) FROM runs) AS runs, (SELECT sum(total) FROM space_counts) AS known_runs
+"""
+
+
 async def test_who_writes_at_the_same_time_waits_for_nobody_and_both_are_seen(two: Two) -> None:
     url, space = two.db.url, two.world.finance
     version = "SELECT sum(version) FROM space_versions"
@@ -214,10 +228,13 @@ async def test_who_writes_at_the_same_time_waits_for_nobody_and_both_are_seen(tw
         for writer in writers:
             writer.execute(comment, (space.id, space.run_id, author))  # would raise LockNotAvailable
             writer.execute("UPDATE pipelines SET updated_at = now() WHERE false")
+            writer.execute(ANOTHER, {"space": space.id, "connector": space.connector_id, "name": f"new {id(writer)}"})
         read(reader)
         for writer in reversed(writers):
             writer.commit()
             read(reader)
+            pipelines, known, runs, known_runs = reader.execute(NUMBERS).fetchone() or ()
+            assert (pipelines, runs) == (known, known_runs)
     finally:
         for connection in connections:
             connection.close()
@@ -245,7 +262,10 @@ FOLLOWS = {
     "pipeline_strips": "pipelines",
     "pipeline_days": "runs",
     "pipeline_weeks": "runs",
+    "pipeline_recent_days": "runs",
     "run_counts": "runs",
+    "space_counts": "runs",
+    "space_versions": "pipelines",
     "team_members": "only a filter of its own caller, who is asked each time",
 }
 """Tables whose rows move with those of another."""

@@ -120,11 +120,12 @@ WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 """
 # As the migration that brought them fills them from runs that are there already.
 DAYS_OF_RUNS = """
-INSERT INTO pipeline_days (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations)
+INSERT INTO pipeline_days (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations, codes)
+SELECT d.*, duration_codes(d.durations) FROM (
 SELECT b.space_id, b.pipeline_id, b.day, sum(b.total), sum(b.success), sum(b.failed), sum(b.timed),
        coalesce(sum(b.seconds), 0),
        coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '')
-                    FILTER (WHERE b.code IS NOT NULL), '')
+                    FILTER (WHERE b.code IS NOT NULL), '') AS durations
 FROM (
     SELECT space_id, pipeline_id, utc_day(ended_at) AS day, duration_code(duration_seconds) AS code, count(*) AS total,
            count(duration_seconds) AS timed, count(*) FILTER (WHERE status = 'success') AS success,
@@ -133,6 +134,7 @@ FROM (
     GROUP BY 1, 2, 3, 4
 ) b
 GROUP BY 1, 2, 3
+) d
 """
 WEEKS_OF_DAYS = """
 INSERT INTO pipeline_weeks (space_id, pipeline_id, week, total, success, failed, timed, seconds, durations)
@@ -141,10 +143,25 @@ SELECT space_id, pipeline_id, week_of(day), sum(total), sum(success), sum(failed
 FROM pipeline_days WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s)
 GROUP BY 1, 2, 3
 """
+RECENT_DAYS = """
+INSERT INTO pipeline_recent_days (space_id, pipeline_id, days, codes)
+SELECT p.space_id, p.id, c.days, c.codes
+FROM pipelines p CROSS JOIN LATERAL recent_days(p.space_id, p.id) c
+WHERE p.space_id = %(space_id)s AND p.id = ANY (%(ids)s)
+"""
 COUNTS = """
 INSERT INTO run_counts (space_id, pipeline_id, status, run_type, total)
 SELECT space_id, pipeline_id, status, run_type, count(*) FROM runs
 WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s) GROUP BY 1, 2, 3, 4
+"""
+COUNTS_OF_SPACE = """
+INSERT INTO space_counts (space_id, part, status, run_type, total)
+SELECT space_id, '00000000-0000-0000-0000-000000000000', status, run_type, sum(total)
+FROM run_counts WHERE space_id = %(space_id)s GROUP BY 1, 3, 4
+"""
+NUMBER_OF_PIPELINES = """
+INSERT INTO space_versions (space_id, version, pipelines)
+SELECT space_id, 0, count(*) FROM pipelines WHERE space_id = %(space_id)s GROUP BY 1
 """
 IDS = """
 CREATE FUNCTION pg_temp.made_id(kind text, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS
@@ -189,12 +206,15 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
                     ("task runs", TASK_RUNS),
                     ("days", DAYS_OF_RUNS),
                     ("weeks", WEEKS_OF_DAYS),
+                    ("recent days", RECENT_DAYS),
                     ("counts", COUNTS),
                     ("strips", str(MIRROR["refresh_pipelines"])),
                 ):
                     at = time.monotonic()
                     connection.execute(_in_session(statement), part)
                     seconds[what] = seconds.get(what, 0.0) + time.monotonic() - at
+            for statement in (COUNTS_OF_SPACE, NUMBER_OF_PIPELINES):
+                connection.execute(_in_session(statement), names)
             say(f"{some} pipelines after {time.monotonic() - began:.0f} s")
         space_id, _ = spaces.ids[0]
         large, pipeline_id = _large_runs(connection, space_id)

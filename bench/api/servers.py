@@ -79,7 +79,11 @@ def uvicorn(
 
 
 def cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    """Seconds; 0 of a process that has just ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
@@ -94,9 +98,7 @@ def cpu_of_postgres(postmaster: int) -> float:
     """Of the server and all that it has started, those that have ended included."""
     fields = Path(f"/proc/{postmaster}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     ended = (int(fields[13]) + int(fields[14])) / TICKS
-    return (
-        cpu_of(postmaster) + ended + sum(cpu_of(pid) for pid in _children(postmaster) if Path(f"/proc/{pid}").exists())
-    )
+    return cpu_of(postmaster) + ended + sum(cpu_of(pid) for pid in _children(postmaster))
 
 
 def _children(pid: int) -> list[int]:

@@ -18,9 +18,11 @@ WRITTEN_BY_NOBODY = {
     "task_runs": "only the sync writes it",
     "pipeline_days": "only a trigger of runs writes it",
     "pipeline_weeks": "only a trigger of runs writes it",
+    "pipeline_recent_days": "only a trigger of runs writes it",
     "pipeline_search": "only a trigger of pipelines writes it",
     "pipeline_strips": "only the sync writes it",
     "run_counts": "only a trigger of runs writes it",
+    "space_counts": "only a trigger of runs writes it",
     "space_versions": "only triggers write it",
 }
 CHANGES_NOTHING_HERE = {

@@ -9,14 +9,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import numpy as np
 import psycopg
 import pytest
 
 from checking import CheckedClient
 from conftest import SECRET_KEY
-from pipelines.test_summary import LIST, percentile, within
+from pipelines.test_summary import LIST, percentile
 from windsock.db import Database, Row
-from windsock.pipelines.percentiles import LAST_CODE, VALUES, percentiles
+from windsock.pipelines.percentiles import Buckets
+from windsock.pipelines.summaries import DAY, EPOCH, RECENT_DAYS, SUMMED
 from windsock.providers.contract import ProviderRun
 from windsock.sql import Query
 from windsock.sync.mirror import Mirror
@@ -30,8 +32,10 @@ pytestmark = pytest.mark.anyio
 RUNS = Query("SELECT p.name, r.* FROM runs r JOIN pipelines p ON p.id = r.pipeline_id")
 DAYS = Query("SELECT * FROM pipeline_days")
 WEEKS = Query("SELECT * FROM pipeline_weeks")
+RECENT = Query("SELECT * FROM pipeline_recent_days")
+OLDEST = datetime.now(UTC).date() - timedelta(days=40)
 COUNTS = Query("SELECT * FROM run_counts")
-SUMMED = ("total", "success", "failed", "timed", "seconds")
+IN_ALL = Query("SELECT status, run_type, sum(total) AS total FROM space_counts GROUP BY 1, 2")
 SORTS = ("failed_count", "success_rate", "p95_duration_seconds", "last_run_at")
 
 
@@ -99,7 +103,7 @@ async def test_every_number_of_every_window_is_what_the_runs_say(
     await live(db, world, random)
     async with db.in_space(world.finance.id) as tx:
         runs = await tx.rows(RUNS)
-    for days in (1, 7, random.randint(2, 364), 365):
+    for days in (1, 7, random.choice([RECENT_DAYS, RECENT_DAYS + 1]), random.randint(2, 364), 365):
         rows = (await client.as_(world.keys["viewer"], "GET", LIST, params={"days": days})).json()
         assert len(rows) == len(world.finance.pipelines)
         for row in rows:
@@ -153,14 +157,39 @@ async def test_a_week_is_what_its_days_are_with_each_bucket_once(
         of = day["pipeline_id"], day["day"] - timedelta(days=day["day"].weekday())
         sums[of].update({name: day[name] for name in SUMMED})
         buckets[of].update(dict(unpacked(day["durations"])))
-    assert any(week["total"] for week in weeks)
-    for week in weeks:  # also those of which nothing is left: they are what one who counts waits for
+    assert weeks
+    for week in weeks:
         of = week["pipeline_id"], week["week"]
         assert {name: week[name] for name in SUMMED} == {
             name: pytest.approx(sums[of][name]) if name == "seconds" else sums[of][name] for name in SUMMED
         }
         assert list(unpacked(week["durations"])) == sorted(buckets[of].items())
-    assert sums.keys() <= {(week["pipeline_id"], week["week"]) for week in weeks}
+    assert sums.keys() == {(week["pipeline_id"], week["week"]) for week in weeks}
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_recent_days_are_the_newest_days_in_one_row(world: World, db: "RolledBackDatabase", seed: int) -> None:
+    await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
+    async with db.in_space(world.finance.id) as tx:
+        days, recent = await tx.rows(DAYS), await tx.rows(RECENT)
+    assert any(row["days"] for row in recent)
+    for row in recent:  # also those of which nothing is left: they are what one who counts waits for
+        mine = [day for day in days if day["pipeline_id"] == row["pipeline_id"] and day["day"] >= OLDEST]
+        mine.sort(key=lambda day: day["day"], reverse=True)
+        assert row["codes"] == b"".join(day["codes"] for day in mine)
+        assert all(as_counted(day["codes"]) == dict(unpacked(day["durations"])) for day in mine)
+        assert np.frombuffer(row["days"], DAY).tolist() == [
+            ((day["day"] - EPOCH).days, *(day[name] for name in SUMMED), len(day["codes"])) for day in mine
+        ]
+    ended = {day["pipeline_id"] for day in days}
+    assert ended <= {row["pipeline_id"] for row in recent}
+
+
+def as_counted(codes: bytes) -> dict[int, int]:
+    found, buckets = Counter[int](), Buckets.of_codes([codes])
+    for code, many in zip(buckets.codes.tolist(), buckets.many.tolist(), strict=True):
+        found[code] += many
+    return dict(found)
 
 
 def unpacked(durations: bytes) -> Iterator[tuple[int, int]]:
@@ -172,9 +201,12 @@ async def test_how_many_runs_there_are_of_each_kind_is_known(world: World, db: "
     await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
     async with db.in_space(world.finance.id) as tx:
         await tx.run(Query("UPDATE runs SET run_type = 'backfill' WHERE id::text < '8' OR status = 'failed'"))
-        runs, counts = await tx.rows(RUNS), await tx.rows(COUNTS)
+        runs, counts, in_all = await tx.rows(RUNS), await tx.rows(COUNTS), await tx.rows(IN_ALL)
     known = {(one["pipeline_id"], one["status"], one["run_type"]): one["total"] for one in counts if one["total"]}
     assert known == Counter((run["pipeline_id"], run["status"], run["run_type"]) for run in runs)
+    assert {(one["status"], one["run_type"]): one["total"] for one in in_all if one["total"]} == Counter(
+        (run["status"], run["run_type"]) for run in runs
+    )
 
 
 async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database: Callable[[str], str]) -> None:
@@ -190,7 +222,7 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
         ended = Query("UPDATE runs SET status = 'success', ended_at = run_at WHERE external_id = %(id)s")
         async with db.in_space(space.id) as first:
             await first.run(ended, id="run 0")
-            # The second one begins before the first is committed, and waits for the week, also with another day of it.
+            # The second one begins before the first is committed, and waits for it, also with another day of it.
             with psycopg.connect(url, options="-c search_path=windsock -c lock_timeout=300ms") as second:
                 second.execute("SELECT set_config('windsock.space_id', %s, true)", (str(space.id),))
                 with pytest.raises(psycopg.errors.LockNotAvailable):
@@ -207,7 +239,11 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
             (week,) = await tx.rows(
                 Query("SELECT * FROM pipeline_weeks WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
             )
+            (recent,) = await tx.rows(
+                Query("SELECT * FROM pipeline_recent_days WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
+            )
         assert (day["total"], day["success"]) == (week["total"], week["success"]) == (2, 2)
+        assert np.frombuffer(recent["days"], DAY)[["total", "success"]].tolist() == [(2, 2)]
     finally:
         await db.close()
 
@@ -218,28 +254,6 @@ async def test_a_deleted_connector_takes_its_days_with_it(world: World, db: "Rol
         await tx.run(Query("DELETE FROM connectors WHERE id = %(id)s"), id=world.finance.connector_id)
         assert not await tx.rows(DAYS)
         assert not await tx.rows(WEEKS)
+        assert not await tx.rows(RECENT)
         assert not await tx.rows(COUNTS)
-
-
-async def test_a_bucket_stands_for_its_durations_within_half_a_percent(world: World, db: "RolledBackDatabase") -> None:
-    lengths = [0.0, 0.0009, 0.001, 0.00101, 0.5, 1.0, 59.99, 3600.0, 86400.0, 3e7, 1.2e9]
-    async with db.in_space(world.finance.id) as tx:
-        rows = await tx.rows(Query("SELECT s, duration_code(s) AS code FROM unnest(%(s)s::float8[]) s"), s=lengths)
-    for row in rows:
-        assert float(VALUES[row["code"]]) == pytest.approx(row["s"], rel=0.005, abs=0.001)
-    assert [row["code"] for row in rows] == sorted(row["code"] for row in rows)
-    assert rows[0]["code"] == 0
-    assert max(row["code"] for row in rows) <= LAST_CODE
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_percentiles_of_many_are_those_of_each(seed: int) -> None:
-    random = Random(seed)  # noqa: S311 - lengths, not secrets
-    many = [[random.uniform(1, 5000) for _ in range(random.choice([0, 1, 2, 3, 20, 500]))] for _ in range(450)]
-    blobs = []
-    for lengths in many:
-        codes = [next(i for i in range(700, LAST_CODE) if VALUES[i] * 1.005 >= one) for one in lengths[:20]]
-        blobs.append(b"".join(code.to_bytes(2) + (1).to_bytes(4) for code in codes))
-    for lengths, (p50, p95) in zip(many, percentiles(blobs, (0.5, 0.95)), strict=True):
-        assert p50 == within(percentile(lengths[:20], 0.5))
-        assert p95 == within(percentile(lengths[:20], 0.95))
+        assert not any(row["total"] for row in await tx.rows(IN_ALL))

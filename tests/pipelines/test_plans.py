@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from windsock.pipelines.store import QUERIES, Window
+from windsock.pipelines.store import QUERIES
+from windsock.pipelines.summaries import RECENT_DAYS, Window
 from windsock.sql import Query, optional, written
 from world import World
 
@@ -34,6 +35,7 @@ def loops(plan: dict[str, Any]) -> Iterator[int]:
         yield from loops(part)
 
 
+@pytest.mark.parametrize("days", [RECENT_DAYS, RECENT_DAYS + 1])
 @pytest.mark.parametrize(
     ("name", "by", "most"),
     [
@@ -48,7 +50,7 @@ def loops(plan: dict[str, Any]) -> Iterator[int]:
     ],
 )
 async def test_nothing_is_made_more_often_than_once_for_each_row_of_a_page(
-    db: "RolledBackDatabase", world: World, name: str, by: str | None, most: int
+    db: "RolledBackDatabase", world: World, name: str, by: str | None, most: int, days: int
 ) -> None:
     space = world.finance
     async with db.in_space(space.id) as tx:
@@ -58,7 +60,7 @@ async def test_nothing_is_made_more_often_than_once_for_each_row_of_a_page(
             "space_id": space.id,
             "user_id": world.users["viewer"],
             "ids": list(space.pipelines.values())[:SIZE],
-            "since": Window.ending_now(30).since,
+            **Window.ending_now(days).parameters,
             "by": by,
             "descending": True,
             "limit": SIZE,

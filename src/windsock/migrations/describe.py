@@ -11,6 +11,7 @@ from psycopg.rows import DictRow, dict_row
 HEADER = "-- The tables of Windsock, as the migrations make them. Written by `make schema`; editing it changes nothing."
 WIDTH = 120
 ADDED_CAST = re.compile(r"('(?:[^']|'')*')::(?:text|jsonb|integer)\b(?:\[\])?")
+CALLED = re.compile(r"(\w+)\(")
 ADDED_NAME = re.compile(r"\(\( SELECT (\w+)\(\) AS \1\)\)")
 
 TABLES = """
@@ -64,7 +65,8 @@ WHERE NOT t.tgisinternal AND c.relnamespace = 'windsock'::regnamespace
 ORDER BY c.relname, t.tgname
 """
 FUNCTIONS = """
-SELECT p.oid, replace(pg_get_functiondef(p.oid), 'CREATE OR REPLACE FUNCTION windsock.', 'CREATE FUNCTION ')
+SELECT p.oid, p.proname AS name,
+       replace(pg_get_functiondef(p.oid), 'CREATE OR REPLACE FUNCTION windsock.', 'CREATE FUNCTION ')
            AS definition,
        obj_description(p.oid, 'pg_proc') AS comment
 FROM pg_proc p
@@ -93,12 +95,14 @@ def describe(connection: psycopg.Connection[Any]) -> str:
         rows_of_triggers = rows(TRIGGERS)
         columns, constraints, additions = (_by_table(rows(query)) for query in (COLUMNS, CONSTRAINTS, ADDITIONS))
     oldest = min(table["oid"] for table in tables)
+    used = {name for of_table in columns.values() for column in of_table for name in _called(column)}
+    first = [function for function in functions if function["oid"] < oldest or function["name"] in used]
     parts = [HEADER]
-    parts += [_function(function) for function in functions if function["oid"] < oldest]
+    parts += [_function(function) for function in first]
     for table in tables:
         of_table = [found.get(table["oid"], []) for found in (columns, constraints, additions)]
         parts.append(_table(table, *of_table))
-    parts += [_function(function) for function in functions if function["oid"] > oldest]
+    parts += [_function(function) for function in functions if function not in first]
     if triggers := [f"{trigger['definition']};" for trigger in rows_of_triggers]:
         parts.append("\n".join(triggers))
     return "\n\n".join(parts) + "\n"
@@ -136,6 +140,11 @@ def _table(table: DictRow, columns: list[DictRow], constraints: list[DictRow], a
     for text, comment in sorted(after, key=lambda one: one[0].startswith("CREATE POLICY")):
         lines += _with_comment(text, comment)
     return "\n".join(lines)
+
+
+def _called(column: DictRow) -> list[str]:
+    """The functions that a generated column is made by, which have to be there first."""
+    return CALLED.findall(column["value"]) if column["is_generated"] else []
 
 
 def _rest(column: DictRow) -> str:

@@ -4,32 +4,43 @@ WHERE {matching_pipelines}
   AND p.status = ANY (%(status)s::text[])  -- if status
   AND (p.status IN ('queued', 'running') OR (p.last_run ->> 'ended_at')::timestamptz >= %(since)s)  -- if never_succeeded
   AND NOT (p.status = 'success' AND (p.last_run ->> 'ended_at')::timestamptz >= %(since)s)  -- if never_succeeded
-  AND NOT EXISTS (SELECT FROM pipeline_weeks w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week > week_of(utc_day(%(since)s)) AND w.success > 0)  -- if never_succeeded
-  AND NOT EXISTS (SELECT FROM pipeline_days d WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > utc_day(%(since)s) AND d.day < week_of(utc_day(%(since)s)) + 7 AND d.success > 0)  -- if never_succeeded
-  AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.ended_at >= %(since)s AND r.ended_at < (utc_day(%(since)s) + 1)::timestamp AT TIME ZONE 'UTC' AND r.status = 'success')  -- if never_succeeded
+  AND NOT EXISTS (SELECT FROM pipeline_weeks w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week >= %(monday)s::date AND w.success > 0)  -- if never_succeeded
+  AND NOT EXISTS (SELECT FROM pipeline_days d WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > %(day)s::date AND d.day < %(monday)s::date AND d.success > 0)  -- if never_succeeded
+  AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s AND r.status = 'success')  -- if never_succeeded
 
 -- fragment: pipeline
-p.id, p.space_id, p.provider, p.external_id, p.name, p.description, p.connector_id,
-jsonb_build_object('id', c.id, 'name', c.name) AS connector,
-p.owner, p.owners, p.tags, p.schedule, p.schedule_description, p.next_run_at, p.is_paused, p.is_active,
-p.has_import_errors, p.status, p.criticality, p.team_id,
-CASE WHEN t.id IS NOT NULL THEN jsonb_build_object('id', t.id, 'name', t.name) END AS team,
-EXISTS (SELECT FROM watches w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.user_id = %(user_id)s)
-    AS is_watched,
-p.last_run, coalesce(s.recent_runs, '[]') AS recent_runs, n.*,
+-- Text that the answer is put together from: nobody in between looks into it.
+p.shown::text AS shown, p.external_id, c.connector, c.web_url, c.api_version,
+t.team,
+p.id IN (SELECT w.pipeline_id FROM watches w WHERE w.space_id = %(space_id)s AND w.user_id = %(user_id)s) AS is_watched,
+coalesce(s.recent_runs::text, '[]') AS recent_runs, k.*, f.*,
+(SELECT count(*) FROM runs r
+ WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL
+   AND r.status IN ('queued', 'running')) AS running,
 CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history
-     THEN greatest(p.last_synced_at, y.last_complete_at) ELSE p.last_synced_at END AS last_synced_at,
-p.created_at, p.updated_at,
-coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version
+     THEN greatest(p.last_synced_at, c.last_complete_at) ELSE p.last_synced_at END AS last_synced_at
+
+-- fragment: connectors_as_shown
+-- Few, and each of them once, not for each row.
+connectors_as_shown AS MATERIALIZED (
+    SELECT c.id, json_build_object('id', c.id, 'name', c.name)::text AS connector,
+           coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version, y.last_complete_at
+    FROM connectors c
+    LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = c.id
+    WHERE c.space_id = %(space_id)s
+)
 
 -- fragment: around
-JOIN connectors c ON c.space_id = %(space_id)s AND c.id = p.connector_id
-LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
-LEFT JOIN teams t ON t.space_id = %(space_id)s AND t.id = p.team_id
+CROSS JOIN LATERAL (SELECT x.* FROM connectors_as_shown x WHERE x.id = p.connector_id LIMIT 1) c
+LEFT JOIN LATERAL (
+    SELECT json_build_object('id', x.id, 'name', x.name)::text AS team
+    FROM teams x WHERE x.space_id = %(space_id)s AND x.id = p.team_id LIMIT 1
+) t ON true
 LEFT JOIN LATERAL (
     SELECT x.recent_runs FROM pipeline_strips x WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id LIMIT 1
 ) s ON true
-CROSS JOIN LATERAL ({numbers}) n
+LEFT JOIN LATERAL ({window}) k ON true
+CROSS JOIN LATERAL ({first_day}) f
 
 -- fragment: of_page
 -- Each by itself (LIMIT keeps it so): joined as a table, PostgreSQL may take all pipelines for few before it has counted
@@ -38,17 +49,21 @@ FROM page
 CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) p
 {around}
 
--- fragment: ended
--- Runs that ended since %(since)s: weeks and days as they are kept, and of the day in which it lies the runs that came
--- after it. All of them integers: the sum of what could be a bigint is made of numerics, which takes longer.
+-- fragment: kept
+-- Weeks and days as they are kept, of those that began since %(since)s.
 SELECT w.total, w.success, w.failed, w.timed, w.seconds, w.durations
 FROM pipeline_weeks w
-WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week > week_of(utc_day(%(since)s))
+WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week >= %(monday)s::date
 UNION ALL
 SELECT d.total, d.success, d.failed, d.timed, d.seconds, d.durations
 FROM pipeline_days d
 WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id
-  AND d.day > utc_day(%(since)s) AND d.day < week_of(utc_day(%(since)s)) + 7
+  AND d.day > %(day)s::date AND d.day < %(monday)s::date
+
+-- fragment: ended
+-- Runs that ended since %(since)s: what is kept, and of the day in which it lies the runs that came after it. All of
+-- them integers: the sum of what could be a bigint is made of numerics, which takes longer.
+{kept}
 UNION ALL
 SELECT count(*)::integer, (count(*) FILTER (WHERE r.status = 'success'))::integer,
        (count(*) FILTER (WHERE r.status = 'failed'))::integer, count(r.duration_seconds)::integer,
@@ -56,18 +71,34 @@ SELECT count(*)::integer, (count(*) FILTER (WHERE r.status = 'success'))::intege
        coalesce(string_agg(int2send(duration_code(r.duration_seconds)::smallint) || int4send(1), ''), '')
 FROM runs r
 WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id
-  AND r.ended_at >= %(since)s AND r.ended_at < (utc_day(%(since)s) + 1)::timestamp AT TIME ZONE 'UTC'
+  AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s
 
--- fragment: numbers
-SELECT sum(e.total) AS total_runs, sum(e.success) AS success_count, sum(e.failed) AS failed_count,
-       sum(e.seconds) / nullif(sum(e.timed), 0) AS avg_duration_seconds, string_agg(e.durations, '') AS durations,
-       (SELECT count(*) FROM runs r
-        WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL
-          AND r.status IN ('queued', 'running')) AS running_count
-FROM ({ended}) e
+-- fragment: window
+-- Of the whole days of a window what is kept: of a short one a row, which may begin before it.
+SELECT x.days, x.codes, NULL::bytea AS durations
+FROM pipeline_recent_days x
+WHERE %(is_recent)s AND x.space_id = %(space_id)s AND x.pipeline_id = p.id
+UNION ALL
+SELECT int4send(%(day)s::date + 1 - '1970-01-01'::date) || int4send(sum(e.total)::integer)
+       || int4send(sum(e.success)::integer) || int4send(sum(e.failed)::integer) || int4send(sum(e.timed)::integer)
+       || float8send(sum(e.seconds)) || int4send(0), NULL, string_agg(e.durations, '')
+FROM ({kept}) e
+WHERE NOT %(is_recent)s
+HAVING NOT %(is_recent)s
+LIMIT 1
+
+-- fragment: first_day
+-- Of the day in which a window begins the runs that ended in it; buckets as in pipeline_days.codes.
+SELECT count(*) AS total, count(*) FILTER (WHERE r.status = 'success') AS success,
+       count(*) FILTER (WHERE r.status = 'failed') AS failed, count(r.duration_seconds) AS timed,
+       coalesce(sum(r.duration_seconds), 0) AS seconds,
+       coalesce(string_agg(int2send((duration_code(r.duration_seconds) | (1 << 12))::smallint), ''), '') AS more_codes
+FROM runs r
+WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id
+  AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s
 
 -- name: list_pipelines
-WITH page AS MATERIALIZED (
+WITH {connectors_as_shown}, page AS MATERIALIZED (
     SELECT p.id
     {matching}
     ORDER BY p.name, p.id
@@ -92,7 +123,7 @@ page AS MATERIALIZED (
 )
 
 -- name: list_pipelines_sorted_by_column
-WITH keyed AS (
+WITH {connectors_as_shown}, keyed AS (
     SELECT p.id, p.name,
            CASE %(by)s::text
                WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality)
@@ -105,7 +136,7 @@ SELECT {pipeline}
 ORDER BY page.position, p.id
 
 -- name: list_pipelines_sorted_by_numbers
-WITH matched AS (
+WITH {connectors_as_shown}, matched AS (
     SELECT p.id, p.name
     {matching}
 ), keyed AS (
@@ -123,12 +154,18 @@ ORDER BY page.position, p.id
 
 -- name: durations_of_pipelines
 -- Bounded by the number of pipelines: what a percentile of each is made of, by name.
-SELECT p.id, (SELECT string_agg(e.durations, '') FROM ({ended}) e) AS durations
-{matching}
+WITH matched AS (
+    SELECT p.id, p.name
+    {matching}
+)
+SELECT p.id, k.*, f.more_codes
+FROM matched p
+LEFT JOIN LATERAL ({window}) k ON true
+CROSS JOIN LATERAL ({first_day}) f
 ORDER BY p.name, p.id
 
 -- name: list_these_pipelines
-WITH page AS MATERIALIZED (
+WITH {connectors_as_shown}, page AS MATERIALIZED (
     SELECT id, position FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS given (id, position)
 )
 SELECT {pipeline}
@@ -139,6 +176,10 @@ ORDER BY page.position, p.id
 SELECT count(*) AS total
 {matching}
 
+-- name: known_number_of_pipelines
+-- All of them, as a trigger has counted them.
+SELECT coalesce(sum(v.pipelines), 0)::bigint AS total FROM space_versions v WHERE v.space_id = %(space_id)s
+
 -- name: states_of_pipelines
 SELECT p.status, count(*) AS total, count(*) FILTER (WHERE p.is_paused) AS paused
 FROM pipelines p
@@ -146,7 +187,8 @@ WHERE {matching_pipelines}
 GROUP BY p.status
 
 -- name: get_pipeline
-SELECT {pipeline}, p.provider_metadata
+WITH {connectors_as_shown}
+SELECT {pipeline}, p.provider_metadata::text AS provider_metadata
 FROM pipelines p
 {around}
 WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
@@ -174,7 +216,7 @@ SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
 -- Bounded by the days of the window; the day in which it begins is whole.
 SELECT d.day, d.total, d.success, d.failed
 FROM pipeline_days d
-WHERE d.space_id = %(space_id)s AND d.pipeline_id = %(pipeline_id)s AND d.day >= utc_day(%(since)s) AND d.total > 0
+WHERE d.space_id = %(space_id)s AND d.pipeline_id = %(pipeline_id)s AND d.day >= %(day)s AND d.total > 0
 ORDER BY d.day
 
 -- name: ended_runs_of_pipeline

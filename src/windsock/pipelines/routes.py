@@ -13,13 +13,13 @@ from windsock.pages import LIST_HEADERS, LargePage, Made, answer, made, made_pag
 from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
-    Window,
     get_pipeline,
     list_pipelines,
     set_criticality,
     set_team,
     set_watch,
 )
+from windsock.pipelines.summaries import Window
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration/pipelines", tags=["pipelines"])
 

@@ -18,14 +18,17 @@ JOIN connectors c ON c.space_id = %(space_id)s AND c.id = p.connector_id
 LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
 
 -- fragment: of_their_pipelines
--- What a run has from its pipeline is made once for each of those.
+-- What a run has from its pipeline is made once for each of those; each by itself, or all pipelines of a connector are
+-- looked through for the few of a page.
 of_pipelines AS MATERIALIZED (
     SELECT p.id, jsonb_build_object('id', p.id, 'name', p.name) AS pipeline, p.provider, p.external_id AS dag_id,
            coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version,
            CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history THEN y.last_complete_at END
                AS as_of
     FROM (SELECT DISTINCT pipeline_id FROM chosen) r
-    {around_run}
+    CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = r.pipeline_id LIMIT 1) p
+    CROSS JOIN LATERAL (SELECT x.* FROM connectors x WHERE x.space_id = %(space_id)s AND x.id = p.connector_id LIMIT 1) c
+    LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
 )
 
 -- fragment: around
@@ -138,7 +141,7 @@ WHERE {filtered}
 -- Where more lies behind that time than before it: all that there are, without those before.
 SELECT (a.total - b.total)::bigint AS total
 FROM (
-    SELECT coalesce(sum(k.total), 0) AS total FROM run_counts k
+    SELECT coalesce(sum(k.total), 0) AS total FROM space_counts k
     WHERE {counted}
 ) a, (
     SELECT count(*) AS total FROM runs r
@@ -153,7 +156,7 @@ SELECT min(begun_at) AS begun_at FROM runs WHERE space_id = %(space_id)s
 -- name: known_number_of_all_runs_of_space
 -- Of every pipeline.
 SELECT coalesce(sum(k.total), 0)::bigint AS total
-FROM run_counts k
+FROM space_counts k
 WHERE {counted}
 
 -- name: known_number_of_runs_of_space

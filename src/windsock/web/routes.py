@@ -15,13 +15,13 @@ from windsock.pages import LargePage, LongPage
 from windsock.pipelines.routes import Days, NeverSucceeded, Sort
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
-    Window,
     count_totals,
     get_pipeline,
     list_pipelines,
     look_at_pipeline,
     set_watch,
 )
+from windsock.pipelines.summaries import Window
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import list_runs
 from windsock.web import connecting, connectors, governing, keys, runs, settings, signing_in, timeline, triggering

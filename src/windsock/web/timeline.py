@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -12,7 +13,8 @@ from windsock.access.space import PageView
 from windsock.filters import WhichPipelines
 from windsock.inputs import Moment
 from windsock.pages import Paging
-from windsock.pipelines.store import Window, list_pipelines
+from windsock.pipelines.store import list_pipelines
+from windsock.pipelines.summaries import Window
 from windsock.runs.store import runs_in_window
 from windsock.web.frame import around
 from windsock.web.pictures import kind_of
@@ -70,9 +72,10 @@ async def show_timeline(
         rows, total = await list_pipelines(
             tx, space, paging, which, status=None, window=Window.ending_now(1), sort="-last_run_at"
         )
-        found = await runs_in_window(tx, space, [row["id"] for row in rows], span.begin, span.end)
+        pipelines = plain(rows)
+        found = await runs_in_window(tx, space, [UUID(one["id"]) for one in pipelines], span.begin, span.end)
     runs = {of: list(some) for of, some in groupby(found, key=lambda run: str(run["pipeline_id"]))}
-    lanes = [_lane(one, runs.get(one["id"], []), span, now) for one in plain(rows)]
+    lanes = [_lane(one, runs.get(one["id"], []), span, now) for one in pipelines]
     lanes.sort(key=lambda lane: (lane["group"][by] is None, lane["group"][by] or ""))
     half = timedelta(hours=hours) / 2
     return page(
