@@ -1072,9 +1072,9 @@ CREATE FUNCTION merged_durations(durations bytea)
 AS $function$
     SELECT coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '' ORDER BY b.code), '')
     FROM (
-        SELECT get_byte(durations, o) << 8 | get_byte(durations, o + 1) AS code,
-               sum(get_byte(durations, o + 2)::bigint << 24 | get_byte(durations, o + 3) << 16
-                   | get_byte(durations, o + 4) << 8 | get_byte(durations, o + 5)) AS timed
+        SELECT (get_byte(durations, o) << 8) | get_byte(durations, o + 1) AS code,
+               sum((get_byte(durations, o + 2)::bigint << 24) | (get_byte(durations, o + 3) << 16)
+                   | (get_byte(durations, o + 4) << 8) | get_byte(durations, o + 5)) AS timed
         FROM generate_series(0, length(durations) - 6, 6) o
         GROUP BY 1
     ) b
@@ -1124,7 +1124,7 @@ CREATE FUNCTION duration_codes(durations bytea)
  RETURNS bytea
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN (SELECT COALESCE(string_agg(SUBSTRING(int4send((b.code | ((LEAST((b.many - (n.n * 15)), (15)::bigint))::integer << 12))) FROM 3), '\x'::bytea ORDER BY b.code, n.n), '\x'::bytea) AS "coalesce" FROM ((SELECT ((get_byte(duration_codes.durations, o.o) << 8) | get_byte(duration_codes.durations, (o.o + 1))) AS code, (((((((get_byte(duration_codes.durations, (o.o + 2)))::bigint << 24) | (get_byte(duration_codes.durations, (o.o + 3)))::bigint) << 16) | (get_byte(duration_codes.durations, (o.o + 4)))::bigint) << 8) | (get_byte(duration_codes.durations, (o.o + 5)))::bigint) AS many FROM generate_series(0, (length(duration_codes.durations) - 6), 6) o(o)) b CROSS JOIN LATERAL generate_series((0)::bigint, ((b.many - 1) / 15)) n(n)));
+RETURN (SELECT COALESCE(string_agg(SUBSTRING(int4send((b.code | ((LEAST((b.many - (n.n * 15)), (15)::bigint))::integer << 12))) FROM 3), '\x'::bytea ORDER BY b.code, n.n), '\x'::bytea) AS "coalesce" FROM ((SELECT ((get_byte(duration_codes.durations, o.o) << 8) | get_byte(duration_codes.durations, (o.o + 1))) AS code, (((((get_byte(duration_codes.durations, (o.o + 2)))::bigint << 24) | ((get_byte(duration_codes.durations, (o.o + 3)) << 16))::bigint) | ((get_byte(duration_codes.durations, (o.o + 4)) << 8))::bigint) | (get_byte(duration_codes.durations, (o.o + 5)))::bigint) AS many FROM generate_series(0, (length(duration_codes.durations) - 6), 6) o(o)) b CROSS JOIN LATERAL generate_series((0)::bigint, ((b.many - 1) / 15)) n(n)));
 
 -- What pipeline_recent_days holds of a pipeline, if it is written now. Windows of 35 days are read from it, whatever the clocks of servers say.
 CREATE FUNCTION recent_days(space uuid, pipeline uuid)
@@ -1141,7 +1141,6 @@ $function$;
 CREATE FUNCTION part_of(space uuid)
  RETURNS uuid
  LANGUAGE plpgsql
- SECURITY DEFINER
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
 DECLARE
@@ -1159,7 +1158,6 @@ $function$;
 CREATE FUNCTION keep_number_of_pipelines()
  RETURNS trigger
  LANGUAGE plpgsql
- SECURITY DEFINER
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
 DECLARE
@@ -1185,7 +1183,6 @@ $function$;
 CREATE FUNCTION count_in_space(space uuid, of_status text, of_type text, more bigint)
  RETURNS void
  LANGUAGE plpgsql
- SECURITY DEFINER
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
 BEGIN

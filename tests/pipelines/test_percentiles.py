@@ -18,13 +18,17 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_bucket_of_many_comes_several_times_among_the_codes(world: World, db: "RolledBackDatabase") -> None:
-    buckets = {0: 1, 7: 14, 700: 15, 701: 16, LAST_CODE - 1: 30, LAST_CODE: 1000}
+    buckets = {0: 1, 7: 14, 700: 15, 701: 16, LAST_CODE - 1: 30, LAST_CODE: 150_000}
     blob = b"".join(struct.pack(">HI", code, many) for code, many in buckets.items())
     async with db.in_space(world.finance.id) as tx:
-        row = await tx.row(Query("SELECT duration_codes(%(durations)s) AS codes"), durations=blob)
+        row = await tx.row(
+            Query("SELECT duration_codes(%(it)s) AS codes, merged_durations(%(it)s::bytea || %(it)s::bytea) AS twice"),
+            it=blob,
+        )
     assert row is not None
+    assert dict(struct.iter_unpack(">HI", row["twice"])) == {code: 2 * many for code, many in buckets.items()}
     as_codes, as_durations = Buckets.of_codes([row["codes"], b""]), Buckets.of_durations([blob, b""])
-    assert len(row["codes"]) == 2 * (1 + 1 + 1 + 2 + 2 + 67)
+    assert len(row["codes"]) == 2 * (1 + 1 + 1 + 2 + 2 + 10_000)
     assert as_codes.many.sum() == as_durations.many.sum() == sum(buckets.values())
     shares = (0.0, 0.01, 0.03, 0.05, 0.5, 1.0)
     assert as_codes.percentiles(shares) == as_durations.percentiles(shares)

@@ -33,6 +33,20 @@ ALTER TABLE pipelines ADD COLUMN shown json NOT NULL GENERATED ALWAYS AS (
 COMMENT ON COLUMN pipelines.shown IS 'As lists show it: see shown(). Not compressed, since to unpack a hundred takes longer than to find them.';
 
 
+-- In a week a bucket may have more than 65,535 runs: PostgreSQL takes << and | from left to right.
+CREATE OR REPLACE FUNCTION merged_durations(durations bytea) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '' ORDER BY b.code), '')
+    FROM (
+        SELECT (get_byte(durations, o) << 8) | get_byte(durations, o + 1) AS code,
+               sum((get_byte(durations, o + 2)::bigint << 24) | (get_byte(durations, o + 3) << 16)
+                   | (get_byte(durations, o + 4) << 8) | get_byte(durations, o + 5)) AS timed
+        FROM generate_series(0, length(durations) - 6, 6) o
+        GROUP BY 1
+    ) b
+$$;
+
+
 -- Its newest days -----------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION duration_codes(durations bytea) RETURNS bytea
@@ -40,9 +54,9 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (
     SELECT coalesce(string_agg(substring(int4send(b.code | (least(b.many - n * 15, 15)::integer << 12)) FROM 3), '' ORDER BY b.code, n), '')
     FROM (
-        SELECT get_byte(durations, o) << 8 | get_byte(durations, o + 1) AS code,
-               get_byte(durations, o + 2)::bigint << 24 | get_byte(durations, o + 3) << 16
-               | get_byte(durations, o + 4) << 8 | get_byte(durations, o + 5) AS many
+        SELECT (get_byte(durations, o) << 8) | get_byte(durations, o + 1) AS code,
+               (get_byte(durations, o + 2)::bigint << 24) | (get_byte(durations, o + 3) << 16)
+               | (get_byte(durations, o + 4) << 8) | get_byte(durations, o + 5) AS many
         FROM generate_series(0, length(durations) - 6, 6) o
     ) b
     CROSS JOIN generate_series(0, (b.many - 1) / 15) n
@@ -170,7 +184,7 @@ ALTER TABLE space_versions ADD COLUMN pipelines bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN space_versions.pipelines IS 'Their sum is the number of the space''s pipelines.';
 
 CREATE FUNCTION part_of(space uuid) RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = windsock, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = windsock, pg_temp AS $$
 DECLARE
     mine uuid;
 BEGIN
@@ -184,7 +198,7 @@ $$;
 COMMENT ON FUNCTION part_of(uuid) IS 'A part of space_versions that nobody else moves until this transaction ends, as bump() takes it; null of a space that is being deleted.';
 
 CREATE FUNCTION keep_number_of_pipelines() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = windsock, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = windsock, pg_temp AS $$
 DECLARE
     e    record;
     mine uuid;
@@ -230,7 +244,7 @@ ALTER TABLE space_counts ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON space_counts USING (space_id = (SELECT current_space()));
 
 CREATE FUNCTION count_in_space(space uuid, of_status text, of_type text, more bigint) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = windsock, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = windsock, pg_temp AS $$
 BEGIN
     INSERT INTO space_counts AS k (space_id, part, status, run_type, total)
     SELECT s.id, part_of(s.id), of_status, of_type, more FROM spaces s WHERE s.id = space  -- not of one that is being deleted
