@@ -933,16 +933,14 @@ BEGIN
         FROM became n JOIN pipelines p ON p.space_id = n.space_id AND p.id = n.pipeline_id
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
-        FROM (SELECT space_id, status, run_type, count(*) AS more FROM became GROUP BY 1, 2, 3) e;
+        PERFORM count_runs(space_id, status, run_type, count(*)) FROM became GROUP BY space_id, status, run_type;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
         SELECT o.space_id, o.pipeline_id, o.status, o.run_type, -count(*)
         FROM was o JOIN pipelines p ON p.space_id = o.space_id AND p.id = o.pipeline_id
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
-        FROM (SELECT space_id, status, run_type, -count(*) AS more FROM was GROUP BY 1, 2, 3) e;
+        PERFORM count_runs(space_id, status, run_type, -count(*)) FROM was GROUP BY space_id, status, run_type;
     ELSE
         INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
         SELECT e.space_id, e.pipeline_id, e.status, e.run_type, e.more
@@ -956,14 +954,11 @@ BEGIN
         JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
         ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
-        FROM (
-            SELECT space_id, status, run_type, sum(more) AS more
-            FROM (SELECT space_id, status, run_type, -1 AS more FROM was
-                  UNION ALL
-                  SELECT space_id, status, run_type, 1 FROM became) b
-            GROUP BY 1, 2, 3 HAVING sum(more) <> 0
-        ) e;
+        PERFORM count_runs(space_id, status, run_type, sum(more))
+        FROM (SELECT space_id, status, run_type, -1 AS more FROM was
+              UNION ALL
+              SELECT space_id, status, run_type, 1 FROM became) b
+        GROUP BY space_id, status, run_type HAVING sum(more) <> 0;
     END IF;
     RETURN NULL;
 END
@@ -979,14 +974,9 @@ AS $function$
 DECLARE
     -- By the clock, so that no version comes twice when a backup was put back.
     at CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    mine CONSTANT uuid := part_of(space);
 BEGIN
-    -- A part that nobody else is moving; the one that this transaction has moved already is one of those.
-    UPDATE space_versions v SET version = greatest(v.version + 1, at)
-    WHERE v.space_id = space AND v.part = (
-        SELECT f.part FROM space_versions f WHERE f.space_id = space ORDER BY f.part LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED);
-    IF NOT FOUND THEN  -- not of a space that is being deleted
-        INSERT INTO space_versions (space_id, version) SELECT s.id, at FROM spaces s WHERE s.id = space;
-    END IF;
+    UPDATE space_versions v SET version = greatest(v.version + 1, at) WHERE v.space_id = space AND v.part = mine;
 END
 $function$;
 
@@ -1137,7 +1127,7 @@ AS $function$
     WHERE d.space_id = space AND d.pipeline_id = pipeline AND d.day >= utc_day(now()) - 40
 $function$;
 
--- A part of space_versions that nobody else moves until this transaction ends, as bump() takes it; null of a space that is being deleted.
+-- A part of space_versions that nobody else moves until this transaction ends, its own if it has one; null of a space that is being deleted.
 CREATE FUNCTION part_of(space uuid)
  RETURNS uuid
  LANGUAGE plpgsql
@@ -1154,33 +1144,37 @@ BEGIN
 END
 $function$;
 
--- Keeps space_versions.pipelines, and waits for nobody.
+-- Adds to the number of a space's pipelines, and waits for nobody.
+CREATE FUNCTION count_pipelines(space uuid, more bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+DECLARE
+    mine CONSTANT uuid := part_of(space);
+BEGIN
+    UPDATE space_versions v SET pipelines = v.pipelines + more WHERE v.space_id = space AND v.part = mine;
+END
+$function$;
+
+-- Keeps space_versions.pipelines.
 CREATE FUNCTION keep_number_of_pipelines()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
-DECLARE
-    e    record;
-    mine uuid;
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        FOR e IN SELECT space_id, count(*) AS more FROM became GROUP BY 1 ORDER BY 1 LOOP
-            mine := part_of(e.space_id);
-            UPDATE space_versions v SET pipelines = v.pipelines + e.more WHERE v.space_id = e.space_id AND v.part = mine;
-        END LOOP;
+        PERFORM count_pipelines(space_id, count(*)) FROM became GROUP BY space_id;
     ELSE
-        FOR e IN SELECT space_id, count(*) AS less FROM was GROUP BY 1 ORDER BY 1 LOOP
-            mine := part_of(e.space_id);
-            UPDATE space_versions v SET pipelines = v.pipelines - e.less WHERE v.space_id = e.space_id AND v.part = mine;
-        END LOOP;
+        PERFORM count_pipelines(space_id, -count(*)) FROM was GROUP BY space_id;
     END IF;
     RETURN NULL;
 END
 $function$;
 
 -- Adds to the number of a space's runs of a kind, and waits for nobody.
-CREATE FUNCTION count_in_space(space uuid, of_status text, of_type text, more bigint)
+CREATE FUNCTION count_runs(space uuid, of_status text, of_type text, more bigint)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'windsock', 'pg_temp'

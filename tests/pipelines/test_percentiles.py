@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipelines.test_summary import percentile, within
-from windsock.pipelines.percentiles import AT_ONCE, LAST_CODE, VALUES, Buckets
+from windsock.db import Row
+from windsock.pipelines.percentiles import LAST_CODE, VALUES, Buckets
+from windsock.pipelines.summaries import SUMMED, Window, p95s, summaries
 from windsock.sql import Query
 from world import World
 
@@ -48,11 +50,16 @@ async def test_a_bucket_stands_for_its_durations_within_half_a_percent(world: Wo
 @pytest.mark.parametrize("seed", range(10))
 def test_percentiles_of_many_are_those_of_each(seed: int) -> None:
     random = Random(seed)  # noqa: S311 - lengths, not secrets
-    many = [[random.uniform(1, 5000) for _ in range(random.choice([0, 1, 2, 3, 20, 500]))] for _ in range(AT_ONCE)]
+    many = [[random.uniform(1, 5000) for _ in range(random.choice([0, 1, 2, 3, 20, 500]))] for _ in range(450)]
     blobs = []
     for lengths in many:
         codes = [next(i for i in range(700, LAST_CODE) if VALUES[i] * 1.005 >= one) for one in lengths[:20]]
         blobs.append(b"".join(code.to_bytes(2) + (1).to_bytes(4) for code in codes))
-    for lengths, (p50, p95) in zip(many, Buckets.of_durations(blobs).percentiles((0.5, 0.95)), strict=True):
-        assert p50 == within(percentile(lengths[:20], 0.5))
-        assert p95 == within(percentile(lengths[:20], 0.95))
+    none = {"days": None, "codes": None, "more_codes": b"", "running": 0, **dict.fromkeys(SUMMED, 0)}
+    rows: list[Row] = [{**none, "durations": blob} for blob in blobs]
+    for lengths, found in zip(many, summaries(rows, Window.ending_now(90)), strict=True):
+        assert found["p50_duration_seconds"] == within(percentile(lengths[:20], 0.5))
+        assert found["p95_duration_seconds"] == within(percentile(lengths[:20], 0.95))
+    assert list(p95s(rows, Window.ending_now(90))) == [
+        of_one["p95_duration_seconds"] for of_one in summaries(rows, Window.ending_now(90))
+    ]

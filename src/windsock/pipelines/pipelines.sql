@@ -10,8 +10,7 @@ WHERE {matching_pipelines}
 
 -- fragment: pipeline
 -- Text that the answer is put together from: nobody in between looks into it.
-p.shown::text AS shown, p.external_id, c.connector, c.web_url, c.api_version,
-t.team,
+p.shown::text AS shown, p.external_id, c.connector, c.web_url, c.api_version, t.team,
 p.id IN (SELECT w.pipeline_id FROM watches w WHERE w.space_id = %(space_id)s AND w.user_id = %(user_id)s) AS is_watched,
 coalesce(s.recent_runs::text, '[]') AS recent_runs, k.*, f.*,
 (SELECT count(*) FROM runs r
@@ -50,7 +49,8 @@ CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s 
 {around}
 
 -- fragment: kept
--- Weeks and days as they are kept, of those that began since %(since)s.
+-- Weeks and days as they are kept, of those that began since %(since)s. All of them integers: the sum of what could be
+-- a bigint is made of numerics, which takes longer.
 SELECT w.total, w.success, w.failed, w.timed, w.seconds, w.durations
 FROM pipeline_weeks w
 WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week >= %(monday)s::date
@@ -59,19 +59,6 @@ SELECT d.total, d.success, d.failed, d.timed, d.seconds, d.durations
 FROM pipeline_days d
 WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id
   AND d.day > %(day)s::date AND d.day < %(monday)s::date
-
--- fragment: ended
--- Runs that ended since %(since)s: what is kept, and of the day in which it lies the runs that came after it. All of
--- them integers: the sum of what could be a bigint is made of numerics, which takes longer.
-{kept}
-UNION ALL
-SELECT count(*)::integer, (count(*) FILTER (WHERE r.status = 'success'))::integer,
-       (count(*) FILTER (WHERE r.status = 'failed'))::integer, count(r.duration_seconds)::integer,
-       coalesce(sum(r.duration_seconds), 0),
-       coalesce(string_agg(int2send(duration_code(r.duration_seconds)::smallint) || int4send(1), ''), '')
-FROM runs r
-WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id
-  AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s
 
 -- fragment: window
 -- Of the whole days of a window what is kept: of a short one a row, which may begin before it.
@@ -142,11 +129,15 @@ WITH {connectors_as_shown}, matched AS (
 ), keyed AS (
     SELECT p.id, p.name,
            CASE %(by)s::text
-               WHEN 'failed_count' THEN n.failed
-               WHEN 'success_rate' THEN n.success::double precision / nullif(n.success + n.failed, 0)
+               WHEN 'failed_count' THEN k.failed + f.failed
+               WHEN 'success_rate' THEN (k.success + f.success)::double precision
+                                        / nullif(k.success + f.success + k.failed + f.failed, 0)
            END AS key
     FROM matched p
-    CROSS JOIN LATERAL (SELECT sum(e.success) AS success, sum(e.failed) AS failed FROM ({ended}) e) n
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(e.success), 0) AS success, coalesce(sum(e.failed), 0) AS failed FROM ({kept}) e
+    ) k
+    CROSS JOIN LATERAL ({first_day}) f
 ), {page_by_key}
 SELECT {pipeline}
 {of_page}

@@ -13,22 +13,20 @@ CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
 r.created_at, r.updated_at, o.web_url, o.api_version, o.dag_id
 
 -- fragment: around_run
-JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
-JOIN connectors c ON c.space_id = %(space_id)s AND c.id = p.connector_id
+-- Each by itself (LIMIT keeps it so), or PostgreSQL looks through all pipelines of a connector for the few of a page.
+CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = r.pipeline_id LIMIT 1) p
+CROSS JOIN LATERAL (SELECT x.* FROM connectors x WHERE x.space_id = %(space_id)s AND x.id = p.connector_id LIMIT 1) c
 LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
 
 -- fragment: of_their_pipelines
--- What a run has from its pipeline is made once for each of those; each by itself, or all pipelines of a connector are
--- looked through for the few of a page.
+-- What a run has from its pipeline is made once for each of those.
 of_pipelines AS MATERIALIZED (
     SELECT p.id, jsonb_build_object('id', p.id, 'name', p.name) AS pipeline, p.provider, p.external_id AS dag_id,
            coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version,
            CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history THEN y.last_complete_at END
                AS as_of
     FROM (SELECT DISTINCT pipeline_id FROM chosen) r
-    CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = r.pipeline_id LIMIT 1) p
-    CROSS JOIN LATERAL (SELECT x.* FROM connectors x WHERE x.space_id = %(space_id)s AND x.id = p.connector_id LIMIT 1) c
-    LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
+    {around_run}
 )
 
 -- fragment: around

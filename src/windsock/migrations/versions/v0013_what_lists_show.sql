@@ -195,29 +195,41 @@ BEGIN
     RETURN mine;
 END
 $$;
-COMMENT ON FUNCTION part_of(uuid) IS 'A part of space_versions that nobody else moves until this transaction ends, as bump() takes it; null of a space that is being deleted.';
+COMMENT ON FUNCTION part_of(uuid) IS 'A part of space_versions that nobody else moves until this transaction ends, its own if it has one; null of a space that is being deleted.';
+
+CREATE OR REPLACE FUNCTION bump(space uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = windsock, pg_temp AS $$
+DECLARE
+    -- By the clock, so that no version comes twice when a backup was put back.
+    at CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    mine CONSTANT uuid := part_of(space);
+BEGIN
+    UPDATE space_versions v SET version = greatest(v.version + 1, at) WHERE v.space_id = space AND v.part = mine;
+END
+$$;
+
+CREATE FUNCTION count_pipelines(space uuid, more bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = windsock, pg_temp AS $$
+DECLARE
+    mine CONSTANT uuid := part_of(space);
+BEGIN
+    UPDATE space_versions v SET pipelines = v.pipelines + more WHERE v.space_id = space AND v.part = mine;
+END
+$$;
+COMMENT ON FUNCTION count_pipelines(uuid, bigint) IS 'Adds to the number of a space''s pipelines, and waits for nobody.';
 
 CREATE FUNCTION keep_number_of_pipelines() RETURNS trigger
 LANGUAGE plpgsql SET search_path = windsock, pg_temp AS $$
-DECLARE
-    e    record;
-    mine uuid;
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        FOR e IN SELECT space_id, count(*) AS more FROM became GROUP BY 1 ORDER BY 1 LOOP
-            mine := part_of(e.space_id);
-            UPDATE space_versions v SET pipelines = v.pipelines + e.more WHERE v.space_id = e.space_id AND v.part = mine;
-        END LOOP;
+        PERFORM count_pipelines(space_id, count(*)) FROM became GROUP BY space_id;
     ELSE
-        FOR e IN SELECT space_id, count(*) AS less FROM was GROUP BY 1 ORDER BY 1 LOOP
-            mine := part_of(e.space_id);
-            UPDATE space_versions v SET pipelines = v.pipelines - e.less WHERE v.space_id = e.space_id AND v.part = mine;
-        END LOOP;
+        PERFORM count_pipelines(space_id, -count(*)) FROM was GROUP BY space_id;
     END IF;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION keep_number_of_pipelines() IS 'Keeps space_versions.pipelines, and waits for nobody.';
+COMMENT ON FUNCTION keep_number_of_pipelines() IS 'Keeps space_versions.pipelines.';
 
 CREATE TRIGGER number_of_new AFTER INSERT ON pipelines
     REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_number_of_pipelines();
@@ -243,7 +255,7 @@ COMMENT ON TABLE space_counts IS 'How many runs a space has, by status and type:
 ALTER TABLE space_counts ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON space_counts USING (space_id = (SELECT current_space()));
 
-CREATE FUNCTION count_in_space(space uuid, of_status text, of_type text, more bigint) RETURNS void
+CREATE FUNCTION count_runs(space uuid, of_status text, of_type text, more bigint) RETURNS void
 LANGUAGE plpgsql SET search_path = windsock, pg_temp AS $$
 BEGIN
     INSERT INTO space_counts AS k (space_id, part, status, run_type, total)
@@ -251,7 +263,7 @@ BEGIN
     ON CONFLICT (space_id, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
 END
 $$;
-COMMENT ON FUNCTION count_in_space(uuid, text, text, bigint) IS 'Adds to the number of a space''s runs of a kind, and waits for nobody.';
+COMMENT ON FUNCTION count_runs(uuid, text, text, bigint) IS 'Adds to the number of a space''s runs of a kind, and waits for nobody.';
 
 CREATE OR REPLACE FUNCTION keep_counts() RETURNS trigger
 LANGUAGE plpgsql SET search_path = windsock, pg_temp AS $$
@@ -264,16 +276,14 @@ BEGIN
         FROM became n JOIN pipelines p ON p.space_id = n.space_id AND p.id = n.pipeline_id
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
-        FROM (SELECT space_id, status, run_type, count(*) AS more FROM became GROUP BY 1, 2, 3) e;
+        PERFORM count_runs(space_id, status, run_type, count(*)) FROM became GROUP BY space_id, status, run_type;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
         SELECT o.space_id, o.pipeline_id, o.status, o.run_type, -count(*)
         FROM was o JOIN pipelines p ON p.space_id = o.space_id AND p.id = o.pipeline_id
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
-        FROM (SELECT space_id, status, run_type, -count(*) AS more FROM was GROUP BY 1, 2, 3) e;
+        PERFORM count_runs(space_id, status, run_type, -count(*)) FROM was GROUP BY space_id, status, run_type;
     ELSE
         INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
         SELECT e.space_id, e.pipeline_id, e.status, e.run_type, e.more
@@ -287,14 +297,11 @@ BEGIN
         JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
         ORDER BY 1, 2, 3, 4
         ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_in_space(e.space_id, e.status, e.run_type, e.more)
-        FROM (
-            SELECT space_id, status, run_type, sum(more) AS more
-            FROM (SELECT space_id, status, run_type, -1 AS more FROM was
-                  UNION ALL
-                  SELECT space_id, status, run_type, 1 FROM became) b
-            GROUP BY 1, 2, 3 HAVING sum(more) <> 0
-        ) e;
+        PERFORM count_runs(space_id, status, run_type, sum(more))
+        FROM (SELECT space_id, status, run_type, -1 AS more FROM was
+              UNION ALL
+              SELECT space_id, status, run_type, 1 FROM became) b
+        GROUP BY space_id, status, run_type HAVING sum(more) <> 0;
     END IF;
     RETURN NULL;
 END
