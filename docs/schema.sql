@@ -492,9 +492,13 @@ CREATE TABLE pipeline_days (
     codes       bytea            NOT NULL DEFAULT '\x'::bytea,
     -- 32 bytes, big-endian, for pipeline_recent_days: the days since 1970 (4); total, success, failed, timed (4 each); seconds (8); the length of codes (4).
     packed      bytea            NOT NULL GENERATED ALWAYS AS ((((((int4send(day - '1970-01-01'::date) || int4send(total)) || int4send(success)) || int4send(failed)) || int4send(timed)) || float8send(seconds)) || int4send(length(codes))) STORED,
+    -- Of each run that ended in it ended_run(), in no order; null until the day is over, so that it is not written with each of its runs.
+    ended       bytea,
     CONSTRAINT pipeline_days_pkey PRIMARY KEY (space_id, pipeline_id, day),
     CONSTRAINT pipeline_days_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
 );
+CREATE INDEX pipeline_days_by_day ON pipeline_days (space_id, day, pipeline_id);
+CREATE INDEX pipeline_days_not_over ON pipeline_days (space_id, pipeline_id) WHERE ended IS NULL;
 ALTER TABLE pipeline_days ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_days USING (space_id = (SELECT current_space()));
 
@@ -802,7 +806,7 @@ AS $function$
     SELECT (at AT TIME ZONE 'UTC')::date
 $function$;
 
--- Counts these days of these pipelines anew, the weeks they are in, and the recent days of each pipeline.
+-- Counts these days of these pipelines anew, the weeks they are in, and the recent days of each pipeline; and those of its days that are over since they were counted.
 CREATE FUNCTION count_days(spaces uuid[], pipelines uuid[], days date[])
  RETURNS void
  LANGUAGE plpgsql
@@ -810,6 +814,8 @@ CREATE FUNCTION count_days(spaces uuid[], pipelines uuid[], days date[])
 AS $function$
 -- First the pipelines' rows of recent days are locked, always in the same order, and only then is anything counted: what
 -- another transaction counted meanwhile is seen by this one. A pipeline that is being deleted has no days any more.
+DECLARE
+    today CONSTANT date := utc_day(now());
 BEGIN
     INSERT INTO pipeline_recent_days (space_id, pipeline_id)
     SELECT DISTINCT t.space_id, t.pipeline_id
@@ -822,8 +828,16 @@ BEGIN
       ON x.space_id = t.space_id AND x.pipeline_id = t.pipeline_id
     ORDER BY x.space_id, x.pipeline_id
     FOR UPDATE OF x;
-    INSERT INTO pipeline_days AS d (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations, codes)
-    SELECT t.space_id, t.pipeline_id, t.day, c.total, c.success, c.failed, c.timed, c.seconds, c.durations, c.codes
+    SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
+    FROM (
+        SELECT * FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+        UNION
+        SELECT d.space_id, d.pipeline_id, d.day
+        FROM (SELECT DISTINCT t.space_id, t.pipeline_id FROM unnest(spaces, pipelines) AS t (space_id, pipeline_id)) t
+        JOIN pipeline_days d ON d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.ended IS NULL AND d.day < today
+    ) t;
+    INSERT INTO pipeline_days AS d (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations, codes, ended)
+    SELECT t.space_id, t.pipeline_id, t.day, c.total, c.success, c.failed, c.timed, c.seconds, c.durations, c.codes, c.ended
     FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
     JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
     CROSS JOIN LATERAL (
@@ -834,21 +848,27 @@ BEGIN
                         '') AS durations,
                coalesce(string_agg(CASE WHEN b.timed <= 15 THEN substring(int4send(b.code | (b.timed::integer << 12)) FROM 3)
                                         ELSE duration_codes(int2send(b.code::smallint) || int4send(b.timed::integer)) END, '')
-                            FILTER (WHERE b.code IS NOT NULL), '') AS codes
+                            FILTER (WHERE b.code IS NOT NULL), '') AS codes,
+               CASE WHEN t.day < today THEN coalesce(string_agg(b.ended, ''), '') END AS ended
         FROM (
-            SELECT duration_code(r.duration_seconds) AS code, count(*) AS total, count(r.duration_seconds) AS timed,
+            SELECT r.code, count(*) AS total, count(r.duration_seconds) AS timed,
                    count(*) FILTER (WHERE r.status = 'success') AS success,
-                   count(*) FILTER (WHERE r.status = 'failed') AS failed, sum(r.duration_seconds) AS seconds
-            FROM runs r
-            WHERE r.space_id = t.space_id AND r.pipeline_id = t.pipeline_id
-              AND r.ended_at >= t.day::timestamp AT TIME ZONE 'UTC'
-              AND r.ended_at < (t.day + 1)::timestamp AT TIME ZONE 'UTC'
+                   count(*) FILTER (WHERE r.status = 'failed') AS failed, sum(r.duration_seconds) AS seconds,
+                   string_agg(CASE WHEN t.day < today THEN ended_run(t.day, r.ended_at, r.status, r.code, r.duration_seconds) END,
+                              '') AS ended
+            FROM (
+                SELECT r.status, r.ended_at, r.duration_seconds, duration_code(r.duration_seconds) AS code
+                FROM runs r
+                WHERE r.space_id = t.space_id AND r.pipeline_id = t.pipeline_id
+                  AND r.ended_at >= t.day::timestamp AT TIME ZONE 'UTC'
+                  AND r.ended_at < (t.day + 1)::timestamp AT TIME ZONE 'UTC'
+            ) r
             GROUP BY 1
         ) b
     ) c
     ON CONFLICT (space_id, pipeline_id, day) DO UPDATE
     SET total = excluded.total, success = excluded.success, failed = excluded.failed, timed = excluded.timed,
-        seconds = excluded.seconds, durations = excluded.durations, codes = excluded.codes;
+        seconds = excluded.seconds, durations = excluded.durations, codes = excluded.codes, ended = excluded.ended;
     DELETE FROM pipeline_days d
     USING unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
     WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day AND d.total = 0;
@@ -874,7 +894,7 @@ BEGIN
     SET days = c.days, codes = c.codes
     FROM (SELECT DISTINCT t.space_id, t.pipeline_id
           FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
-          WHERE t.day >= utc_day(now()) - 40) t
+          WHERE t.day >= today - 40) t
     CROSS JOIN LATERAL recent_days(t.space_id, t.pipeline_id) c
     WHERE x.space_id = t.space_id AND x.pipeline_id = t.pipeline_id;
 END
@@ -1184,6 +1204,25 @@ BEGIN
     SELECT s.id, part_of(s.id), of_status, of_type, more FROM spaces s WHERE s.id = space  -- not of one that is being deleted
     ON CONFLICT (space_id, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
 END
+$function$;
+
+-- 12 bytes, big-endian, for pipeline_days.ended: the second of the day (18 bits), 1 for success, 2 for failed, else 0 (2 bits), the bucket of its duration as duration_code() has it, or 4095 (12 bits); the duration in seconds or 0 (8 bytes).
+CREATE FUNCTION ended_run(day date, ended_at timestamp with time zone, status text, code integer, duration_seconds double precision)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (int4send(((((floor(date_part('epoch'::text, (ended_at - ((day)::timestamp without time zone AT TIME ZONE 'UTC'::text)))))::integer << 14) | (CASE status WHEN 'success'::text THEN 1 WHEN 'failed'::text THEN 2 ELSE 0 END << 12)) | COALESCE(code, 4095))) || float8send(COALESCE(duration_seconds, (0)::double precision)));
+
+-- What pipeline_days.ended holds of a day, if it is over.
+CREATE FUNCTION ended_runs(space uuid, pipeline uuid, of_day date)
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT coalesce(string_agg(ended_run(of_day, r.ended_at, r.status, duration_code(r.duration_seconds), r.duration_seconds), ''), '')
+    FROM runs r
+    WHERE r.space_id = space AND r.pipeline_id = pipeline
+      AND r.ended_at >= of_day::timestamp AT TIME ZONE 'UTC' AND r.ended_at < (of_day + 1)::timestamp AT TIME ZONE 'UTC'
 $function$;
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();

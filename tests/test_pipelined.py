@@ -73,7 +73,7 @@ async def test_each_finds_what_it_would_find_alone(db: Database) -> None:
         found = await db.read(SPACE, Asked(TYPES, many), Asked(TYPES, few), Asked(TYPES, many, is_prepared=False))
         alone = [await outside(db, TYPES, **one) for one in (many, few, many)]
         assert [[plain(row) for row in rows] for rows in found] == [[plain(row)] for row in alone]
-    assert isinstance(found[0][0]["object"], orjson.Fragment)
+    assert isinstance(found[0][0]["object"], bytes)
     assert [type(value) for name, value in found[0][0].items() if name not in {"object", "as_text"}] == [
         type(value) for name, value in alone[0].items() if name not in {"object", "as_text"}
     ]

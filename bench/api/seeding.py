@@ -120,16 +120,19 @@ WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 """
 # As the migration that brought them fills them from runs that are there already.
 DAYS_OF_RUNS = """
-INSERT INTO pipeline_days (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations, codes)
-SELECT d.*, duration_codes(d.durations) FROM (
-SELECT b.space_id, b.pipeline_id, b.day, sum(b.total), sum(b.success), sum(b.failed), sum(b.timed),
-       coalesce(sum(b.seconds), 0),
+INSERT INTO pipeline_days (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations, codes, ended)
+SELECT d.space_id, d.pipeline_id, d.day, d.total, d.success, d.failed, d.timed, d.seconds, d.durations,
+       duration_codes(d.durations), CASE WHEN d.day < utc_day(now()) THEN d.ended END FROM (
+SELECT b.space_id, b.pipeline_id, b.day, sum(b.total) AS total, sum(b.success) AS success, sum(b.failed) AS failed,
+       sum(b.timed) AS timed, coalesce(sum(b.seconds), 0) AS seconds, coalesce(string_agg(b.ended, ''), '') AS ended,
        coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '')
                     FILTER (WHERE b.code IS NOT NULL), '') AS durations
 FROM (
     SELECT space_id, pipeline_id, utc_day(ended_at) AS day, duration_code(duration_seconds) AS code, count(*) AS total,
            count(duration_seconds) AS timed, count(*) FILTER (WHERE status = 'success') AS success,
-           count(*) FILTER (WHERE status = 'failed') AS failed, sum(duration_seconds) AS seconds
+           count(*) FILTER (WHERE status = 'failed') AS failed, sum(duration_seconds) AS seconds,
+           string_agg(ended_run(utc_day(ended_at), ended_at, status, duration_code(duration_seconds), duration_seconds),
+                      '') AS ended
     FROM runs WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s) AND ended_at IS NOT NULL
     GROUP BY 1, 2, 3, 4
 ) b

@@ -51,7 +51,7 @@ class Transaction:
         return await cursor.fetchone()
 
     async def answers(self, query: Query, /, **parameters: object) -> list[Row]:
-        """Rows that go out as they are: JSON columns stay unparsed (orjson.Fragment).
+        """Rows that go out as they are: JSON columns stay unparsed, as bytes.
 
         Of a statement that is asked again and again: PostgreSQL plans it once per connection.
         """

@@ -143,8 +143,29 @@ CONDITIONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Acc
 
 
 def to_json(value: object) -> bytes:
-    """JSON as the API writes it: times in UTC ending in Z, UUIDs as text."""
-    return orjson.dumps(value, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+    """JSON as the API writes it: times in UTC ending in Z, UUIDs as text. Bytes are JSON already."""
+    if isinstance(value, bytes):
+        return value
+    return orjson.dumps(value, default=orjson.Fragment, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+
+
+def in_json(values: Sequence[float | None] | Sequence[datetime | None] | Sequence[str]) -> list[str]:
+    """Each as to_json writes it; all of them at once."""
+    if not values:
+        return []
+    text = to_json(values)[1:-1].decode()
+    if isinstance(values[0], str):  # within a text JSON has no quotation mark without a backslash before it
+        return [f'"{one}"' for one in text[1:-1].split('","')]
+    return text.split(",")
+
+
+ID_BYTES = 16
+"""Of a UUID, as PostgreSQL's uuid_send() has it."""
+
+
+def of_each(together: bytes, size: int) -> list[bytes]:
+    """What was put behind each other, each of this size."""
+    return [together[at : at + size] for at in range(0, len(together), size)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +181,9 @@ def made(value: object) -> Made:
     return Made(to_json(value))
 
 
-def made_page(url: URL, rows: Sequence[object], total: int, paging: Paging, behind: Place | None = None) -> Made:
+def made_page(
+    url: URL, rows: Sequence[object] | bytes, total: int, paging: Paging, behind: Place | None = None
+) -> Made:
     """One page of a list as a bare array, with the pagination headers; `behind`: where the next one begins."""
     pages = -(-total // paging.size)
     headers = {

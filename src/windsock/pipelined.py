@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import psycopg
 from psycopg import abc
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import AdaptersMap, Loader, PyFormat, Transformer
 from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGconn, PGresult
+from psycopg.types.string import ByteaBinaryLoader
 from psycopg.waiting import Ready, Wait
 
 from windsock.connections import Connection, error_of
@@ -27,22 +27,13 @@ MOST_STATEMENTS = 100
 Rows = list[dict[str, Any]]
 
 
-class _AsItStands(Loader):
-    """json as bytes that the answer contains unparsed."""
-
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> orjson.Fragment:
-        return orjson.Fragment(bytes(data))
-
-
 class _BehindItsVersion(Loader):
-    """As _AsItStands, of jsonb: behind the byte that says which version of jsonb it is."""
+    """jsonb as bytes: behind the one that says which version of jsonb it is."""
 
     format = Format.BINARY
 
-    def load(self, data: Buffer) -> orjson.Fragment:
-        return orjson.Fragment(bytes(data)[1:])
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +64,10 @@ class PipelinedConnection(Connection):
         self._adapt: abc.Transformer | None = None
 
     async def read(self, asked: Sequence[Asked]) -> list[Rows]:
-        """The rows of each, JSON columns unparsed (orjson.Fragment). Raises the first error there is."""
+        """The rows of each, JSON columns unparsed, as bytes. Raises the first error there is."""
         if self._adapt is None:
             adapters = AdaptersMap(self.adapters)
-            adapters.register_loader("json", _AsItStands)
+            adapters.register_loader("json", ByteaBinaryLoader)
             adapters.register_loader("jsonb", _BehindItsVersion)
             self._adapt = Transformer(_Context(adapters, self))
         adapt = self._adapt

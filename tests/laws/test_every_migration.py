@@ -37,6 +37,7 @@ SHA_256 = {
     "v0011_when_runs_began.sql": "7d5d6b4630ad47ae0546d806456ca5014ab07f3c27f08080d0b55d4631aebd60",
     "v0012_strips_apart.sql": "50a5f8410131192b83e5aaf19779517131f723f187ddd2cf890b9e492c148b75",
     "v0013_what_lists_show.sql": "8ab39670a3cba2aca3903e4f72fe73dbcbd6ee34c6b6c608256f538959dfd1bb",
+    "v0014_how_runs_of_a_day_ended.sql": "5331f210618736df6f854bfd6180abc8590309591d69ac3210165846c884f122",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
 

@@ -17,7 +17,7 @@ from checking import CheckedClient
 from conftest import SECRET_KEY
 from pipelines.test_summary import LIST, percentile
 from windsock.db import Database, Row
-from windsock.pipelines.percentiles import Buckets
+from windsock.pipelines.percentiles import CODE, Buckets
 from windsock.pipelines.summaries import DAY, EPOCH, RECENT_DAYS, SUMMED
 from windsock.providers.contract import ProviderRun
 from windsock.sql import Query
@@ -186,7 +186,7 @@ async def test_recent_days_are_the_newest_days_in_one_row(world: World, db: "Rol
 
 
 def as_counted(codes: bytes) -> dict[int, int]:
-    found, buckets = Counter[int](), Buckets.of_codes([codes])
+    found, buckets = Counter[int](), Buckets.of_codes(np.frombuffer(codes, CODE).astype(np.uint16))
     for code, many in zip(buckets.codes.tolist(), buckets.many.tolist(), strict=True):
         found[code] += many
     return dict(found)

@@ -1,15 +1,18 @@
 """Durations in buckets, as the database keeps them, and the percentiles that are made of them."""
 
 import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
-from pipelines.test_summary import percentile, within
+from pipelines.test_summary import percentile
 from windsock.db import Row
-from windsock.pipelines.percentiles import LAST_CODE, VALUES, Buckets
-from windsock.pipelines.summaries import SUMMED, Window, p95s, summaries
+from windsock.pipelines.percentiles import BUCKET, CODE, LAST_CODE, VALUES, Buckets, percentiles
+from windsock.pipelines.summaries import EPOCH, NO_CODE, Numbers, Window
 from windsock.sql import Query
 from world import World
 
@@ -29,11 +32,14 @@ async def test_a_bucket_of_many_comes_several_times_among_the_codes(world: World
         )
     assert row is not None
     assert dict(struct.iter_unpack(">HI", row["twice"])) == {code: 2 * many for code, many in buckets.items()}
-    as_codes, as_durations = Buckets.of_codes([row["codes"], b""]), Buckets.of_durations([blob, b""])
+    as_codes = Buckets.of_codes(np.frombuffer(row["codes"], CODE).astype(np.uint16))
+    as_durations = Buckets.of_durations(np.frombuffer(blob, BUCKET))
     assert len(row["codes"]) == 2 * (1 + 1 + 1 + 2 + 2 + 10_000)
     assert as_codes.many.sum() == as_durations.many.sum() == sum(buckets.values())
     shares = (0.0, 0.01, 0.03, 0.05, 0.5, 1.0)
-    assert as_codes.percentiles(shares) == as_durations.percentiles(shares)
+    of_codes = percentiles(as_codes, [len(as_codes.numbers), 0], shares)
+    assert of_codes == percentiles(as_durations, [len(as_durations.numbers), 0], shares)
+    assert [of_none for _, of_none in of_codes] == [None] * len(shares)
 
 
 async def test_a_bucket_stands_for_its_durations_within_half_a_percent(world: World, db: "RolledBackDatabase") -> None:
@@ -47,19 +53,82 @@ async def test_a_bucket_stands_for_its_durations_within_half_a_percent(world: Wo
     assert max(row["code"] for row in rows) <= LAST_CODE
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_percentiles_of_many_are_those_of_each(seed: int) -> None:
-    random = Random(seed)  # noqa: S311 - lengths, not secrets
-    many = [[random.uniform(1, 5000) for _ in range(random.choice([0, 1, 2, 3, 20, 500]))] for _ in range(450)]
-    blobs = []
-    for lengths in many:
-        codes = [next(i for i in range(700, LAST_CODE) if VALUES[i] * 1.005 >= one) for one in lengths[:20]]
-        blobs.append(b"".join(code.to_bytes(2) + (1).to_bytes(4) for code in codes))
-    none = {"days": None, "codes": None, "more_codes": b"", "running": 0, **dict.fromkeys(SUMMED, 0)}
-    rows: list[Row] = [{**none, "durations": blob} for blob in blobs]
-    for lengths, found in zip(many, summaries(rows, Window.ending_now(90)), strict=True):
-        assert found["p50_duration_seconds"] == within(percentile(lengths[:20], 0.5))
-        assert found["p95_duration_seconds"] == within(percentile(lengths[:20], 0.95))
-    assert list(p95s(rows, Window.ending_now(90))) == [
-        of_one["p95_duration_seconds"] for of_one in summaries(rows, Window.ending_now(90))
+SINCE = datetime(2026, 5, 4, 10, 30, tzinfo=UTC)
+
+
+@dataclass
+class Kept:
+    """Of one pipeline what the database keeps: by day the buckets of its runs, and of the first day its runs."""
+
+    days: dict[int, list[int]]
+    runs: list[tuple[int, int, int]]  # second of the day, 1 for success and 2 for failed, bucket
+
+    def packed_days(self) -> tuple[bytes, bytes]:
+        first = (SINCE.date() - EPOCH).days
+        days = [(first + day, codes) for day, codes in sorted(self.days.items(), reverse=True)]
+        packed = (
+            struct.pack(">iiiiidi", day, len(codes) + 3, len(codes), 1, len(codes), sum(codes) / 8, 2 * len(codes))
+            for day, codes in days
+        )
+        return b"".join(packed), b"".join(struct.pack(">H", code | 1 << 12) for _, codes in days for code in codes)
+
+    def packed_runs(self) -> bytes:
+        return b"".join(struct.pack(">id", at << 14 | how << 12 | code, code / 8) for at, how, code in self.runs)
+
+
+def found(kept: list[Kept], ids: list[bytes], random: Random, *, merged: bool) -> Row:
+    """As a query finds it, in any order; `merged`: as of a long window, whose days are added up before."""
+    by_days, by_runs = random.sample(range(len(kept)), len(kept)), random.sample(range(len(kept)), len(kept))
+    days = [kept[one].packed_days() for one in by_days]
+    runs = [kept[one].packed_runs() for one in by_runs]
+    blobs = [
+        b"".join(struct.pack(">HI", code, 1) for day, codes in kept[one].days.items() if day > 0 for code in codes)
+        for one in by_days
     ]
+    return {
+        "ids_of_days": b"".join(ids[one] for one in by_days),
+        "days": b"".join(one for one, _ in days),
+        "lengths_of_days": b"".join(struct.pack(">i", len(one)) for one, _ in days),
+        "codes": None if merged else b"".join(codes for _, codes in days),
+        "durations": b"".join(blobs) if merged else b"",
+        "lengths_of_durations": b"".join(struct.pack(">i", len(one) if merged else 0) for one in blobs),
+        "ids_of_ended": b"".join(ids[one] for one in by_runs),
+        "ended": b"".join(runs),
+        "lengths_of_ended": b"".join(struct.pack(">i", len(one)) for one in runs),
+    }
+
+
+@pytest.mark.parametrize("merged", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_numbers_of_many_are_those_of_each(seed: int, *, merged: bool) -> None:
+    random = Random(seed)  # noqa: S311 - lengths, not secrets
+    kept = [
+        Kept(
+            {
+                day: [random.randint(0, LAST_CODE) for _ in range(random.choice([0, 1, 20]))]
+                for day in random.sample(range(-5, 30), random.choice([0, 0, 1, 20]))
+            },
+            [
+                (random.randrange(86_400), random.randrange(3), random.choice([NO_CODE, random.randint(0, LAST_CODE)]))
+                for _ in range(random.choice([0, 0, 1, 10]))
+            ],
+        )
+        for _ in range(450)
+    ]
+    ids = [random.randbytes(16) for _ in kept]
+    row = found(kept, ids, random, merged=merged)
+    counted = Numbers(row, ids, Window(30, SINCE))
+    at_50, at_95 = counted.percentiles(0.5, 0.95)
+    begins_at = 10 * 3600 + 30 * 60
+    for place, one in enumerate(kept):
+        days = [codes for day, codes in one.days.items() if day > 0]
+        runs = [run for run in one.runs if run[0] >= begins_at]
+        codes = [code for of_day in days for code in of_day] + [code for _, _, code in runs if code != NO_CODE]
+        assert counted.total[place] == sum(len(of_day) + 3 for of_day in days) + len(runs)
+        assert counted.success[place] == sum(map(len, days)) + sum(how == 1 for _, how, _ in runs)
+        assert counted.failed[place] == len(days) + sum(how == 2 for _, how, _ in runs)
+        assert counted.timed[place] == len(codes)
+        assert counted.seconds[place] == sum(sum(of_day) / 8 for of_day in days) + sum(code / 8 for _, _, code in runs)
+        lengths = [float(VALUES[code]) for code in codes]
+        expected = percentile(lengths, 0.5), percentile(lengths, 0.95)
+        assert (at_50[place], at_95[place]) == tuple(one and pytest.approx(one) for one in expected)

@@ -1,7 +1,7 @@
 -- fragment: comment
 m.id, m.content, CASE WHEN m.task_run_id IS NULL THEN 'pipeline_run' ELSE 'task_run' END AS resource_type,
 coalesce(m.task_run_id, m.run_id) AS resource_id, m.author_id,
-CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS author,
+CASE WHEN u.id IS NOT NULL THEN json_build_object('id', u.id, 'name', u.name) END AS author,
 m.parent_id, m.is_edited, m.created_at, m.updated_at
 
 -- fragment: on_resource

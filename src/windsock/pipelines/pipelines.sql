@@ -8,95 +8,141 @@ WHERE {matching_pipelines}
   AND NOT EXISTS (SELECT FROM pipeline_days d WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > %(day)s::date AND d.day < %(monday)s::date AND d.success > 0)  -- if never_succeeded
   AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s AND r.status = 'success')  -- if never_succeeded
 
--- fragment: pipeline
--- Text that the answer is put together from: nobody in between looks into it.
-p.shown::text AS shown, p.external_id, c.connector, c.web_url, c.api_version, t.team,
-p.id IN (SELECT w.pipeline_id FROM watches w WHERE w.space_id = %(space_id)s AND w.user_id = %(user_id)s) AS is_watched,
-coalesce(s.recent_runs::text, '[]') AS recent_runs, k.*, f.*,
-(SELECT count(*) FROM runs r
- WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL
-   AND r.status IN ('queued', 'running')) AS running,
-CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history
-     THEN greatest(p.last_synced_at, c.last_complete_at) ELSE p.last_synced_at END AS last_synced_at
-
--- fragment: connectors_as_shown
--- Few, and each of them once, not for each row.
-connectors_as_shown AS MATERIALIZED (
-    SELECT c.id, json_build_object('id', c.id, 'name', c.name)::text AS connector,
-           coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version, y.last_complete_at
-    FROM connectors c
-    LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = c.id
-    WHERE c.space_id = %(space_id)s
+-- fragment: connectors_of_page
+connectors_of_page AS MATERIALIZED (
+    SELECT x.id, json_build_object('id', x.id, 'name', x.name) AS connector, y.last_complete_at, y.api_version,
+           coalesce(x.config ->> 'web_url', x.config ->> 'base_url') AS web_url
+    FROM connectors x
+    LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = x.id
+    WHERE x.space_id = %(space_id)s AND x.id = ANY (ARRAY(SELECT p.connector_id FROM p))
 )
 
--- fragment: around
-CROSS JOIN LATERAL (SELECT x.* FROM connectors_as_shown x WHERE x.id = p.connector_id LIMIT 1) c
-LEFT JOIN LATERAL (
-    SELECT json_build_object('id', x.id, 'name', x.name)::text AS team
-    FROM teams x WHERE x.space_id = %(space_id)s AND x.id = p.team_id LIMIT 1
-) t ON true
-LEFT JOIN LATERAL (
-    SELECT x.recent_runs FROM pipeline_strips x WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id LIMIT 1
-) s ON true
-LEFT JOIN LATERAL ({window}) k ON true
-CROSS JOIN LATERAL ({first_day}) f
-
 -- fragment: of_page
+-- What a page of pipelines is made of, one row of arrays: `p` are the pipelines, in their order. Everything else is found
+-- for itself, in any order, with the ids it belongs to. Ids are put behind each other, 16 bytes each, and lengths, four
+-- bytes each. Nobody in between looks into the JSON. What every pipeline has is found pipeline by pipeline (LIMIT keeps it
+-- so): for `= ANY`, PostgreSQL reads all of an index between the first of them and the last.
+SELECT a.*, c.*, t.*, s.*, w.*, n.*, numbers.*
+FROM (
+    SELECT array_agg(p.shown) AS shown, string_agg(uuid_send(p.id), '') AS ids, array_agg(p.external_id) AS external_ids,
+           string_agg(uuid_send(p.connector_id), '') AS of_connectors,
+           string_agg(uuid_send(coalesce(p.team_id, '00000000-0000-0000-0000-000000000000')), '') AS of_teams,
+           array_agg(CASE WHEN p.is_mirrored THEN greatest(p.last_synced_at, c.last_complete_at)
+                          ELSE p.last_synced_at END) AS last_synced_at
+    FROM p
+    CROSS JOIN LATERAL (SELECT x.last_complete_at FROM connectors_of_page x WHERE x.id = p.connector_id LIMIT 1) c
+) a, (
+    SELECT string_agg(uuid_send(x.id), '') AS ids_of_connectors, array_agg(x.connector) AS connectors,
+           array_agg(x.web_url) AS web_urls, array_agg(x.api_version) AS api_versions
+    FROM connectors_of_page x
+) c, (
+    SELECT string_agg(uuid_send(x.id), '') AS ids_of_teams, array_agg(json_build_object('id', x.id, 'name', x.name)) AS teams
+    FROM teams x WHERE x.space_id = %(space_id)s AND x.id = ANY (ARRAY(SELECT p.team_id FROM p))
+) t, (
+    SELECT string_agg(uuid_send(x.pipeline_id), '') AS ids_of_strips, array_agg(x.recent_runs) AS strips
+    FROM p
+    CROSS JOIN LATERAL (
+        SELECT s.pipeline_id, s.recent_runs
+        FROM pipeline_strips s WHERE s.space_id = %(space_id)s AND s.pipeline_id = p.id LIMIT 1
+    ) x
+) s, (
+    SELECT string_agg(uuid_send(x.pipeline_id), '') AS watched
+    FROM watches x
+    WHERE x.space_id = %(space_id)s AND x.user_id = %(user_id)s AND x.pipeline_id = ANY (ARRAY(SELECT p.id FROM p))
+) w, (
+    SELECT string_agg(uuid_send(x.pipeline_id), '') AS ids_of_running, array_agg(x.running) AS running
+    FROM (
+        SELECT r.pipeline_id, count(*) AS running
+        FROM runs r
+        WHERE r.space_id = %(space_id)s AND r.pipeline_id = ANY (ARRAY(SELECT p.id FROM p)) AND r.removed_at IS NULL
+          AND r.status IN ('queued', 'running')
+        GROUP BY r.pipeline_id
+    ) x
+) n, (
+    {numbers}
+) numbers
+
+-- fragment: numbers
+-- Of the pipelines `p` what is kept of the whole days of a window, of a short one a row, which may begin before it; and of
+-- the day in which it begins how its runs ended: as it is kept, or from the runs, where that day is not over.
+SELECT d.*, f.*
+FROM (
+    SELECT string_agg(uuid_send(x.pipeline_id), '') AS ids_of_days, string_agg(x.days, '') AS days,
+           string_agg(int4send(length(x.days)), '') AS lengths_of_days, string_agg(x.codes, '') AS codes,
+           string_agg(x.durations, '') AS durations,
+           string_agg(int4send(length(x.durations)), '') AS lengths_of_durations
+    FROM (
+        SELECT x.*, ''::bytea AS durations
+        FROM p
+        CROSS JOIN LATERAL (
+            SELECT r.pipeline_id, r.days, CASE WHEN %(with_durations)s THEN r.codes END AS codes
+            FROM pipeline_recent_days r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id LIMIT 1
+        ) x
+        WHERE %(is_recent)s
+        UNION ALL
+        SELECT e.pipeline_id,
+               int4send(%(day)s::date + 1 - '1970-01-01'::date) || int4send(sum(e.total)::integer)
+               || int4send(sum(e.success)::integer) || int4send(sum(e.failed)::integer) || int4send(sum(e.timed)::integer)
+               || float8send(sum(e.seconds)) || int4send(0),
+               NULL, string_agg(CASE WHEN %(with_durations)s THEN e.durations ELSE '' END, '')
+        FROM (
+            SELECT w.pipeline_id, w.total, w.success, w.failed, w.timed, w.seconds, w.durations
+            FROM pipeline_weeks w
+            WHERE NOT %(is_recent)s AND w.space_id = %(space_id)s AND w.pipeline_id = ANY (ARRAY(SELECT p.id FROM p))
+              AND w.week >= %(monday)s::date
+            UNION ALL
+            SELECT d.pipeline_id, d.total, d.success, d.failed, d.timed, d.seconds, d.durations
+            FROM pipeline_days d
+            WHERE NOT %(is_recent)s AND d.space_id = %(space_id)s AND d.pipeline_id = ANY (ARRAY(SELECT p.id FROM p))
+              AND d.day > %(day)s::date AND d.day < %(monday)s::date
+        ) e
+        GROUP BY e.pipeline_id
+    ) x
+) d, (
+    SELECT string_agg(uuid_send(x.pipeline_id), '') AS ids_of_ended, string_agg(x.ended, '') AS ended,
+           string_agg(int4send(length(x.ended)), '') AS lengths_of_ended
+    FROM (
+        SELECT d.pipeline_id, coalesce(d.ended, ended_runs(d.space_id, d.pipeline_id, d.day)) AS ended
+        FROM p
+        CROSS JOIN LATERAL (
+            SELECT d.* FROM pipeline_days d
+            WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day = %(day)s::date LIMIT 1
+        ) d
+    ) x
+) f
+
+-- fragment: of_pipeline
+p.id, p.external_id, p.shown, p.connector_id, p.team_id, p.last_synced_at,
+p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history AS is_mirrored
+
+-- fragment: these
 -- Each by itself (LIMIT keeps it so): joined as a table, PostgreSQL may take all pipelines for few before it has counted
--- them, and make the numbers of each for each row of the page.
-FROM page
-CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) p
-{around}
-
--- fragment: kept
--- Weeks and days as they are kept, of those that began since %(since)s. All of them integers: the sum of what could be
--- a bigint is made of numerics, which takes longer.
-SELECT w.total, w.success, w.failed, w.timed, w.seconds, w.durations
-FROM pipeline_weeks w
-WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week >= %(monday)s::date
-UNION ALL
-SELECT d.total, d.success, d.failed, d.timed, d.seconds, d.durations
-FROM pipeline_days d
-WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id
-  AND d.day > %(day)s::date AND d.day < %(monday)s::date
-
--- fragment: window
--- Of the whole days of a window what is kept: of a short one a row, which may begin before it.
-SELECT x.days, x.codes, NULL::bytea AS durations
-FROM pipeline_recent_days x
-WHERE %(is_recent)s AND x.space_id = %(space_id)s AND x.pipeline_id = p.id
-UNION ALL
-SELECT int4send(%(day)s::date + 1 - '1970-01-01'::date) || int4send(sum(e.total)::integer)
-       || int4send(sum(e.success)::integer) || int4send(sum(e.failed)::integer) || int4send(sum(e.timed)::integer)
-       || float8send(sum(e.seconds)) || int4send(0), NULL, string_agg(e.durations, '')
-FROM ({kept}) e
-WHERE NOT %(is_recent)s
-HAVING NOT %(is_recent)s
-LIMIT 1
-
--- fragment: first_day
--- Of the day in which a window begins the runs that ended in it; buckets as in pipeline_days.codes.
-SELECT count(*) AS total, count(*) FILTER (WHERE r.status = 'success') AS success,
-       count(*) FILTER (WHERE r.status = 'failed') AS failed, count(r.duration_seconds) AS timed,
-       coalesce(sum(r.duration_seconds), 0) AS seconds,
-       coalesce(string_agg(int2send((duration_code(r.duration_seconds) | (1 << 12))::smallint), ''), '') AS more_codes
-FROM runs r
-WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id
-  AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s
+-- them, and look through them all.
+p AS MATERIALIZED (
+    SELECT {of_pipeline}
+    FROM page
+    CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) p
+    ORDER BY page.position, p.id
+)
 
 -- name: list_pipelines
-WITH {connectors_as_shown}, page AS MATERIALIZED (
-    SELECT p.id
+WITH p AS MATERIALIZED (
+    SELECT {of_pipeline}
     {matching}
     ORDER BY p.name, p.id
     LIMIT %(limit)s OFFSET %(offset)s
-)
-SELECT {pipeline}
+), {connectors_of_page}
 {of_page}
-ORDER BY p.name, p.id
 
--- fragment: page_by_key
-page AS MATERIALIZED (
+-- name: list_pipelines_sorted_by_column
+WITH keyed AS (
+    SELECT p.id, p.name,
+           CASE %(by)s::text
+               WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality)
+               WHEN 'last_run_at' THEN extract(epoch FROM p.last_run_at)
+           END AS key
+    {matching}
+), page AS MATERIALIZED (
     SELECT id, position
     FROM unnest(ARRAY(
         SELECT k.id
@@ -107,61 +153,26 @@ page AS MATERIALIZED (
                  k.name, k.id
         LIMIT %(limit)s OFFSET %(offset)s
     )) WITH ORDINALITY AS given (id, position)
-)
-
--- name: list_pipelines_sorted_by_column
-WITH {connectors_as_shown}, keyed AS (
-    SELECT p.id, p.name,
-           CASE %(by)s::text
-               WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality)
-               WHEN 'last_run_at' THEN extract(epoch FROM p.last_run_at)
-           END AS key
-    {matching}
-), {page_by_key}
-SELECT {pipeline}
+), {these}, {connectors_of_page}
 {of_page}
-ORDER BY page.position, p.id
-
--- name: list_pipelines_sorted_by_numbers
-WITH {connectors_as_shown}, matched AS (
-    SELECT p.id, p.name
-    {matching}
-), keyed AS (
-    SELECT p.id, p.name,
-           CASE %(by)s::text
-               WHEN 'failed_count' THEN k.failed + f.failed
-               WHEN 'success_rate' THEN (k.success + f.success)::double precision
-                                        / nullif(k.success + f.success + k.failed + f.failed, 0)
-           END AS key
-    FROM matched p
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(e.success), 0) AS success, coalesce(sum(e.failed), 0) AS failed FROM ({kept}) e
-    ) k
-    CROSS JOIN LATERAL ({first_day}) f
-), {page_by_key}
-SELECT {pipeline}
-{of_page}
-ORDER BY page.position, p.id
-
--- name: durations_of_pipelines
--- Bounded by the number of pipelines: what a percentile of each is made of, by name.
-WITH matched AS (
-    SELECT p.id, p.name
-    {matching}
-)
-SELECT p.id, k.*, f.more_codes
-FROM matched p
-LEFT JOIN LATERAL ({window}) k ON true
-CROSS JOIN LATERAL ({first_day}) f
-ORDER BY p.name, p.id
 
 -- name: list_these_pipelines
-WITH {connectors_as_shown}, page AS MATERIALIZED (
+WITH page AS MATERIALIZED (
     SELECT id, position FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS given (id, position)
-)
-SELECT {pipeline}
+), {these}, {connectors_of_page}
 {of_page}
-ORDER BY page.position, p.id
+
+-- name: ids_of_pipelines
+-- Bounded by the number of pipelines: all of them, by name.
+SELECT p.id
+{matching}
+ORDER BY p.name, p.id
+
+-- name: numbers_of_pipelines
+WITH p AS MATERIALIZED (
+    SELECT id FROM unnest(%(ids)s::uuid[]) AS given (id)
+)
+{numbers}
 
 -- name: count_pipelines
 SELECT count(*) AS total
@@ -178,11 +189,15 @@ WHERE {matching_pipelines}
 GROUP BY p.status
 
 -- name: get_pipeline
-WITH {connectors_as_shown}
-SELECT {pipeline}, p.provider_metadata::text AS provider_metadata
-FROM pipelines p
-{around}
-WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
+WITH p AS MATERIALIZED (
+    SELECT {of_pipeline}
+    FROM pipelines p
+    WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
+), {connectors_of_page}
+SELECT m.provider_metadata, found.*
+FROM (SELECT p.provider_metadata::json FROM pipelines p WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s) m, (
+    {of_page}
+) found
 
 -- name: set_team
 UPDATE pipelines SET team_id = %(team_id)s, updated_at = now()

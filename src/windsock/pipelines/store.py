@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-import orjson
+from psycopg.abc import Buffer
 
 from windsock.access.space import Space
 from windsock.db import Reads, Row, Transaction, explained
 from windsock.errors import NotFound
 from windsock.filters import EVERY_PIPELINE, FRAGMENTS, Criticality, PipelineFilter
-from windsock.pages import Paging, to_json
+from windsock.pages import ID_BYTES, Paging, in_json, of_each
 from windsock.pipelined import Asked
-from windsock.pipelines.summaries import Summary, Window, p95s, summaries
+from windsock.pipelines.summaries import NUMBERS, Numbers, Window, summaries
 from windsock.providers.airflow import pipeline_url
 from windsock.sql import load
 
@@ -22,8 +22,8 @@ QUERIES = load(__package__, "pipelines.sql", shared=FRAGMENTS)
 DEFAULT_DAYS = 7
 DOTS, RUNS_SPOKEN_OF, MOST_SAID = 500, 200, 10
 """Of a pipeline at once: runs in a picture, runs whose comments are looked at, and comments."""
-NUMBERS = {"failed_count", "success_rate"}
-"""Sorted by what has to be summed up for each pipeline first."""
+AT_ONCE = 1_000
+"""Pipelines whose numbers are read together where all are compared: memory is bounded."""
 
 
 async def list_pipelines(
@@ -36,26 +36,28 @@ async def list_pipelines(
     never_succeeded: bool = False,
     window: Window,
     sort: str,
-) -> tuple[list[orjson.Fragment], int]:
-    """A page, as JSON, and how many there are in all. `sort` is a column of the list, with - in front for descending.
+) -> tuple[bytes, int]:
+    """A page in JSON, and how many there are in all. `sort` is a column of the list, with - in front for descending.
 
     `never_succeeded`: those whose newest run goes on or ended in the window, and of which none in it was a success.
     """
     asked = {**which.parameters(space), "status": status, "never_succeeded": never_succeeded, **window.parameters}
+    asked["with_durations"] = True
     by, descending = sort.removeprefix("-"), sort.startswith("-")
     place = {"limit": paging.size, "offset": paging.offset}
-    if by == "p95_duration_seconds":
-        ids = await _ids_by_p95(reads, asked, window, paging, descending=descending)
+    if by in NUMBERS:
+        ids = await _ids_by_number(reads, asked, window, paging, by=by, descending=descending)
         listed = Asked(QUERIES["list_these_pipelines"], {**asked, "ids": ids})
     elif sort == "name":
         listed = Asked(QUERIES["list_pipelines"], asked | place)
     else:
-        sorted_by = "list_pipelines_sorted_by_numbers" if by in NUMBERS else "list_pipelines_sorted_by_column"
-        listed = Asked(QUERIES[sorted_by], {**asked, **place, "by": by, "descending": descending})
+        given = {**asked, **place, "by": by, "descending": descending}
+        listed = Asked(QUERIES["list_pipelines_sorted_by_column"], given)
     is_filtered = which != EVERY_PIPELINE or status is not None or never_succeeded
     counted = Asked(QUERIES["count_pipelines" if is_filtered else "known_number_of_pipelines"], asked)
-    rows, totals = await reads.read(listed, counted)
-    return _told(rows, window), totals[0]["total"]
+    found, totals = await reads.read(listed, counted)
+    told = _told(found[0], window)
+    return b"".join((b"[", *told[:-1], b"}]")) if told else b"[]", totals[0]["total"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +80,34 @@ async def count_totals(reads: Reads, space: Space, which: PipelineFilter, window
     return Totals(by_status, sum(row["paused"] for row in rows), without[0]["total"])
 
 
-async def _ids_by_p95(
-    reads: Reads, asked: dict[str, Any], window: Window, paging: Paging, *, descending: bool
+async def _ids_by_number(
+    reads: Reads, asked: dict[str, Any], window: Window, paging: Paging, *, by: str, descending: bool
 ) -> list[UUID]:
     """Of a page, in its order: nulls last either way, then by name."""
-    (found,) = await reads.read(Asked(QUERIES["durations_of_pipelines"], asked, is_prepared=False))
-    keyed = zip(p95s(found, window), found, strict=True)
-    ranked = sorted(keyed, key=lambda one: _rank(one[0], descending=descending))
-    return [row["id"] for _, row in ranked[paging.offset : paging.offset + paging.size]]
+    (found,) = await reads.read(Asked(QUERIES["ids_of_pipelines"], asked))
+    ids: list[UUID] = [row["id"] for row in found]
+    keys: list[float | None] = []
+    for some in (ids[first : first + AT_ONCE] for first in range(0, len(ids), AT_ONCE)):
+        given = {**asked, "ids": some, "with_durations": by == "p95_duration_seconds"}
+        ((kept,),) = await reads.read(Asked(QUERIES["numbers_of_pipelines"], given))
+        keys += NUMBERS[by](Numbers(kept, [one.bytes for one in some], window))
+    ranked = sorted(zip(keys, ids, strict=True), key=lambda one: _rank(one[0], descending=descending))
+    return [one for _, one in ranked[paging.offset : paging.offset + paging.size]]
 
 
 def _rank(value: float | None, *, descending: bool) -> tuple[bool, float]:
     return value is None, (-value if descending else value) if value is not None else 0.0
 
 
-async def get_pipeline(
-    reads: Reads, space: Space, pipeline_id: UUID, *, window: Window | None = None
-) -> orjson.Fragment:
+async def get_pipeline(reads: Reads, space: Space, pipeline_id: UUID, *, window: Window | None = None) -> bytes:
     window = window or Window.ending_now(DEFAULT_DAYS)
     which = {"space_id": space.id, "pipeline_id": pipeline_id, "user_id": space.caller.id, **window.parameters}
-    (rows,) = await reads.read(Asked(QUERIES["get_pipeline"], which))
-    if not rows:
+    which["with_durations"] = True
+    (found,) = await reads.read(Asked(QUERIES["get_pipeline"], which))
+    if not found:
         raise NotFound("pipeline")
-    return _told(rows, window)[0]
+    told = _told(found[0], window)
+    return b"".join((*told[:-1], b"}"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +150,40 @@ async def set_watch(tx: Transaction, space: Space, pipeline_id: UUID, *, is_watc
     await tx.run(QUERIES["watch" if is_watched else "unwatch"], **which, user_id=space.caller.id)
 
 
-def _told(rows: list[Row], window: Window) -> list[orjson.Fragment]:
-    """As the API answers: what is ready, with what others say of it and the numbers behind it."""
-    return [_row(row, summary) for row, summary in zip(rows, summaries(rows, window), strict=True)]
-
-
-def _row(row: Row, summary: Summary) -> orjson.Fragment:
-    url = pipeline_url(row["web_url"], row["api_version"], row["external_id"])
-    more = f'"provider_metadata":{row["provider_metadata"]},' if "provider_metadata" in row else ""
-    last = {"summary": summary, "provider_url": url, "last_synced_at": row["last_synced_at"]}
-    return orjson.Fragment(
-        f'{row["shown"][:-1]},"connector":{row["connector"]},"team":{row["team"] or "null"},'
-        f'"is_watched":{"true" if row["is_watched"] else "false"},"recent_runs":{row["recent_runs"]},'
-        f"{more}"
-        f"{to_json(last)[1:].decode()}"
+def _told(page: Row, window: Window) -> list[Buffer]:
+    """As the API answers, each in a few pieces: what is ready, and what others say of it between. See {of_page}."""
+    if page["shown"] is None:
+        return []
+    ids = of_each(page["ids"], ID_BYTES)
+    of_connectors, connectors = of_each(page["of_connectors"], ID_BYTES), _by_id(page, "connectors", page["connectors"])
+    of_teams, teams = of_each(page["of_teams"], ID_BYTES), _by_id(page, "teams", page["teams"])
+    strips, running = _by_id(page, "strips", page["strips"]), _by_id(page, "running", page["running"])
+    watched = set(of_each(page["watched"] or b"", ID_BYTES))
+    metadata = f'"provider_metadata":{page["provider_metadata"].decode()},' if "provider_metadata" in page else ""
+    behind = (
+        f',"connector":{connectors[of_connector].decode()},"team":{teams.get(of_team, b"null").decode()},'
+        f'"is_watched":{"true" if one in watched else "false"},{metadata}'
+        f'"summary":{{{summary},"running_count":{running.get(one, 0)}}},"provider_url":{url},'
+        f'"last_synced_at":{synced_at},"recent_runs":'
+        for one, of_connector, of_team, summary, url, synced_at in zip(
+            ids,
+            of_connectors,
+            of_teams,
+            summaries(Numbers(page, ids, window), window),
+            in_json(_urls(page, of_connectors)),
+            in_json(page["last_synced_at"]),
+            strict=True,
+        )
     )
+    each = zip(page["shown"], behind, ids, strict=True)
+    return [piece for shown, more, one in each for piece in (shown[:-1], more.encode(), strips.get(one, b"[]"), b"},")]
+
+
+def _urls(page: Row, of_connectors: Sequence[bytes]) -> list[str]:
+    links = _by_id(page, "connectors", list(zip(page["web_urls"], page["api_versions"], strict=True)))
+    each = ((*links[of_connector], one) for of_connector, one in zip(of_connectors, page["external_ids"], strict=True))
+    return [pipeline_url(web_url, api_version, external_id) for web_url, api_version, external_id in each]
+
+
+def _by_id(page: Row, name: str, values: Sequence[Any] | None) -> dict[bytes, Any]:
+    return dict(zip(of_each(page[f"ids_of_{name}"] or b"", ID_BYTES), values or (), strict=True))

@@ -1,7 +1,7 @@
 """The numbers of many pipelines at once: what is kept of whole days, and the runs of the day a window begins in."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -9,20 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windsock.db import Row
-from windsock.pipelines.percentiles import AT_ONCE, Buckets
+from windsock.pages import ID_BYTES, in_json, of_each
+from windsock.pipelines.percentiles import BUCKET, CODE, Buckets, percentiles
 
 SUMMED = ("total", "success", "failed", "timed", "seconds")
+"""By the day, and by the week."""
 DAY = np.dtype(
     [("day", ">i4"), ("total", ">i4"), ("success", ">i4"), ("failed", ">i4"), ("timed", ">i4"), ("seconds", ">f8"),
      ("codes", ">i4")]
 )  # fmt: skip
 """As in pipeline_days.packed. `codes`: how many bytes of them."""
+ENDED = np.dtype([("how", ">u4"), ("seconds", ">f8")])
+"""As in pipeline_days.ended."""
+SUCCESS, FAILED, NO_CODE = 1, 2, 0xFFF
+"""In `how`: see ended_run()."""
 EPOCH = date(1970, 1, 1)
 RECENT_DAYS = 35
 """So long a window is within pipeline_recent_days, however old the row of a pipeline is: see recent_days()."""
-
-Summary = dict[str, Any]
-"""As windsock.pipelines.models.Summary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class Window:
         return self.since.astimezone(UTC).date()
 
     @property
+    def second(self) -> int:
+        """Of that day, in which it begins."""
+        return int((self.since - datetime.combine(self.day, time(), UTC)).total_seconds())
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """What queries of pipelines.sql need. Said here, once: PostgreSQL would look for it with each pipeline."""
         return {
@@ -55,68 +63,132 @@ class Window:
         }
 
 
-def summaries(rows: Sequence[Row], window: Window) -> Iterator[Summary]:
-    """Of rows with what `{window}`, `{first_day}` and `running` give."""
-    for some in _parts(rows):
-        yield from _summaries(some, window)
+LENGTH = np.dtype(">i4")
+"""As int4send() has it."""
+Integers = NDArray[np.integer[Any]]
 
 
-def p95s(rows: Sequence[Row], window: Window) -> Iterator[float | None]:
-    """Of rows with what `{window}` and `{first_day}` give, without the rest."""
-    for some in _parts(rows):
-        days, owners = _days(some, window)
-        buckets = _buckets(some, _sums(days["codes"], owners, some))
-        yield from (of_one[0] for of_one in buckets.percentiles((0.95,)))
+class Numbers:
+    """Of these pipelines in their order, what is within the window of what `{numbers}` found, in any order."""
 
-
-def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    return (rows[first : first + AT_ONCE] for first in range(0, len(rows), AT_ONCE))
-
-
-def _summaries(rows: Sequence[Row], window: Window) -> Iterator[Summary]:
-    days, owners = _days(rows, window)
-    sums = (
-        [of_days + row[name] for of_days, row in zip(_sums(days[name], owners, rows), rows, strict=True)]
-        for name in SUMMED
-    )
-    buckets = _buckets(rows, _sums(days["codes"], owners, rows))
-    return (
-        {
-            "days": window.days,
-            "total_runs": int(total),
-            "success_count": int(success),
-            "failed_count": int(failed),
-            "running_count": row["running"],
-            "success_rate": success / (success + failed) if success + failed else None,
-            "avg_duration_seconds": seconds / timed if timed else None,
-            "p50_duration_seconds": p50,
-            "p95_duration_seconds": p95,
-        }
-        for row, (p50, p95), total, success, failed, timed, seconds in zip(
-            rows, buckets.percentiles((0.5, 0.95)), *sums, strict=True
+    def __init__(self, kept: Row, ids: Sequence[bytes], window: Window) -> None:
+        self._kept, self._number = kept, len(ids)
+        places = {one: place for place, one in enumerate(ids)}
+        self._whose_days, self._whose_ended = (
+            np.array([places[one] for one in of_each(kept[f"ids_of_{name}"] or b"", ID_BYTES)], np.int64)
+            for name in ("days", "ended")
         )
-    )
+        self._days, ended = np.frombuffer(kept["days"] or b"", DAY), np.frombuffer(kept["ended"] or b"", ENDED)
+        self._row_of_days = np.repeat(np.arange(len(self._whose_days)), _lengths(kept, "days", DAY))
+        self._is_within = self._days["day"] > (window.day - EPOCH).days
+        is_later = ended["how"] >> 14 >= window.second
+        self._row_of_ended = np.repeat(np.arange(len(self._whose_ended)), _lengths(kept, "ended", ENDED))[is_later]
+        self._ended = ended[is_later]
+        self._code = self._ended["how"] & NO_CODE
+        self._owners = np.concatenate(
+            (self._whose_days[self._row_of_days[self._is_within]], self._whose_ended[self._row_of_ended])
+        )
+
+    @property
+    def success(self) -> list[float]:
+        return self._sum("success", self._ended["how"] >> 12 & 3 == SUCCESS)
+
+    @property
+    def failed(self) -> list[float]:
+        return self._sum("failed", self._ended["how"] >> 12 & 3 == FAILED)
+
+    @property
+    def total(self) -> list[float]:
+        return self._sum("total", np.ones(len(self._ended)))
+
+    @property
+    def timed(self) -> list[float]:
+        return self._sum("timed", self._code != NO_CODE)
+
+    @property
+    def seconds(self) -> list[float]:
+        return self._sum("seconds", self._ended["seconds"])
+
+    def percentiles(self, *shares: float) -> list[list[float | None]]:
+        """For each share that of each pipeline."""
+        codes_each, is_timed = self._days["codes"] // CODE.itemsize, self._code != NO_CODE
+        of_days, within = len(self._whose_days), self._is_within
+        parts = [
+            _Part(
+                Buckets.of_codes(np.frombuffer(self._kept["codes"] or b"", CODE).astype(np.uint16)),
+                self._whose_days,
+                _sums(self._row_of_days, codes_each, of_days),
+                _sums(self._row_of_days[within], codes_each[within], of_days),  # the newest days come first
+            ),
+            _Part(
+                Buckets.of_codes(self._code[is_timed].astype(np.uint16) | 1 << 12),
+                self._whose_ended,
+                *[_sums(self._row_of_ended, is_timed, len(self._whose_ended))] * 2,
+            ),
+        ]
+        if self._kept["durations"]:
+            parts = [replace(part, buckets=part.buckets.wide()) for part in parts]
+            merged = Buckets.of_durations(np.frombuffer(self._kept["durations"], BUCKET))
+            parts.append(_Part(merged, self._whose_days, *[_lengths(self._kept, "durations", BUCKET)] * 2))
+        return percentiles(*_together(parts, self._number), shares)
+
+    def _sum(self, name: str, of_runs: NDArray[Any]) -> list[float]:
+        of_all = np.concatenate((self._days[name][self._is_within], of_runs))
+        found: list[float] = np.bincount(self._owners, of_all, self._number).tolist()
+        return found
 
 
-def _days(rows: Sequence[Row], window: Window) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The whole days within the window, and whose each is."""
-    kept = [row["days"] or b"" for row in rows]
-    days = np.frombuffer(b"".join(kept), DAY)
-    owners = np.repeat(np.arange(len(rows)), [len(one) // DAY.itemsize for one in kept])
-    within = days["day"] > (window.day - EPOCH).days
-    return days[within], owners[within]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Lists of buckets behind each other: whose each is, how long it is, how many are taken from its first on."""
+
+    buckets: Buckets
+    whose: Integers
+    lengths: Integers
+    taken: Integers
 
 
-def _sums(values: NDArray[Any], owners: NDArray[np.int64], rows: Sequence[Row]) -> list[float]:
-    """Of each row."""
-    found: list[float] = np.bincount(owners, weights=values, minlength=len(rows)).tolist()
-    return found
+def _together(parts: Sequence[_Part], number: int) -> tuple[Buckets, list[int]]:
+    """What is taken of each pipeline's lists, one pipeline behind the other, and how many buckets each has."""
+    lists: list[list[Integers]] = [[parts[0].buckets.numbers[:0]] for _ in range(number)]
+    for part in parts:
+        begins = np.cumsum(part.lengths) - part.lengths
+        ends = begins + part.taken
+        for whose, begin, end in zip(part.whose.tolist(), begins.tolist(), ends.tolist(), strict=True):
+            lists[whose].append(part.buckets.numbers[begin:end])
+    together = np.concatenate([one for of_one in lists for one in of_one])
+    return Buckets(together, parts[0].buckets.bits), [sum(map(len, of_one)) for of_one in lists]
 
 
-def _buckets(rows: Sequence[Row], lengths: Sequence[float]) -> Buckets:
-    """Those of the days, of which so many bytes are within the window, and those of the day before."""
-    codes = [
-        (row["codes"] or b"")[: int(length)] + row["more_codes"] for row, length in zip(rows, lengths, strict=True)
+def _lengths(kept: Row, name: str, each: "np.dtype[Any]") -> Integers:
+    return np.frombuffer(kept[f"lengths_of_{name}"] or b"", LENGTH) // each.itemsize
+
+
+def _sums(rows: Integers, values: NDArray[Any], number: int) -> Integers:
+    return np.bincount(rows, values, number).astype(np.int64)
+
+
+def summaries(found: Numbers, window: Window) -> list[str]:
+    """Of each of them, as windsock.pipelines.models.Summary in JSON, without braces and without running_count."""
+    total, success, failed, timed = found.total, found.success, found.failed, found.timed
+    averages = [of_all / many if many else None for of_all, many in zip(found.seconds, timed, strict=True)]
+    told = (in_json(one) for one in (_success_rates(found), averages, *found.percentiles(0.5, 0.95)))
+    return [
+        f'"days":{window.days},"total_runs":{runs:.0f},"success_count":{successes:.0f},"failed_count":{failures:.0f},'
+        f'"success_rate":{rate},"avg_duration_seconds":{average},"p50_duration_seconds":{p50},'
+        f'"p95_duration_seconds":{p95}'
+        for runs, successes, failures, rate, average, p50, p95 in zip(total, success, failed, *told, strict=True)
     ]
-    more = [row["durations"] or b"" for row in rows]
-    return Buckets.of_codes(codes) + Buckets.of_durations(more) if any(more) else Buckets.of_codes(codes)
+
+
+def _success_rates(found: Numbers) -> list[float | None]:
+    each = zip(found.success, found.failed, strict=True)
+    return [success / (success + failed) if success + failed else None for success, failed in each]
+
+
+NUMBERS: dict[str, Callable[[Numbers], Sequence[float | None]]] = {
+    "failed_count": lambda found: found.failed,
+    "success_rate": _success_rates,
+    "p95_duration_seconds": lambda found: found.percentiles(0.95)[0],
+}
+"""What lists are sorted by that the server works out."""

@@ -2,7 +2,7 @@
 r.id, r.run_at, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
 o.pipeline, r.space_id, o.provider, r.queued_at, r.run_after, r.logical_date, r.data_interval_start, r.data_interval_end,
 r.conf, r.note, r.triggered_by,
-CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
+CASE WHEN u.id IS NOT NULL THEN json_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
 r.task_counts,
 (SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.run_id = r.id AND m.task_run_id IS NULL)
     AS comment_count,
@@ -21,7 +21,7 @@ LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.conn
 -- fragment: of_their_pipelines
 -- What a run has from its pipeline is made once for each of those.
 of_pipelines AS MATERIALIZED (
-    SELECT p.id, jsonb_build_object('id', p.id, 'name', p.name) AS pipeline, p.provider, p.external_id AS dag_id,
+    SELECT p.id, json_build_object('id', p.id, 'name', p.name) AS pipeline, p.provider, p.external_id AS dag_id,
            coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version,
            CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history THEN y.last_complete_at END
                AS as_of

@@ -114,14 +114,16 @@ SELECT id, pipeline_id, external_id, outcome FROM stored
 WITH newest AS MATERIALIZED (
     SELECT t.pipeline_id, (array_agg(r.began ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run_at,
            (array_agg(r.brief ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
-           coalesce(jsonb_agg(r.brief ORDER BY r.run_at, r.id) FILTER (WHERE r.id IS NOT NULL), '[]')::text AS recent_runs
+           '[' || coalesce(string_agg(r.brief::text, ',' ORDER BY r.run_at, r.id) FILTER (WHERE r.id IS NOT NULL), '') || ']'
+               AS recent_runs
     FROM unnest(%(pipeline_ids)s::uuid[]) AS t (pipeline_id)
     LEFT JOIN LATERAL (
-        SELECT r.id, r.run_at, coalesce(r.started_at, r.queued_at, r.run_at) AS began,
-               jsonb_build_object('id', r.id, 'external_id', r.external_id, 'status', r.status, 'run_type', r.run_type,
-                                  'started_at', rfc3339(r.started_at), 'ended_at', rfc3339(r.ended_at),
-                                  'duration_seconds', r.duration_seconds) AS brief
+        SELECT r.id, r.run_at, coalesce(r.started_at, r.queued_at, r.run_at) AS began, row_to_json(b) AS brief
         FROM runs r
+        CROSS JOIN LATERAL (
+            SELECT r.id, r.external_id, r.status, r.run_type, rfc3339(r.started_at) AS started_at,
+                   rfc3339(r.ended_at) AS ended_at, r.duration_seconds
+        ) b
         WHERE r.space_id = %(space_id)s AND r.pipeline_id = t.pipeline_id AND r.removed_at IS NULL
         ORDER BY r.run_at DESC, r.id DESC
         LIMIT 14
@@ -129,7 +131,7 @@ WITH newest AS MATERIALIZED (
     GROUP BY t.pipeline_id
 ), changed AS (
     UPDATE pipelines p
-    SET status = coalesce(newest.last_run ->> 'status', 'unknown'), last_run = newest.last_run::json,
+    SET status = coalesce(newest.last_run ->> 'status', 'unknown'), last_run = newest.last_run,
         last_run_at = newest.last_run_at, last_synced_at = now(), updated_at = now()
     FROM newest
     WHERE p.space_id = %(space_id)s AND p.id = newest.pipeline_id
