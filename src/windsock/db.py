@@ -1,7 +1,7 @@
 """The way to PostgreSQL: a pool, transactions that name their space, and constraint violations in words."""
 
 import select
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -65,6 +65,13 @@ class Transaction:
         """Execute and say how many rows were touched."""
         cursor = await self._connection.execute(literal(query), parameters)
         return cursor.rowcount
+
+    async def copy(self, query: Query, types: Sequence[str], rows: Iterable[Sequence[object]], /) -> None:
+        """Give these rows, of columns of these types, to a COPY … FROM STDIN (FORMAT BINARY)."""
+        async with self._connection.cursor().copy(literal(query)) as given:
+            given.set_types(types)
+            for row in rows:
+                await given.write_row(row)
 
 
 class Reads(Protocol):

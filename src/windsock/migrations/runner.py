@@ -21,6 +21,7 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA procrastinate TO {role};
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA windsock FROM PUBLIC;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA windsock, procrastinate TO {role};
 REVOKE INSERT, UPDATE, DELETE ON windsock.alembic_version, windsock.audit_events FROM {role};
+GRANT TEMPORARY ON DATABASE {database} TO {role};
 """
 
 
@@ -40,7 +41,8 @@ def migrate(owner_url: str, app_role: str) -> None:
             driver = connection.connection.driver_connection
             if driver is None:
                 raise RuntimeError("the connection is gone")
-            driver.execute(sql.SQL(GRANTS).format(role=sql.Identifier(app_role)))
+            names = {"role": sql.Identifier(app_role), "database": sql.Identifier(driver.info.dbname)}
+            driver.execute(sql.SQL(GRANTS).format(**names))
             driver.commit()
     finally:
         engine.dispose()

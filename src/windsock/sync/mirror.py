@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,15 @@ from windsock.providers.contract import NOT_MAPPED, ProviderPipeline, ProviderRu
 from windsock.sql import load
 
 QUERIES = load(__package__, "mirror.sql")
+
+TASK_RUN = {
+    "pipeline_id": "uuid", "run_external_id": "text", "external_id": "text", "map_index": "bigint", "name": "text",
+    "operator": "text", "status": "text", "try_number": "bigint", "max_tries": "bigint", "queued_at": "timestamptz",
+    "started_at": "timestamptz", "ended_at": "timestamptz", "pool": "text", "queue": "text", "hostname": "text",
+    "note": "text", "provider_metadata": "jsonb",
+}  # fmt: skip
+"""The columns of given_task_runs, and their types."""
+_given = attrgetter(*list(TASK_RUN)[1:-1])
 
 MOST_UNKNOWN_RUNS = 10_000
 PIPELINES_AT_ONCE = 500
@@ -120,7 +130,11 @@ class Mirror:
             if task.map_index != NOT_MAPPED
         }
         unique = {
-            (task.pipeline_external_id, task.run_external_id, task.external_id, task.map_index): _row(task, pipelines)
+            (task.pipeline_external_id, task.run_external_id, task.external_id, task.map_index): (
+                pipelines[task.pipeline_external_id],
+                *_given(task),
+                Jsonb(task.provider_metadata),
+            )
             for task in mine
             if task.map_index != NOT_MAPPED
             or (task.pipeline_external_id, task.run_external_id, task.external_id) not in expanded
@@ -137,9 +151,11 @@ class Mirror:
             await tx.run(QUERIES["expand_placeholders"], **self._space, keys=keys)
             await tx.run(QUERIES["keep_comments_of_placeholders"], **self._space, keys=keys)
             await tx.run(QUERIES["drop_placeholders"], **self._space, keys=keys)
+        await tx.run(QUERIES["make_room_for_task_runs"])
+        await tx.run(QUERIES["empty_task_runs"])
+        await tx.copy(QUERIES["give_task_runs"], tuple(TASK_RUN.values()), unique.values())
         # Planned each time: while a mirror is being filled, a plan that was made for few rows reads them all.
-        given = {**self._space, "rows": Jsonb(list(unique.values()))}
-        (rows,) = await tx.read(Asked(QUERIES["store_task_runs"], given, is_prepared=False))
+        (rows,) = await tx.read(Asked(QUERIES["store_task_runs"], self._space, is_prepared=False))
         touched = {row["run_id"] for row in rows if row["outcome"] != "unchanged"}
         await refresh_task_counts(tx, self._names["space_id"], touched)
         return _stored(rows)

@@ -194,6 +194,23 @@ WITH {expanded}
 DELETE FROM task_runs t USING expanded x
 WHERE t.space_id = %(space_id)s AND t.run_id = x.run_id AND t.external_id = x.external_id AND t.map_index = -1
 
+-- name: make_room_for_task_runs
+-- across spaces: the connection's own table, empty before and after each of its transactions
+-- Numbers are wider than where they go: what does not fit is refused there, where COPY would be given the rest of it.
+CREATE TEMPORARY TABLE IF NOT EXISTS given_task_runs (
+    pipeline_id uuid, run_external_id text, external_id text, map_index bigint, name text, operator text, status text,
+    try_number bigint, max_tries bigint, queued_at timestamptz, started_at timestamptz, ended_at timestamptz, pool text,
+    queue text, hostname text, note text, provider_metadata jsonb
+) ON COMMIT DELETE ROWS
+
+-- name: empty_task_runs
+-- across spaces: as make_room_for_task_runs; of an earlier page in the same transaction
+DELETE FROM pg_temp.given_task_runs
+
+-- name: give_task_runs
+-- across spaces: as make_room_for_task_runs
+COPY pg_temp.given_task_runs FROM STDIN (FORMAT BINARY)
+
 -- name: store_task_runs
 -- What is here is changed by its key: that costs less than an INSERT that meets it.
 WITH matched AS MATERIALIZED (
@@ -205,10 +222,7 @@ WITH matched AS MATERIALIZED (
               IS DISTINCT FROM
               (i.name, i.operator, i.status, i.try_number, i.max_tries, i.queued_at, i.started_at, i.ended_at, i.pool,
                i.queue, i.hostname, i.note, i.provider_metadata) AS differs
-    FROM jsonb_to_recordset(%(rows)s) AS i (
-        pipeline_id uuid, run_external_id text, external_id text, map_index integer, name text, operator text,
-        status text, try_number integer, max_tries integer, queued_at timestamptz, started_at timestamptz,
-        ended_at timestamptz, pool text, queue text, hostname text, note text, provider_metadata jsonb)
+    FROM pg_temp.given_task_runs i
     {its_run}
     LEFT JOIN LATERAL (
         SELECT * FROM task_runs k

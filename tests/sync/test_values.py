@@ -1,0 +1,53 @@
+"""What a provider may give of a task run, and the mirror cannot keep, is refused; nothing is stored changed."""
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from windsock.sql import Query
+from windsock.sync.mirror import Mirror
+from world import World, a_run, a_task_run
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+STORED = Query("SELECT external_id, map_index, try_number, max_tries FROM task_runs WHERE external_id LIKE 'task %%'")
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"try_number": 2**31},
+        {"try_number": -(2**40)},
+        {"max_tries": 2**32 + 1},
+        {"map_index": 2**33},
+        {"note": "a\x00b"},
+        {"provider_metadata": {"a": "\x00"}},
+    ],
+)
+async def test_a_page_with_what_does_not_fit_is_refused(
+    world: World, db: "RolledBackDatabase", refused: dict[str, Any]
+) -> None:
+    space = world.finance
+    mirror = Mirror(space.id, space.connector_id)
+    most = 2**31 - 1
+    fits = a_task_run("never_run", "run", "task 1", "success", map_index=most, try_number=most, max_tries=-most - 1)
+    async with db.in_space(space.id) as tx:
+        await mirror.store_runs(tx, [a_run("never_run", "run", "success")], space.pipelines)
+
+    async def store() -> None:
+        async with db.in_space(space.id) as tx:
+            other = a_task_run("never_run", "run", "task 2", "success", **refused)
+            await mirror.store_task_runs(tx, [fits, other], space.pipelines)
+
+    with pytest.raises(psycopg.DataError):
+        await store()
+    async with db.in_space(space.id) as tx:
+        assert await tx.rows(STORED) == []
+        for _ in range(2):  # also one page after another in one transaction
+            stored = await mirror.store_task_runs(tx, [fits], space.pipelines)
+            assert len(stored.ids) == 1
+        (row,) = await tx.rows(STORED)
+    assert tuple(row.values()) == ("task 1", most, most, -most - 1)
