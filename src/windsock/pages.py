@@ -159,15 +159,6 @@ def in_json(values: Sequence[float | None] | Sequence[datetime | None] | Sequenc
     return text.split(",")
 
 
-ID_BYTES = 16
-"""Of a UUID, as PostgreSQL's uuid_send() has it."""
-
-
-def of_each(together: bytes, size: int) -> list[bytes]:
-    """What was put behind each other, each of this size."""
-    return [together[at : at + size] for at in range(0, len(together), size)]
-
-
 @dataclass(frozen=True, slots=True)
 class Made:
     """An answer before it is known whether it has to be sent."""

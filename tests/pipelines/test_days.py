@@ -18,7 +18,7 @@ from conftest import SECRET_KEY
 from pipelines.test_summary import LIST, percentile
 from windsock.db import Database, Row
 from windsock.pipelines.percentiles import CODE, Buckets
-from windsock.pipelines.summaries import DAY, EPOCH, RECENT_DAYS, SUMMED
+from windsock.pipelines.summaries import DAY, EPOCH, RECENT_DAYS
 from windsock.providers.contract import ProviderRun
 from windsock.sql import Query
 from windsock.sync.mirror import Mirror
@@ -34,6 +34,7 @@ DAYS = Query("SELECT * FROM pipeline_days")
 WEEKS = Query("SELECT * FROM pipeline_weeks")
 RECENT = Query("SELECT * FROM pipeline_recent_days")
 OLDEST = datetime.now(UTC).date() - timedelta(days=40)
+SUMMED = ("total", "success", "failed", "timed", "seconds")
 COUNTS = Query("SELECT * FROM run_counts")
 IN_ALL = Query("SELECT status, run_type, sum(total) AS total FROM space_counts GROUP BY 1, 2")
 SORTS = ("failed_count", "success_rate", "p95_duration_seconds", "last_run_at")

@@ -11,9 +11,9 @@ from windsock.access.space import Space
 from windsock.db import Reads, Row, Transaction, explained
 from windsock.errors import NotFound
 from windsock.filters import EVERY_PIPELINE, FRAGMENTS, Criticality, PipelineFilter
-from windsock.pages import ID_BYTES, Paging, in_json, of_each
+from windsock.pages import Paging, in_json
 from windsock.pipelined import Asked
-from windsock.pipelines.summaries import NUMBERS, Numbers, Window, summaries
+from windsock.pipelines.summaries import NUMBERS, Numbers, Window, ids_in, summaries
 from windsock.providers.airflow import pipeline_url
 from windsock.sql import load
 
@@ -154,11 +154,11 @@ def _told(page: Row, window: Window) -> list[Buffer]:
     """As the API answers, each in a few pieces: what is ready, and what others say of it between. See {of_page}."""
     if page["shown"] is None:
         return []
-    ids = of_each(page["ids"], ID_BYTES)
-    of_connectors, connectors = of_each(page["of_connectors"], ID_BYTES), _by_id(page, "connectors", page["connectors"])
-    of_teams, teams = of_each(page["of_teams"], ID_BYTES), _by_id(page, "teams", page["teams"])
+    ids = ids_in(page["ids"])
+    of_connectors, connectors = ids_in(page["of_connectors"]), _by_id(page, "connectors", page["connectors"])
+    of_teams, teams = ids_in(page["of_teams"]), _by_id(page, "teams", page["teams"])
     strips, running = _by_id(page, "strips", page["strips"]), _by_id(page, "running", page["running"])
-    watched = set(of_each(page["watched"] or b"", ID_BYTES))
+    watched = set(ids_in(page["watched"]))
     metadata = f'"provider_metadata":{page["provider_metadata"].decode()},' if "provider_metadata" in page else ""
     behind = (
         f',"connector":{connectors[of_connector].decode()},"team":{teams.get(of_team, b"null").decode()},'
@@ -186,4 +186,4 @@ def _urls(page: Row, of_connectors: Sequence[bytes]) -> list[str]:
 
 
 def _by_id(page: Row, name: str, values: Sequence[Any] | None) -> dict[bytes, Any]:
-    return dict(zip(of_each(page[f"ids_of_{name}"] or b"", ID_BYTES), values or (), strict=True))
+    return dict(zip(ids_in(page[f"ids_of_{name}"]), values or (), strict=True))

@@ -3,17 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windsock.db import Row
-from windsock.pages import ID_BYTES, in_json, of_each
+from windsock.pages import in_json
 from windsock.pipelines.percentiles import BUCKET, CODE, Buckets, percentiles
 
-SUMMED = ("total", "success", "failed", "timed", "seconds")
-"""By the day, and by the week."""
 DAY = np.dtype(
     [("day", ">i4"), ("total", ">i4"), ("success", ">i4"), ("failed", ">i4"), ("timed", ">i4"), ("seconds", ">f8"),
      ("codes", ">i4")]
@@ -63,9 +62,15 @@ class Window:
         }
 
 
+ID_BYTES = 16
 LENGTH = np.dtype(">i4")
 """As int4send() has it."""
 Integers = NDArray[np.integer[Any]]
+
+
+def ids_in(together: bytes | None) -> list[bytes]:
+    """What string_agg(uuid_send(id), '') put behind each other."""
+    return [together[at : at + ID_BYTES] for at in range(0, len(together), ID_BYTES)] if together else []
 
 
 class Numbers:
@@ -75,8 +80,7 @@ class Numbers:
         self._kept, self._number = kept, len(ids)
         places = {one: place for place, one in enumerate(ids)}
         self._whose_days, self._whose_ended = (
-            np.array([places[one] for one in of_each(kept[f"ids_of_{name}"] or b"", ID_BYTES)], np.int64)
-            for name in ("days", "ended")
+            np.array([places[one] for one in ids_in(kept[f"ids_of_{name}"])], np.int64) for name in ("days", "ended")
         )
         self._days, ended = np.frombuffer(kept["days"] or b"", DAY), np.frombuffer(kept["ended"] or b"", ENDED)
         self._row_of_days = np.repeat(np.arange(len(self._whose_days)), _lengths(kept, "days", DAY))
@@ -84,28 +88,28 @@ class Numbers:
         is_later = ended["how"] >> 14 >= window.second
         self._row_of_ended = np.repeat(np.arange(len(self._whose_ended)), _lengths(kept, "ended", ENDED))[is_later]
         self._ended = ended[is_later]
-        self._code = self._ended["how"] & NO_CODE
+        self._status, self._code = self._ended["how"] >> 12 & 3, self._ended["how"] & NO_CODE
         self._owners = np.concatenate(
             (self._whose_days[self._row_of_days[self._is_within]], self._whose_ended[self._row_of_ended])
         )
 
-    @property
+    @cached_property
     def success(self) -> list[float]:
-        return self._sum("success", self._ended["how"] >> 12 & 3 == SUCCESS)
+        return self._sum("success", self._status == SUCCESS)
 
-    @property
+    @cached_property
     def failed(self) -> list[float]:
-        return self._sum("failed", self._ended["how"] >> 12 & 3 == FAILED)
+        return self._sum("failed", self._status == FAILED)
 
-    @property
+    @cached_property
     def total(self) -> list[float]:
         return self._sum("total", np.ones(len(self._ended)))
 
-    @property
+    @cached_property
     def timed(self) -> list[float]:
         return self._sum("timed", self._code != NO_CODE)
 
-    @property
+    @cached_property
     def seconds(self) -> list[float]:
         return self._sum("seconds", self._ended["seconds"])
 
@@ -170,14 +174,15 @@ def _sums(rows: Integers, values: NDArray[Any], number: int) -> Integers:
 
 def summaries(found: Numbers, window: Window) -> list[str]:
     """Of each of them, as windsock.pipelines.models.Summary in JSON, without braces and without running_count."""
-    total, success, failed, timed = found.total, found.success, found.failed, found.timed
-    averages = [of_all / many if many else None for of_all, many in zip(found.seconds, timed, strict=True)]
+    averages = [of_all / many if many else None for of_all, many in zip(found.seconds, found.timed, strict=True)]
     told = (in_json(one) for one in (_success_rates(found), averages, *found.percentiles(0.5, 0.95)))
     return [
         f'"days":{window.days},"total_runs":{runs:.0f},"success_count":{successes:.0f},"failed_count":{failures:.0f},'
         f'"success_rate":{rate},"avg_duration_seconds":{average},"p50_duration_seconds":{p50},'
         f'"p95_duration_seconds":{p95}'
-        for runs, successes, failures, rate, average, p50, p95 in zip(total, success, failed, *told, strict=True)
+        for runs, successes, failures, rate, average, p50, p95 in zip(
+            found.total, found.success, found.failed, *told, strict=True
+        )
     ]
 
 

@@ -172,13 +172,13 @@ async def refresh_task_counts(tx: Transaction, space_id: UUID, run_ids: set[UUID
         await tx.run(QUERIES["refresh_task_counts"], space_id=space_id, run_ids=sorted(run_ids))
 
 
-def _row(value: ProviderRun | ProviderTaskRun, pipelines: Mapping[str, UUID]) -> dict[str, Any]:
+def _row(value: ProviderRun, pipelines: Mapping[str, UUID]) -> dict[str, Any]:
     row = _columns(value)
     row["pipeline_id"] = pipelines[row.pop("pipeline_external_id")]
     return row
 
 
-def _columns(value: ProviderPipeline | ProviderRun | ProviderTaskRun) -> dict[str, Any]:
+def _columns(value: ProviderPipeline | ProviderRun) -> dict[str, Any]:
     """Not dataclasses.asdict, which copies every nested value."""
     return {name: getattr(value, name) for name in value.__slots__}
 
