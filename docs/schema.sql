@@ -620,6 +620,20 @@ CREATE TABLE space_counts (
 ALTER TABLE space_counts ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON space_counts USING (space_id = (SELECT current_space()));
 
+-- How many runs of a space began in an hour, by status and type: the sum of its parts, as in space_counts. Kept by a trigger on runs.
+CREATE TABLE run_hours (
+    space_id uuid        NOT NULL,
+    hour     timestamptz NOT NULL,  -- hour_of() the runs' begun_at.
+    part     uuid        NOT NULL,
+    status   text        NOT NULL,
+    run_type text        NOT NULL,
+    total    bigint      NOT NULL,
+    CONSTRAINT run_hours_pkey PRIMARY KEY (space_id, hour, part, status, run_type),
+    CONSTRAINT run_hours_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE run_hours ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON run_hours USING (space_id = (SELECT current_space()));
+
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()
  RETURNS trigger
@@ -938,48 +952,59 @@ BEGIN
 END
 $function$;
 
--- Keeps run_counts and space_counts.
+-- Keeps run_counts, space_counts and run_hours.
 CREATE FUNCTION keep_counts()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
--- In one order, so that two that write the same ones wait and do not block each other for good. A pipeline that is being
--- deleted has no counts any more; its space has.
+-- What is changed of a run mostly is nothing that is counted: then nothing is written. What is of a pipeline or space that is
+-- being deleted has no counts any more.
+DECLARE
+    of_spaces uuid[]; of_pipelines uuid[]; in_hours timestamptz[]; statuses text[]; types text[]; mores bigint[];
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
-        SELECT n.space_id, n.pipeline_id, n.status, n.run_type, count(*)
-        FROM became n JOIN pipelines p ON p.space_id = n.space_id AND p.id = n.pipeline_id
-        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-        ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_runs(space_id, status, run_type, count(*)) FROM became GROUP BY space_id, status, run_type;
+        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
+        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
+        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, count(*) AS more
+              FROM became GROUP BY 1, 2, 3, 4, 5) e;
     ELSIF TG_OP = 'DELETE' THEN
-        INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
-        SELECT o.space_id, o.pipeline_id, o.status, o.run_type, -count(*)
-        FROM was o JOIN pipelines p ON p.space_id = o.space_id AND p.id = o.pipeline_id
-        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-        ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_runs(space_id, status, run_type, -count(*)) FROM was GROUP BY space_id, status, run_type;
+        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
+        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
+        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -count(*) AS more
+              FROM was GROUP BY 1, 2, 3, 4, 5) e;
     ELSE
-        INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
-        SELECT e.space_id, e.pipeline_id, e.status, e.run_type, e.more
-        FROM (
-            SELECT space_id, pipeline_id, status, run_type, sum(more) AS more
-            FROM (SELECT space_id, pipeline_id, status, run_type, -1 AS more FROM was
-                  UNION ALL
-                  SELECT space_id, pipeline_id, status, run_type, 1 FROM became) b
-            GROUP BY 1, 2, 3, 4 HAVING sum(more) <> 0
-        ) e
-        JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
-        ORDER BY 1, 2, 3, 4
-        ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-        PERFORM count_runs(space_id, status, run_type, sum(more))
-        FROM (SELECT space_id, status, run_type, -1 AS more FROM was
-              UNION ALL
-              SELECT space_id, status, run_type, 1 FROM became) b
-        GROUP BY space_id, status, run_type HAVING sum(more) <> 0;
+        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
+        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
+        FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(more) AS more
+              FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -1 AS more FROM was
+                    UNION ALL
+                    SELECT space_id, pipeline_id, hour_of(begun_at), status, run_type, 1 FROM became) b
+              GROUP BY 1, 2, 3, 4, 5 HAVING sum(more) <> 0) e;
     END IF;
+    IF of_spaces IS NULL THEN
+        RETURN NULL;
+    END IF;
+    -- In one order, so that two that write the same ones wait and do not block each other for good.
+    INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
+    SELECT e.space_id, e.pipeline_id, e.status, e.run_type, sum(e.more)
+    FROM unnest(of_spaces, of_pipelines, statuses, types, mores) AS e (space_id, pipeline_id, status, run_type, more)
+    JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
+    GROUP BY 1, 2, 3, 4 HAVING sum(e.more) <> 0
+    ORDER BY 1, 2, 3, 4
+    ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    PERFORM count_runs(e.space_id, e.status, e.run_type, sum(e.more)::bigint)
+    FROM unnest(of_spaces, statuses, types, mores) AS e (space_id, status, run_type, more)
+    GROUP BY e.space_id, e.status, e.run_type HAVING sum(e.more) <> 0;
+    WITH mine AS MATERIALIZED (
+        SELECT s.id, part_of(s.id) AS part FROM spaces s WHERE s.id = ANY (of_spaces)
+    )
+    INSERT INTO run_hours AS k (space_id, hour, part, status, run_type, total)
+    SELECT e.space_id, e.hour, mine.part, e.status, e.run_type, sum(e.more)
+    FROM unnest(of_spaces, in_hours, statuses, types, mores) AS e (space_id, hour, status, run_type, more)
+    JOIN mine ON mine.id = e.space_id
+    GROUP BY 1, 2, 3, 4, 5 HAVING sum(e.more) <> 0
+    ON CONFLICT (space_id, hour, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
     RETURN NULL;
 END
 $function$;
@@ -1224,6 +1249,13 @@ AS $function$
     WHERE r.space_id = space AND r.pipeline_id = pipeline
       AND r.ended_at >= of_day::timestamp AT TIME ZONE 'UTC' AND r.ended_at < (of_day + 1)::timestamp AT TIME ZONE 'UTC'
 $function$;
+
+-- Its beginning, in UTC.
+CREATE FUNCTION hour_of(at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN date_bin('01:00:00'::interval, at, '1970-01-01 00:00:00+00'::timestamp with time zone);
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');

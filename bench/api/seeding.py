@@ -38,6 +38,11 @@ class Size:
     task_runs: int
     with_tasks: int
 
+    @property
+    def pipelines_of_largest(self) -> int:
+        """Of the space that holds half."""
+        return int(self.pipelines * SHARE)
+
 
 SIZES = {
     size.name: size
@@ -162,6 +167,11 @@ INSERT INTO space_counts (space_id, part, status, run_type, total)
 SELECT space_id, '00000000-0000-0000-0000-000000000000', status, run_type, sum(total)
 FROM run_counts WHERE space_id = %(space_id)s GROUP BY 1, 3, 4
 """
+HOURS_OF_SPACE = """
+INSERT INTO run_hours (space_id, hour, part, status, run_type, total)
+SELECT space_id, hour_of(begun_at), '00000000-0000-0000-0000-000000000000', status, run_type, count(*)
+FROM runs WHERE space_id = %(space_id)s GROUP BY 1, 2, 4, 5
+"""
 NUMBER_OF_PIPELINES = """
 INSERT INTO space_versions (space_id, version, pipelines)
 SELECT space_id, 0, count(*) FROM pipelines WHERE space_id = %(space_id)s GROUP BY 1
@@ -177,7 +187,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
     began = time.monotonic()
     seconds: dict[str, float] = {}
     spaces = await _spaces(db, secret_key)
-    many_large = int(size.pipelines * SHARE)
+    many_large = size.pipelines_of_largest
     left = size.pipelines - many_large
     many = [many_large] + [left // (SPACES - 1) + (place < left % (SPACES - 1)) for place in range(SPACES - 1)]
     with psycopg.connect(superuser_url, autocommit=True) as connection:
@@ -216,7 +226,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
                     at = time.monotonic()
                     connection.execute(_in_session(statement), part)
                     seconds[what] = seconds.get(what, 0.0) + time.monotonic() - at
-            for statement in (COUNTS_OF_SPACE, NUMBER_OF_PIPELINES):
+            for statement in (COUNTS_OF_SPACE, HOURS_OF_SPACE, NUMBER_OF_PIPELINES):
                 connection.execute(_in_session(statement), names)
             say(f"{some} pipelines after {time.monotonic() - began:.0f} s")
         space_id, _ = spaces.ids[0]

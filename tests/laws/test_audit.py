@@ -22,6 +22,7 @@ WRITTEN_BY_NOBODY = {
     "pipeline_search": "only a trigger of pipelines writes it",
     "pipeline_strips": "only the sync writes it",
     "run_counts": "only a trigger of runs writes it",
+    "run_hours": "only a trigger of runs writes it",
     "space_counts": "only a trigger of runs writes it",
     "space_versions": "only triggers write it",
 }

@@ -38,6 +38,7 @@ SHA_256 = {
     "v0012_strips_apart.sql": "50a5f8410131192b83e5aaf19779517131f723f187ddd2cf890b9e492c148b75",
     "v0013_what_lists_show.sql": "8ab39670a3cba2aca3903e4f72fe73dbcbd6ee34c6b6c608256f538959dfd1bb",
     "v0014_how_runs_of_a_day_ended.sql": "5331f210618736df6f854bfd6180abc8590309591d69ac3210165846c884f122",
+    "v0015_runs_by_the_hour.sql": "85e89c66d1126f887a73983cc1526be616217fa4d1823388f8c9c5331b4f5a56",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
 

@@ -37,6 +37,7 @@ OLDEST = datetime.now(UTC).date() - timedelta(days=40)
 SUMMED = ("total", "success", "failed", "timed", "seconds")
 COUNTS = Query("SELECT * FROM run_counts")
 IN_ALL = Query("SELECT status, run_type, sum(total) AS total FROM space_counts GROUP BY 1, 2")
+BY_HOUR = Query("SELECT hour, status, run_type, sum(total) AS total FROM run_hours GROUP BY 1, 2, 3")
 SORTS = ("failed_count", "success_rate", "p95_duration_seconds", "last_run_at")
 
 
@@ -202,11 +203,15 @@ async def test_how_many_runs_there_are_of_each_kind_is_known(world: World, db: "
     await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
     async with db.in_space(world.finance.id) as tx:
         await tx.run(Query("UPDATE runs SET run_type = 'backfill' WHERE id::text < '8' OR status = 'failed'"))
-        runs, counts, in_all = await tx.rows(RUNS), await tx.rows(COUNTS), await tx.rows(IN_ALL)
+        runs, counts = await tx.rows(RUNS), await tx.rows(COUNTS)
+        in_all, by_hour = await tx.rows(IN_ALL), await tx.rows(BY_HOUR)
     known = {(one["pipeline_id"], one["status"], one["run_type"]): one["total"] for one in counts if one["total"]}
     assert known == Counter((run["pipeline_id"], run["status"], run["run_type"]) for run in runs)
     assert {(one["status"], one["run_type"]): one["total"] for one in in_all if one["total"]} == Counter(
         (run["status"], run["run_type"]) for run in runs
+    )
+    assert {(one["hour"], one["status"], one["run_type"]): one["total"] for one in by_hour if one["total"]} == Counter(
+        (run["begun_at"].replace(minute=0, second=0, microsecond=0), run["status"], run["run_type"]) for run in runs
     )
 
 
@@ -257,4 +262,4 @@ async def test_a_deleted_connector_takes_its_days_with_it(world: World, db: "Rol
         assert not await tx.rows(WEEKS)
         assert not await tx.rows(RECENT)
         assert not await tx.rows(COUNTS)
-        assert not any(row["total"] for row in await tx.rows(IN_ALL))
+        assert not any(row["total"] for row in [*await tx.rows(IN_ALL), *await tx.rows(BY_HOUR)])

@@ -100,7 +100,10 @@ async def test_a_window_holds_what_began_in_it_and_says_how_many(
     every = (await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"size": 500})).json()
     assert len(every) == 64
     for _ in range(40):
-        ends = sorted(NOW - timedelta(hours=random.uniform(-6, 106)) for _ in range(2))
+        ends = [NOW - timedelta(hours=random.uniform(-6, 106)) for _ in range(2)]
+        if random.random() < 0.3:  # within an hour, or nearly
+            ends[1] = ends[0] + timedelta(minutes=random.uniform(0, 70))
+        ends = sorted(e.replace(minute=0, second=0, microsecond=0) if random.random() < 0.3 else e for e in ends)
         query = dict(zip(("started_from", "started_to"), (one.isoformat() for one in ends), strict=True))
         for name in random.choice([["started_from"], ["started_to"], [], []]):
             del query[name]

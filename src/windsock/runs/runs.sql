@@ -129,27 +129,33 @@ WITH found AS MATERIALIZED (
 SELECT count(*) AS total
 {matching_in_space}
 
--- name: count_all_runs_of_space
--- Of every pipeline, from the index alone.
-SELECT count(*) AS total
-FROM runs r
-WHERE {filtered}
+-- fragment: whole_hours_from
+hour_of(%(started_from)s::timestamptz + interval '1 hour' - interval '1 microsecond')
 
--- name: count_all_runs_of_space_since
--- Where more lies behind that time than before it: all that there are, without those before.
-SELECT (a.total - b.total)::bigint AS total
+-- name: count_all_runs_of_space
+-- Of every pipeline: whole hours as they are kept, and of the hours in which the window begins and ends their runs. Where it
+-- has no begin, or no end, that is NULL, from which on there are none.
+SELECT (a.total + b.total + c.total)::bigint AS total
 FROM (
-    SELECT coalesce(sum(k.total), 0) AS total FROM space_counts k
+    SELECT coalesce(sum(k.total), 0) AS total FROM run_hours k
     WHERE {counted}
+      AND k.hour >= {whole_hours_from}  -- if started_from
+      AND k.hour < hour_of(%(started_to)s::timestamptz)  -- if started_to
 ) a, (
     SELECT count(*) AS total FROM runs r
-    WHERE r.space_id = %(space_id)s AND r.begun_at < %(started_from)s
+    WHERE r.space_id = %(space_id)s
       AND r.status = ANY (%(status)s::text[])  -- if status
       AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
-) b
-
--- name: first_run_of_space
-SELECT min(begun_at) AS begun_at FROM runs WHERE space_id = %(space_id)s
+      AND r.begun_at >= %(started_from)s::timestamptz
+      AND r.begun_at < least({whole_hours_from}, %(started_to)s::timestamptz)
+) b, (
+    SELECT count(*) AS total FROM runs r
+    WHERE r.space_id = %(space_id)s
+      AND r.status = ANY (%(status)s::text[])  -- if status
+      AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
+      AND r.begun_at >= greatest(hour_of(%(started_to)s::timestamptz), {whole_hours_from})
+      AND r.begun_at < %(started_to)s::timestamptz
+) c
 
 -- name: known_number_of_all_runs_of_space
 -- Of every pipeline.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -65,7 +65,9 @@ async def list_runs_of_space(
     if not which.has_times:
         counted = "known_number_of_all_runs_of_space" if of == EVERY_PIPELINE else "known_number_of_runs_of_space"
         return await _page(reads, "list_runs_of_space", counted, matching, paging, which)
-    total = await _count_in_window(reads, matching, which, of)
+    count = QUERIES["count_all_runs_of_space" if of == EVERY_PIPELINE else "count_runs_of_space"]
+    (totals,) = await reads.read(Asked(count, matching, is_prepared=False))
+    total: int = totals[0]["total"]
     is_behind = which.started_to is not None and total <= MOST_SORTED
     name = "list_runs_of_space_sorted_in_window" if is_behind else _listed("list_runs_of_space", paging)
     listed = Asked(QUERIES[name], {**matching, **_place(paging)}, is_prepared=False)
@@ -97,21 +99,6 @@ def _told(rows: list[Row], total: int, paging: LongPaging) -> tuple[list[Row], i
 def _place(paging: LongPaging) -> dict[str, Any]:
     after = paging.after
     return {"after": after and after.at, "after_id": after and after.id, "limit": paging.size, "offset": paging.offset}
-
-
-async def _count_in_window(reads: Reads, matching: dict[str, Any], which: RunFilter, of: PipelineFilter) -> int:
-    """Of what lies behind `started_from` or before it, the lesser part is counted."""
-    name = "count_runs_of_space"
-    if of == EVERY_PIPELINE:
-        name = "count_all_runs_of_space"
-        if which.started_from is not None and which.started_to is None:
-            oldest = await reads.read(Asked(QUERIES["first_run_of_space"], matching))
-            first = oldest[0][0]["begun_at"]
-            if first is not None and which.started_from - first < datetime.now(UTC) - which.started_from:
-                name = "count_all_runs_of_space_since"
-    counted = await reads.read(Asked(QUERIES[name], matching, is_prepared=False))
-    total: int = counted[0][0]["total"]
-    return total
 
 
 async def runs_in_window(
