@@ -89,6 +89,11 @@ class AirflowLab:
         """Airflow's own database, to look behind its API."""
         return self._postgres.url(user="postgres", database="postgres")
 
+    @property
+    def web_pid(self) -> int:
+        """Of what answers the API."""
+        return self._running.pid("web")
+
     def start(self) -> None:
         """Start everything and return at once; wait_ready() says when it answers. Call stop() even if this failed."""
         self.home.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,9 @@ class Processes:
         _kill_group(process.pid)
         process.wait()
 
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
     def died(self) -> dict[str, int]:
         """Those that ended though nobody asked them to, with their status: negative is a signal."""
         return {name: status for name, p in self._running.items() if (status := p.poll()) is not None}

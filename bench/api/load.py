@@ -6,12 +6,14 @@ import os
 import statistics
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.api.servers import Server, cpu_of_postgres
 
 SCRIPT = Path(__file__).with_name("load.lua")
+ANSWERS_EACH, LONGEST = 5, 8
+"""Of each connection in a round, and how many times longer than others a round is at most, to have them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,34 @@ class Measured:
     requests: int
 
 
-def measure(scenario: Scenario, connections: int, seconds: float) -> Measured:
-    """One round; raises where an answer had another status than was expected."""
+@dataclass(slots=True)
+class Rounds:
+    """Of so many seconds, or longer where too few answers come: what is under way when a round ends is not counted."""
+
+    seconds: float
+    _lasting: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    def measure(self, scenario: Scenario, connections: int) -> Measured:
+        """One round; raises where an answer had another status than was expected, or none came."""
+        while True:
+            seconds = self._lasting.get((scenario.name, connections), self.seconds)
+            measured = _measure(scenario, connections, seconds)
+            if measured and measured.requests >= ANSWERS_EACH * connections:
+                return measured
+            if seconds >= LONGEST * self.seconds:
+                if measured is None:
+                    raise RuntimeError(f"{scenario.name}: no answer in {seconds:g} s")
+                return measured
+            self._lasting[scenario.name, connections] = 2 * seconds
+
+
+def _measure(scenario: Scenario, connections: int, seconds: float) -> Measured | None:
+    """None where no answer came in time."""
     server, database = scenario.server, scenario.postmaster
     before, before_database = server.cpu(), cpu_of_postgres(database) if database else 0.0
     requests, microseconds, p50, p95, p99 = _wrk(scenario, connections, seconds)
+    if not requests:
+        return None
     used, used_database = server.cpu() - before, (cpu_of_postgres(database) if database else 0.0) - before_database
     return Measured(
         requests / (microseconds / 1e6), p50 / 1e3, p95 / 1e3, p99 / 1e3,
@@ -86,6 +111,6 @@ def _wrk(scenario: Scenario, connections: int, seconds: float) -> tuple[int, ...
     if not told:
         raise RuntimeError(f"wrk failed at {scenario.name}: {done.stderr[-500:]}{done.stdout[-500:]}")
     *numbers, errors, unexpected, renewed = (int(part) for part in told[0].split()[1:])
-    if errors or unexpected or not numbers[0] or renewed > connections * (2 + seconds / 60):
+    if errors or unexpected or renewed > connections * (2 + seconds / 60):
         raise RuntimeError(f"{scenario.name}: {errors} errors, {unexpected} answers of another status, of {numbers[0]}")
     return tuple(numbers)

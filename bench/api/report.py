@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,3 +86,16 @@ def bars(medians: Medians) -> str:
                 f"| {what} | {value:.2f} | {'≥' if is_least else '≤'} {bound:g} | {'yes' if reached else '**no**'} |"
             )
     return "\n".join(lines)
+
+
+def written(page: str, size: str, section: str, of_bars: str) -> str:
+    """The page with this section in place of that of the same size; with size L, for which they are, the bars too."""
+    page = _replaced(page, re.compile(rf"### Size {size}\n.*?(?=\n##)", re.DOTALL), section + "\n")
+    return _replaced(page, re.compile(r"\| bar \|.*?(?=\n\n)", re.DOTALL), of_bars) if size == "L" else page
+
+
+def _replaced(page: str, what: re.Pattern[str], by: str) -> str:
+    found = what.search(page)
+    if not found:
+        raise ValueError(f"nothing to replace: {what.pattern}")
+    return page[: found.start()] + by + page[found.end() :]

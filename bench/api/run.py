@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
-import math
 import os
 import platform
 import shutil
@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import httpx2
@@ -23,12 +23,13 @@ import httpx2
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), str(ROOT / "demo")]
 
-from bench.api.airflow import airflow  # noqa: E402 - found below the repository
+from bench.api.airflow import Airflows, airflows  # noqa: E402 - found below the repository
+from bench.api.equal import compared  # noqa: E402
 from bench.api.ingest import ingest  # noqa: E402
 from bench.api.ingest import told as told_of_ingest  # noqa: E402
-from bench.api.load import Measured, Scenario, measure, median  # noqa: E402
+from bench.api.load import Measured, Rounds, Scenario, median  # noqa: E402
 from bench.api.pages import pages  # noqa: E402
-from bench.api.report import bars, told  # noqa: E402
+from bench.api.report import bars, told, written  # noqa: E402
 from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
 from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
 from windsock.db import Database  # noqa: E402
@@ -38,9 +39,9 @@ from windsock.storage import DATABASE, Storage, open_storage  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PAGE, WRITTEN = ROOT / "docs" / "benchmarks.md", ("S", "M", "L")
+"""Where figures go, unless only some were measured."""
 SORTS = ("-last_run_at", "-failed_count", "success_rate", "-p95_duration_seconds", "-criticality")
-ERROR = 0.01
-"""Twice what percentiles promise: the brute force's own ranks lie between two of ours."""
 
 
 def say(text: str) -> None:
@@ -144,43 +145,10 @@ def _answered(scenario: Scenario, times: int = 10) -> None:
 
 def compare(servers: dict[str, Server], fleet: Fleet) -> int:
     """How many rows were compared; raises where the conventional stack, which counts each run, says something else."""
-    compared = 0
-    for path in (_pipelines(fleet), _pipelines(fleet, page=2, size=20), _pipelines(fleet, days=1), _runs(fleet)):
-        ours, theirs = (_get(servers[name], fleet, path).json() for name in ("made", "conventional"))
-        if len(ours) != len(theirs) or not ours:
-            raise RuntimeError(f"{len(ours)} rows, not {len(theirs)}: {path}")
-        for mine, other in zip(ours, theirs, strict=True):
-            differences = list(_differences(mine, other, ""))
-            if differences:
-                raise RuntimeError(f"{path}: {differences[:3]}")
-            compared += 1
-    return compared
-
-
-def _differences(mine: Any, other: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - JSON
-    if isinstance(mine, dict) and isinstance(other, dict):
-        if mine.keys() != other.keys():
-            yield f"{where}: {sorted(mine.keys() ^ other.keys())}"
-        for name in mine.keys() & other.keys():
-            yield from _differences(mine[name], other[name], f"{where}.{name}")
-    elif isinstance(mine, list) and isinstance(other, list):
-        if len(mine) != len(other):
-            yield f"{where}: {len(mine)} and {len(other)}"
-        for place, (one, two) in enumerate(zip(mine, other, strict=False)):
-            yield from _differences(one, two, f"{where}[{place}]")
-    elif isinstance(mine, float | int) and isinstance(other, float | int) and not isinstance(mine, bool):
-        near = ERROR if where.endswith(("p50_duration_seconds", "p95_duration_seconds")) else 1e-9
-        if not math.isclose(mine, other, rel_tol=near):
-            yield f"{where}: {mine} and {other}"
-    elif _plain(mine) != _plain(other):
-        yield f"{where}: {mine!r} and {other!r}"
-
-
-def _plain(value: object) -> object:
-    """A time with or without the zeros behind it."""
-    if isinstance(value, str) and value.endswith("Z") and "." in value:
-        return value[:-1].rstrip("0").rstrip(".") + "Z"
-    return value
+    return sum(
+        compared(path, *(_get(servers[name], fleet, path).json() for name in ("made", "conventional")))
+        for path in (_pipelines(fleet), _pipelines(fleet, page=2, size=20), _pipelines(fleet, days=1), _runs(fleet))
+    )
 
 
 # --- What is asked ---------------------------------------------------------------------------------------------------
@@ -239,7 +207,7 @@ def _deep_page(server: Server, fleet: Fleet, wanted: int = 1_000) -> tuple[int, 
 
 def machine(postmaster: int) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    version = Path(f"/proc/{postmaster}/exe").resolve().parents[1].name
+    version = Path(f"/proc/{postmaster}/exe").resolve().parents[1].name.removeprefix("pginstall")
     python = platform.python_version()
     return f"{os.cpu_count()} cores, {memory:.0f} GB, Python {python}, PostgreSQL {version}, {platform.machine()}"
 
@@ -250,31 +218,36 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
     parser.add_argument("--rounds", type=int, default=3, help="of each scenario, in turns")
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
-    parser.add_argument("--airflow", action="store_true", help="compare with a real Airflow 3 too, which is installed")
+    parser.add_argument("--airflow", action="store_true", help="compare with real Airflows 3 too, which are installed")
     parser.add_argument("--ingest", action="store_true", help="measure how fast a worker stores what changed, too")
     parser.add_argument("--pages", action="store_true", help="measure the pages too, with Chromium")
     chosen = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="windsock-bench-"))
     folder.chmod(0o711)
     results: dict[tuple[str, int], list[Measured]] = {}
-    beside: contextlib.AbstractContextManager[list[Scenario]] = contextlib.nullcontext([])
+    beside: contextlib.AbstractContextManager[Airflows | None] = contextlib.nullcontext()
     if chosen.airflow:
-        beside = airflow(folder, SIZES[chosen.size], say)
+        beside = airflows(folder, SIZES[chosen.size], say)
     try:
         with (
-            beside as others,  # first: what is missing for it is found out before a quarter of an hour of seeding
+            beside as started,
             prepared(folder, chosen.size) as (storage, fleet, postmaster),
             served(folder, storage, fleet) as servers,
         ):
             say(f"{compare(servers, fleet)} rows are equal in content")
+            others: list[Scenario] = []
+            if started:
+                get = functools.partial(_get, servers["made"], fleet)
+                others = started.scenarios(superuser_url(storage), fleet, get, say)
             asked = [one for one in scenarios(servers, fleet, postmaster) + others if chosen.only in one.name]
             for one in asked:  # so that nobody is measured while it warms up, also from a disk
                 _answered(one)
+            rounds = Rounds(chosen.seconds)
             for number in range(chosen.rounds):
                 for connections in (1, 8, 32):
                     for one in asked:
                         if connections in one.connections:
-                            result = measure(one, connections, chosen.seconds)
+                            result = rounds.measure(one, connections)
                             results.setdefault((one.name, connections), []).append(result)
                 say(f"round {number + 1} of {chosen.rounds}")
             memory = {server.name: round(server.memory(), 1) for server in servers.values()}
@@ -282,8 +255,11 @@ def main() -> None:
             looked_at = pages(servers["kept"], fleet) if chosen.pages else ""
             stored = asyncio.run(ingest(storage.app_url, superuser_url(storage), fleet)) if chosen.ingest else []
         medians = {key: median(rounds) for key, rounds in results.items()}
-        print(told(chosen.size, line, fleet, medians, memory), flush=True)  # noqa: T201
-        print(bars(medians), flush=True)  # noqa: T201
+        section, of_bars = told(chosen.size, line, fleet, medians, memory), bars(medians)
+        print(section, of_bars, sep="\n", flush=True)  # noqa: T201
+        if not chosen.only and chosen.size in WRITTEN:
+            PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), chosen.size, section, of_bars), encoding="utf-8")
+            say(f"{PAGE.relative_to(ROOT)}: its section on size {chosen.size} is written")
         print(looked_at, flush=True)  # noqa: T201
         if stored:
             print(told_of_ingest(stored), flush=True)  # noqa: T201
