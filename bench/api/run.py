@@ -215,7 +215,7 @@ def machine(postmaster: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=sorted(SIZES), default="S")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
+    parser.add_argument("--seconds", type=int, default=5, help="of each round")
     parser.add_argument("--rounds", type=int, default=3, help="of each scenario, in turns")
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
     parser.add_argument("--airflow", action="store_true", help="compare with real Airflows 3 too, which are installed")
