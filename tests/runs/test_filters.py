@@ -9,6 +9,7 @@ import pytest
 from checking import CheckedClient
 from conftest import RolledBackDatabase
 from windsock.runs import store
+from windsock.sql import Query
 from windsock.sync.mirror import Mirror
 from world import NOW, World, a_run
 
@@ -118,6 +119,27 @@ async def test_a_window_holds_what_began_in_it_and_says_how_many(
         ]
         assert await listed(**query) == (expected, str(len(expected))), query
         assert await listed(**query, size=7, page=2) == (expected[7:14], str(len(expected))), query
+
+
+async def test_of_a_long_window_only_the_hours_at_its_ends_are_counted_run_by_run(
+    client: CheckedClient, world: World, db: RolledBackDatabase
+) -> None:
+    """A number that no count of runs would give tells that it was not counted."""
+    space, hour = world.finance, (NOW - timedelta(hours=50)).replace(minute=0, second=0, microsecond=0)
+    async with db.in_space(space.id) as tx:
+        await tx.run(
+            Query("INSERT INTO run_hours VALUES (%(space)s, %(hour)s, gen_random_uuid(), 'success', 'manual', 1000)"),
+            space=space.id, hour=hour,
+        )  # fmt: skip
+
+    async def total(begin: timedelta, end: timedelta) -> int:
+        query = {"started_from": (hour + begin).isoformat(), "started_to": (hour + end).isoformat()}
+        found = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params=query)
+        return int(found.headers["x-total-count"])
+
+    minute, whole = timedelta(minutes=1), timedelta(hours=1)
+    assert await total(-minute, whole + minute) == await total(timedelta(), whole) == 1000
+    assert await total(minute, whole + minute) == await total(-minute, whole - minute) == 0
 
 
 def began(row: dict[str, Any]) -> datetime:
