@@ -64,7 +64,7 @@ mutations: setup ## Break the sync in many ways and see that the property test n
 bench: setup ## The API under load on a seeded fleet, against what it is compared with (needs wrk; ARGS="--size XS --rounds 1" is quick)
 	$(RUN) python bench/api/run.py $(ARGS)
 
-bench-check: setup ## Whether the API is still as fast as it was, by ratios on a small fleet (a minute)
+bench-check: setup ## Whether the API is still as fast as it was, by ratios and numbers of statements on a small fleet (a minute)
 	$(RUN) python bench/api/check.py $(ARGS)
 
 bench-sync: setup ## The scale lab of the sync on a real, seeded Airflow 3 (an hour; ARGS="--runs 20000 --dags 100" is quicker)
