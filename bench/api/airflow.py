@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -23,7 +24,7 @@ from bench.api.servers import ROOT, Server
 from bench.sync.seeding import seed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bench.api.seeding import Fleet, Size
@@ -37,6 +38,10 @@ DAG_NAMES = {"external_id": "dag_id", "description": "description", "is_paused":
 RUN_NAMES = {
     "external_id": "dag_run_id", "status": "state", "run_type": "run_type", "started_at": "start_date",
     "ended_at": "end_date", "run_after": "run_after", "logical_date": "logical_date",
+}  # fmt: skip
+TASK_NAMES = {
+    "external_id": "task_id", "status": "state", "operator": "operator", "try_number": "try_number",
+    "started_at": "start_date", "ended_at": "end_date", "pool": "pool", "queue": "queue", "hostname": "hostname",
 }  # fmt: skip
 """Ours and Airflow's."""
 INSTALLED = ROOT / ".airflow" / "3"
@@ -60,28 +65,31 @@ class Airflows:
 
     def _compared(self, space: str, dag: str, fleet: Fleet, get: Get) -> int:
         """How many rows; raises where Airflow says something else, or knows of another number of them in all."""
-        runs = f"/dags/{dag}/dagRuns"
+        runs, of_dag = f"/dags/{dag}/dagRuns", f"{space}/pipelines/{fleet.pipeline_id}/runs?size=100"
+        *_, run = get(of_dag).json()
         large = get(f"{space}/runs/{fleet.large_runs[1_000]}").json()
-        tasks = f"{runs}/{large['external_id']}/taskInstances"
-        return sum(
-            self._equal(get(f"{space}{path}size=100"), address, {"limit": 100, **parameters}, rows, names)
-            for path, address, parameters, rows, names in (
-                ("/pipelines?", "/dags", {"dag_id_pattern": "dag_0%", "exclude_stale": False}, "dags", DAG_NAMES),
-                (f"/pipelines/{fleet.pipeline_id}/runs?", runs, {"order_by": "-run_after"}, "dag_runs", RUN_NAMES),
-                (f"/runs/{large['id']}/task-runs?", tasks, {}, "task_instances", {}),
-            )
-        )
+        dags = {"dag_id_pattern": "dag_0%", "exclude_stale": False}
+        answer, tasks = get(f"{space}/runs/{run['id']}/task-runs"), f"{runs}/{run['external_id']}/taskInstances"
+        self._rows(get(f"{space}/runs/{large['id']}/task-runs"), f"{runs}/{large['external_id']}/taskInstances")
+        return (
+            compared("/dags", *self._rows(get(f"{space}/pipelines?size=100"), "/dags", DAG_NAMES, **dags))
+            + compared(runs, *self._rows(get(of_dag), runs, RUN_NAMES, order_by="-run_after"))
+            + compared(tasks, *(sorted(rows, key=itemgetter("external_id"))  # they have no order in time
+                                for rows in self._rows(answer, tasks, TASK_NAMES)))
+        )  # fmt: skip
 
-    def _equal(
-        self, answer: httpx2.Response, address: str, parameters: dict[str, Any], rows: str, names: dict[str, str]
-    ) -> int:
-        theirs = self.large.api("GET", address, params=parameters)
-        if answer.headers["x-total-count"] != str(theirs["total_entries"]):
-            raise RuntimeError(f"{answer.headers['x-total-count']}, not {theirs['total_entries']}: {address}")
-        return compared(
-            address,
-            [{name: row[name] for name in names} for row in answer.json()],
-            [{name: row[other] for name, other in names.items()} for row in theirs[rows]],
+    def _rows(
+        self, answer: httpx2.Response, address: str, names: Mapping[str, str] | None = None, **parameters: object
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """What is called alike of our rows and of Airflow's; raises where there is another number of them in all."""
+        theirs = self.large.api("GET", address, params={"limit": 100, **parameters})
+        if answer.headers["x-total-count"] != str(theirs.pop("total_entries")):
+            raise RuntimeError(f"not as many as Airflow has: {address}")
+        (rows,) = (value for value in theirs.values() if isinstance(value, list))
+        alike = (names or {}).items()
+        return (
+            [{name: row[name] for name, _ in alike} for row in answer.json()],
+            [{name: row[other] for name, other in alike} for row in rows],
         )
 
 
