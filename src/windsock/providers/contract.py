@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -141,8 +141,27 @@ Resume = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedRow:
+    """A row of the provider that could not be listed, parsed or stored; with `fields`, it is stored without those.
+
+    The ids are None where the provider did not show them (a row that cannot be listed, or of another kind).
+    `reason` is a sentence for people, without the ids.
+    """
+
+    kind: Literal["pipelines", "runs", "task_runs"]
+    reason: str
+    pipeline_external_id: str | None = None
+    run_external_id: str | None = None
+    task_external_id: str | None = None
+    map_index: int | None = None
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page(Generic[T]):
     """One page of a scan.
+
+    `skipped`: rows of this page that the provider has and that are not among `rows`, or only without some fields.
 
     `as_of`: the provider's clock at the moment before the scan's *first* request was answered (Date header minus the
     time the request took); also after a resume. Everything changed before `as_of` is in the scan.
@@ -154,6 +173,7 @@ class Page(Generic[T]):
     as_of: datetime
     expected: int | None
     resume: Resume | None
+    skipped: tuple[SkippedRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +186,7 @@ class PipelineListing:
     rows: list[ProviderPipeline]
     import_errors: int | None
     as_of: datetime
+    skipped: tuple[SkippedRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,2 @@
+-- The difference of clocks, and run ids that are used again.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- What the choice of the polling mode needs.
+SELECT 1;

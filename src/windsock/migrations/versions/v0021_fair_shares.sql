@@ -1,0 +1,2 @@
+-- Limits and fair shares of spaces.
+SELECT 1;
