@@ -160,14 +160,14 @@ def _pipeline(
 async def list_runs(
     caller: IsCaller, session: Session, response: Response, pipeline_id: UUID, page: int = 1, size: int = 100
 ) -> list[dict[str, Any]]:
-    mine = and_(Run.space_id == caller.space_id, Run.pipeline_id == pipeline_id)
+    mine = and_(Run.space_id == caller.space_id, Run.pipeline_id == pipeline_id, Run.removed_at.is_(None))
     total = await session.scalar(select(func.count()).select_from(Run).where(mine))
     found = (
         await session.scalars(
             select(Run)
             .where(mine)
             .options(selectinload(Run.pipeline).selectinload(Pipeline.connector))
-            .order_by(Run.run_at.desc(), Run.id.desc())
+            .order_by(Run.begun_at.desc(), Run.id.desc())
             .limit(size)
             .offset((page - 1) * size)
         )

@@ -89,7 +89,7 @@ class Run(Base):
     external_id: Mapped[str]
     status: Mapped[str]
     run_type: Mapped[str]
-    run_at: Mapped[datetime]
+    begun_at: Mapped[datetime]
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

@@ -72,7 +72,7 @@ class LongPaging(Paging):
         """Where the next page begins; none behind a page that is not full."""
         if len(rows) < self.size:
             return None
-        return Place(self.page + 1, rows[-1]["run_at"], rows[-1]["id"])
+        return Place(self.page + 1, rows[-1]["begun_at"], rows[-1]["id"])
 
 
 class _PagingOf(Protocol):

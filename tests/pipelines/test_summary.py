@@ -99,11 +99,12 @@ async def test_the_summary_is_what_its_runs_say(
     await store(db, world, runs)
     removed = {run.external_id for run in runs if random.random() < 0.2}
     await remove(db, world, sorted(removed))
+    runs = [run for run in runs if run.external_id not in removed]
     counted = [run for run in runs if run.ended_at and run.ended_at > NOW - timedelta(days=7)]
     took = [(run.ended_at - run.started_at).total_seconds() for run in counted if run.started_at and run.ended_at]
     success = sum(run.status == "success" for run in counted)
     failed = sum(run.status == "failed" for run in counted)
-    now = [run for run in runs if run.status in {"queued", "running"} and run.external_id not in removed]
+    now = [run for run in runs if run.status in {"queued", "running"}]
     rate = success / (success + failed) if success + failed else None
     average = sum(took) / len(took) if took else None
     assert await summary(client, world) == {
@@ -172,13 +173,58 @@ async def test_a_run_counts_by_its_end_not_by_its_start(
     assert (found["total_runs"], found["success_rate"], found["avg_duration_seconds"]) == (1, 1.0, 6 * 3600.0)
 
 
-async def test_finished_runs_that_airflow_forgot_still_count_unfinished_ones_do_not(
+async def test_runs_deleted_in_airflow_do_not_count(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
-    await store(db, world, [a_run("never_run", "done", "failed"), a_run("never_run", "on", "running", minutes=None)])
+    runs = [a_run("never_run", "done", "failed"), a_run("never_run", "on", "running", minutes=None)]
+    await store(db, world, [*runs, a_run("never_run", "stays", "success")])
     await remove(db, world, ["done", "on"])
     found = await summary(client, world)
-    assert (found["total_runs"], found["failed_count"], found["running_count"]) == (1, 1, 0)
+    assert (found["total_runs"], found["failed_count"], found["running_count"]) == (1, 0, 0)
+    await store(db, world, runs)  # it is there again
+    found = await summary(client, world)
+    assert (found["total_runs"], found["failed_count"], found["running_count"]) == (2, 1, 1)
+
+
+@pytest.mark.parametrize("minutes", [-20 / 60_000, -5 * 60, -24 * 60 * 365])
+async def test_a_run_that_ends_before_it_starts_has_no_known_duration(
+    client: CheckedClient, world: World, db: "RolledBackDatabase", minutes: float
+) -> None:
+    await store(db, world, [a_run("never_run", "odd", "success", minutes=minutes, hours_ago=1)])
+    page = await client.as_(world.keys["viewer"], "GET", LIST, params={"days": 365, "q": "never_run"})
+    (row,) = page.json()
+    assert row["last_run"]["duration_seconds"] is None
+    assert row["recent_runs"][0]["duration_seconds"] is None
+    of_durations = ("avg_duration_seconds", "p50_duration_seconds", "p95_duration_seconds")
+    is_counted = minutes > -24 * 60 * 300
+    assert (row["summary"]["total_runs"], *(row["summary"][name] for name in of_durations)) == (
+        int(is_counted), None, None, None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("logical_date", [NOW - timedelta(days=400), NOW + timedelta(days=1_900)])
+@pytest.mark.parametrize("status", ["queued", "running", "failed"])
+async def test_the_newest_run_is_the_one_queued_or_started_last_whatever_its_date(
+    client: CheckedClient, world: World, db: "RolledBackDatabase", logical_date: datetime, status: str
+) -> None:
+    """As Airflow 2 tells it: without run_after and queued_at."""
+    of_airflow_2 = {"run_after": None, "queued_at": None}
+    started = None if status == "queued" else NOW - timedelta(minutes=2)
+    odd = a_run(
+        "never_run", "odd", status, minutes=None, **of_airflow_2, started_at=started,
+        ended_at=NOW - timedelta(minutes=1) if status == "failed" else None,
+        run_at=logical_date, logical_date=logical_date,
+    )  # fmt: skip
+    await store(db, world, [a_run("never_run", "before", "success", hours_ago=2, **of_airflow_2), odd])
+    pipeline = (await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "never_run"})).json()[0]
+    assert (pipeline["status"], pipeline["last_run"]["external_id"]) == (status, "odd")
+    path = f"{LIST}/{world.finance.pipelines['never_run']}/runs"
+    runs = (await client.as_(world.keys["viewer"], "GET", path)).json()
+    assert [run["external_id"] for run in runs] == ["odd", "before"]
+    started_later = replace(odd, external_id="after", status="success", started_at=NOW, ended_at=NOW, run_at=NOW)
+    await store(db, world, [started_later, replace(odd, status="failed", started_at=NOW - timedelta(minutes=1))])
+    pipeline = (await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "never_run"})).json()[0]
+    assert (pipeline["status"], pipeline["last_run"]["external_id"]) == ("success", "after")
 
 
 async def test_the_list_and_the_pipeline_agree_and_spaces_do_not_mix(

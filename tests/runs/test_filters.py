@@ -8,7 +8,6 @@ import pytest
 
 from checking import CheckedClient
 from conftest import RolledBackDatabase
-from windsock.runs import store
 from windsock.sql import Query
 from windsock.sync.mirror import Mirror
 from world import NOW, World, a_run
@@ -76,13 +75,12 @@ async def test_task_runs_by_the_page(client: CheckedClient, world: World, query:
         assert one.json() == row
 
 
-@pytest.mark.parametrize("most_sorted", [0, 100_000])
+@pytest.mark.parametrize("seed", [0, 100_000])
 async def test_a_window_holds_what_began_in_it_and_says_how_many(
-    client: CheckedClient, world: World, db: RolledBackDatabase, monkeypatch: pytest.MonkeyPatch, most_sorted: int
+    client: CheckedClient, world: World, db: RolledBackDatabase, seed: int
 ) -> None:
-    """By whatever way it is found and counted, which depends on what lies before it and behind it."""
-    monkeypatch.setattr(store, "MOST_SORTED", most_sorted)
-    random, space = Random(most_sorted), world.finance  # noqa: S311 - histories, not secrets
+    """In whatever way it is counted, which depends on where it begins and ends."""
+    random, space = Random(seed), world.finance  # noqa: S311 - histories, not secrets
     runs = [
         a_run(
             random.choice(["daily_report", "hourly_load"]), f"of {number}",

@@ -158,14 +158,28 @@ async def test_who_triggered_it_here_is_named(client: CheckedClient, world: Worl
     assert rows[0]["triggered_by_user"] is None
 
 
-async def test_a_run_that_airflow_forgot_stays_and_says_so(
+async def test_a_run_deleted_in_airflow_is_listed_only_when_asked_for(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
     async with db.in_space(world.finance.id) as tx:
         query = Query("UPDATE runs SET removed_at = now() WHERE id = %(id)s")
         await tx.run(query, id=world.finance.run_id)
-    rows = (await client.as_(world.keys["viewer"], "GET", runs_of(world, "daily_report"))).json()
-    assert [(row["external_id"], row["removed_at"] is None) for row in rows] == [("r2", True), ("r1", False)]
+    whole_space = "/spaces/finance/orchestration/runs"
+    for path in (runs_of(world, "daily_report"), whole_space):
+        for query in ({}, {"started_from": "2020-01-01T00:00:00Z"}, {"size": 1, "page": 2}):
+            removed = {"include_removed": "true", "q": "report"} if path == whole_space else {"include_removed": "true"}
+            shown = await client.as_(world.keys["viewer"], "GET", path, params=query)
+            every = await client.as_(world.keys["viewer"], "GET", path, params={**query, **removed})
+            assert all(row["removed_at"] is None for row in shown.json())
+            if path != whole_space:
+                assert (shown.headers["x-total-count"], every.headers["x-total-count"]) == ("1", "2")
+            if not query:
+                found = [row["external_id"] for row in every.json() if row["removed_at"] is not None]
+                assert found == ["r1"]
+                totals = [int(one.headers["x-total-count"]) for one in (shown, every)]
+                assert totals == [len(shown.json()), len(every.json())]
+    alone = await client.as_(world.keys["viewer"], "GET", f"/spaces/finance/orchestration/runs/{world.finance.run_id}")
+    assert alone.json()["removed_at"] is not None
 
 
 async def test_a_pipeline_without_runs_has_an_empty_list_and_an_unknown_one_is_404(

@@ -56,7 +56,8 @@ def test_what_has_not_begun_took_nothing_that_is_known() -> None:
     assert seconds_between(None, None, NOW) is None
     assert seconds_between(at, None, NOW + timedelta(seconds=7)) == 7
     assert seconds_between(at, later, NOW) == 5
-    assert seconds_between(later, at, NOW) == 0, "clocks of workers differ"
+    assert seconds_between(later, None, NOW) == 0, "our clock is behind"
+    assert seconds_between(later, at, NOW) is None, "clocks of workers differ"
 
 
 def test_a_strip_shows_states_by_shape_and_names_its_runs() -> None:

@@ -6,7 +6,7 @@ WHERE {matching_pipelines}
   AND NOT (p.status = 'success' AND (p.last_run ->> 'ended_at')::timestamptz >= %(since)s)  -- if never_succeeded
   AND NOT EXISTS (SELECT FROM pipeline_weeks w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.week >= %(monday)s::date AND w.success > 0)  -- if never_succeeded
   AND NOT EXISTS (SELECT FROM pipeline_days d WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > %(day)s::date AND d.day < %(monday)s::date AND d.success > 0)  -- if never_succeeded
-  AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s AND r.status = 'success')  -- if never_succeeded
+  AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s AND r.status = 'success')  -- if never_succeeded
 
 -- fragment: connectors_of_page
 connectors_of_page AS MATERIALIZED (
@@ -231,7 +231,7 @@ SELECT e.* FROM (
     SELECT r.id, r.external_id, r.status, r.ended_at, r.duration_seconds
     FROM runs r
     WHERE r.space_id = %(space_id)s AND r.pipeline_id = %(pipeline_id)s
-      AND r.ended_at >= %(since)s AND r.duration_seconds IS NOT NULL
+      AND r.removed_at IS NULL AND r.ended_at >= %(since)s AND r.duration_seconds IS NOT NULL
     ORDER BY r.ended_at DESC, r.id DESC
     LIMIT %(limit)s
 ) e
@@ -244,7 +244,7 @@ SELECT m.id, m.run_id, r.external_id, m.content, m.created_at, m.is_edited, m.pa
 FROM (
     SELECT x.id, x.external_id FROM runs x
     WHERE x.space_id = %(space_id)s AND x.pipeline_id = %(pipeline_id)s
-    ORDER BY x.run_at DESC, x.id DESC
+    ORDER BY x.begun_at DESC, x.id DESC
     LIMIT %(runs)s
 ) r
 JOIN comments m ON m.space_id = %(space_id)s AND m.run_id = r.id

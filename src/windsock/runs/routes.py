@@ -29,8 +29,15 @@ async def _run_filter(
     started_to: Annotated[Moment | None, Query(description="Exclusive.")] = None,
     status: Words = None,
     run_type: Words = None,
+    include_removed: Annotated[bool, Query(description="Also runs that were deleted in Airflow.")] = False,  # noqa: FBT002 - a query parameter
 ) -> RunFilter:
-    return RunFilter(started_from=started_from, started_to=started_to, status=status, run_type=run_type)
+    return RunFilter(
+        started_from=started_from,
+        started_to=started_to,
+        status=status,
+        run_type=run_type,
+        include_removed=include_removed,
+    )
 
 
 WhichRuns = Annotated[RunFilter, Depends(_run_filter)]

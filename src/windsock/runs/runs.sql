@@ -1,5 +1,5 @@
 -- fragment: run
-r.id, r.run_at, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
+r.id, r.begun_at, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
 o.pipeline, r.space_id, o.provider, r.queued_at, r.run_after, r.logical_date, r.data_interval_start, r.data_interval_end,
 r.conf, r.note, r.triggered_by,
 CASE WHEN u.id IS NOT NULL THEN json_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
@@ -35,6 +35,7 @@ LEFT JOIN users u ON u.id = r.triggered_by_user_id
 
 -- fragment: filtered
 r.space_id = %(space_id)s
+  AND r.removed_at IS NULL  -- if leave_out_removed
   AND r.status = ANY (%(status)s::text[])  -- if status
   AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
   AND r.begun_at >= %(started_from)s::timestamptz  -- if started_from
@@ -55,7 +56,7 @@ WHERE {filtered}
 SELECT {run}
 FROM chosen r
 {around}
-ORDER BY r.run_at DESC, r.id DESC
+ORDER BY r.begun_at DESC, r.id DESC
 
 -- fragment: of_the_page
 -- Each run by itself, as pipelines are.
@@ -66,8 +67,8 @@ chosen AS MATERIALIZED (
 ), {as_told}
 
 -- fragment: newest_first
-AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
-ORDER BY r.run_at DESC, r.id DESC
+AND (r.begun_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
+ORDER BY r.begun_at DESC, r.id DESC
 LIMIT %(limit)s
 
 -- fragment: counted
@@ -113,18 +114,6 @@ WITH chosen AS MATERIALIZED (
     {newest_first}
 ), {as_told}
 
--- name: list_runs_of_space_sorted_in_window
--- Found by when they began, then sorted: for a window that lies behind many newer runs, and holds not too many itself.
-WITH found AS MATERIALIZED (
-    SELECT r.id, r.run_at
-    {matching_in_space}
-      AND (r.run_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
-), page AS MATERIALIZED (
-    SELECT id FROM found
-    ORDER BY run_at DESC, id DESC
-    LIMIT %(limit)s OFFSET %(offset)s
-), {of_the_page}
-
 -- name: count_runs_of_space
 SELECT count(*) AS total
 {matching_in_space}
@@ -143,14 +132,14 @@ FROM (
       AND k.hour < hour_of(%(started_to)s::timestamptz)  -- if started_to
 ) a, (
     SELECT count(*) AS total FROM runs r
-    WHERE r.space_id = %(space_id)s
+    WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
       AND r.status = ANY (%(status)s::text[])  -- if status
       AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
       AND r.begun_at >= %(started_from)s::timestamptz
       AND r.begun_at < least({whole_hours_from}, %(started_to)s::timestamptz)
 ) b, (
     SELECT count(*) AS total FROM runs r
-    WHERE r.space_id = %(space_id)s
+    WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
       AND r.status = ANY (%(status)s::text[])  -- if status
       AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
       AND r.begun_at >= greatest(hour_of(%(started_to)s::timestamptz), {whole_hours_from})
@@ -247,18 +236,18 @@ WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 SELECT r.pipeline_id, r.id, r.external_id, r.status, r.began, r.ended_at
 FROM unnest(%(pipeline_ids)s::uuid[]) AS p (id)
 CROSS JOIN LATERAL (
-    (SELECT x.pipeline_id, x.id, x.external_id, x.status, coalesce(x.started_at, x.queued_at, x.run_at) AS began, x.ended_at
+    (SELECT x.pipeline_id, x.id, x.external_id, x.status, x.begun_at AS began, x.ended_at
      FROM runs x
      WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
        AND x.ended_at >= %(begin)s AND x.ended_at < %(end)s::timestamptz + (%(end)s::timestamptz - %(begin)s::timestamptz)
      ORDER BY x.ended_at, x.id
      LIMIT %(most)s)
     UNION ALL
-    (SELECT x.pipeline_id, x.id, x.external_id, x.status, coalesce(x.started_at, x.queued_at, x.run_at), x.ended_at
+    (SELECT x.pipeline_id, x.id, x.external_id, x.status, x.begun_at, x.ended_at
      FROM runs x
      WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
        AND x.status IN ('queued', 'running') AND x.ended_at IS NULL
-     ORDER BY x.run_at DESC, x.id DESC
+     ORDER BY x.begun_at DESC, x.id DESC
      LIMIT %(most)s)
 ) r
 WHERE r.began < %(end)s

@@ -19,22 +19,22 @@ from windsock.sql import load
 QUERIES = load(__package__, "runs.sql", shared=FRAGMENTS)
 
 MOST_IN_A_LANE = 300
-MOST_SORTED = 100_000
-"""Runs of a window in the past that are sorted for one page of them: some 50 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """`started_from` is inclusive, `started_to` exclusive."""
+    """`started_from` is inclusive, `started_to` exclusive. `include_removed`: also runs deleted in Airflow."""
 
     started_from: datetime | None = None
     started_to: datetime | None = None
     status: Sequence[str] | None = None
     run_type: Sequence[str] | None = None
+    include_removed: bool = False
 
     @property
-    def has_times(self) -> bool:
-        return self.started_from is not None or self.started_to is not None
+    def has_stored_count(self) -> bool:
+        """Without a time range, how many runs match is stored by status and type; not of those that were removed."""
+        return self.started_from is None and self.started_to is None and not self.include_removed
 
     def parameters(self) -> dict[str, Any]:
         return {
@@ -42,6 +42,7 @@ class RunFilter:
             "started_to": self.started_to,
             "status": self.status,
             "run_type": self.run_type,
+            "leave_out_removed": not self.include_removed,
         }
 
 
@@ -50,7 +51,7 @@ async def list_runs(
 ) -> tuple[list[Row], int, Place | None]:
     """A page of a pipeline's runs, newest first, how many there are in all, and where the next page begins."""
     matching = {"space_id": space_id, "pipeline_id": pipeline_id, **which.parameters()}
-    counted = "count_runs_of_pipeline" if which.has_times else "known_number_of_runs_of_pipeline"
+    counted = "known_number_of_runs_of_pipeline" if which.has_stored_count else "count_runs_of_pipeline"
     found = await _page(reads, "list_runs_of_pipeline", counted, matching, paging, which)
     if not found[0] and not (await reads.read(Asked(QUERIES["has_pipeline"], matching)))[0]:
         raise NotFound("pipeline")
@@ -62,23 +63,18 @@ async def list_runs_of_space(
 ) -> tuple[list[Row], int, Place | None]:
     """As list_runs, of all pipelines that `of` means."""
     matching = {**of.parameters(space), **which.parameters()}
-    if not which.has_times:
+    if which.has_stored_count:
         counted = "known_number_of_all_runs_of_space" if of == EVERY_PIPELINE else "known_number_of_runs_of_space"
-        return await _page(reads, "list_runs_of_space", counted, matching, paging, which)
-    count = QUERIES["count_all_runs_of_space" if of == EVERY_PIPELINE else "count_runs_of_space"]
-    (totals,) = await reads.read(Asked(count, matching, is_prepared=False))
-    total: int = totals[0]["total"]
-    is_behind = which.started_to is not None and total <= MOST_SORTED
-    name = "list_runs_of_space_sorted_in_window" if is_behind else _listed("list_runs_of_space", paging)
-    listed = Asked(QUERIES[name], {**matching, **_place(paging)}, is_prepared=False)
-    return _told((await reads.read(listed))[0] if total else [], total, paging)
+    else:
+        is_by_hour = of == EVERY_PIPELINE and not which.include_removed
+        counted = "count_all_runs_of_space" if is_by_hour else "count_runs_of_space"
+    return await _page(reads, "list_runs_of_space", counted, matching, paging, which)
 
 
 async def _page(
     reads: Reads, listed: str, counted: str, matching: dict[str, Any], paging: LongPaging, which: RunFilter
 ) -> tuple[list[Row], int, Place | None]:
-    """Without a time, how many there are is known by pipeline, status and type."""
-    is_prepared = not which.has_times
+    is_prepared = which.has_stored_count
     rows, totals = await reads.read(
         Asked(QUERIES[_listed(listed, paging)], {**matching, **_place(paging)}, is_prepared=is_prepared),
         Asked(QUERIES[counted], matching, is_prepared=is_prepared),
@@ -167,7 +163,7 @@ def _only(found: list[Row], kind: str) -> Row:
 
 
 def _with_url(row: Row) -> Row:
-    row.pop("run_at")
+    row.pop("begun_at")
     web_url, api_version, dag_id = row.pop("web_url"), row.pop("api_version"), row.pop("dag_id")
     row["provider_url"] = run_url(web_url, api_version, dag_id, row["external_id"])
     return row

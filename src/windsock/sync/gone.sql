@@ -101,14 +101,18 @@ UPDATE runs x SET archived_at = now(), missed_by = NULL, gone_by = NULL, updated
 FROM pipelines p, LATERAL (
     SELECT count(*) AS gone FROM runs g
     WHERE g.space_id = %(space_id)s AND g.pipeline_id = p.id AND g.gone_by = %(sync_id)s
-) many
-WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s
+) many, LATERAL (
+    -- The oldest run that is left, but for one in five of those that are gone.
+    SELECT min(o.run_at) AS run_at
+    FROM (SELECT k.run_at FROM runs k
+          WHERE k.space_id = %(space_id)s AND k.pipeline_id = p.id
+            AND k.missed_by IS NULL AND k.removed_at IS NULL AND k.archived_at IS NULL
+          ORDER BY k.run_at OFFSET many.gone / 5 LIMIT 1) o
+) oldest_left
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND many.gone > 0
   AND x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.gone_by = %(sync_id)s AND x.missed_by <> %(sync_id)s
   AND x.run_at < now() - interval '7 days'
-  AND (SELECT count(*) FROM (SELECT FROM runs o
-                             WHERE o.space_id = %(space_id)s AND o.pipeline_id = x.pipeline_id AND o.run_at < x.run_at
-                               AND o.missed_by IS NULL AND o.removed_at IS NULL AND o.archived_at IS NULL
-                             LIMIT 100) older) <= many.gone / 5
+  AND x.run_at <= coalesce(oldest_left.run_at, 'infinity')
 
 -- name: archive_task_runs
 UPDATE task_runs x SET archived_at = now(), missed_by = NULL, gone_by = NULL, updated_at = now()
@@ -144,14 +148,14 @@ SELECT (SELECT count(*) FROM pipelines WHERE space_id = %(space_id)s AND connect
               ORDER BY external_id LIMIT 10) e) AS examples,
        (SELECT count(*) FROM runs r JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
         WHERE r.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND r.gone_by IS NOT NULL
-          AND r.missed_by <> r.gone_by AND r.run_at >= now() - interval '7 days') AS runs,
+          AND r.missed_by <> r.gone_by AND r.begun_at >= now() - interval '7 days') AS runs,
        (SELECT count(*) FROM gone_tasks WHERE gone = known) AS emptied_runs,
        (SELECT coalesce(sum(gone), 0) FROM gone_tasks WHERE gone = known)::bigint AS task_runs
 
 -- name: count_young_runs
 SELECT count(*) AS total FROM runs r JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
 WHERE r.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND r.removed_at IS NULL
-  AND r.run_at >= now() - interval '7 days'
+  AND r.begun_at >= now() - interval '7 days'
 
 -- name: remove_runs
 UPDATE runs x SET removed_at = now(), gone_by = NULL, updated_at = now()
@@ -190,8 +194,8 @@ WHERE {counted} AND t.space_id = %(space_id)s AND t.run_id = r.id AND t.removed_
 -- was set up anew, only what was read since: the mirror still holds the runs of the one before.
 SELECT w.dag_id, w.run_id, w.started_at
 FROM (
-    SELECT p.external_id AS dag_id, r.external_id AS run_id, r.started_at, r.run_at,
-           row_number() OVER (PARTITION BY p.id ORDER BY r.run_at DESC) AS place
+    SELECT p.external_id AS dag_id, r.external_id AS run_id, r.started_at, r.begun_at,
+           row_number() OVER (PARTITION BY p.id ORDER BY r.begun_at DESC) AS place
     FROM pipelines p
     JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
     JOIN pipeline_strips s ON s.space_id = %(space_id)s AND s.pipeline_id = p.id
@@ -199,8 +203,8 @@ FROM (
     JOIN runs r ON r.space_id = %(space_id)s AND r.id = (b.brief ->> 'id')::uuid
     WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
       AND r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
-      AND r.started_at IS NOT NULL AND r.ended_at IS NOT NULL AND r.run_at >= %(since)s
+      AND r.started_at IS NOT NULL AND r.ended_at IS NOT NULL AND r.begun_at >= %(since)s
       AND (y.accepted ->> 'kind' IS DISTINCT FROM 'other_airflow' OR r.last_synced_at > y.accepted_at)
 ) w
-ORDER BY w.place, w.run_at DESC
+ORDER BY w.place, w.begun_at DESC
 LIMIT 10

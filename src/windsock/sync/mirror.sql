@@ -112,20 +112,20 @@ SELECT id, pipeline_id, external_id, outcome FROM stored
 -- name: refresh_pipelines
 -- status, last_run and recent_runs of the pipelines whose runs were touched, all of them in one statement
 WITH newest AS MATERIALIZED (
-    SELECT t.pipeline_id, (array_agg(r.began ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run_at,
-           (array_agg(r.brief ORDER BY r.run_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
-           '[' || coalesce(string_agg(r.brief::text, ',' ORDER BY r.run_at, r.id) FILTER (WHERE r.id IS NOT NULL), '') || ']'
+    SELECT t.pipeline_id, (array_agg(r.begun_at ORDER BY r.begun_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run_at,
+           (array_agg(r.brief ORDER BY r.begun_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
+           '[' || coalesce(string_agg(r.brief::text, ',' ORDER BY r.begun_at, r.id) FILTER (WHERE r.id IS NOT NULL), '') || ']'
                AS recent_runs
     FROM unnest(%(pipeline_ids)s::uuid[]) AS t (pipeline_id)
     LEFT JOIN LATERAL (
-        SELECT r.id, r.run_at, coalesce(r.started_at, r.queued_at, r.run_at) AS began, row_to_json(b) AS brief
+        SELECT r.id, r.begun_at, row_to_json(b) AS brief
         FROM runs r
         CROSS JOIN LATERAL (
             SELECT r.id, r.external_id, r.status, r.run_type, rfc3339(r.started_at) AS started_at,
                    rfc3339(r.ended_at) AS ended_at, r.duration_seconds
         ) b
         WHERE r.space_id = %(space_id)s AND r.pipeline_id = t.pipeline_id AND r.removed_at IS NULL
-        ORDER BY r.run_at DESC, r.id DESC
+        ORDER BY r.begun_at DESC, r.id DESC
         LIMIT 14
     ) r ON true
     GROUP BY t.pipeline_id

@@ -225,8 +225,9 @@ SELECT space_id, retention_days FROM spaces_to_tidy()
 -- A small batch with what hangs on it; two workers take different ones.
 DELETE FROM runs r USING (
     SELECT o.id FROM runs o
-    WHERE o.space_id = %(space_id)s AND o.run_at < %(before)s AND o.status NOT IN ('queued', 'running')
-    ORDER BY o.run_at
+    WHERE o.space_id = %(space_id)s AND o.begun_at < %(before)s AND o.run_at < %(before)s
+      AND o.status NOT IN ('queued', 'running')
+    ORDER BY o.begun_at
     LIMIT %(most)s
     FOR UPDATE SKIP LOCKED
 ) old

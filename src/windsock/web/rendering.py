@@ -103,10 +103,14 @@ def span(seconds: float | None) -> str:
 
 
 def seconds_between(start: str | None, end: str | None, now: datetime) -> float | None:
-    """Until now where it has no end yet; None where it has not begun."""
+    """Until now without an end; None without a start, and where the end is before the start (two machines' clocks)."""
     if start is None:
         return None
-    return max(0.0, ((datetime.fromisoformat(end) if end else now) - datetime.fromisoformat(start)).total_seconds())
+    begin = datetime.fromisoformat(start)
+    if end is None:
+        return max(0.0, (now - begin).total_seconds())
+    seconds = (datetime.fromisoformat(end) - begin).total_seconds()
+    return seconds if seconds >= 0 else None
 
 
 def percent(share: float | None) -> str:

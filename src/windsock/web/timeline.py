@@ -105,7 +105,8 @@ def pieces(runs: Iterable[dict[str, Any]], span: Span, now: datetime) -> list[di
     """Where something ran: `left` and `width` as shares, the number of runs, the worst state; one run has an id."""
     made: list[dict[str, Any]] = []
     for run in sorted(runs, key=lambda one: one["began"]):
-        left, right = span.share(run["began"]), span.share(run["ended_at"] or now)
+        left = span.share(run["began"])
+        right = max(left, span.share(run["ended_at"] or now))
         if made and left <= made[-1]["right"] + CLOSE:
             made[-1]["right"] = max(made[-1]["right"], right)
             made[-1]["runs"].append(run)

@@ -1,4 +1,4 @@
-"""Negative durations are unknown; removed runs are left out of counts."""
+"""Durations are never negative, removed runs are not counted, and the newest run is the one queued or started last."""
 
 from windsock.migrations.plain import run_sql_beside
 

@@ -191,7 +191,7 @@
       const to = Math.max(...line.of.map((one) => at(one.ended_at) || (one.started_at ? Date.now() : NaN)).filter(Number.isFinite));
       if (Number.isFinite(from) && Number.isFinite(to)) {
         bar(bars, line.of.some((one) => one.status.endsWith("failed")) ? "failed whole" : "whole", from, to);
-        took.textContent = duration((to - from) / 1000);
+        took.textContent = to >= from ? duration((to - from) / 1000) : "–";
       }
     } else if (line.task) {
       const task = line.task;
