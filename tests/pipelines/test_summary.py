@@ -208,7 +208,7 @@ async def test_the_newest_run_is_the_one_queued_or_started_last_whatever_its_dat
     client: CheckedClient, world: World, db: "RolledBackDatabase", logical_date: datetime, status: str
 ) -> None:
     """As Airflow 2 tells it: without run_after and queued_at."""
-    of_airflow_2 = {"run_after": None, "queued_at": None}
+    of_airflow_2: dict[str, Any] = {"run_after": None, "queued_at": None}
     started = None if status == "queued" else NOW - timedelta(minutes=2)
     odd = a_run(
         "never_run", "odd", status, minutes=None, **of_airflow_2, started_at=started,
