@@ -225,9 +225,10 @@ SELECT space_id, retention_days FROM spaces_to_tidy()
 -- A small batch with what hangs on it; two workers take different ones.
 DELETE FROM runs r USING (
     SELECT o.id FROM runs o
-    WHERE o.space_id = %(space_id)s AND o.begun_at < %(before)s AND o.run_at < %(before)s
+    -- The first condition has an index; run_at is never earlier.
+    WHERE o.space_id = %(space_id)s AND coalesce(o.run_after, o.logical_date) < %(before)s AND o.run_at < %(before)s
       AND o.status NOT IN ('queued', 'running')
-    ORDER BY o.begun_at
+    ORDER BY coalesce(o.run_after, o.logical_date)
     LIMIT %(most)s
     FOR UPDATE SKIP LOCKED
 ) old
