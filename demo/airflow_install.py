@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Version = Literal["3", "2"]
+Version = Literal["3.4", "3", "2"]
 
 HERE: Final = Path(__file__).parent
 # Airflow 3.3 on CPython 3.11 dies of a segmentation fault after large answers, so 3.11 is its last resort.
-PYTHONS: Final[dict[Version, tuple[str, ...]]] = {"3": ("3.12", "3.13", "3.11"), "2": ("3.11", "3.12")}
+PYTHONS: Final[dict[Version, tuple[str, ...]]] = {
+    "3.4": ("3.12", "3.13", "3.11"),
+    "3": ("3.12", "3.13", "3.11"),
+    "2": ("3.11", "3.12"),
+}
 
 
 class InstallFailed(Exception):
@@ -28,9 +32,10 @@ def requirements(version: Version) -> Path:
     """The pins of that Airflow: made by `uv pip compile --universal --python-version 3.11 --no-header --no-annotate`.
 
     Its input, a line each: `apache-airflow==3.3.2 psycopg2-binary asyncpg`; or
-    `apache-airflow==2.11.2 psycopg2-binary`.
+    `apache-airflow==2.11.2 psycopg2-binary`; or, a beta until 3.4.0 is in the package index,
+    `apache-airflow==3.4.0b2 psycopg2-binary asyncpg`.
     """
-    return HERE / f"airflow{version}-requirements.txt"
+    return HERE / f"airflow{version.replace('.', '')}-requirements.txt"
 
 
 def install(version: Version, into: Path, log: Callable[[str], None]) -> Path:

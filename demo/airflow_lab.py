@@ -21,9 +21,11 @@ from windsock.embedded import EmbeddedPostgres
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-__all__ = ["SAMPLE_DAGS", "USERS", "AirflowFailed", "AirflowLab", "Version", "install", "seed_runs"]
+__all__ = ["LOOP_DAGS", "SAMPLE_DAGS", "USERS", "AirflowFailed", "AirflowLab", "Version", "install", "seed_runs"]
 
 SAMPLE_DAGS: Final = Path(__file__).parent / "dags"
+LOOP_DAGS: Final = Path(__file__).parent / "loop_dags"
+"""What only Airflow 3.4 can read."""
 USERS: Final = {"admin": "admin", "viewer": "viewer"}  # name → password; their roles are Admin and Viewer
 
 # Airflow 2 knows its users only in its database, and makes the roles beyond Admin and Public when asked.
@@ -51,7 +53,8 @@ class AirflowLab:
     password: Final = USERS["admin"]
 
     def __init__(self, version: Version, environment: Path, home: Path, *, dags: Path = SAMPLE_DAGS) -> None:
-        self.major: Final[Version] = version
+        self.major: Final = version[0]
+        self._version: Final = version
         self.home: Final = home.resolve()
         self.dags: Final = dags.resolve()
         self._environment = environment.absolute()
@@ -110,7 +113,7 @@ class AirflowLab:
         processes.kill_leftovers()  # first of all: they hold the port
         self.port = _remembered_port(self.home / "port")
         processes.environment = environment(
-            self.major, self._environment, self.home, self.dags, self.port, self.database_url
+            self._version, self._environment, self.home, self.dags, self.port, self.database_url
         )
         (self.home / "webserver.pid").unlink(missing_ok=True)
         for log in (self.home / "output").iterdir():
@@ -151,7 +154,7 @@ class AirflowLab:
                 logs = "\n".join(self._running.tail(name) for name in names)
                 raise AirflowFailed(f"Airflow was not ready after {seconds:.0f} s: {missing}.\n{logs}")
             if missing != said:
-                progress(f"Airflow {self.major}: waiting for {missing}.")
+                progress(f"Airflow {self._version}: waiting for {missing}.")
                 said = missing
             time.sleep(0.5)
 
@@ -235,7 +238,7 @@ class AirflowLab:
     def _prepare(self) -> None:
         """The schema and the users, once per home and installed version."""
         marker = self.home / "postgres" / "airflow-prepared"  # there, so that it goes when the data goes
-        state = requirements(self.major).read_text()
+        state = requirements(self._version).read_text()
         if marker.is_file() and marker.read_text() == state:
             return
         write_passwords(self.home, USERS)

@@ -37,7 +37,7 @@ RETURN lower(array_to_string(parts, '
 '::text));
 
 -- A pipeline as lists show it, without what others say of it: connector, team, watching, its newest runs, its numbers.
-CREATE FUNCTION shown(id uuid, space_id uuid, provider text, external_id text, name text, description text, connector_id uuid, owner text, owners text[], tags text[], schedule text, schedule_description text, next_run_at timestamp with time zone, is_paused boolean, is_active boolean, has_import_errors boolean, status text, criticality text, team_id uuid, last_run json, created_at timestamp with time zone, updated_at timestamp with time zone)
+CREATE FUNCTION shown(id uuid, space_id uuid, provider text, external_id text, name text, description text, connector_id uuid, owner text, owners text[], tags text[], schedule text, schedule_description text, next_run_at timestamp with time zone, is_paused boolean, is_draining boolean, is_active boolean, has_import_errors boolean, status text, criticality text, team_id uuid, last_run json, created_at timestamp with time zone, updated_at timestamp with time zone)
  RETURNS json
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
@@ -47,9 +47,10 @@ BEGIN
         'id', id, 'space_id', space_id, 'provider', provider, 'external_id', external_id, 'name', name,
         'description', description, 'connector_id', connector_id, 'owner', owner, 'owners', owners, 'tags', tags,
         'schedule', schedule, 'schedule_description', schedule_description,
-        'next_run_at', windsock.rfc3339(next_run_at), 'is_paused', is_paused, 'is_active', is_active,
-        'has_import_errors', has_import_errors, 'status', status, 'criticality', criticality, 'team_id', team_id,
-        'last_run', last_run, 'created_at', windsock.rfc3339(created_at), 'updated_at', windsock.rfc3339(updated_at));
+        'next_run_at', windsock.rfc3339(next_run_at), 'is_paused', is_paused, 'is_draining', is_draining,
+        'is_active', is_active, 'has_import_errors', has_import_errors, 'status', status, 'criticality', criticality,
+        'team_id', team_id, 'last_run', last_run, 'created_at', windsock.rfc3339(created_at),
+        'updated_at', windsock.rfc3339(updated_at));
 END
 $function$;
 
@@ -141,16 +142,18 @@ CREATE POLICY within_space ON team_members USING (space_id = (SELECT current_spa
 
 -- Other systems of a space; those of type airflow are mirrored.
 CREATE TABLE connectors (
-    space_id         uuid        NOT NULL,
-    id               uuid        NOT NULL DEFAULT uuid7(),
-    name             text        NOT NULL,
-    connector_type   text        NOT NULL,
-    config           jsonb       NOT NULL DEFAULT '{}',
-    credentials      bytea,  -- Encrypted (Fernet) with keys that are not in this database.
-    is_active        boolean     NOT NULL DEFAULT true,
-    source_system_id uuid,
-    created_at       timestamptz NOT NULL DEFAULT now(),
-    updated_at       timestamptz NOT NULL DEFAULT now(),
+    space_id            uuid        NOT NULL,
+    id                  uuid        NOT NULL DEFAULT uuid7(),
+    name                text        NOT NULL,
+    connector_type      text        NOT NULL,
+    config              jsonb       NOT NULL DEFAULT '{}',
+    credentials         bytea,  -- Encrypted (Fernet) with keys that are not in this database.
+    is_active           boolean     NOT NULL DEFAULT true,
+    source_system_id    uuid,
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    updated_at          timestamptz NOT NULL DEFAULT now(),
+    -- When an operator accepted that no key decrypts these credentials; null again when others are entered.
+    credentials_lost_at timestamptz,
     CONSTRAINT connectors_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT connectors_name_unique UNIQUE (space_id, name),
     CONSTRAINT connectors_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
@@ -200,6 +203,17 @@ CREATE TABLE sync_states (
     -- The watermark of the last sync that made sure who answered: when another Airflow is found out, what was read since is read again.
     vouched_until       timestamptz,
     vouched_at          timestamptz,  -- When that sync began, by our clock.
+    skipped             integer          NOT NULL DEFAULT 0,  -- How many rows skipped_rows has of the connector.
+    -- How Airflow's clock, that of the host that stamps its rows, and ours differ; null before it was measured.
+    clocks              jsonb,
+    -- What the mode of the next sync follows from: seconds of the last polls, number of task instances, runs that the large mode has read.
+    polling             jsonb            NOT NULL DEFAULT '{}',
+    -- Of the list of DAGs that was stored last: requests and seconds that it cost, and a digest of its rows.
+    listing             jsonb,
+    -- The account may read single DAGs only: lists over all DAGs answer 403, so each DAG is asked for its runs and task instances.
+    is_per_dag          boolean          NOT NULL DEFAULT false,
+    -- The running sync waited long for one answer while others waited for a worker: it goes on in the queue of slow connectors.
+    is_stuck            boolean          NOT NULL DEFAULT false,
     CONSTRAINT sync_states_pkey PRIMARY KEY (space_id, connector_id),
     CONSTRAINT sync_states_mode_is_known CHECK (mode = ANY (ARRAY['small', 'large'])),
     CONSTRAINT sync_states_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
@@ -225,7 +239,7 @@ CREATE TABLE sync_runs (
     runs                jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
     task_runs           jsonb       NOT NULL DEFAULT '{"created": 0, "removed": 0, "updated": 0, "unchanged": 0}',
     provider_requests   integer     NOT NULL DEFAULT 0,
-    coverage            jsonb       NOT NULL DEFAULT '{"read": 0, "expected": 0}',
+    coverage            jsonb       NOT NULL DEFAULT '{"read": 0, "skipped": 0, "expected": 0}',
     warnings            jsonb       NOT NULL DEFAULT '[]',
     error               text,
     lease_holder        text,
@@ -233,6 +247,8 @@ CREATE TABLE sync_runs (
     cancel_requested_at timestamptz,
     -- How often a worker passed it on before its end, to stop or to let others have their turn.
     hand_overs          integer     NOT NULL DEFAULT 0,
+    -- A full sync that was requested while another one was under way: it is claimed when that one has ended.
+    is_follow_up        boolean     NOT NULL DEFAULT false,
     CONSTRAINT sync_runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT sync_runs_status_is_known CHECK (status = ANY (ARRAY['queued', 'running', 'complete', 'partial', 'failed', 'cancelled'])),
     CONSTRAINT sync_runs_trigger_is_known CHECK (trigger = ANY (ARRAY['manual', 'schedule'])),
@@ -240,8 +256,10 @@ CREATE TABLE sync_runs (
     CONSTRAINT sync_runs_requested_by_fkey FOREIGN KEY (requested_by) REFERENCES users(id) ON DELETE SET NULL
 );
 CREATE INDEX sync_runs_newest ON sync_runs (space_id, queued_at DESC, id DESC);
--- One unfinished sync per connector, whatever processes there are.
-CREATE UNIQUE INDEX sync_runs_one_at_a_time ON sync_runs (space_id, connector_id) WHERE status = ANY (ARRAY['queued', 'running']);
+-- One sync under way per connector, whatever processes there are.
+CREATE UNIQUE INDEX sync_runs_one_at_a_time ON sync_runs (space_id, connector_id) WHERE (status = ANY (ARRAY['queued', 'running'])) AND NOT is_follow_up;
+-- And one full sync behind it.
+CREATE UNIQUE INDEX sync_runs_one_follow_up ON sync_runs (space_id, connector_id) WHERE status = 'queued' AND is_follow_up;
 CREATE INDEX sync_runs_unfinished ON sync_runs (status) WHERE status = ANY (ARRAY['queued', 'running']);
 ALTER TABLE sync_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON sync_runs USING (space_id = (SELECT current_space()));
@@ -285,15 +303,17 @@ CREATE TABLE pipelines (
     needs_history        boolean     NOT NULL DEFAULT false,
     -- When the newest run began, or was queued, or due; kept by the sync, to sort by.
     last_run_at          timestamptz,
+    -- No new runs start; those that there are go on to their end.
+    is_draining          boolean     NOT NULL DEFAULT false,
     -- As lists show it: see shown(). Not compressed, since to unpack a hundred takes longer than to find them.
-    shown                json        NOT NULL GENERATED ALWAYS AS (shown(id, space_id, provider, external_id, name, description, connector_id, owner, owners, tags, schedule, schedule_description, next_run_at, is_paused, is_active, has_import_errors, status, criticality, team_id, last_run, created_at, updated_at)) STORED,
+    shown                json        NOT NULL GENERATED ALWAYS AS (shown(id, space_id, provider, external_id, name, description, connector_id, owner, owners, tags, schedule, schedule_description, next_run_at, is_paused, is_draining, is_active, has_import_errors, status, criticality, team_id, last_run, created_at, updated_at)) STORED,
     CONSTRAINT pipelines_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
     CONSTRAINT pipelines_criticality_is_known CHECK (criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
     CONSTRAINT pipelines_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE,
     CONSTRAINT pipelines_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE SET NULL (team_id)
 );
-CREATE INDEX pipelines_by_name ON pipelines (space_id, name, id);
+CREATE INDEX pipelines_by_name ON pipelines (space_id, "left"(name, 600), id);
 CREATE INDEX pipelines_gone ON pipelines (space_id, connector_id) WHERE gone_by IS NOT NULL;
 CREATE INDEX pipelines_need_history ON pipelines (space_id, connector_id) WHERE needs_history;
 CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NOT NULL;
@@ -308,12 +328,11 @@ CREATE TABLE runs (
     external_id          text             NOT NULL,
     status               text             NOT NULL,
     run_type             text             NOT NULL,
-    -- Orders the runs of a pipeline; never null, never changes: run_after, else see the provider.
+    -- Its position in the history of the provider; never null, never changes: run_after, else see the provider.
     run_at               timestamptz      NOT NULL,
     queued_at            timestamptz,
     started_at           timestamptz,
     ended_at             timestamptz,
-    duration_seconds     double precision GENERATED ALWAYS AS (EXTRACT(epoch FROM ended_at - started_at)::double precision) STORED,
     run_after            timestamptz,
     logical_date         timestamptz,
     data_interval_start  timestamptz,
@@ -333,18 +352,30 @@ CREATE TABLE runs (
     gone_by              uuid,  -- As of pipelines.
     -- Airflow has cleaned it up with all that was older; ours is the only copy, and stays.
     archived_at          timestamptz,
-    -- Its start, or when it was to start. By this a time is looked for, and counted from the index alone.
-    begun_at             timestamptz      NOT NULL GENERATED ALWAYS AS (COALESCE(started_at, queued_at, run_after, run_at)) STORED,
+    -- Null when unknown: not ended, or ended before it started.
+    duration_seconds     double precision GENERATED ALWAYS AS (
+CASE
+    WHEN ended_at >= started_at THEN EXTRACT(epoch FROM ended_at - started_at)::double precision
+    ELSE NULL::double precision
+END) STORED,
+    -- When it was started, or queued. Lists are ordered, and time ranges found and counted, by it.
+    begun_at             timestamptz      NOT NULL GENERATED ALWAYS AS (COALESCE(started_at, queued_at, run_after,
+CASE
+    WHEN status = ANY (ARRAY['queued', 'running']) THEN created_at
+    ELSE NULL::timestamp with time zone
+END, ended_at, run_at)) STORED,
+    -- Airflow uses its id for another run by now; this one was deleted there.
+    is_replaced          boolean          NOT NULL DEFAULT false,
     CONSTRAINT runs_pkey PRIMARY KEY (space_id, id),
-    CONSTRAINT runs_identity UNIQUE (space_id, pipeline_id, external_id),
     CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
     CONSTRAINT runs_triggered_by_user_id_fkey FOREIGN KEY (triggered_by_user_id) REFERENCES users(id) ON DELETE SET NULL
 );
-CREATE INDEX runs_begun ON runs (space_id, begun_at) INCLUDE (pipeline_id, status, run_type);
-CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds);
+CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds, removed_at);
 CREATE INDEX runs_gone ON runs (space_id, pipeline_id) WHERE gone_by IS NOT NULL;
-CREATE INDEX runs_newest ON runs (space_id, run_at DESC, id DESC);
-CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, run_at DESC, id DESC);
+-- The run that has the id in Airflow, or had it last.
+CREATE UNIQUE INDEX runs_identity ON runs (space_id, pipeline_id, external_id) WHERE NOT is_replaced;
+CREATE INDEX runs_newest ON runs (space_id, begun_at DESC, id DESC) INCLUDE (pipeline_id, status, run_type, removed_at);
+CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, begun_at DESC, id DESC) INCLUDE (removed_at);
 CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) WHERE status = ANY (ARRAY['queued', 'running']);
 -- The position in time by which the provider can list runs again.
 CREATE INDEX runs_window ON runs (space_id, COALESCE(run_after, logical_date));
@@ -367,7 +398,6 @@ CREATE TABLE task_runs (
     queued_at         timestamptz,
     started_at        timestamptz,
     ended_at          timestamptz,
-    duration_seconds  double precision GENERATED ALWAYS AS (EXTRACT(epoch FROM ended_at - started_at)::double precision) STORED,
     pool              text,
     queue             text,
     hostname          text,
@@ -380,8 +410,21 @@ CREATE TABLE task_runs (
     updated_at        timestamptz      NOT NULL DEFAULT now(),
     gone_by           uuid,  -- As of pipelines.
     archived_at       timestamptz,  -- As of runs.
+    -- As in runs.
+    duration_seconds  double precision GENERATED ALWAYS AS (
+CASE
+    WHEN ended_at >= started_at THEN EXTRACT(epoch FROM ended_at - started_at)::double precision
+    ELSE NULL::double precision
+END) STORED,
+    -- A UUID, of one execution of a loop or of one expansion of a mapped task; empty: in no region (answered as null).
+    region_id         text             NOT NULL DEFAULT '',
+    -- In the region of a loop the iteration, in that of an expansion the map index; -1: none (answered as null).
+    region_index      integer          NOT NULL DEFAULT '-1',
+    -- The innermost loop around the task, also of a mapped task in it, whose region is another.
+    loop_id           text,
+    loop_iteration    integer,
     CONSTRAINT task_runs_pkey PRIMARY KEY (space_id, id),
-    CONSTRAINT task_runs_identity UNIQUE (space_id, run_id, external_id, map_index),
+    CONSTRAINT task_runs_identity UNIQUE (space_id, run_id, external_id, region_id, region_index, map_index),
     CONSTRAINT task_runs_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
 );
 CREATE INDEX task_runs_gone ON task_runs (space_id, run_id) WHERE gone_by IS NOT NULL;
@@ -634,6 +677,50 @@ CREATE TABLE run_hours (
 ALTER TABLE run_hours ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON run_hours USING (space_id = (SELECT current_space()));
 
+-- Rows that the provider has and the mirror lacks, wholly or some fields of them. At most 1,000 per connector; only the sync writes it.
+CREATE TABLE skipped_rows (
+    space_id             uuid        NOT NULL,
+    connector_id         uuid        NOT NULL,
+    -- A digest of the ids below; of a row without ids, of its place in the reading that met it.
+    identity             uuid        NOT NULL,
+    kind                 text        NOT NULL,
+    pipeline_external_id text,
+    run_external_id      text,
+    task_external_id     text,
+    map_index            bigint,
+    fields               text[]      NOT NULL DEFAULT '{}',  -- Stored without these; empty: not stored.
+    reason               text        NOT NULL,
+    is_mirrored          boolean     NOT NULL DEFAULT false,  -- An earlier state of the row is in the mirror.
+    -- Of a run that is not in the mirror: how many task runs of it the provider lists.
+    task_runs            integer     NOT NULL DEFAULT 0,
+    -- The window of runs in which it was met, as narrow as it is known; both ends are included. Null: met among changes.
+    window_start         timestamptz,
+    window_end           timestamptz,
+    sync_id              uuid        NOT NULL,
+    first_seen_at        timestamptz NOT NULL DEFAULT now(),
+    last_seen_at         timestamptz NOT NULL DEFAULT now(),  -- When a sync last met it, or looked for it.
+    CONSTRAINT skipped_rows_pkey PRIMARY KEY (space_id, connector_id, identity),
+    CONSTRAINT skipped_rows_kind_is_known CHECK (kind = ANY (ARRAY['pipelines', 'runs', 'task_runs'])),
+    CONSTRAINT skipped_rows_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE skipped_rows ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON skipped_rows USING (space_id = (SELECT current_space()));
+
+-- How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.
+CREATE TABLE pipeline_reads (
+    space_id    uuid        NOT NULL,
+    pipeline_id uuid        NOT NULL,
+    -- By the clock of the provider: everything of this pipeline that changed before it is stored.
+    watermark   timestamptz,
+    read_at     timestamptz,  -- By our clock: when it was last read; null: not yet.
+    refused_at  timestamptz,  -- When the provider last refused it; null after it was read.
+    checked_at  timestamptz,  -- When its number of rows was last compared with that of the provider.
+    CONSTRAINT pipeline_reads_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_reads_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_reads ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_reads USING (space_id = (SELECT current_space()));
+
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()
  RETURNS trigger
@@ -748,44 +835,13 @@ AS $function$
     GROUP BY 1
 $function$;
 
--- Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a lane of their own.
+-- Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a queue of their own.
 CREATE FUNCTION is_doubtful(s sync_states)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$
-    SELECT s.failures > 0 OR coalesce(s.poll_seconds, 0) > 10
-$function$;
-
--- Connectors whose next sync is due and that have none unfinished.
-CREATE FUNCTION syncs_to_start()
- RETURNS TABLE(space_id uuid, connector_id uuid, is_doubtful boolean)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT s.space_id, s.connector_id, is_doubtful(s)
-    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
-    WHERE s.next_sync_at <= now() AND c.is_active AND c.connector_type = 'airflow'
-      AND NOT EXISTS (SELECT FROM sync_runs r
-                      WHERE r.space_id = s.space_id AND r.connector_id = s.connector_id AND r.status IN ('queued', 'running'))
-    ORDER BY s.next_sync_at
-    LIMIT 1000
-$function$;
-
--- Queued syncs that may have lost their job, and running ones whose worker is gone.
-CREATE FUNCTION syncs_to_look_after()
- RETURNS TABLE(space_id uuid, sync_id uuid, status text, is_doubtful boolean)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT r.space_id, r.id, r.status, is_doubtful(s)
-    FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
-    WHERE (r.status = 'running' AND r.lease_until < now())
-       OR (r.status = 'queued' AND r.queued_at < now() - interval '2 seconds')
-    ORDER BY r.queued_at
-    LIMIT 1000
+    SELECT s.failures > 0 OR s.is_stuck OR coalesce(s.poll_seconds, 0) > 10
 $function$;
 
 -- Syncs of one lane that have waited for a worker longer than it takes to start one.
@@ -798,6 +854,7 @@ AS $function$
     SELECT count(*)
     FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
     WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_doubtful(s) = doubtful
+      AND NOT waits_for_another(r)
 $function$;
 
 -- The logarithmic bucket of a duration: n holds what is longer than 1.01^(n-1) ms, up to 1.01^n ms, so that its middle is wrong by half a percent at most; 0 what is shorter than 1 ms; 2800 what is longer than 40 years.
@@ -873,7 +930,7 @@ BEGIN
             FROM (
                 SELECT r.status, r.ended_at, r.duration_seconds, duration_code(r.duration_seconds) AS code
                 FROM runs r
-                WHERE r.space_id = t.space_id AND r.pipeline_id = t.pipeline_id
+                WHERE r.space_id = t.space_id AND r.pipeline_id = t.pipeline_id AND r.removed_at IS NULL
                   AND r.ended_at >= t.day::timestamp AT TIME ZONE 'UTC'
                   AND r.ended_at < (t.day + 1)::timestamp AT TIME ZONE 'UTC'
             ) r
@@ -927,19 +984,19 @@ DECLARE
 BEGIN
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
-        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM became WHERE ended_at IS NOT NULL) t;
+        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM became WHERE ended_at IS NOT NULL AND removed_at IS NULL) t;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
-        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM was WHERE ended_at IS NOT NULL) t;
+        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM was WHERE ended_at IS NOT NULL AND removed_at IS NULL) t;
     ELSE
         SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
         FROM (
             SELECT DISTINCT c.space_id, c.pipeline_id, utc_day(c.ended_at) AS day
             FROM (
                 SELECT e.space_id, e.pipeline_id, e.ended_at
-                FROM (SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM was
+                FROM (SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM was WHERE removed_at IS NULL
                       UNION ALL
-                      SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM became) e
+                      SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM became WHERE removed_at IS NULL) e
                 GROUP BY e.id, e.space_id, e.pipeline_id, e.status, e.started_at, e.ended_at
                 HAVING count(*) = 1 AND e.ended_at IS NOT NULL
             ) c
@@ -967,19 +1024,19 @@ BEGIN
         SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
         INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
         FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, count(*) AS more
-              FROM became GROUP BY 1, 2, 3, 4, 5) e;
+              FROM became WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
         INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
         FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -count(*) AS more
-              FROM was GROUP BY 1, 2, 3, 4, 5) e;
+              FROM was WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
     ELSE
         SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
         INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
         FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(more) AS more
-              FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -1 AS more FROM was
+              FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -1 AS more FROM was WHERE removed_at IS NULL
                     UNION ALL
-                    SELECT space_id, pipeline_id, hour_of(begun_at), status, run_type, 1 FROM became) b
+                    SELECT space_id, pipeline_id, hour_of(begun_at), status, run_type, 1 FROM became WHERE removed_at IS NULL) b
               GROUP BY 1, 2, 3, 4, 5 HAVING sum(more) <> 0) e;
     END IF;
     IF of_spaces IS NULL THEN
@@ -1066,30 +1123,6 @@ BEGIN
 END
 $function$;
 
--- From the hash of a key and a slug to the caller, the space, the role in it (null: none) and its version.
-CREATE FUNCTION authorize(hash bytea, space_slug text)
- RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, key_id uuid, space_id uuid, slug text, role text, version bigint)
- LANGUAGE sql
- SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    WITH presented AS (
-        SELECT k.id, k.last_used_at, u.id AS user_id, u.email, u.name, u.is_superadmin
-        FROM api_keys k JOIN users u ON u.id = k.user_id
-        WHERE k.key_hash = hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
-    ), used AS (
-        UPDATE api_keys k SET last_used_at = now()
-        FROM presented p
-        WHERE k.id = p.id AND (p.last_used_at IS NULL OR p.last_used_at < now() - interval '1 minute')
-    )
-    SELECT p.user_id, p.email, p.name, p.is_superadmin, p.id, s.id, s.slug,
-           CASE WHEN p.is_superadmin THEN 'admin' ELSE m.role END,
-           (SELECT coalesce(sum(v.version), 0)::bigint FROM space_versions v WHERE v.space_id = s.id)
-    FROM presented p
-    LEFT JOIN spaces s ON s.slug = space_slug
-    LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
-$function$;
-
 -- The Monday of its week.
 CREATE FUNCTION week_of(day date)
  RETURNS date
@@ -1113,31 +1146,6 @@ AS $function$
         FROM generate_series(0, length(durations) - 6, 6) o
         GROUP BY 1
     ) b
-$function$;
-
--- As authorize, from the hash of a session's token.
-CREATE FUNCTION authorize_session(hash bytea, space_slug text)
- RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, session_id uuid, space_id uuid, slug text, role text, version bigint)
- LANGUAGE sql
- SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    WITH presented AS (
-        SELECT k.id, k.last_used_at, u.id AS user_id, u.email, u.name, u.is_superadmin
-        FROM sessions k JOIN users u ON u.id = k.user_id LEFT JOIN api_keys a ON a.id = k.api_key_id
-        WHERE k.token_hash = hash AND k.expires_at > now() AND u.is_active
-          AND (k.api_key_id IS NULL OR (a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > now())))
-    ), used AS (
-        UPDATE sessions k SET last_used_at = now()
-        FROM presented p
-        WHERE k.id = p.id AND (p.last_used_at IS NULL OR p.last_used_at < now() - interval '1 minute')
-    )
-    SELECT p.user_id, p.email, p.name, p.is_superadmin, p.id, s.id, s.slug,
-           CASE WHEN p.is_superadmin THEN 'admin' ELSE m.role END,
-           (SELECT coalesce(sum(v.version), 0)::bigint FROM space_versions v WHERE v.space_id = s.id)
-    FROM presented p
-    LEFT JOIN spaces s ON s.slug = space_slug
-    LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = p.user_id
 $function$;
 
 CREATE FUNCTION keep_search()
@@ -1246,7 +1254,7 @@ CREATE FUNCTION ended_runs(space uuid, pipeline uuid, of_day date)
 AS $function$
     SELECT coalesce(string_agg(ended_run(of_day, r.ended_at, r.status, duration_code(r.duration_seconds), r.duration_seconds), ''), '')
     FROM runs r
-    WHERE r.space_id = space AND r.pipeline_id = pipeline
+    WHERE r.space_id = space AND r.pipeline_id = pipeline AND r.removed_at IS NULL
       AND r.ended_at >= of_day::timestamp AT TIME ZONE 'UTC' AND r.ended_at < (of_day + 1)::timestamp AT TIME ZONE 'UTC'
 $function$;
 
@@ -1257,7 +1265,188 @@ CREATE FUNCTION hour_of(at timestamp with time zone)
  IMMUTABLE PARALLEL SAFE
 RETURN date_bin('01:00:00'::interval, at, '1970-01-01 00:00:00+00'::timestamp with time zone);
 
+-- Whether it is not to be started yet, since another sync of its connector is under way.
+CREATE FUNCTION waits_for_another(r sync_runs)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT r.is_follow_up
+       AND EXISTS (SELECT FROM sync_runs o
+                   WHERE o.space_id = r.space_id AND o.connector_id = r.connector_id AND o.status IN ('queued', 'running')
+                     AND NOT o.is_follow_up)
+$function$;
+
+-- Connectors whose next sync is due and that have none unfinished.
+CREATE FUNCTION syncs_to_start()
+ RETURNS TABLE(space_id uuid, connector_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT s.space_id, s.connector_id
+    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
+    WHERE s.next_sync_at <= now() AND c.is_active AND c.connector_type = 'airflow'
+      AND NOT EXISTS (SELECT FROM sync_runs r
+                      WHERE r.space_id = s.space_id AND r.connector_id = s.connector_id AND r.status IN ('queued', 'running'))
+    ORDER BY s.next_sync_at
+    LIMIT 1000
+$function$;
+
+-- Running syncs whose lease has expired: their worker is dead.
+CREATE FUNCTION abandoned_syncs()
+ RETURNS TABLE(space_id uuid, sync_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT r.space_id, r.id FROM sync_runs r
+    WHERE r.status = 'running' AND r.lease_until < now()
+    ORDER BY r.lease_until
+    LIMIT 1000
+$function$;
+
+-- Of one queue the sync that a free worker of this process carries out next: of the space with the fewest running there, those by hand first. Where there are several spaces, one has at most half of the workers.
+CREATE FUNCTION next_sync(doubtful boolean, holder text, slots integer)
+ RETURNS TABLE(space_id uuid, sync_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    WITH running AS (
+        SELECT r.space_id, count(*) AS total
+        FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
+        WHERE r.status = 'running' AND r.lease_holder = holder AND is_doubtful(s) = doubtful
+        GROUP BY r.space_id
+    )
+    SELECT q.space_id, q.id
+    FROM sync_runs q
+    JOIN sync_states s ON s.space_id = q.space_id AND s.connector_id = q.connector_id
+    LEFT JOIN running b ON b.space_id = q.space_id
+    WHERE q.status = 'queued' AND is_doubtful(s) = doubtful AND NOT waits_for_another(q)
+      AND coalesce(b.total, 0) < CASE
+          WHEN (SELECT count(DISTINCT c.space_id) FROM connectors c WHERE c.is_active AND c.connector_type = 'airflow') > 1
+          THEN greatest(1, slots / 2) ELSE slots END
+    ORDER BY coalesce(b.total, 0), q.trigger <> 'manual', q.queued_at
+    LIMIT 1
+$function$;
+
+-- From the hash of a key and a slug to the caller, the space, the role in it (null: none), its version, and whether the use of the key is to be written down. Takes no lock.
+CREATE FUNCTION authorize(hash bytea, space_slug text)
+ RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, key_id uuid, space_id uuid, slug text, role text, version bigint, is_use_due boolean)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT u.id, u.email, u.name, u.is_superadmin, k.id, s.id, s.slug,
+           CASE WHEN u.is_superadmin THEN 'admin' ELSE m.role END,
+           (SELECT coalesce(sum(v.version), 0)::bigint FROM space_versions v WHERE v.space_id = s.id),
+           k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
+    FROM api_keys k
+    JOIN users u ON u.id = k.user_id
+    LEFT JOIN spaces s ON s.slug = space_slug
+    LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = u.id
+    WHERE k.key_hash = hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
+$function$;
+
+-- As authorize, from the hash of a session's token.
+CREATE FUNCTION authorize_session(hash bytea, space_slug text)
+ RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, session_id uuid, space_id uuid, slug text, role text, version bigint, is_use_due boolean)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT u.id, u.email, u.name, u.is_superadmin, k.id, s.id, s.slug,
+           CASE WHEN u.is_superadmin THEN 'admin' ELSE m.role END,
+           (SELECT coalesce(sum(v.version), 0)::bigint FROM space_versions v WHERE v.space_id = s.id),
+           k.last_used_at IS NULL OR k.last_used_at < now() - interval '1 minute'
+    FROM sessions k
+    JOIN users u ON u.id = k.user_id
+    LEFT JOIN api_keys a ON a.id = k.api_key_id
+    LEFT JOIN spaces s ON s.slug = space_slug
+    LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = u.id
+    WHERE k.token_hash = hash AND k.expires_at > now() AND u.is_active
+      AND (k.api_key_id IS NULL OR (a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > now())))
+$function$;
+
+-- Whether a key of a configuration names something that must not be shown, such as db_password or apiKey.
+CREATE FUNCTION is_secret_name(name text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT (n ~ 'passwor[dt]|passwd|passphrase|kennwort|secret|token|credential|authorization'
+            OR n ~ '(api|private|access|account|shared|signing|encryption|ssh|service|master)[^a-z]*keys?($|[^a-z])'
+            OR n ~ '(^|[^a-z])(pass|pwd|key|keys|bearer|cookie|jwt|pat|sas)($|[^a-z])')
+       AND n !~ '(^|[^a-z])(url|uri|endpoint|type|method|name|path|file|ttl|lifetime|expiry|length|policy|version|key[^a-z]*id)$'
+       AND n !~ '(primary|foreign|partition|sort|public|cache|row|natural|surrogate|clustering|routing|group|unique|join)[^a-z]*keys?$'
+    FROM (SELECT lower(regexp_replace(name, '([a-z0-9])([A-Z])', '\1_\2', 'g')) AS n) normalized
+$function$;
+
+-- The text without passwords in URLs and connection strings, and without private keys.
+CREATE FUNCTION text_without_secrets(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT CASE
+        WHEN value ~ '-----BEGIN [A-Z ]*PRIVATE KEY-----' THEN '[redacted]'
+        ELSE regexp_replace(regexp_replace(value,
+            '([a-z][a-z0-9+.-]*://[^/?#\s:@]*):[^/?#\s@]+@', '\1:[redacted]@', 'gi'),
+            '((^|[?&;\s])(access_token|auth_token|token|api_?key|accountkey|sharedaccesskey|password|pwd|secret|client_secret|sig|signature)\s*=\s*)[^&;#\s]+',
+            '\1[redacted]', 'gi')
+    END
+$function$;
+
+-- A configuration with "[redacted]" for each value that looks like a secret.
+CREATE FUNCTION without_secrets(config jsonb, is_secret boolean DEFAULT false)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    IF is_secret AND jsonb_typeof(config) NOT IN ('boolean', 'null') AND config NOT IN ('""', '{}', '[]') THEN
+        RETURN '"[redacted]"';
+    END IF;
+    CASE jsonb_typeof(config)
+        WHEN 'object' THEN
+            RETURN (SELECT coalesce(jsonb_object_agg(e.key, without_secrets(e.value, is_secret_name(e.key)
+                        -- {"name": "password", "value": "…"}
+                        OR (e.key IN ('value', 'Value') AND is_secret_name(coalesce(config ->> 'name', config ->> 'Name', config ->> 'key', config ->> 'Key', ''))))), '{}')
+                    FROM jsonb_each(config) e);
+        WHEN 'array' THEN
+            RETURN (SELECT coalesce(jsonb_agg(without_secrets(e.item) ORDER BY e.place), '[]')
+                    FROM jsonb_array_elements(config) WITH ORDINALITY e(item, place));
+        WHEN 'string' THEN
+            RETURN to_jsonb(text_without_secrets(config #>> '{}'));
+        ELSE
+            RETURN config;
+    END CASE;
+END
+$function$;
+
+-- Members of a space read the audit trail: no secret of a configuration is written into it.
+CREATE FUNCTION redact_audited_config()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    IF NEW.before ? 'config' THEN
+        NEW.before := jsonb_set(NEW.before, '{config}', without_secrets(NEW.before -> 'config'));
+    END IF;
+    IF NEW.after ? 'config' THEN
+        NEW.after := jsonb_set(NEW.after, '{config}', without_secrets(NEW.after -> 'config'));
+    END IF;
+    RETURN NEW;
+END
+$function$;
+
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
+CREATE TRIGGER redact_config BEFORE INSERT ON audit_events FOR EACH ROW WHEN (new.target_type = 'connector'::text) EXECUTE FUNCTION redact_audited_config();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');
 CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON comments FOR EACH ROW EXECUTE FUNCTION bump_after_row();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('connector', 'id', 'name', 'name connector_type config is_active source_system_id', 'credentials');
@@ -1283,8 +1472,10 @@ CREATE TRIGGER version_of_new AFTER INSERT ON runs REFERENCING NEW TABLE AS beca
 CREATE TRIGGER audit AFTER INSERT OR UPDATE ON spaces FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name retention_days');
 CREATE TRIGGER audit AFTER INSERT ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.trigger = 'manual'::text) EXECUTE FUNCTION audit('sync', 'id', '', 'connector_id is_full');
 CREATE TRIGGER audit_cancel AFTER UPDATE OF cancel_requested_at ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('sync', 'id', '', 'cancel_requested_at');
+CREATE TRIGGER audit_full AFTER UPDATE OF is_full ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND old.status = 'queued'::text AND new.status = 'queued'::text) EXECUTE FUNCTION audit('sync', 'id', '', 'is_full');
 CREATE TRIGGER audit AFTER UPDATE OF accepted_at ON sync_states FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('hold', 'connector_id', '', 'accepted');
 CREATE TRIGGER version AFTER UPDATE ON sync_states FOR EACH ROW WHEN (old.last_complete_at IS DISTINCT FROM new.last_complete_at OR old.api_version IS DISTINCT FROM new.api_version) EXECUTE FUNCTION bump_after_row();
+CREATE TRIGGER version_of_skipped AFTER UPDATE ON sync_states FOR EACH ROW WHEN (old.skipped IS DISTINCT FROM new.skipped) EXECUTE FUNCTION bump_after_row();
 CREATE TRIGGER version_of_changed AFTER UPDATE ON task_runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
 CREATE TRIGGER version_of_deleted AFTER DELETE ON task_runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
 CREATE TRIGGER version_of_new AFTER INSERT ON task_runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();

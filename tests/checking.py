@@ -27,6 +27,9 @@ class CheckedClient(httpx2.AsyncClient):
     async def _check(self, response: httpx2.Response) -> None:
         await response.aread()
         assert response.headers["x-request-id"]
+        if response.request.method == "HEAD":
+            assert not response.content
+            return
         if response.status_code >= 400:
             check_error(response)
             return

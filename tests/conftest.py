@@ -19,6 +19,7 @@ from psycopg.rows import dict_row
 
 from checking import CheckedClient
 from windsock import log
+from windsock.access.authorizer import Uses
 from windsock.app import create_app
 from windsock.db import SESSION, Database, Row
 from windsock.embedded import EmbeddedPostgres
@@ -139,18 +140,18 @@ def process(db: RolledBackDatabase, open_folder: Path) -> Process:
     settings = Settings(data=open_folder / "data")
     made = Process(settings, Storage(db.url, (SECRET_KEY,), None))
     made.db = db
+    made.uses = Uses(db)
     return made
 
 
 class NoJobs:
-    """Remembers what was deferred; no test of a route waits for a worker."""
+    """Counts how often a worker was woken; no test of a route waits for one."""
 
     def __init__(self) -> None:
-        self.deferred: list[object] = []
+        self.woken = 0
 
-    async def defer(self, _space_id: object, sync_id: object, *, is_manual: bool) -> None:
-        assert is_manual
-        self.deferred.append(sync_id)
+    def wake(self) -> None:
+        self.woken += 1
 
 
 @pytest.fixture
@@ -190,6 +191,10 @@ PEOPLE_ADD = (
     """
     INSERT INTO watches (space_id, pipeline_id, user_id)
     SELECT space_id, id, %(user_id)s FROM pipelines ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO pipeline_reads (space_id, pipeline_id, read_at)
+    SELECT space_id, id, now() FROM pipelines ON CONFLICT DO NOTHING
     """,
     """
     INSERT INTO comments (space_id, run_id, author_id, content)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import uvicorn
 from fastapi import FastAPI
 
 from triggers.double import Runs, install
@@ -19,6 +18,7 @@ from windsock import log
 from windsock.app import create_app
 from windsock.db import Database
 from windsock.process import Process
+from windsock.server import Server, configure
 from windsock.settings import Settings
 from windsock.storage import Storage
 from world import World, make_world
@@ -36,12 +36,10 @@ class Live:
 
 
 @contextlib.contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: FastAPI, **more: Any) -> Iterator[str]:
     """The application's address. Its log must not mix with what a command in this process prints."""
     log.configure("json", "warning")
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on")
-    )
+    server = Server(configure(app, host="127.0.0.1", port=0, lifespan="on", **more))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -202,7 +202,8 @@ INSERT INTO runs (space_id, pipeline_id, external_id, status, run_type, run_at)
 SELECT %(space)s, p.id, 'r', 'running', 'manual', now() FROM p
 """
 NUMBERS = """
-SELECT (SELECT count(*) FROM pipelines), (SELECT sum(pipelines) FROM space_versions), (SELECT count(*) FROM runs),
+SELECT (SELECT count(*) FROM pipelines), (SELECT sum(pipelines) FROM space_versions),
+       (SELECT count(*) FROM runs WHERE removed_at IS NULL),
        (SELECT sum(total) FROM space_counts), (SELECT sum(total) FROM run_hours)
 """
 

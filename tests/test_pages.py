@@ -164,3 +164,15 @@ def test_json_writes_times_in_utc_with_a_z_and_ids_as_text() -> None:
     assert to_json(b'{"x":1.0}') == b'{"x":1.0}'
     with pytest.raises(TypeError):
         to_json({"no JSON": {1, 2}})
+
+
+@pytest.mark.parametrize("depth", [1, 253, 254, 300, 5000])
+def test_json_of_any_depth_is_written(depth: int) -> None:
+    value: Any = {"é": [1, None, True, datetime(2026, 1, 2, tzinfo=UTC), b'{"stored":1}']}
+    for number in range(depth):
+        value = [value, number] if number % 2 else {"a": value, 'b"': [], "c": {}}
+    text = to_json(value).decode()
+    core = '{"é":[1,null,true,"2026-01-02T00:00:00Z",{"stored":1}]}'
+    for number in range(depth):
+        core = f"[{core},{number}]" if number % 2 else f'{{"a":{core},"b\\"":[],"c":{{}}}}'
+    assert text == core

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from windsock.db import Database, Row
 from windsock.embedded import EmbeddedPostgres
-from windsock.errors import Unavailable
+from windsock.errors import StatementTimedOut, Unavailable
 from windsock.pages import to_json
 from windsock.pipelined import MOST_STATEMENTS, Asked
 from windsock.sql import Query
@@ -152,7 +152,7 @@ async def test_what_takes_too_long_is_said_so(url: str, monkeypatch: pytest.Monk
     monkeypatch.setattr("windsock.db.SESSION", "-c search_path=windsock -c statement_timeout=100ms")
     db = Database(url, pool_size=1)
     await db.open()
-    with pytest.raises(Unavailable, match="narrow the request"):
+    with pytest.raises(StatementTimedOut, match="narrow the request"):
         await db.read(SPACE, Asked(SLOW, {"seconds": 30.0}))
     assert await db.read(SPACE, Asked(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
     await db.close()

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
 from checking import CheckedClient
+from windsock import log, requests
 from windsock.app import create_app
 from windsock.db import Database
 from windsock.embedded import EmbeddedPostgres
@@ -128,7 +129,7 @@ async def test_what_is_not_there_is_said_in_a_sentence(
     assert (answer.status_code, answer.json()) == (status, {"detail": sentence})
     assert ("allow" in answer.headers) is (status == 405)
     if path.startswith("/spaces") and status == 405:
-        assert answer.headers["allow"] == "GET, POST"
+        assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 async def test_health_needs_no_key(client: CheckedClient) -> None:
@@ -238,3 +239,34 @@ async def test_a_request_that_the_database_leaves_in_the_middle_is_told_so(
 
 
 ONE: Any = "SELECT 1"
+
+
+async def test_long_path_is_cut_in_the_log_and_in_the_answer(
+    client: CheckedClient, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("json", "info")
+    try:
+        answer = await client.request("GET", f"{ROOT}/{'x' * 60_000}")
+    finally:
+        log.configure("json", "warning")
+    assert answer.status_code == 404
+    assert len(answer.content) < 1000
+    assert len(capsys.readouterr().err) + len(caplog.text) < 2000
+
+
+@pytest.mark.parametrize("path", [f"{ROOT}/health", f"{ROOT}/nothing", f"{ROOT}/metrics", "/users/me", f"{ROOT}/docs"])
+async def test_every_answer_forbids_guessing_its_type(client: CheckedClient, path: str) -> None:
+    answer = await client.request("GET", path)
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+
+
+async def test_requests_beyond_the_limit_are_refused_and_health_is_answered(
+    client: CheckedClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "MAX_IN_FLIGHT", 0)
+    refused = await client.request("GET", "/users/me")
+    assert (refused.status_code, refused.json()) == (503, {"detail": requests.TOO_BUSY})
+    assert refused.headers["retry-after"] == "1"
+    assert (await client.request("GET", f"{ROOT}/health")).status_code == 200
+    ready = await client.request("GET", f"{ROOT}/health/ready")
+    assert (ready.status_code, ready.json()["status"]) == (503, "not ready")

@@ -30,7 +30,10 @@ def test_defaults_need_no_environment() -> None:
         "max_body_bytes": 1_048_576,
         "answer_cache_bytes": 67_108_864,
         "worker_concurrency": 16,
+        "max_connectors_per_space": 200,
         "machine_identity": False,
+        "egress_allow": None,
+        "egress_deny": None,
     }
     assert settings.database_url is None
 
@@ -56,7 +59,10 @@ GIVEN = {
     "max_body_bytes": ("2048", 2048),
     "answer_cache_bytes": ("0", 0),
     "worker_concurrency": ("9", 9),
+    "max_connectors_per_space": ("500", 500),
     "machine_identity": ("true", True),
+    "egress_allow": ("10.0.0.0/8,loopback", "10.0.0.0/8,loopback"),
+    "egress_deny": ("10.1.0.0/16", "10.1.0.0/16"),
 }
 
 

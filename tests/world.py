@@ -11,8 +11,9 @@ from windsock.connectors.models import ConnectorIn
 from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import create_connector
 from windsock.db import Actor, Database
-from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
 from windsock.sync.mirror import Mirror
+from windsock.sync.skips import Skips
 from windsock.sync.store import queue_sync
 
 PASSWORD = "planted-password-4711"
@@ -110,6 +111,9 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, perso
             *[a_task_run("daily_report", "r1", "check", "success", map_index=index) for index in range(3)],
         ]
         await mirror.store_task_runs(tx, tasks, made.pipelines)
+        skips = Skips(space_id, connector["id"], sync_id)
+        skips.meet([SkippedRow(kind="runs", reason="of the world", pipeline_external_id="never_run")])
+        await skips.write(tx)
         run = await tx.row(ONE_RUN, space_id=space_id)
         task = await tx.row(ONE_TASK_RUN, space_id=space_id)
         made.run_id, made.task_run_id = present(run)["id"], present(task)["id"]

@@ -14,7 +14,7 @@ from windsock.connectors.models import ConnectorIn
 from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import create_connector
 from windsock.sql import Query
-from windsock.sync.mirror import QUERIES as MIRROR
+from windsock.sync.mirror import REFRESH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,7 +221,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
                     ("weeks", WEEKS_OF_DAYS),
                     ("recent days", RECENT_DAYS),
                     ("counts", COUNTS),
-                    ("strips", str(MIRROR["refresh_pipelines"])),
+                    ("strips", str(REFRESH["refresh_pipelines"])),
                 ):
                     at = time.monotonic()
                     connection.execute(_in_session(statement), part)
@@ -290,7 +290,7 @@ def _large_runs(connection: psycopg.Connection, space_id: UUID) -> tuple[dict[in
         connection.execute("DELETE FROM task_runs WHERE space_id = %s AND run_id = %s", (space_id, run_id))
         connection.execute(LARGE.encode(), {"space_id": space_id, "run_id": run_id, "many": many})
     names = {"space_id": space_id, "run_ids": list(large.values())}
-    connection.execute(str(MIRROR["refresh_task_counts"]).encode(), names)
+    connection.execute(str(REFRESH["refresh_task_counts"]).encode(), names)
     return large, rows[0][1]
 
 

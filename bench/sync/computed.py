@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_double.api import Api, Params, Refused, Reply
+from airflow_double.api import Api
 from airflow_double.model import Model
+from airflow_double.replies import Params, Refused, Reply
 from airflow_double.rows import Dag, Run, RunKey, Task
 
 TASKS = ("extract", "load")

@@ -13,6 +13,7 @@ import httpx2
 from cryptography.fernet import Fernet
 
 from airflow.mirrored import Windsock
+from windsock import egress
 from windsock.connectors.store import AirflowConnector
 from windsock.db import Row
 from windsock.embedded import EmbeddedPostgres
@@ -54,6 +55,7 @@ class Mirroring(Windsock):
             api_version=api_version,
             tokens=self.process.tokens,
             key="bench",
+            policy=egress.Policy.of(loopback=True),
             transport=self.recorder,
         )
 

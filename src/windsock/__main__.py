@@ -15,11 +15,12 @@ from windsock.commands.runs import comment, runs
 from windsock.commands.serve import serve
 from windsock.commands.spaces import space
 from windsock.commands.sync import sync
+from windsock.commands.terminal import Commands
 from windsock.commands.trigger import trigger
 from windsock.commands.work import work
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
 def main() -> None:
     """Windsock makes Apache Airflow visible to everybody who depends on it."""

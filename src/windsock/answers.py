@@ -188,7 +188,11 @@ class KnownAnswers:
         if scheme.lower() != "bearer" or not key:
             return None
         question = hash_of(key), known.slug
-        row = await self._state.authorizer.ask(*question)
+        try:
+            row = await self._state.authorizer.ask(*question)
+        except WindsockError as error:
+            scope[AUTHORIZED] = question, error  # told by the route: out here nobody turns it into an answer
+            return None
         scope[AUTHORIZED] = question, row
         if row is None or row["role"] is None:
             return None

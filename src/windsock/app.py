@@ -20,26 +20,27 @@ from starlette.types import Scope
 from windsock import __version__, openapi, reference
 from windsock.access import routes as spaces
 from windsock.access import teams, users
-from windsock.access.space import SESSIONS, Authorizer, authenticate
+from windsock.access.authorizer import QUERIES as CALLERS
+from windsock.access.authorizer import Authorizer
+from windsock.access.space import authenticate
 from windsock.answers import Answers, KnownAnswers
 from windsock.audit import routes as audit
 from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
-from windsock.errors import Invalid, PageNotFound, Unavailable, WindsockError
+from windsock.errors import BadRequest, DatabaseFailed, Invalid, PageNotFound, WindsockError
 from windsock.pages import to_json
 from windsock.pipelines import routes as pipelines
 from windsock.process import Process
-from windsock.requests import AroundRequests
+from windsock.requests import ASKED_METHOD, AroundRequests, shorten
 from windsock.runs import routes as runs
 from windsock.sync import routes as syncs
 from windsock.sync.numbers import note_freshness
 from windsock.triggers import routes as triggers
+from windsock.validation import MAX_ERRORS, ValidatesRequest
 from windsock.web import routes as web
 from windsock.web.tries import EarlierTries
 
 API = "/api/v1.0"
-MOST_COMPLAINTS = 20
-"""Of one request; whoever sends more mistakes than that learns from the first ones."""
 health = APIRouter(tags=["health"])
 
 
@@ -66,14 +67,16 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
     )
     app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs
     app.state.triggers, app.state.settings = process.triggers, process.settings
-    app.state.authorizer, app.state.answers = Authorizer(process.db), Answers(process.settings.answer_cache_bytes)
-    app.state.sessions = Authorizer(process.db, SESSIONS["authorize_session"])
+    app.state.diagnose = process.diagnose
+    app.state.authorizer = Authorizer(process.db, uses=process.uses)
+    app.state.answers = Answers(process.settings.answer_cache_bytes)
+    app.state.sessions = Authorizer(process.db, CALLERS["authorize_session"], process.uses)
     app.state.tries = EarlierTries(process.triggers)
     app.add_middleware(KnownAnswers, state=app.state)
     app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes, fault=_answer_fault)
     app.include_router(health)
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
-        app.include_router(feature.router, prefix=API)
+        app.include_router(feature.router, prefix=API, dependencies=[ValidatesRequest])
     app.include_router(reference.router, prefix=API)
     app.include_router(web.router)
     setattr(app, "openapi", functools.cache(functools.partial(openapi.describe, app)))  # noqa: B010 - FastAPI's own way
@@ -117,7 +120,7 @@ async def get_health() -> Response:
 async def get_readiness(request: Request) -> Response:
     try:
         await request.app.state.db.ping()
-    except Unavailable as error:
+    except DatabaseFailed as error:
         return _json(503, {"status": "not ready", "detail": str(error)})
     return _json(200, {"status": "ready"})
 
@@ -146,7 +149,7 @@ async def _answer_invalid(request: Request, error: RequestValidationError) -> Re
         return web.bad_address(request)
     if any(one["type"] == "json_invalid" for one in error.errors()) and (refusal := await _refusal(request)):
         return refusal
-    detail = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()[:MOST_COMPLAINTS]]
+    detail = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()[:MAX_ERRORS]]
     return _json(422, {"detail": detail})
 
 
@@ -176,14 +179,18 @@ def _answer_fault(scope: Scope) -> Response:
 
 
 async def _answer_http_error(request: Request, error: HTTPException) -> Response:
-    if error.status_code == HTTPStatus.BAD_REQUEST and (refusal := await _refusal(request)):
+    if _wants_page(request):
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            return web.error_page(request, PageNotFound("There is no page at this address."))
+        if error.status_code == HTTPStatus.BAD_REQUEST:
+            return web.error_page(request, BadRequest(f"The form cannot be read: {error.detail}"))
+    elif error.status_code == HTTPStatus.BAD_REQUEST and (refusal := await _refusal(request)):
         return refusal
-    if _wants_page(request) and error.status_code == HTTPStatus.NOT_FOUND:
-        return web.error_page(request, PageNotFound("There is no page at this address."))
+    path, method = shorten(request.url.path), shorten(request.scope.get(ASKED_METHOD, request.method))
     sentences = {
         400: "The body cannot be read: it must be JSON in UTF-8.",
-        404: f"There is nothing at {request.url.path}.",
-        405: f"{request.method} is not possible at {request.url.path}.",
+        404: f"There is nothing at {path}.",
+        405: f"{method} is not possible at {path}.",
     }
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -196,7 +203,8 @@ def _methods_at(request: Request) -> str:
     contexts = [
         one for one in iter_route_contexts(request.app.routes) if one.matches(request.scope)[0] is not Match.NONE
     ]
-    return ", ".join(sorted({method for context in contexts for method in context.methods or ()}))
+    methods = {method for context in contexts for method in context.methods or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def _answer_overtaken(_request: Request, _error: psycopg.IntegrityError) -> Response:

@@ -1,8 +1,9 @@
 """Connections to PostgreSQL that do not go through the event loop for what is there within a moment."""
 
+import re
 import select
 import time
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from psycopg.abc import RV, PQGen
@@ -18,7 +19,21 @@ MOST_SECONDS_AT_ONCE = 0.004
 LAST_SELECTABLE = 1023
 """select() takes no file descriptor beyond that; poll() counts in milliseconds."""
 
+OUT_OF_CONNECTIONS = re.compile("too many (?:clients|connections)|connection slots are reserved")
+"""PostgreSQL's words (SQLSTATE 53300): of a refused connection libpq gives no code. They are in English unless
+lc_messages says otherwise, and then such a refusal counts as an outage."""
+
 _waiting = 0
+
+
+_last_refusal: tuple[float, psycopg.OperationalError] | None = None
+
+
+def find_recent_refusal(seconds: float) -> psycopg.OperationalError | None:
+    """Why no connection could be made within the last seconds: those who waited for one learn only that they waited."""
+    if _last_refusal is None or time.monotonic() - _last_refusal[0] > seconds:
+        return None
+    return _last_refusal[1]
 
 
 class Connection(psycopg.AsyncConnection[DictRow]):
@@ -26,6 +41,19 @@ class Connection(psycopg.AsyncConnection[DictRow]):
 
     And PostgreSQL sends a page of rows in pieces of 8 KB: sixty turns of the loop for one answer.
     """
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **more: Any) -> Self:  # noqa: ANN401 - handed through
+        """Raises TooManyConnections where PostgreSQL has none left."""
+        global _last_refusal  # noqa: PLW0603 - there is one database of a process
+        try:
+            return await super().connect(conninfo, **more)
+        except psycopg.OperationalError as error:
+            _last_refusal = time.monotonic(), error
+            if not OUT_OF_CONNECTIONS.search(str(error)):
+                raise
+            _last_refusal = time.monotonic(), psycopg.errors.TooManyConnections(str(error))
+            raise _last_refusal[1] from error
 
     async def wait(self, gen: PQGen[RV], *args: Any, **more: Any) -> RV:  # noqa: ANN401 - handed through
         return await super().wait(_at_once(gen, self.pgconn.socket), *args, **more)
@@ -76,5 +104,7 @@ def error_of(result: PGresult) -> psycopg.Error:
     try:
         kind = psycopg.errors.lookup(state)
     except KeyError:
-        kind = psycopg.OperationalError
-    return kind(result.error_message.decode(errors="replace").strip())
+        kind = psycopg.DatabaseError
+    error = kind(result.error_message.decode(errors="replace").strip())
+    error.sqlstate = state or None
+    return error

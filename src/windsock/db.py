@@ -1,5 +1,6 @@
 """The way to PostgreSQL: a pool, transactions that name their space, and constraint violations in words."""
 
+import json
 import select
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -14,12 +15,33 @@ from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from windsock.errors import Unavailable, WindsockError
+from windsock.connections import find_recent_refusal
+from windsock.errors import Overloaded, WindsockError
 from windsock.pipelined import Asked, PipelinedConnection
 from windsock.questions import Questions, Value
 from windsock.sql import Query, literal, written
+from windsock.sqlstates import classify
 
-set_json_dumps(orjson.dumps)
+
+def dump_json(value: object) -> bytes:
+    """As orjson, which refuses to write more than 254 levels; what a provider sends may be deeper.
+
+    Raises RecursionError where it is too deep for the standard library, too (about a thousand levels).
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as error:
+        if "Recursion limit" not in str(error):
+            raise
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_as_json).encode()
+
+
+def _as_json(value: object) -> object:
+    """A time or an id, which orjson knows and the standard library does not."""
+    return orjson.loads(orjson.dumps(value))
+
+
+set_json_dumps(dump_json)
 set_json_loads(orjson.loads)
 
 SESSION = (
@@ -32,6 +54,9 @@ IN_SPACE = Query(
     "SELECT set_config('windsock.space_id', %(space_id)s::text, true), set_config('enable_memoize', 'off', true)"
 )
 """Of what a page is made of each is looked up once: a copy of what was found, for whoever asks again, is for nobody."""
+
+PING = Query("SELECT 1 AS one")
+BUSY = "All connections to the database are in use. Nothing was changed; try again in a moment."
 
 Row = dict[str, Any]
 
@@ -63,8 +88,14 @@ class Transaction:
 
     async def run(self, query: Query, /, **parameters: object) -> int:
         """Execute and say how many rows were touched."""
-        cursor = await self._connection.execute(literal(query), parameters)
+        cursor = await self._connection.execute(written(query, parameters), parameters)
         return cursor.rowcount
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part of the transaction that an exception undoes without ending the transaction."""
+        async with self._connection.transaction():
+            yield
 
     async def copy(self, query: Query, types: Sequence[str], rows: Iterable[Sequence[object]], /) -> None:
         """Give these rows, of columns of these types, to a COPY … FROM STDIN (FORMAT BINARY)."""
@@ -100,6 +131,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int) -> None:
         self.url = url
         conninfo = make_conninfo(url, options=SESSION, application_name="windsock")
+        self._in_use = 0
         self._questions = Questions(conninfo, patience_seconds=POOL_TIMEOUT_SECONDS)
         self._pool: AsyncConnectionPool[PipelinedConnection] = AsyncConnectionPool(
             conninfo,
@@ -168,13 +200,30 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PipelinedConnection]:
         with _reached():
-            async with self._pool.connection() as connection:
-                yield connection
+            try:
+                async with self._pool.connection() as connection:
+                    self._in_use += 1
+                    try:
+                        yield connection
+                    finally:
+                        self._in_use -= 1
+            except PoolTimeout as error:
+                raise self._explain_timeout(error) from error
+
+    def _explain_timeout(self, error: PoolTimeout) -> Exception:
+        """The pool says only that nothing came: all connections were in use, or none could be made."""
+        if self._in_use >= self._pool.max_size:
+            return Overloaded(BUSY, headers={"Retry-After": "5"})
+        return find_recent_refusal(POOL_TIMEOUT_SECONDS * 2) or error
 
     async def ping(self) -> None:
-        """Raises Unavailable when the database does not answer."""
+        """Goes the way of a request: asks on the shared connection, then in a transaction of the pool.
+
+        Raises DatabaseFailed, with the reason that requests are told.
+        """
+        await self.row(PING)
         async with self._connection() as connection:
-            await connection.execute("SELECT 1")
+            await connection.execute(PING.encode())
 
     async def _refuse_a_role_that_could_pass_the_wall(self) -> None:
         async with self._connection() as connection:
@@ -196,13 +245,10 @@ class Database:
 def _reached() -> Iterator[None]:
     try:
         yield
-    except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
-        if isinstance(error, psycopg.errors.QueryCanceled):
-            raise Unavailable("The database needed longer than 60 s for this; narrow the request.") from error
-        raise Unavailable(
-            "The database cannot be reached right now. Nothing was changed; try again in a moment.",
-            headers={"Retry-After": "5"},
-        ) from error
+    except psycopg.Error as error:
+        if (classified := classify(error)) is None:
+            raise
+        raise classified from error
 
 
 async def _is_alive(connection: psycopg.AsyncConnection[DictRow]) -> None:

@@ -52,6 +52,15 @@ class Conflict(WindsockError):
     status = 409
 
 
+class UnsupportedMediaType(WindsockError):
+    """A body that is not JSON, or does not say so."""
+
+    status = 415
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, headers={"Accept": "application/json"})
+
+
 class Invalid(WindsockError):
     """A value that fits the schema and still cannot be accepted; answered in the shape of a validation error."""
 
@@ -63,8 +72,26 @@ class Invalid(WindsockError):
         self.kind = kind
 
 
-class Unavailable(WindsockError):
+class DatabaseFailed(WindsockError):
+    """PostgreSQL did not carry out a transaction for a reason that is not in the request; it may succeed later."""
+
     status = 503
+
+
+class Unavailable(DatabaseFailed):
+    """An outage: PostgreSQL cannot be reached, or cannot work."""
+
+
+class Overloaded(Unavailable):
+    """PostgreSQL or the connection pool has no connections or memory left."""
+
+
+class DiskFull(Unavailable):
+    """PostgreSQL has no space left to write to."""
+
+
+class StatementTimedOut(DatabaseFailed):
+    """PostgreSQL cancelled a statement that exceeded statement_timeout; not an outage."""
 
 
 class ProviderFailed(WindsockError):
@@ -104,6 +131,10 @@ class ProviderRefused(ProviderFailed):
     """The provider answered, with a status of its own that says no (4xx), or that it is in trouble (5xx)."""
 
 
+class ProviderLacksObject(ProviderRefused):
+    """The provider itself says that the object named in the request does not exist; another 404 is no evidence."""
+
+
 class ProviderRejectedCredentials(ProviderRefused):
     """401, or 403 where the version answers 403 to a bad password; asking again would only lock the account."""
 
@@ -126,6 +157,13 @@ class ProviderNonsense(ProviderFailed):
 
     def __init__(self, sentence: str, *, hints: tuple[str, ...] = (), is_transient: bool = True) -> None:
         super().__init__(502, sentence, is_transient=is_transient, hints=hints)
+
+
+class ProviderCannotTell(ProviderFailed):
+    """Whether an object exists cannot be found out: its address is not usable, and no list was named to look in."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(502, sentence, is_transient=False)
 
 
 class ProviderIncomplete(ProviderFailed):

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Depends, Query
+from typing_extensions import TypeAliasType
 
 from windsock.access.space import Space
 from windsock.inputs import Text
@@ -13,7 +14,7 @@ from windsock.sql import text_of
 FRAGMENTS = text_of(__package__, "filters.sql")
 """For `load(…, shared=FRAGMENTS)`; `{matching_pipelines}` expects the pipelines as p."""
 
-Criticality = Literal["low", "medium", "high", "critical"]
+Criticality = TypeAliasType("Criticality", Literal["low", "medium", "high", "critical"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

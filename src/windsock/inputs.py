@@ -36,6 +36,15 @@ def _storable_throughout(value: Any, depth: int = 0) -> None:  # noqa: ANN401 - 
             _storable_throughout(inner, depth + 1)
 
 
+def is_storable(value: object) -> bool:
+    """Whether a body may hold this JSON."""
+    try:
+        _storable_throughout(value)
+    except ValueError:
+        return False
+    return True
+
+
 class Body(BaseModel):
     """A request body: an unknown key is refused, since it is a misunderstanding; so is text that cannot be stored."""
 
@@ -48,15 +57,31 @@ class Body(BaseModel):
         return value
 
 
-Text = Annotated[str, AfterValidator(storable)]
+NO_NUL = r"^[^\u0000]*$"
+"""For schemas: what `storable` refuses, as far as a pattern can say it."""
+Text = Annotated[str, AfterValidator(storable), Field(json_schema_extra={"pattern": NO_NUL})]
 """For parameters; bodies are checked as a whole."""
+
+
+def _whole(value: object) -> object:
+    """As JSON Schema has it: 30.0 is a whole number, and true is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | None):
+        raise ValueError("must be a whole number")  # noqa: TRY004 - pydantic tells of no other error
+    return value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Behind the limits of a whole number in a body: not true or "1"."""
 
 Flag = Annotated[bool, Field(strict=True)]
 """true or false in a body; not 1, "yes" or "off"."""
+NOT_BLANK = r"^[^\u0000]*[^\s\u0085\u0000][^\u0000]*$"
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    Field(json_schema_extra={"pattern": r"\S"}),
+    Field(json_schema_extra={"pattern": NOT_BLANK}),
 ]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
 """A lower-case word of the provider's, such as a state; never a closed list, since Airflow keeps adding some."""
@@ -67,7 +92,7 @@ def _with_offset(value: object) -> object:
     if isinstance(value, datetime) or value is None:
         return value
     try:
-        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+        time = datetime.fromisoformat(value.upper()) if isinstance(value, str) else None
     except ValueError:
         time = None
     if time is None or time.tzinfo is None:

@@ -8,10 +8,9 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
-from pydantic import TypeAdapter
 
 from windsock.access.space import PERMISSIONS, may_be_anybody
-from windsock.providers.airflow.config import AirflowConfig, Credentials
+from windsock.inputs import NO_NUL
 
 Json = dict[str, Any]
 
@@ -31,7 +30,8 @@ U+0000.
 
 **Lists** are bare arrays. `page` starts at 1; a `size` beyond the largest is capped. The headers `X-Total-Count`,
 `X-Page`, `X-Page-Size`, `X-Total-Pages` and `Link` (RFC 8288) tell the rest. A page past the end is an empty array. A
-filter given several times means any of them.
+filter given several times means any of them. A query parameter that an operation does not know is 422, which names the
+nearest one; names that begin with `_` are ignored.
 
 **Conditional reads.** Every GET carries an `ETag`; sent back as `If-None-Match`, it makes an answer that has not
 changed a 304.
@@ -106,14 +106,10 @@ REFUSALS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "408": ("The body did not arrive in time.", "Error", ()),
     "409": ("It contradicts what is there, or that was changed at the same moment.", "Error", ()),
     "413": ("The body is too large.", "Error", ()),
+    "415": ("The body is not JSON by its Content-Type.", "Error", ()),
     "422": ("A value does not fit; nothing was changed.", "ValidationProblem", ()),
     "503": ("The database cannot be reached. Nothing was changed.", "Error", ("Retry-After",)),
 }
-_NAMED_IN_WORDS: dict[str, TypeAdapter[Any]] = {
-    "AirflowConfig": TypeAdapter(AirflowConfig),
-    "Credentials": TypeAdapter(Credentials),
-}
-"""Shapes that only descriptions refer to: which one a connector has depends on its type."""
 NOT_CHANGED = "304"
 RELAYS = "x-relays"
 """Marks operations (openapi_extra) whose errors may be the provider's own."""
@@ -128,6 +124,7 @@ def describe(app: FastAPI) -> Json:
         description=DESCRIPTION,
         routes=app.routes,
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
+        separate_input_output_schemas=False,
     )
     examples = json.loads(files("windsock").joinpath("openapi_examples.json").read_text(encoding="utf-8"))
     rights = {
@@ -147,13 +144,48 @@ def describe(app: FastAPI) -> Json:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas |= SCHEMAS
-    for name, kind in _NAMED_IN_WORDS.items():
-        schema = kind.json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= schema.pop("$defs", {})
-        schemas[name] = schema
+    for name in _sent(document):
+        _refuse_nul(schemas[name])
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     document["components"]["headers"] = HEADERS
     return document
+
+
+def _sent(document: Json) -> set[str]:
+    """The schemas that bodies are made of."""
+    bodies = [
+        operation["requestBody"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        if "requestBody" in operation
+    ]
+    found: set[str] = set()
+    while names := {name for body in bodies for name in _references(body)} - found:
+        found |= names
+        bodies = [document["components"]["schemas"][name] for name in names]
+    return found
+
+
+def _references(schema: object) -> set[str]:
+    if isinstance(schema, list):
+        return set().union(*map(_references, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {schema["$ref"].rsplit("/", 1)[-1]} if isinstance(schema.get("$ref"), str) else set()
+    return own.union(*map(_references, schema.values()))
+
+
+def _refuse_nul(schema: object) -> None:
+    """PostgreSQL cannot store U+0000; a pattern says so where no other one or a format does."""
+    if isinstance(schema, list):
+        for inner in schema:
+            _refuse_nul(inner)
+    elif isinstance(schema, dict):
+        is_free = schema.get("type") == "string" and not {"pattern", "enum", "const"} & schema.keys()
+        if is_free and schema.get("format") not in {"uuid", "date-time"}:
+            schema["pattern"] = NO_NUL
+        for inner in schema.values():
+            _refuse_nul(inner)
 
 
 def _asked_by(dependant: Dependant) -> set[Any]:
@@ -177,7 +209,7 @@ def _tidy_parameters(path: str, operation: Json) -> None:
 
 def _add_refusals(path: str, method: str, operation: Json, rights: set[Any], document: Json, examples: Json) -> None:
     writes = method != "get"
-    possible = {"401", "503", *(status for status in operation["responses"] if status in REFUSALS)}
+    possible = {"401", "422", "503", *(status for status in operation["responses"] if status in REFUSALS)}
     if rights != {may_be_anybody}:
         possible.add("403")
     if "_id}" in path or _names_something(operation, document):
@@ -185,7 +217,7 @@ def _add_refusals(path: str, method: str, operation: Json, rights: set[Any], doc
     if writes:
         possible |= {"408", "409", "413"}
     if "requestBody" in operation:
-        possible.add("400")
+        possible |= {"400", "415"}
     for status in sorted(possible):
         description, schema, headers = REFUSALS[status]
         answer: Json = {

@@ -3,11 +3,11 @@
 import struct
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Annotated, Any, Protocol
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 from uuid import UUID
 
 import orjson
@@ -16,6 +16,7 @@ from starlette.datastructures import URL
 
 from windsock.errors import Invalid
 
+JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 LAST_OFFSET = 2**53
 """No list is longer; a page number beyond is as empty as this one."""
 
@@ -46,7 +47,11 @@ class Place:
         page, micros, id_ = _CURSOR.unpack(b64decode(f"{cursor}==", altchars=b"-_", validate=True))
         if page < 1:
             raise ValueError
-        return cls(page, _EPOCH + timedelta(microseconds=micros), UUID(bytes=id_))
+        try:
+            at = _EPOCH + timedelta(microseconds=micros)
+        except OverflowError:  # a cursor that we never gave; in front of every time, or behind
+            at = datetime.min.replace(tzinfo=UTC) if micros < 0 else datetime.max.replace(tzinfo=UTC)
+        return cls(page, at, UUID(bytes=id_))
 
     def __str__(self) -> str:
         packed = _CURSOR.pack(min(self.page, _LAST), (self.at - _EPOCH) // timedelta(microseconds=1), self.id.bytes)
@@ -55,6 +60,8 @@ class Place:
 
 _CURSOR = struct.Struct(">Iq16s")
 _LAST = 2**32 - 1
+CURSOR_PATTERN = r"^(?!AAAAA[A-P])[A-Za-z0-9_-]{38}$"
+"""For schemas: 28 bytes as base64, of which the first four are not all 0."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -100,7 +107,7 @@ async def _long(
     cursor: Annotated[
         str | None,
         Query(
-            max_length=100,
+            json_schema_extra={"pattern": CURSOR_PATTERN},
             description="The X-Next-Cursor of the page before: the page behind it, however far that is, "
             "as quickly as the first one. Not together with page.",
         ),
@@ -142,11 +149,51 @@ CONDITIONAL = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Acc
 """Kept by the caller alone, and asked for again each time."""
 
 
+def in_header(address: str) -> str:
+    """An address as ASCII, which is all that a header can hold; what is encoded already stays."""
+    return quote(address, safe="%/:=&?~#+!$,;'@()*[]", errors="replace")
+
+
 def to_json(value: object) -> bytes:
     """JSON as the API writes it: times in UTC ending in Z, UUIDs as text. Bytes are JSON already."""
     if isinstance(value, bytes):
         return value
-    return orjson.dumps(value, default=orjson.Fragment, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(value, default=orjson.Fragment, option=JSON_OPTIONS)
+    except orjson.JSONEncodeError as error:
+        if "Recursion limit" not in str(error):
+            raise
+        return _deep_to_json(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    text: bytes
+
+
+def _deep_to_json(value: object) -> bytes:
+    """As to_json, for what is nested deeper than the 254 levels of orjson: what others have stored may be."""
+    parts: list[bytes] = []
+    stack: list[object] = [value]
+    while stack:
+        found = stack.pop()
+        if is_dataclass(found) and not isinstance(found, type | _Written):
+            found = {one.name: getattr(found, one.name) for one in fields(found)}
+        if isinstance(found, _Written):
+            parts.append(found.text)
+        elif isinstance(found, dict):
+            stack.append(_Written(b"}"))
+            for number, (key, inner) in reversed(list(enumerate(found.items()))):
+                stack += [inner, _Written(b"," * (number > 0) + orjson.dumps(str(key)) + b":")]
+            parts.append(b"{")
+        elif isinstance(found, list | tuple):
+            stack.append(_Written(b"]"))
+            for number, inner in reversed(list(enumerate(found))):
+                stack += [inner, _Written(b"," * (number > 0))]
+            parts.append(b"[")
+        else:
+            parts.append(orjson.dumps(found, default=orjson.Fragment, option=JSON_OPTIONS))
+    return b"".join(parts)
 
 
 def in_json(values: Sequence[float | None] | Sequence[datetime | None] | Sequence[str]) -> list[str]:
@@ -216,7 +263,7 @@ def _links(url: URL, page: int, pages: int) -> str:
         (key, value) for key, value in parse_qsl(url.query, keep_blank_values=True) if key not in {"page", "cursor"}
     ]
     return ", ".join(
-        f'<{url.path}?{urlencode([*kept, ("page", target)])}>; rel="{relation}"'
+        f'<{in_header(url.path)}?{urlencode([*kept, ("page", target)])}>; rel="{relation}"'
         for relation, target in targets.items()
         if 1 <= target <= pages
     )

@@ -7,18 +7,30 @@ import secrets as random
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
-from windsock import log
+from psycopg.conninfo import conninfo_to_dict
+
+from windsock import egress, log
+from windsock.access.authorizer import Uses
 from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import AirflowConnector
 from windsock.db import Database
 from windsock.embedded import EmbeddedPostgresError
-from windsock.providers.airflow import Airflow, TokenCache, token_key
+from windsock.providers.airflow import (
+    Airflow,
+    AirflowConfig,
+    Credentials,
+    Diagnosis,
+    TokenCache,
+    diagnose,
+    token_key,
+)
 from windsock.providers.contract import Provider
 from windsock.settings import Settings
 from windsock.storage import Storage
 from windsock.sync.execution import Execution
-from windsock.sync.jobs import SyncJobs, open_jobs
+from windsock.sync.jobs import SyncJobs
 from windsock.triggers.sending import Triggers
 
 WATCHDOG_SECONDS = 2.0
@@ -28,16 +40,19 @@ logger = log.get(__name__)
 
 
 class Process:
-    def __init__(self, settings: Settings, storage: Storage) -> None:
+    """`serves`: whether this process answers requests itself, and therefore knows where it listens."""
+
+    def __init__(self, settings: Settings, storage: Storage, *, serves: bool = True) -> None:
         self.settings, self.storage = settings, storage
         self.db = Database(storage.app_url, pool_size=settings.database_pool_size)
+        self.uses = Uses(self.db)
         self.secrets = Secrets(storage.secret_keys)
         self.tokens = TokenCache()
+        self.egress_policy = egress_policy(settings, serves=serves)
         holder = f"{socket.gethostname()}:{os.getpid()}:{random.token_hex(4)}"
         self.execution = Execution(self.db, self.secrets, self.open_provider, holder)
         self.triggers = Triggers(self.secrets, self.open_provider, asyncio.Semaphore(TRIGGERS_AT_A_TIME))
-        self._jobs_app = open_jobs(storage.app_url)
-        self.jobs = SyncJobs(self._jobs_app, self.db, self.execution)
+        self.jobs = SyncJobs(self.db, self.execution)
 
     def open_provider(self, connector: AirflowConnector, api_version: Any) -> Provider:  # noqa: ANN401 - "v1" or "v2"
         key = token_key(connector.id, connector.config.base_url, connector.credentials)
@@ -47,6 +62,20 @@ class Process:
             api_version=api_version,
             tokens=self.tokens,
             key=key,
+            as_machine=self.settings.machine_identity,
+            policy=self.egress_policy,
+        )
+
+    async def diagnose(
+        self, config: AirflowConfig, credentials: Credentials, *, connector_id: UUID | None = None
+    ) -> Diagnosis:
+        """Test a connection; one that is stored (`connector_id`) leaves its sign-in to the next sync."""
+        return await diagnose(
+            config,
+            credentials,
+            policy=self.egress_policy,
+            tokens=TokenCache() if connector_id is None else self.tokens,
+            key=token_key(connector_id, config.base_url, credentials),
             as_machine=self.settings.machine_identity,
         )
 
@@ -59,7 +88,7 @@ class Process:
                 stack.push_async_callback(_cancel, watchdog)
             await self.db.open()
             stack.push_async_callback(self.db.close)
-            await stack.enter_async_context(self._jobs_app.open_async())
+            await stack.enter_async_context(self.uses.writing())
             if works:
                 await stack.enter_async_context(self.jobs.working(self.settings.worker_concurrency))
             yield
@@ -72,6 +101,19 @@ class Process:
                 await asyncio.to_thread(self.storage.embedded.start)
             except EmbeddedPostgresError:
                 logger.exception("the embedded PostgreSQL does not run; trying again")
+
+
+def egress_policy(settings: Settings, *, serves: bool) -> egress.Policy:
+    """Raises WindsockError for a rule that is none.
+
+    A worker cannot see the command lines of the servers, so only a WINDSOCK_HOST that is set opens loopback to it.
+    """
+    loopback = settings.listens_on_loopback and (serves or "host" in settings.model_fields_set)
+    own_ports = {settings.port}
+    if settings.database_url is not None:
+        database = conninfo_to_dict(settings.database_url.get_secret_value())
+        own_ports |= {int(port) for port in str(database.get("port") or "").split(",") if port.isdecimal()}
+    return egress.Policy.of(settings.egress_allow, settings.egress_deny, loopback=loopback, own_ports=own_ports)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -17,7 +17,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from windsock.connections import error_of, readable_soon
+from windsock.connections import Connection, error_of, find_recent_refusal, readable_soon
 from windsock.sql import numbered
 
 MOST_WAITING = 2_000
@@ -198,11 +198,12 @@ class Questions:
                     self._line = await self._connected()
                 return self._line
         except TimeoutError:
-            raise psycopg.OperationalError(f"no connection within {self._patience:g} s") from None
+            refusal = find_recent_refusal(self._patience)
+            raise refusal or psycopg.OperationalError(f"no connection within {self._patience:g} s") from None
 
     async def _connected(self) -> _Line | None:
         try:
-            return _Line(await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True))
+            return _Line(await Connection.connect(self._conninfo, autocommit=True))
         except psycopg.OperationalError:
             await asyncio.sleep(PAUSE_SECONDS)
             return None

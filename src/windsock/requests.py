@@ -1,4 +1,4 @@
-"""Around every request: its id, its size limit, its log line and its numbers."""
+"""Around every request: its id, its limits, its log line and its numbers."""
 
 import asyncio
 import functools
@@ -18,20 +18,35 @@ from windsock.pages import to_json
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 BODY_SECONDS = 30.0
+MAX_IN_FLIGHT = 1000
+"""Requests whose body is complete; those beyond are refused at once. /health is answered all the same."""
+MAX_BODIES = 64
+"""As many bodies of the largest size are read at the same time; small ones are read always."""
+SMALL_BODY_BYTES = 16 * 1024
+MAX_LOGGED_CHARACTERS = 200
+NOSNIFF = (b"x-content-type-options", b"nosniff")
 UNLOGGED = {"/health", "/health/ready", "/metrics"}
 
 REQUESTS = Counter("windsock_http_requests", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram("windsock_http_request_seconds", "Time to answer, in seconds.", ["method", "route"])
+TOO_BUSY = "Too many requests are being answered at this moment. Nothing was changed; try again in a moment."
+CLIENT_CLOSED = 499
+ASKED_METHOD = "windsock.method"
+"""In the scope of a request that is answered as another method: its own."""
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 logger = log.get(__name__)
 
 
 class AroundRequests:
-    """ASGI middleware: X-Request-ID, `/path/` as `/path`, bounded bodies, one log line and one count per request."""
+    """ASGI middleware: X-Request-ID, `/path/` as `/path`, limits, one log line and one count per request.
+
+    HEAD is answered as GET, and the body is left out.
+    """
 
     def __init__(self, app: ASGIApp, *, max_body_bytes: int, fault: Callable[[Scope], Response]) -> None:
         self._app, self._most, self._fault = app, max_body_bytes, fault
+        self._in_flight = self._buffered_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -40,16 +55,17 @@ class AroundRequests:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else str(uuid4())
-        path: str = scope["path"]
-        if len(path) > 1 and path.endswith("/"):
-            scope = {**scope, "path": path.rstrip("/") or "/"}
+        path, method = scope["path"], scope["method"]
+        scope = _normalize(scope)
         started, status, has_started = time.perf_counter(), 500, False
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, has_started
             if message["type"] == "http.response.start":
                 status, has_started = message["status"], True
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode("latin-1"))]
+                _add_headers(message, request_id)
+            elif method == "HEAD" and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         with log.bound(request_id=request_id):
@@ -57,40 +73,42 @@ class AroundRequests:
                 body_or_answer = await self._read_body(headers, receive)
                 if isinstance(body_or_answer, Response):
                     await body_or_answer(scope, receive, send_with_id)
+                elif body_or_answer is None:
+                    status = CLIENT_CLOSED
                 else:
-                    await self._app(scope, body_or_answer, send_with_id)
+                    await self._answer(scope, body_or_answer, send_with_id)
             except Exception:  # the edge of a request: a fault of ours is logged under the request's id
-                logger.exception("a fault of Windsock's own", path=path)
+                logger.exception("a fault of Windsock's own", path=shorten(path))
                 if not has_started:
                     await self._fault(scope)(scope, receive, send_with_id)
             finally:
-                self._note(scope, status, time.perf_counter() - started)
+                self._note(scope, method, status, time.perf_counter() - started)
                 structlog.contextvars.unbind_contextvars("user_id", "space")
 
-    async def _read_body(self, headers: Headers, receive: Receive) -> Receive | Response:
-        """The whole body, bounded in size and time, as something to receive; or the answer that refuses it."""
-        too_large = f"The body is larger than {self._most} bytes."
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._in_flight >= MAX_IN_FLIGHT and scope["path"] != "/health":
+            await _refuse_overload(scope)(scope, receive, send)
+            return
+        self._in_flight += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._in_flight -= 1
+
+    async def _read_body(self, headers: Headers, receive: Receive) -> Receive | Response | None:
+        """The whole body, bounded in size and time, as something to receive; or the answer that refuses it.
+
+        None where the client has gone.
+        """
         declared = headers.get("content-length", "0")
         if not declared.isdigit() or int(declared[:20]) > self._most:
-            return _answer(413, too_large)
+            return self._too_large()
         if declared == "0" and "transfer-encoding" not in headers:
             return receive
-        chunks: list[bytes] = []
-        size, more = 0, True
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return receive
-                    chunks.append(message.get("body", b""))
-                    size += len(chunks[-1])
-                    more = message.get("more_body", False)
-                    if size > self._most:
-                        return _answer(413, too_large)
-        except TimeoutError:
-            return _answer(408, f"The body did not arrive within {BODY_SECONDS:.0f} s.")
-        whole: Message = {"type": "http.request", "body": b"".join(chunks), "more_body": False}
+        body = await self._collect(receive)
+        if not isinstance(body, bytes):
+            return body
+        whole: Message = {"type": "http.request", "body": body, "more_body": False}
         is_given = False
 
         async def replay() -> Message:
@@ -102,17 +120,49 @@ class AroundRequests:
 
         return replay
 
+    async def _collect(self, receive: Receive) -> bytes | Response | None:
+        """As _read_body."""
+        chunks: list[bytes] = []
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    chunks.append(message.get("body", b""))
+                    size += len(chunks[-1])
+                    self._buffered_bytes += len(chunks[-1])
+                    more = message.get("more_body", False)
+                    if size > self._most:
+                        return self._too_large()
+                    if size > SMALL_BODY_BYTES and self._buffered_bytes > MAX_BODIES * self._most:
+                        return _answer(503, TOO_BUSY, {"Retry-After": "1"})
+        except TimeoutError:
+            return _answer(408, f"The body did not arrive within {BODY_SECONDS:.0f} s.")
+        finally:
+            self._buffered_bytes -= size
+        return b"".join(chunks)
+
+    def _too_large(self) -> Response:
+        return _answer(413, f"The body is larger than {self._most} bytes.")
+
     @staticmethod
-    def _note(scope: Scope, status: int, seconds: float) -> None:
+    def _note(scope: Scope, method: str, status: int, seconds: float) -> None:
         # The router leaves the template it matched; whatever else was asked for shares one label.
         template = getattr(scope.get("route"), "path", None) or "unmatched"
-        method = scope["method"] if scope["method"] in METHODS else "other"
+        method = method if method in METHODS else "other"
         _requests(method, template, status).inc()
         _seconds(method, template).observe(seconds)
         if scope["path"] not in UNLOGGED:
             milliseconds = round(seconds * 1000, 1)
             log.straight.info(
-                __name__, "answered", method=method, path=scope["path"], status=status, milliseconds=milliseconds
+                __name__,
+                "answered",
+                method=method,
+                path=shorten(scope["path"]),
+                status=status,
+                milliseconds=milliseconds,
             )
 
 
@@ -126,5 +176,31 @@ def _seconds(method: str, template: str) -> Histogram:
     return SECONDS.labels(method, template)
 
 
-def _answer(status: int, sentence: str) -> Response:
-    return Response(to_json({"detail": sentence}), status, {"Connection": "close"}, "application/json")
+def shorten(text: str) -> str:
+    """For a line of the log: what anybody can send must not fill it."""
+    return text if len(text) <= MAX_LOGGED_CHARACTERS else f"{text[:MAX_LOGGED_CHARACTERS]}… ({len(text)} characters)"
+
+
+def _refuse_overload(scope: Scope) -> Response:
+    if scope["path"] == "/health/ready":
+        return Response(to_json({"status": "not ready", "detail": TOO_BUSY}), 503, {}, "application/json")
+    return _answer(503, TOO_BUSY, {"Retry-After": "1"})
+
+
+def _answer(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+    headers = {"Connection": "close", **(headers or {})}
+    return Response(to_json({"detail": sentence}), status, headers, "application/json")
+
+
+def _normalize(scope: Scope) -> Scope:
+    """`/path/` as `/path`, HEAD as GET; in a copy: the server looks at the method of its own scope, to send no body."""
+    path: str = scope["path"]
+    if len(path) > 1 and path.endswith("/"):
+        scope = {**scope, "path": path.rstrip("/") or "/"}
+    return {**scope, "method": "GET", ASKED_METHOD: "HEAD"} if scope["method"] == "HEAD" else scope
+
+
+def _add_headers(message: Message, request_id: str) -> None:
+    message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode("latin-1"))]
+    if NOSNIFF not in message["headers"]:
+        message["headers"].append(NOSNIFF)

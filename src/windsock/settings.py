@@ -1,6 +1,7 @@
 """Every setting, read once from the environment (WINDSOCK_…), with its unit."""
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,6 +57,9 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[
         int, Field(ge=1, le=100, description="Syncs a worker runs at the same time; they mostly wait for Airflow.")
     ] = 16
+    max_connectors_per_space: Annotated[
+        int, Field(ge=1, le=10_000, description="Connectors that a space may have; those it has beyond stay.")
+    ] = 200
     machine_identity: Annotated[
         bool,
         Field(
@@ -63,3 +67,23 @@ class Settings(BaseSettings):
             "on which Windsock runs; every editor of every space can then use what that machine may do there."
         ),
     ] = False
+    egress_allow: Annotated[
+        str | None,
+        Field(
+            description="Where Windsock may connect to: networks, host names (also `*.example.com`), and the words "
+            "`public`, `private`, `loopback`, comma-separated. Without it `public,private`, and `loopback` while "
+            "Windsock itself listens on loopback only."
+        ),
+    ] = None
+    egress_deny: Annotated[
+        str | None, Field(description="Where Windsock never connects to, in the same form; wins over what is allowed.")
+    ] = None
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        """Whether only programs of this machine can connect to `windsock serve`."""
+        host = self.host.strip("[]").lower().rstrip(".")
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"

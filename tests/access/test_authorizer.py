@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from windsock.access.space import Authorizer
+from windsock.access.authorizer import Authorizer
 from windsock.errors import Unavailable
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ class SlowDatabase:
         await self.may_answer.wait()
         if self.errors:
             raise self.errors.pop()
-        return {"version": was}
+        return {"version": was, "is_use_due": False}
 
 
 @pytest.fixture

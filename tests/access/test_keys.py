@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from checking import CheckedClient
+from windsock.process import Process
 from world import World
 
 if TYPE_CHECKING:
@@ -117,7 +118,13 @@ async def test_nobody_revokes_somebody_elses_key(client: CheckedClient, world: W
 
 @pytest.mark.parametrize(("seconds_ago", "is_written"), [(None, True), (61, True), (59, False)])
 async def test_last_use_is_written_at_most_once_a_minute(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", seconds_ago: int | None, *, is_written: bool
+    client: CheckedClient,
+    world: World,
+    db: "RolledBackDatabase",
+    process: Process,
+    seconds_ago: int | None,
+    *,
+    is_written: bool,
 ) -> None:
     made = await make(client, world.keys["viewer"])
     await db.connection.execute(
@@ -126,6 +133,7 @@ async def test_last_use_is_written_at_most_once_a_minute(
     )
     for _ in range(2):
         assert await status_of(client, made["full_key"]) == 200
+    await process.uses.write()
     cursor = await db.connection.execute(
         "SELECT last_used_at = now() AS is_now FROM api_keys WHERE id = %s", (made["id"],)
     )

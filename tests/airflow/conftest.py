@@ -1,7 +1,8 @@
 """A real Airflow for the tests here: installed once under the repository, started when a test first asks for it.
 
-A test that takes `airflow` runs on Airflow 3 and on Airflow 2; one that takes `airflow3` or `airflow2` on that one.
-They are the same session fixture with another parameter, so that never two Airflows run at a time.
+A test that takes `airflow` runs on Airflow 3 and on Airflow 2; one that takes `airflow3`, `airflow2` or `airflow34` on
+that one. They are the same session fixture with another parameter, so that never two Airflows run at a time. 3.4 has
+DAGs of its own: what the others test of 3 need not be told again, what loops do there must.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from airflow_lab import SAMPLE_DAGS, AirflowLab, Version, install
+from airflow_lab import LOOP_DAGS, SAMPLE_DAGS, AirflowLab, Version, install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE: Final = Path(__file__).parent
-VERSIONS: Final[tuple[Version, ...]] = ("3", "2")
+VERSIONS: Final[tuple[Version, ...]] = ("3", "2", "3.4")
+EVERYTHING: Final = VERSIONS[:2]
+LOOPS: Final = frozenset({"price_search", "stock_batches", "shop_calls", "shelves"})
 SECONDS: Final = 900  # the first test of a version may have to install it
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "airflow" in metafunc.fixturenames:  # also below airflow3 and airflow2
-        only = [version for version in VERSIONS if f"airflow{version}" in metafunc.fixturenames]
-        versions = only or VERSIONS
+    if "airflow" in metafunc.fixturenames:  # also below airflow3 and the like
+        only = [version for version in VERSIONS if f"airflow{version.replace('.', '')}" in metafunc.fixturenames]
+        versions = only or EVERYTHING
         ids = [f"airflow{version}" for version in versions]
         metafunc.parametrize("airflow", versions, ids=ids, indirect=True, scope="session")
 
@@ -63,9 +66,13 @@ def airflow(request: pytest.FixtureRequest) -> Iterator[AirflowLab]:
     folder.chmod(0o711)
     try:
         dags = folder / "dags"
-        shutil.copytree(SAMPLE_DAGS, dags, ignore=shutil.ignore_patterns("__pycache__"))
+        source = LOOP_DAGS if version == "3.4" else SAMPLE_DAGS
+        shutil.copytree(source, dags, ignore=shutil.ignore_patterns("__pycache__"))
         with AirflowLab(version, installed, folder / "home", dags=dags) as lab:
-            lab.wait_ready(print)
+            if version == "3.4":
+                lab.wait_ready(print, expected=LOOPS, broken=())
+            else:
+                lab.wait_ready(print)
             yield lab
     finally:
         shutil.rmtree(folder)
@@ -78,4 +85,10 @@ def airflow3(airflow: AirflowLab) -> AirflowLab:
 
 @pytest.fixture(scope="session")
 def airflow2(airflow: AirflowLab) -> AirflowLab:
+    return airflow
+
+
+@pytest.fixture(scope="session")
+def airflow34(airflow: AirflowLab) -> AirflowLab:
+    """With the DAGs of LOOP_DAGS."""
     return airflow

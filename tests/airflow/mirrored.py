@@ -11,6 +11,7 @@ import httpx2
 
 from airflow_lab import AirflowLab
 from checking import CheckedClient
+from windsock import egress
 from windsock.access.store import create_key, create_space, create_user, put_member
 from windsock.app import create_app
 from windsock.connectors.models import ConnectorIn
@@ -63,6 +64,7 @@ class Windsock:
             api_version=api_version,
             tokens=self.process.tokens,
             key=key,
+            policy=egress.Policy.of(loopback=True),
             sleep=_no_pause,
         )
 

@@ -68,7 +68,7 @@ async def test_a_sync_with_nothing_changed_writes_no_row_and_costs_few_requests(
     await windsock.execute(later.replace("pipelines_listed_at = NULL, ", ""))
     without_list = await windsock.sync(trigger="schedule")
     assert without_list["status"] == "complete"
-    assert without_list["provider_requests"] == 3
+    assert without_list["provider_requests"] == 3 + -(-dags // 100), "the DAGs without their import errors"
     assert await windsock.everything() == before
     for kind in ("pipelines", "runs", "task_runs"):
         assert all(with_list[kind][outcome] == 0 for outcome in ("created", "updated", "removed")), with_list[kind]

@@ -11,7 +11,8 @@ from typing import Final
 
 import httpx2
 
-from airflow_double.api import Api, Reply
+from airflow_double.api import Api
+from airflow_double.replies import Reply, joined
 
 FAULTS: Final = (
     "429", "429 for long", "503", "500", "cut", "html", "empty", "drop", "slow", "expired", "403", "wrong date",
@@ -66,7 +67,7 @@ class Double(httpx2.AsyncBaseTransport):
         """By the clock of this Airflow, when the newest list of DAGs was begun."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        path = request.url.path
+        path = request.url.raw_path.decode().partition("?")[0]
         self.asked.append(f"{request.method} {request.url.raw_path.decode()}")
         if self.meanwhile is not None:
             await self.meanwhile()
@@ -82,7 +83,13 @@ class Double(httpx2.AsyncBaseTransport):
         if fault == "expired":
             self.api.epoch += 1
         headers = {name.lower(): value for name, value in request.headers.items()}
-        reply = spoiled(fault, self.api.answer(request.method, path, dict(params), headers, request.content))
+        answered = self.api.answer(request.method, path, joined(params.multi_items()), headers, request.content)
+        too_much = self.api.oddities.fault(answered.body)
+        if too_much == "slow":
+            raise httpx2.ReadTimeout("too many rows", request=request)
+        if too_much == "drop":
+            raise httpx2.ReadError("too many rows", request=request)
+        reply = spoiled(fault or too_much, answered)
         now = self.model.now() + DATES_OFF.get(fault or "", timedelta(0))
         given = {"Date": format_datetime(now, usegmt=True), "Content-Type": reply.content_type, **reply.headers}
         if fault == "wrong date":  # of a proxy that answers for it, and cannot say what time it is
@@ -102,6 +109,8 @@ def spoiled(fault: str | None, reply: Reply) -> Reply:  # noqa: PLR0911 - a tabl
             return Reply({"detail": "Too Many Requests"}, 429, headers={"Retry-After": "90"})
         case "503":
             return Reply(b"upstream connect error", 503, "text/plain")
+        case "504":
+            return Reply(b"gateway time-out", 504, "text/html")
         case "500":
             return Reply({"detail": "Database error"}, 500)
         case "403":

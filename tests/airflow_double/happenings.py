@@ -5,16 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from airflow_double.later import delete_run_later, note_run_later
 from airflow_double.model import Model
+from airflow_double.regions import LOOP, LOOPED, is_gate
 
-DAGS = ("bills", "ledger", "mapped", "news", "reports", "stock")
+DAGS = ("bills", "ledger", "mapped", "news", "reports", "stock", "refined")
+MAPPED = {"mapped": frozenset({"load"}), "refined": frozenset({"repeat.work"})}
 TAGS: tuple[list[str], ...] = ([], ["prod"], ["test"], ["prod", "daily"])
 EVENTS = dict(
     zip(
-        "abcdefghijklmnopqrstuv",
+        "abcdefghijklmnopqrstuvwx",
         ("add", "start", "again", "lose", "delete dag", "own", "pause", "clear", "mark", "note", "delete run",
          "clear task", "mark task", "note task", "delete task", "return", "move", "reset",
-         "retag", "reschedule", "note later", "delete run later"),
+         "retag", "reschedule", "note later", "delete run later", "drain", "clear loop"),
         strict=True,
     )
 )  # fmt: skip
@@ -31,7 +34,8 @@ def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912
     name = DAGS[number % len(DAGS)]
     match what:
         case "add":
-            model.add_dag(name, mapped=frozenset({"load"}) if name == "mapped" else frozenset())
+            loops = frozenset({LOOP}) if name == "refined" else frozenset[str]()
+            model.add_dag(name, dict(LOOPED) if loops else None, mapped=MAPPED.get(name, frozenset()), loops=loops)
         case "start" if dag_id is not None:
             model.start_run(dag_id, at=model._now() - timedelta(minutes=number % 5000))
         case "again" if run is not None and (run[0] in model.dags):  # the run id is used again
@@ -42,9 +46,9 @@ def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912
             model.delete_run(run)
             model.start_run(*run, at=model._now() - timedelta(minutes=number % 5000))
         case "reset" if dag_id is not None:  # deleted, and made anew from its file: how people reset a DAG
-            mapped = model.dags[dag_id].mapped
+            dag = model.dags[dag_id]
             model.delete_dag(dag_id)
-            model.add_dag(dag_id, mapped=mapped)
+            model.add_dag(dag_id, dag.tasks, mapped=dag.mapped, loops=dag.loops)
         case "retag" if dag_id is not None:
             model.retag(dag_id, TAGS[number % len(TAGS)])
         case "reschedule" if dag_id is not None:
@@ -61,6 +65,10 @@ def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912
             model.rename_owner(dag_id, [f"team {number % 3}", "airflow"])
         case "pause" if dag_id is not None:
             model.pause(dag_id, is_paused=bool(number % 2))
+        case "drain" if dag_id is not None and model.has_regions:
+            model.drain(dag_id)
+        case "clear loop" if gates := {key: one for key, one in model.tasks.items() if is_gate(one)}:
+            model.clear_task(pick(gates, number))
         case "clear" if run is not None:
             model.clear_run(run)
         case "mark" if run is not None:
@@ -70,9 +78,9 @@ def happen(model: Model, what: str, number: int) -> None:  # noqa: C901, PLR0912
         case "delete run" if run is not None:
             model.delete_run(run)
         case "note later" if run is not None:  # later than its entry in the log
-            model.note_run_later(run, f"note {number % 7}", 1 + number % 15)
+            note_run_later(model, run, f"note {number % 7}", 1 + number % 15)
         case "delete run later" if run is not None:
-            model.delete_run_later(run, 1 + number % 15)
+            delete_run_later(model, run, 1 + number % 15)
         case "clear task" if task is not None:
             model.clear_task(task)
         case "mark task" if task is not None:

@@ -7,22 +7,35 @@ says. A change may be committed later than it is stamped, as a busy scheduler do
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_double.rows import UNFINISHED, Dag, Run, RunKey, Task, TaskKey
+from airflow_double.regions import Regions
+from airflow_double.rows import UNFINISHED, Dag, Run, RunKey, Task, TaskKey, named
 
 
 class Model:
     """`api` is "v1" or "v2"; it decides what a retry does to the id of a task instance, and the words of the events.
 
-    `skew` is how far this server's clock is from ours. `ahead` grows when a test lets time pass.
+    `skew` is how far this server's clock is from ours, `lag` how far the clock of the host that stamps the rows (the
+    scheduler's) is behind it. `ahead` grows when a test lets time pass. `has_regions`: it is an Airflow 3.4, which
+    knows loops.
     """
 
-    def __init__(self, api: str = "v2", *, skew: timedelta = timedelta(0)) -> None:
-        self.api, self.skew = api, skew
+    def __init__(
+        self,
+        api: str = "v2",
+        *,
+        skew: timedelta = timedelta(0),
+        lag: timedelta = timedelta(0),
+        has_regions: bool = False,
+    ) -> None:
+        self.api, self.skew, self.lag, self.has_regions = api, skew, lag, has_regions
+        self.regions = Regions(self)
         self.ahead = timedelta(0)
+        self.strange_ids = 0
+        """Of so many runs that are not named one gets an id that has no address, or a strange one; 0: none."""
         self.dags: dict[str, Dag] = {}
         self.runs: dict[RunKey, Run] = {}
         self.tasks: dict[TaskKey, Task] = {}
@@ -66,21 +79,24 @@ class Model:
         self._later.append((self.now() + timedelta(seconds=seconds), self.now(), change))
 
     def _now(self) -> datetime:
-        return self._stamp or self.now()
+        return (self._stamp or self.now()) - self.lag
+
+    @property
+    def heartbeat(self) -> datetime:
+        """The scheduler's newest, of its own clock."""
+        return self.now() - self.lag
 
     def _id(self) -> int:
         self._next_id += 1
         return self._next_id
 
-    def add_dag(
-        self, dag_id: str, tasks: dict[str, list[str]] | None = None, *, mapped: frozenset[str] = frozenset()
-    ) -> Dag:
-        """A new DAG file, or one that came back: known runs stay."""
+    def add_dag(self, dag_id: str, tasks: dict[str, list[str]] | None = None, **more: Any) -> Dag:
+        """A new DAG file, or one that came back: known runs stay. `more`: fields of the DAG, such as what is mapped."""
         known = self.dags.get(dag_id)
         if known is not None:
             known.is_stale = False
             return known
-        dag = Dag(dag_id, tasks or {"extract": ["load"], "load": []}, mapped=mapped)
+        dag = Dag(dag_id, tasks or {"extract": ["load"], "load": []}, **more)
         self.dags[dag_id], self.appeared[dag_id] = dag, self.now()
         return dag
 
@@ -107,7 +123,11 @@ class Model:
         dag.next_run_at = self.now() + timedelta(hours=1) if schedule else None
 
     def pause(self, dag_id: str, *, is_paused: bool = True) -> None:
-        self.dags[dag_id].is_paused = is_paused
+        self.dags[dag_id].is_paused, self.dags[dag_id].is_draining = is_paused, False
+        self._log("patch_dag", dag_id)
+
+    def drain(self, dag_id: str) -> None:
+        self.dags[dag_id].is_paused, self.dags[dag_id].is_draining = False, True
         self._log("patch_dag", dag_id)
 
     # --- Runs ------------------------------------------------------------------------------------------------------
@@ -117,12 +137,11 @@ class Model:
     ) -> Run:
         now = self._now()
         when = at or now
-        name = run_id or f"manual__{when.isoformat()}_{self._next_id}"
+        name = run_id or named(self._next_id, when, self.strange_ids)
         run = Run(self._id(), dag_id, name, "manual", when, when, queued_at=now, updated_at=now, user=user)
         run.changed_at = self.now()
         self.runs[dag_id, name] = run
-        for task_id in self.dags[dag_id].tasks:
-            self._add_task(run, task_id, -1)
+        self._insert(self.regions.instances(run, self.dags[dag_id]))
         return run
 
     def step(self, key: RunKey, *, fails: bool = False) -> None:
@@ -152,28 +171,31 @@ class Model:
             task.state, task.queued_at = "queued", now
             self._renew(task)
         elif task.state in {"queued", "scheduled"}:
-            task.state, task.started_at, task.try_number = "running", now, task.try_number + 1
+            # 3.4 counts the try of what is cleared at once.
+            task.try_number = max(task.try_number, 1) if self.has_regions else task.try_number + 1
+            task.state, task.started_at = "running", now
             task.hostname = f"worker-{task.try_number}"
         else:
             task.state, task.ended_at = ("failed" if fails else "success"), now
+            if task.state == "success" and dag is not None:
+                self._insert(self.regions.next_iteration(self.runs[task.dag_id, task.run_id], dag, task))
         self._touch(task)
 
     def _expand(self, task: Task) -> None:
         """The placeholder is re-keyed in place to map_index 0, and others are inserted."""
-        del self.tasks[task.dag_id, task.run_id, task.task_id, -1]
-        task.map_index = 0
-        self.tasks[task.dag_id, task.run_id, task.task_id, 0] = task
+        del self.tasks[task.key]
+        task.become(0)
+        self.tasks[task.key] = task
         self._touch(task)
-        run = self.runs[task.dag_id, task.run_id]
-        for index in (1, 2):
-            self._add_task(run, task.task_id, index)
+        self._insert(self.regions.others(task))
 
     def clear_run(self, key: RunKey) -> None:
         run = self.runs[key]
         run.state, run.started_at, run.ended_at, run.queued_at = "queued", None, None, self._now()
         self._touch(run)
         for task in self.tasks_of(key):
-            self._clear(task)
+            if task.key in self.tasks:  # not taken away with a gate before it
+                self._clear(task)
         self._log("clear_dag_run", *key)
 
     def clear_task(self, key: TaskKey) -> None:
@@ -215,27 +237,6 @@ class Model:
         del self.tasks[key]
         self._log("delete_task_instance", key[0], key[1], key[2])
 
-    def note_run_later(self, key: RunKey, note: str, seconds: float) -> None:
-        self._act_later("patch_dag_run" if self.api == "v2" else "set_dag_run_note", key, seconds, note=note)
-
-    def delete_run_later(self, key: RunKey, seconds: float) -> None:
-        self._act_later("delete_dag_run", key, seconds)
-
-    def _act_later(self, event: str, key: RunKey, seconds: float, note: str | None = None) -> None:
-        """As Airflow does it: the entry of the log is committed first, and only then what it tells of."""
-        run = self.runs[key]
-
-        def act() -> None:
-            if self.runs.get(key) is not run:  # deleted meanwhile, maybe started again
-                return
-            if note is None:
-                self._drop_run(key)
-            else:
-                run.note = note
-
-        self._log(event, *key)
-        self.commit_later(seconds, act)
-
     def clean_up(self, before: datetime) -> None:
         """`airflow db clean`: what is older goes, without a word in the event log."""
         for key in [key for key, run in self.runs.items() if run.run_after < before]:
@@ -244,12 +245,15 @@ class Model:
     def tasks_of(self, key: RunKey) -> Iterator[Task]:
         return (task for task in list(self.tasks.values()) if (task.dag_id, task.run_id) == key)
 
-    def _add_task(self, run: Run, task_id: str, map_index: int) -> None:
-        task = Task(self._id(), run.dag_id, run.run_id, task_id, map_index, updated_at=self._now())
-        task.changed_at = self.now()
-        self.tasks[run.dag_id, run.run_id, task_id, map_index] = task
+    def _insert(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            task.changed_at = self.now()
+            self.tasks[task.key] = task
 
     def _clear(self, task: Task) -> None:
+        self.regions.clear(task)
+        if self.has_regions and task.try_number:
+            task.try_number += 1
         task.state, task.max_tries = None, task.try_number + 1
         task.queued_at = task.started_at = task.ended_at = None
         self._renew(task)
@@ -263,19 +267,18 @@ class Model:
     def _touch(self, row: Run | Task) -> None:
         row.updated_at, row.changed_at = self._now(), self.now()
         if isinstance(row, Task):  # an updated row gets a new place in the heap, which is the order of 2.x
-            key = (row.dag_id, row.run_id, row.task_id, row.map_index)
-            self.tasks[key] = self.tasks.pop(key)
+            self.tasks[row.key] = self.tasks.pop(row.key)
 
     def _drop_run(self, key: RunKey) -> None:
         for task in self.tasks_of(key):
-            del self.tasks[task.dag_id, task.run_id, task.task_id, task.map_index]
+            del self.tasks[task.key]
         self.dropped[key] = self.runs.pop(key).run_after
 
     def _log(self, event: str, dag_id: str, run_id: str | None = None, task_id: str | None = None) -> None:
         self.events.append(
             {
                 "event_log_id": self._id(),
-                "when": self._now(),
+                "when": self._stamp or self.now(),  # of the host that answers
                 "dag_id": dag_id,
                 "task_id": task_id,
                 "run_id": run_id,

@@ -13,11 +13,16 @@ UNFINISHED = ("none", "scheduled", "queued", "running", "up_for_retry")
 class Dag:
     dag_id: str
     tasks: dict[str, list[str]]
+    name: str | None = None
+    """Its display name, where that is not its id."""
     owners: list[str] = field(default_factory=lambda: ["airflow"])
     tags: list[str] = field(default_factory=list)
     description: str | None = None
     mapped: frozenset[str] = frozenset()
+    loops: frozenset[str] = frozenset()
+    """Task groups that are repeated, where Airflow knows loops."""
     is_paused: bool = False
+    is_draining: bool = False
     is_stale: bool = False
     has_import_errors: bool = False
     schedule: str | None = None
@@ -60,8 +65,36 @@ class Task:
     ended_at: datetime | None = None
     note: str | None = None
     hostname: str = ""
+    trigger: dict[str, Any] | None = None
     changed_at: datetime | None = None
+    region_id: str = ""
+    region_index: int = -1
+    loop: tuple[str, int] | None = None
+
+    def become(self, map_index: int) -> None:
+        """An instance of a mapped task; in a region the index is that of the region, too."""
+        self.map_index = map_index
+        if self.region_id:
+            self.region_index = map_index
+
+    @property
+    def key(self) -> TaskKey:
+        return task_key(self.dag_id, self.run_id, self.task_id, self.map_index, self.region_id, self.region_index)
 
 
 RunKey = tuple[str, str]
-TaskKey = tuple[str, str, str, int]
+TaskKey = tuple[Any, ...]
+"""DAG, run, task and map index; in a region that and the index in it besides."""
+STRANGE = ("2026/11/", "x/taskInstances/", "../", "a%2Fb ", "a b?#%;", "grün/運行 ", "~/")
+"""Beginnings of run ids that `allowed_run_id_pattern` can be made to permit."""
+
+
+def task_key(dag_id: str, run_id: str, task_id: str, map_index: int, region_id: str, region_index: int) -> TaskKey:
+    return (dag_id, run_id, task_id, map_index, *((region_id, region_index) if region_id else ()))
+
+
+def named(number: int, when: datetime, strange_ids: int) -> str:
+    """The id of a run that was not named; of so many one is strange (0: none)."""
+    if strange_ids and number % strange_ids == 0:
+        return f"{STRANGE[number % len(STRANGE)]}{number}"
+    return f"manual__{when.isoformat()}_{number}"

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from airflow_double.api import Api
 from airflow_double.faults import Faults, spoiled
+from airflow_double.replies import joined
 
 
 class Served:
@@ -81,9 +82,10 @@ class Served:
             self.requests += 1
             fault = self.faults.next(parts.path)
             reply = self.api.answer(
-                request.command, parts.path, dict(parse_qsl(parts.query, keep_blank_values=True)), headers, body
+                request.command, parts.path, joined(parse_qsl(parts.query, keep_blank_values=True)), headers, body
             )
             now = self.api.model.now()
+            fault = fault or self.api.oddities.fault(reply.body)
             content = spoiled(fault, reply)
         if fault in {"drop", "slow"}:
             request.close_connection = True

@@ -46,7 +46,7 @@ def dag_v2(dag: Dag, turn: int) -> dict[str, Any]:
     )  # fmt: skip
     return dict.fromkeys(unset) | {
         "dag_id": dag.dag_id,
-        "dag_display_name": dag.dag_id,
+        "dag_display_name": dag.name or dag.dag_id,
         "is_paused": dag.is_paused,
         "is_stale": dag.is_stale,
         "last_parsed_time": f"2026-11-23T14:35:{turn % 60:02}.930294Z",
@@ -79,7 +79,7 @@ def dag_v1(dag: Dag, turn: int) -> dict[str, Any]:
     )  # fmt: skip
     return dict.fromkeys(unset) | {
         "dag_id": dag.dag_id,
-        "dag_display_name": dag.dag_id,
+        "dag_display_name": dag.name or dag.dag_id,
         "default_view": "grid",
         "description": dag.description,
         "file_token": f"token-{turn}",
@@ -190,7 +190,7 @@ def _task(task: Task, at: Any) -> dict[str, Any]:
         "note": task.note,
         "rendered_map_index": None,
         "rendered_fields": {"op_args": [], "op_kwargs": {}},
-        "trigger": None,
+        "trigger": task.trigger,
         "triggerer_job": None,
     }
 

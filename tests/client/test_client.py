@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 
 from conftest import SECRET_KEY
 from live import Live, live_world
@@ -205,7 +206,32 @@ def test_filters_are_those_of_the_api(client: Client, live: Live) -> None:
     with pytest.raises(ValueError, match="offset"):
         client.runs(started_from=datetime(2020, 1, 1))  # noqa: DTZ001 - that is the point
     with pytest.raises(Invalid, match=r"query\.sort"):
-        list(client.pipelines(sort="colour"))
+        list(client.pipelines(sort="colour"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("pipelines", "/spaces/{slug}/orchestration/pipelines"),
+        ("runs", "/spaces/{slug}/orchestration/runs"),
+        ("runs_of", "/spaces/{slug}/orchestration/pipelines/{pipeline_id}/runs"),
+        ("task_runs", "/spaces/{slug}/orchestration/runs/{run_id}/task-runs"),
+        ("syncs", "/catalog/spaces/{slug}/sync-history"),
+        ("audit_events", "/spaces/{slug}/audit-events"),
+    ],
+)
+def test_list_methods_take_the_parameters_of_the_api_and_no_others(bare_app: FastAPI, method: str, path: str) -> None:
+    operation = bare_app.openapi()["paths"][f"/api/v1.0{path}"]["get"]
+    known = {one["name"] for one in operation["parameters"] if one["in"] == "query"}
+    for kind in (Client, AsyncClient):
+        taken = inspect.signature(getattr(kind, method)).parameters
+        keywords = {name for name, one in taken.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+        assert keywords == known - {"page", "cursor"}
+        assert not [one for one in taken.values() if one.kind is inspect.Parameter.VAR_KEYWORD]
+        client = kind("http://w.test", "wsk_x", space="finance")
+        ids = [RUN_ID] if {"runs_of", "task_runs"} & {method} else []
+        with pytest.raises(TypeError, match="staus"):
+            getattr(client, method)(*ids, staus="failed")
 
 
 def test_a_day_at_work(client: Client, live: Live) -> None:

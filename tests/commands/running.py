@@ -61,7 +61,13 @@ class Installation:
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            process = subprocess.Popen(self.command(*arguments), stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                self.command(*arguments),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, "WINDSOCK_HOST": "127.0.0.1"},  # so that a worker may connect to this machine
+            )
         self.processes[name] = process
         return process
 

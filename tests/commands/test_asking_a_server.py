@@ -259,3 +259,31 @@ def test_a_viewer_may_look_and_comment_and_not_trigger(run: Run, live: Live) -> 
     assert run("comment", str(live.world.finance.run_id), "seen", kind="viewer").exit_code == 0
     refused = run("trigger", "daily_report", kind="viewer")
     assert (refused.exit_code, "Only the role editor" in refused.stderr) == (3, True)
+
+
+IN_A_LOOP = """
+INSERT INTO windsock.task_runs (space_id, run_id, external_id, name, status, try_number, max_tries, map_index,
+                                region_id, region_index, loop_id, loop_iteration, provider_metadata)
+SELECT %(space_id)s, %(run_id)s, 'guess', 'guess', 'success', 1, 0, m.index, 'a-' || i.iteration, m.index, 'refine',
+       i.iteration, jsonb_build_object('rendered_map_index', 'shelf ' || m.index)
+FROM generate_series(0, 1) AS i (iteration), generate_series(0, 1) AS m (index)
+"""
+
+
+def test_a_task_in_a_loop_is_named_by_its_iteration(run: Run, live: Live) -> None:
+    finance = live.world.finance
+    with psycopg.connect(live.database_url) as connection:
+        connection.execute("SELECT set_config('windsock.space_id', %s, true)", (str(finance.id),))
+        connection.execute(IN_A_LOOP, {"space_id": finance.id, "run_id": finance.run_id})
+    run_id = str(finance.run_id)
+    shown = run("runs", run_id).stdout
+    for words in ("guess iteration 0 [0] shelf 0", "guess iteration 1 [1] shelf 1"):
+        assert words in shown
+    said = json_of(run("comment", run_id, "too high", "--task", "guess@1:0", "--json"))
+    assert said["content"] == "too high"
+    assert "too high" in run("comment", run_id, "--task", "guess@1:0").stdout
+    assert run("comment", run_id, "--task", "guess@0:0").stdout == "No comments.\n"
+    for ambiguous in ("guess", "guess@1", "guess:1"):
+        refused = run("comment", run_id, "x", "--task", ambiguous)
+        assert (refused.exit_code, "guess@" in refused.stderr) == (2, True)
+    assert run("comment", run_id, "x", "--task", "guess@7").exit_code == 3

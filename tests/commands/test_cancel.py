@@ -3,7 +3,9 @@
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import UUID
 
+import httpx2
 import orjson
 import psycopg
 import pytest
@@ -49,6 +51,16 @@ def cancel(live: Live, where: str, data: Path, *more: str, connector: str = "pro
     return result
 
 
+def add_connector(live: Live, name: str, url: str) -> UUID:
+    """Over the API, which does not try the connection."""
+    added = httpx2.post(
+        f"{live.url}/api/v1.0/catalog/spaces/finance/connectors",
+        headers={"Authorization": f"Bearer {live.world.keys['editor']}"},
+        json={"name": name, "connector_type": "airflow", "config": {"base_url": url}},
+    )
+    return UUID(added.json()["id"])
+
+
 def status(live: Live) -> str:
     with Client(live.url, live.world.keys["viewer"], space="finance") as client:
         return client.sync_run(live.world.finance.sync_id).status
@@ -59,8 +71,7 @@ def test_a_running_sync_is_followed_until_it_is_cancelled(
     live: Live, where: str, silent_url: str, tmp_path: Path
 ) -> None:
     name = f"silent {where}"
-    added = ("connector", "add", "--space", "finance", "--name", name, "--url", silent_url, "--json")
-    connector_id = orjson.loads(run_here(live.database_url, tmp_path, *added).stdout)["id"]
+    connector_id = add_connector(live, name, silent_url)
     with Client(live.url, live.world.keys["editor"], space="finance") as client:
         asked = client.sync(connector_id)
         wait_for(lambda: client.sync_run(asked.id).status == "running", "a worker to begin")
@@ -72,6 +83,22 @@ def test_a_running_sync_is_followed_until_it_is_cancelled(
     again = cancel(live, where, tmp_path, connector=name)
     assert again.exit_code == (1 if where == "here" else 3)
     assert again.stderr == f"Error: No sync of {name} is queued or running.\n"
+
+
+@BOTH
+def test_cancel_ends_the_running_sync_and_the_full_one_behind_it(
+    live: Live, where: str, silent_url: str, tmp_path: Path
+) -> None:
+    name = f"silent with a follow-up {where}"
+    connector_id = add_connector(live, name, silent_url)
+    with Client(live.url, live.world.keys["editor"], space="finance") as client:
+        normal = client.sync(connector_id)
+        wait_for(lambda: client.sync_run(normal.id).status == "running", "a worker to begin")
+        full = client.sync(connector_id, is_full=True)
+        assert (full.status, full.is_full) == ("queued", True)
+        result = cancel(live, where, tmp_path, connector=name)
+        assert result.exit_code == 0, result.output
+        assert [client.sync_run(one.id).status for one in (normal, full)] == ["cancelled"] * 2
 
 
 @BOTH

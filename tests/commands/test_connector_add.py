@@ -125,7 +125,10 @@ def test_astronomer_takes_a_token(
     assert kept(live, name) == {"auth_type": "astronomer", "token": TOKEN}
 
 
-def test_composer_takes_a_service_account_from_a_file(live: Live, cloud: Cloud, add: Add, tmp_path: Path) -> None:
+def test_composer_takes_a_service_account_from_a_file(
+    live: Live, cloud: Cloud, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windsock.providers.airflow.config.TOKEN_URIS", {f"{cloud.url}/token"})
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -89,7 +89,7 @@ def test_keys_are_made_listed_and_revoked_at_once(installation: Installation) ->
     assert "key_hash" not in rows[made["id"]]
     assert installation.facts("key", "revoke", made["id"]) == {"revoked": 1}
     assert installation.ask("GET", "/users/me", key=made["key"]).status_code == 401
-    assert installation.facts("migrate") == {"revision": "0015"}
+    assert installation.facts("migrate") == {"revision": "0022"}
 
 
 def test_a_link_signs_in_to_the_pages(installation: Installation) -> None:
@@ -154,6 +154,22 @@ def test_a_sync_that_a_killed_process_left_behind_does_not_block_the_next(instal
     assert told["id"] != str(left[0][0])
     assert "could not be sent to Airflow" in told["error"]
     installation.serve()
+
+
+def test_a_port_in_use_is_said_in_a_sentence_and_leaves_the_other_server_alone(installation: Installation) -> None:
+    second = installation.run("serve", "--port", str(installation.port))
+    assert second.returncode == 1
+    assert f"Port {installation.port} of 127.0.0.1 is in use by another program." in second.stderr
+    assert "Traceback" not in second.stderr
+    assert installation.status("/health/ready") == 200
+
+
+def test_an_address_that_is_not_of_this_machine_is_said_in_a_sentence(installation: Installation) -> None:
+    for host in ("192.0.2.1", "nowhere.invalid"):
+        done = installation.run("serve", "--host", host, "--port", "0")
+        assert done.returncode == 1
+        assert f"Cannot listen on port 0 of {host}" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_the_key_file_is_for_its_owner_only(installation: Installation) -> None:

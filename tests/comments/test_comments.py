@@ -97,7 +97,9 @@ async def test_comments_outlive_a_cleared_run_and_the_placeholder_of_a_mapped_ta
     await say(client, world, "viewer", f"task-runs/{placeholder}", content="why so slow?")
     await say(client, world, "viewer", f"runs/{space.run_id}", content="cleared it")
     async with db.in_space(space.id) as tx:
-        await mirror.store_runs(tx, [a_run("daily_report", "r1", "queued", minutes=None)], space.pipelines)
+        await mirror.store_runs(
+            tx, [a_run("daily_report", "r1", "queued", hours_ago=30, minutes=None)], space.pipelines
+        )
         instances = [a_task_run("daily_report", "r1", "mapped", "success", map_index=index) for index in range(3)]
         await mirror.store_task_runs(tx, instances, space.pipelines)
     one = (await client.as_(world.keys["viewer"], "GET", run)).json()

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from fastapi import FastAPI
 
 from checking import CheckedClient
 from windsock.connectors.store import AirflowConnector
@@ -83,9 +82,9 @@ NEEDS_LEAVE, GOES_TO_COMPOSER = "may not sign in as the machine", "are sent to C
 
 @pytest.mark.parametrize(("is_allowed", "says"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
 async def test_whether_the_machine_signs_in_is_the_operators_setting(
-    client: CheckedClient, world: World, app: FastAPI, closed_port: int, is_allowed: bool, says: str
+    client: CheckedClient, world: World, process: Process, closed_port: int, is_allowed: bool, says: str
 ) -> None:
-    app.state.settings = Settings(machine_identity=is_allowed)
+    process.settings = Settings(machine_identity=is_allowed)
     path = f"{CONNECTORS}/{world.finance.connector_id}"
     body = {"config": {"base_url": f"http://127.0.0.1:{closed_port}"}, "credentials": OF_THE_MACHINE}
     assert (await client.as_(world.keys["editor"], "PATCH", path, json=body)).status_code == 200

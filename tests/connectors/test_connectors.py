@@ -1,11 +1,16 @@
 """Connectors: listed, created, changed, deleted, and their configuration checked in words."""
 
+import re
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import orjson
 import pytest
+from fastapi import FastAPI
 
 from checking import CheckedClient
+from windsock.migrations import versions
 from windsock.sql import Query
 from world import World
 
@@ -113,7 +118,7 @@ async def test_what_was_pasted_after_the_address_is_cut_off(
         ({"base_url": URL, "api_version": "v3"}, "api_version", "Input should be 'auto', 'v1' or 'v2'"),
         ({"base_url": URL, "history_days": 0}, "history_days", "greater than or equal to 1"),
         ({"base_url": URL, "sync_interval_seconds": 4}, "sync_interval_seconds", "greater than or equal to 5"),
-        ({"base_url": URL, "timeout_seconds": 301}, "timeout_seconds", "less than or equal to 300"),
+        ({"base_url": URL, "timeout_seconds": 61}, "timeout_seconds", "less than or equal to 60"),
         ({"base_url": URL, "include_dags": "a*"}, "include_dags", "valid list"),
         ({"base_url": URL, "include_tags": [""]}, "include_tags", "at least 1 character"),
     ],
@@ -188,3 +193,32 @@ async def test_an_address_that_no_client_could_call_is_refused_when_it_is_given(
     answer = await client.as_(world.keys["editor"], "POST", "/catalog/spaces/finance/connectors", json=body)
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", "config", "base_url"]
+
+
+async def test_space_has_a_limited_number_of_connectors(client: CheckedClient, app: FastAPI, world: World) -> None:
+    app.state.settings = app.state.settings.model_copy(update={"max_connectors_per_space": 3})
+    answers = []
+    for number in range(3):
+        body = {"name": f"more-{number}", "connector_type": "airflow", "config": {"base_url": URL}}
+        answers.append(await client.as_(world.keys["editor"], "POST", CONNECTORS, json=body))
+    assert [answer.status_code for answer in answers] == [201, 409, 409]
+    assert "as many as it may have" in answers[-1].json()["detail"]
+    elsewhere = "/catalog/spaces/marketing/connectors"
+    assert (await client.as_(world.keys["stranger"], "POST", elsewhere, json=body)).status_code == 201
+
+
+async def test_longer_time_outs_of_earlier_versions_are_cut(db: "RolledBackDatabase", world: World) -> None:
+    text = files(versions).joinpath("v0021_fair_shares.sql").read_text(encoding="utf-8")
+    (statement,) = re.findall(r"^UPDATE connectors.*?;", text, re.MULTILINE | re.DOTALL)
+    async with db.in_space(world.finance.id):
+        for config in ('{"timeout_seconds": 300.5}', '{"timeout_seconds": 5}', "{}"):
+            cursor = await db.connection.execute(
+                "UPDATE connectors SET config = %s WHERE id = %s RETURNING config", (config, world.finance.connector_id)
+            )
+            await db.connection.execute(statement)
+            cursor = await db.connection.execute(
+                "SELECT config FROM connectors WHERE id = %s", (world.finance.connector_id,)
+            )
+            row = await cursor.fetchone()
+            assert row is not None
+            assert row["config"] == ({"timeout_seconds": 60} if "300" in config else orjson.loads(config))

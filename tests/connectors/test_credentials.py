@@ -75,6 +75,26 @@ async def test_credentials_are_encrypted_and_in_no_answer(
     assert app.state.secrets.decrypt(token) == credentials
 
 
+COMPOSER: dict[str, Any] = {"auth_type": "composer"}
+OTHER_KINDS_OF_GOOGLE = (
+    "authorized_user", "external_account", "external_account_authorized_user", "impersonated_service_account",
+    "gdch_service_account",
+)  # fmt: skip
+"""They name addresses to ask, files to read or programs to run."""
+NOT_THE_TOKEN_SERVER = (
+    f"file:///{PLANTED}",
+    f"https://{PLANTED}.example.com/token",
+    "http://oauth2.googleapis.com/token",
+    "https://oauth2.googleapis.com/token?x=1",
+    "https://oauth2.googleapis.com/other",
+    "https://oauth2.googleapis.com:8443/token",
+    "https://oauth2.googleapis.com.example.com/token",
+    "https://oauth2.googleapis.com@example.com/token",
+    "https://example.com\\@oauth2.googleapis.com/token",
+    "http://169.254.169.254/computeMetadata/v1/instance/service-accounts/default/token",
+)
+
+
 @pytest.mark.parametrize(
     ("credentials", "loc"),
     [
@@ -90,14 +110,38 @@ async def test_credentials_are_encrypted_and_in_no_answer(
         ({"auth_type": "astronomer", "token": ""}, ["astronomer", "token"]),
         ({"auth_type": "composer"}, ["composer", "service_account"]),
         ({"auth_type": "composer", "service_account": PLANTED}, ["composer", "service_account"]),
+        *[
+            (
+                {"auth_type": "composer", "service_account": KEY | {"type": kind}},
+                ["composer", "service_account", "type"],
+            )
+            for kind in OTHER_KINDS_OF_GOOGLE
+        ],
+        *[
+            (
+                {"auth_type": "composer", "service_account": KEY | {"token_uri": address}},
+                ["composer", "service_account", "token_uri"],
+            )
+            for address in NOT_THE_TOKEN_SERVER
+        ],
         (
-            {"auth_type": "composer", "service_account": KEY | {"type": "external_account"}},
-            ["composer", "service_account", "type"],
+            {"auth_type": "composer", "service_account": KEY | {"universe_domain": f"{PLANTED}.example.com"}},
+            ["composer", "service_account", "universe_domain"],
         ),
         (
-            {"auth_type": "composer", "service_account": KEY | {"token_uri": f"file:///{PLANTED}"}},
-            ["composer", "service_account", "token_uri"],
+            {
+                "auth_type": "composer",
+                "service_account": KEY | {"credential_source": {"executable": {"command": PLANTED}}},
+            },
+            ["composer", "service_account", "credential_source"],
         ),
+        (
+            {"auth_type": "composer", "service_account": KEY | {"service_account_impersonation_url": PLANTED}},
+            ["composer", "service_account", "service_account_impersonation_url"],
+        ),
+        (MWAA | {"endpoint_url": f"http://{PLANTED}"}, ["mwaa", "endpoint_url"]),
+        (MWAA | {"role_arn": PLANTED}, ["mwaa", "role_arn"]),
+        (MWAA | {"ca_bundle": f"/etc/{PLANTED}"}, ["mwaa", "ca_bundle"]),
         (MWAA | {"region": f"eu-west-1.{PLANTED}"}, ["mwaa", "region"]),
         (MWAA | {"environment_name": f"../{PLANTED}"}, ["mwaa", "environment_name"]),
         (MWAA | {"secret_access_key": PLANTED}, ["mwaa"]),

@@ -1,7 +1,7 @@
 """Asking for a sync, following it, and the history of syncs."""
 
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
@@ -48,7 +48,7 @@ async def test_a_sync_is_queued_and_can_be_followed(
             "runs": COUNTS,
             "task_runs": COUNTS,
             "provider_requests": 0,
-            "coverage": {"expected": 0, "read": 0},
+            "coverage": {"expected": 0, "read": 0, "skipped": 0},
             "warnings": [],
             "error": None,
         }
@@ -58,19 +58,75 @@ async def test_a_sync_is_queued_and_can_be_followed(
     assert location == f"/api/v1.0{SPACE}/syncs/{queued['id']}"
     followed = await client.as_(world.keys["viewer"], "GET", location.removeprefix("/api/v1.0"))
     assert followed.json() == queued
-    assert app.state.jobs.deferred == [UUID(queued["id"])]
+    assert app.state.jobs.woken == 1
 
 
 async def test_a_double_click_answers_the_same_sync(client: CheckedClient, world: World, app: FastAPI) -> None:
     connector_id = await create(client, world)
     answers = [
         await client.as_(world.keys["editor"], "POST", f"{base}/connectors/{connector_id}/sync", json=body)
-        for base, body in ((SPACE, None), (CATALOG, {}), (SPACE, {"is_full": True}))
+        for base, body in ((SPACE, None), (CATALOG, {}), (SPACE, {"is_full": False}))
     ]
     assert [answer.status_code for answer in answers] == [202] * 3
     assert answers[0].json() == answers[1].json() == answers[2].json()
     assert len({answer.headers["location"] for answer in answers}) == 1
-    assert len(app.state.jobs.deferred) == 1
+    assert app.state.jobs.woken == 1
+
+
+async def test_full_request_makes_a_queued_sync_full(
+    client: CheckedClient, world: World, app: FastAPI, db: "RolledBackDatabase"
+) -> None:
+    path = f"{SPACE}/connectors/{world.finance.connector_id}/sync"
+    answer = await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})
+    assert answer.status_code == 202
+    full = answer.json()
+    assert (full["id"], full["is_full"], full["trigger"]) == (str(world.finance.sync_id), True, "manual")
+    assert answer.headers["location"].endswith(full["id"])
+    assert (await client.as_(world.keys["editor"], "POST", path)).json() == full, "a normal request does not undo it"
+    assert app.state.jobs.woken == 0
+    async with db.in_space(world.finance.id) as tx:
+        found = await tx.rows(
+            Query("SELECT before, after FROM audit_events WHERE target_id = %(id)s AND after ? 'is_full'"),
+            id=full["id"],
+        )
+    assert [(row["before"], row["after"]) for row in found] == [({"is_full": False}, {"is_full": True})]
+
+
+async def test_full_request_while_a_normal_sync_runs_is_queued_behind_it(
+    client: CheckedClient, world: World, app: FastAPI, db: "RolledBackDatabase"
+) -> None:
+    path = f"{SPACE}/connectors/{await create(client, world)}/sync"
+    running = (await client.as_(world.keys["editor"], "POST", path)).json()
+    await set_status(db, world, running["id"], "running")
+    answers = [await client.as_(world.keys["editor"], "POST", path, json={"is_full": True}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    queued = answers[0].json()
+    assert queued["id"] != running["id"]
+    assert (queued["status"], queued["is_full"], queued["trigger"]) == ("queued", True, "manual")
+    assert queued["phase"] == "waiting for the sync that is under way"
+    assert [answer.json() for answer in answers[1:]] == [queued] * 2
+    assert answers[0].headers["location"] == f"/api/v1.0{SPACE}/syncs/{queued['id']}"
+    assert app.state.jobs.woken == 2, "once for each sync that was queued"
+    normal = (await client.as_(world.keys["editor"], "POST", path)).json()
+    assert normal["id"] == running["id"], "a normal request is served by the one that runs"
+    await set_status(db, world, running["id"], "complete")
+    assert (await client.as_(world.keys["editor"], "POST", path)).json()["id"] == queued["id"]
+
+
+async def test_full_request_while_a_full_sync_runs_answers_that_one(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    path = f"{SPACE}/connectors/{await create(client, world)}/sync"
+    running = (await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})).json()
+    await set_status(db, world, running["id"], "running")
+    again = (await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})).json()
+    assert again["id"] == running["id"]
+
+
+async def set_status(db: "RolledBackDatabase", world: World, sync_id: str, status: str) -> None:
+    async with db.in_space(world.finance.id) as tx:
+        update = "UPDATE sync_runs SET status = %(status)s, started_at = coalesce(started_at, now()) WHERE id = %(id)s"
+        await tx.run(Query(update), id=sync_id, status=status)
 
 
 async def test_a_sync_asked_for_while_a_scheduled_one_waits_is_that_one(
@@ -79,7 +135,7 @@ async def test_a_sync_asked_for_while_a_scheduled_one_waits_is_that_one(
     path = f"{SPACE}/connectors/{world.finance.connector_id}/sync"
     answer = await client.as_(world.keys["editor"], "POST", path)
     assert (answer.json()["id"], answer.json()["trigger"]) == (str(world.finance.sync_id), "schedule")
-    assert app.state.jobs.deferred == []
+    assert app.state.jobs.woken == 0
 
 
 async def test_after_a_sync_has_ended_another_one_begins(
@@ -105,7 +161,7 @@ async def test_a_connector_that_is_switched_off_is_not_synced(
     answer = await client.as_(world.keys["editor"], "POST", f"{path}/sync")
     assert answer.status_code == 409
     assert answer.json() == {"detail": "This connector is switched off (is_active is false). Switch it on to sync it."}
-    assert app.state.jobs.deferred == []
+    assert app.state.jobs.woken == 0
 
 
 @pytest.mark.parametrize("body", [{"full": True}, {"is_full": "perhaps"}, []])
@@ -114,7 +170,7 @@ async def test_a_body_that_makes_no_sense_starts_nothing(
 ) -> None:
     path = f"{SPACE}/connectors/{await create(client, world)}/sync"
     assert (await client.as_(world.keys["editor"], "POST", path, json=body)).status_code == 422
-    assert app.state.jobs.deferred == []
+    assert app.state.jobs.woken == 0
 
 
 async def test_a_connector_of_another_space_is_not_synced_from_here(client: CheckedClient, world: World) -> None:

@@ -5,7 +5,7 @@ import re
 TEXT = """
 Pipeline   id space_id provider("airflow") external_id(dag_id) name description
            connector_id connector{id,name} owner(raw provider string) owners[] tags[]
-           schedule schedule_description next_run_at is_paused is_active has_import_errors
+           schedule schedule_description next_run_at is_next_run_due is_paused is_active has_import_errors
            status criticality team_id team{id,name}|null is_watched
            last_run RunBrief|null   recent_runs [RunBrief] (the newest 14, oldest first)
            summary {days total_runs success_count failed_count running_count success_rate
@@ -25,7 +25,7 @@ Comment    id content resource_type("pipeline_run"|"task_run") resource_id autho
            parent_id is_edited created_at updated_at
 SyncRun    id connector_id status trigger("manual"|"schedule") is_full queued_at started_at finished_at
            pipelines{created,updated,unchanged,removed} runs{...} task_runs{...}
-           provider_requests coverage{expected,read} warnings[] error
+           provider_requests coverage{expected,read,skipped} warnings[] error
 Connector  id name connector_type config{} is_active source_system_id product_count(= pipelines) last_sync
            last_sync_status created_at updated_at        (credentials are write-only, never returned)
 """

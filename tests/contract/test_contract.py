@@ -37,7 +37,7 @@ class Row:
 
 
 PIPELINE_FILTERS = "provider owner criticality team_id connector_id q watched_only"
-RUN_FILTERS = "started_from started_to status run_type"
+RUN_FILTERS = "started_from started_to status run_type include_removed"
 FIXED = [
     Row("GET", S + "/pipelines", 200, "[Pipeline]", parameters=f"{PIPELINE_FILTERS} status days sort page size"),
     Row("GET", S + "/pipelines/{pipeline_id}", 200, "Pipeline", is_of_one=True),
@@ -134,7 +134,7 @@ def test_the_tables_are_all_there_is(bare_app: FastAPI) -> None:
 
 def test_the_shapes_are_read_from_the_contract() -> None:
     assert {name: len(keys) for name, keys in SHAPES.items()} == {
-        "Pipeline": 30, "RunBrief": 7, "Run": 28, "TaskRun": 20, "Comment": 10, "SyncRun": 15, "Connector": 11,
+        "Pipeline": 31, "RunBrief": 7, "Run": 28, "TaskRun": 20, "Comment": 10, "SyncRun": 15, "Connector": 11,
     }  # fmt: skip
 
 

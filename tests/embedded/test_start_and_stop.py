@@ -86,6 +86,20 @@ def test_starting_again_while_it_runs_changes_nothing(postgres: EmbeddedPostgres
     assert processes.living_in(postgres.cluster_dir) == []
 
 
+def test_log_is_cut_while_the_server_runs_and_written_on(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    with postgres.log.open("ab") as log:
+        log.write(b"old\n" * 3_000_000)
+    postgres.start()  # as the watchdog of a process does
+    assert postgres.log.stat().st_size < 10_000
+    assert postgres.log.with_name("postgres.log.1").stat().st_size == 10_000_000
+    with connect(postgres) as connection, pytest.raises(psycopg.Error):
+        connection.execute("SELECT planted_name")
+    text = postgres.log.read_bytes()
+    assert b"planted_name" in text
+    assert b"\x00" not in text, "the server goes on at the beginning of the file"
+
+
 def test_stopping_twice_or_before_a_start_does_nothing(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
     postgres.start()

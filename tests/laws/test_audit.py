@@ -21,6 +21,8 @@ WRITTEN_BY_NOBODY = {
     "pipeline_recent_days": "only a trigger of runs writes it",
     "pipeline_search": "only a trigger of pipelines writes it",
     "pipeline_strips": "only the sync writes it",
+    "skipped_rows": "only the sync writes it",
+    "pipeline_reads": "only the sync writes it",
     "run_counts": "only a trigger of runs writes it",
     "run_hours": "only a trigger of runs writes it",
     "space_counts": "only a trigger of runs writes it",

@@ -39,6 +39,13 @@ SHA_256 = {
     "v0013_what_lists_show.sql": "8ab39670a3cba2aca3903e4f72fe73dbcbd6ee34c6b6c608256f538959dfd1bb",
     "v0014_how_runs_of_a_day_ended.sql": "5331f210618736df6f854bfd6180abc8590309591d69ac3210165846c884f122",
     "v0015_runs_by_the_hour.sql": "85e89c66d1126f887a73983cc1526be616217fa4d1823388f8c9c5331b4f5a56",
+    "v0016_durations_and_removed_runs.sql": "6157373e6e08002d61b0d9c4de101c3fa22b9df730b0b8162538ddf7059e8eb1",
+    "v0017_skipped_rows.sql": "22a7f5f539dcb23958dbeec4ed1da08f36d03c3acd9d452e5507937d5ccc320b",
+    "v0018_task_loops.sql": "a5646973c7b4258029289c3389606bf592370f74f2eef29e8c5e8890eb4e505d",
+    "v0019_clocks_and_run_ids.sql": "c647a3258ca47c8e7d8de8d4003c5370da365826cb5d50b486e032473fc448cc",
+    "v0020_polling.sql": "d1936db4616de5673545a7c9f467ebda938902b996b718d232320b4fa06dabf3",
+    "v0021_fair_shares.sql": "d8f68a51e3ee5b43266120f0875a0307fdfcd8c03a744e9be54c17e0abe3f4f0",
+    "v0022_connectors.sql": "7a5e5bd5d0826590c9ee574c512dee5464686f3f52e3c29c52e1c66674741633",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import SECRET_KEY
 from live import Live, live_world
 from windsock.client import Client
-from windsock.connectors import routes
+from windsock.process import Process
 from windsock.providers.airflow import Diagnosis
 
 SECONDS = 400
@@ -35,7 +35,7 @@ def live(make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -
     async def diagnose(*_: object, **__: object) -> Diagnosis:
         return NOTHING_IS_THERE
 
-    monkeypatch.setattr(routes, "diagnose", diagnose)
+    monkeypatch.setattr(Process, "diagnose", diagnose)
     with live_world(make_database, SECRET_KEY, works=False) as made:
         yield made
 

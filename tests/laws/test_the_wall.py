@@ -16,7 +16,7 @@ from windsock.storage import APPLICATION, OWNER
 from world import World
 
 DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "bump", "bump_after_renaming"}
-DEFINERS |= {"syncs_to_start", "syncs_to_look_after", "syncs_waiting", "spaces_to_tidy", "sync_freshness"}
+DEFINERS |= {"syncs_to_start", "abandoned_syncs", "next_sync", "syncs_waiting", "spaces_to_tidy", "sync_freshness"}
 """The functions that run as the owner: what is asked before a space is known. Each answers only that."""
 
 READ_ONLY = {"audit_events"}

@@ -55,6 +55,7 @@ async def test_a_pipeline_is_what_airflow_says_and_what_people_add(client: Check
             "schedule": "@daily",
             "schedule_description": "Every day",
             "next_run_at": f"{NOW + timedelta(hours=3):%Y-%m-%dT%H:%M:%SZ}",
+            "is_next_run_due": False,
             "is_paused": False,
             "is_active": True,
             "has_import_errors": False,
@@ -73,7 +74,7 @@ async def test_the_list_has_all_of_it_but_the_providers_own(client: CheckedClien
     listed = (await client.as_(world.keys["viewer"], "GET", LIST)).json()
     for row in listed:
         one = await get(client, world, row["name"])
-        del one["provider_metadata"]
+        del one["provider_metadata"], one["suggested_team"]
         assert row == one
 
 
@@ -187,3 +188,48 @@ async def test_the_etag_stands_until_something_changes(
         changed = await client.as_(viewer, "GET", path, headers=known)
         assert changed.status_code == 200
         assert changed.headers["etag"] != first.headers["etag"]
+
+
+async def test_a_draining_pipeline_says_so_and_so_does_the_list(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    space = world.finance
+    async with db.in_space(space.id) as tx:
+        await Mirror(space.id, space.connector_id).store_pipelines(tx, [a_pipeline("daily_report", is_draining=True)])
+    listed = (await client.as_(world.keys["viewer"], "GET", LIST)).json()
+    assert {row["name"]: row["is_draining"] for row in listed} == {
+        "daily_report": True, "hourly_load": False, "never_run": False,
+    }  # fmt: skip
+    assert (await get(client, world))["is_draining"]
+    async with db.in_space(space.id) as tx:
+        await Mirror(space.id, space.connector_id).store_pipelines(tx, [a_pipeline("daily_report")])
+    assert not (await get(client, world))["is_draining"]
+
+
+@pytest.mark.parametrize(
+    ("team_name", "expected"),
+    [
+        ("ingestion", ("ingestion", True)),
+        ("Ingestion", ("Ingestion", True)),
+        ("growth", ("growth", False)),
+        (None, None),
+    ],
+)
+async def test_the_team_that_airflow_names_is_a_suggestion_and_no_more(
+    client: CheckedClient,
+    world: World,
+    db: "RolledBackDatabase",
+    team_name: str | None,
+    expected: tuple[str, bool] | None,
+) -> None:
+    older = a_run("never_run", "r1", "success", hours_ago=9, provider_metadata={"team_name": "of before"})
+    newest = a_run("never_run", "r2", "success", hours_ago=1, provider_metadata={"team_name": team_name})
+    await store(db, world.finance, [older, newest])
+    one = await get(client, world, "never_run")
+    assert (one["team_id"], one["team"]) == (None, None)
+    suggested = one["suggested_team"]
+    if expected is None:
+        assert suggested is None
+        return
+    name, is_known = expected
+    assert suggested == {"name": name, "id": str(world.finance.team_id) if is_known else None}

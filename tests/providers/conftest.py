@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
+from windsock import egress
 from windsock.providers.airflow import Airflow, AirflowConfig, Credentials, TokenCache
 from windsock.providers.airflow.config import (
     AstronomerCredentials,
@@ -22,7 +23,8 @@ from windsock.providers.airflow.config import (
     TokenCredentials,
 )
 from windsock.providers.airflow.listing import Limits
-from windsock.providers.contract import ChangedSince, Page, ProviderRun, Resume, Scope
+from windsock.providers.contract import Page, ProviderRun
+from windsock.providers.scopes import ChangedSince, Resume, Scope
 
 SINCE = ChangedSince(datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC))
 DATE = "Mon, 23 Nov 2026 14:35:33 GMT"
@@ -179,12 +181,17 @@ class Lab:
         timeout_seconds: float = 30,
         limits: Limits | None = None,
     ) -> Airflow:
+        """Where `api_version` is known, the server was recognised as an Airflow before."""
+        if api_version is not None:
+            address = urlsplit(base_url)
+            self.tokens.recognized.add("c", (address.hostname, address.port))
         return Airflow(
             AirflowConfig(base_url=base_url, timeout_seconds=timeout_seconds),
             self.credentials(kind),
             api_version=VERSIONS.get(api_version),
             tokens=self.tokens,
             key="c",
+            policy=egress.Policy.of(loopback=True),
             sleep=self.sleep,
             limits=limits,
         )
@@ -205,12 +212,15 @@ class Lab:
 
     @staticmethod
     def by_cursor(rows: list[dict[str, Any]], **more: int | None) -> Script:
-        """Pages of runs like those of 3.3.2; the cursor is the number of the row to go on with."""
+        """Pages of runs like those of 3.3.2; the cursor is the number of the row to go on with.
+
+        Without one they are by offset.
+        """
 
         def script(asked: Asked) -> Replied:
-            start = int(asked.params["cursor"] or 0)
+            start = int(asked.params.get("cursor") or asked.params.get("offset") or 0)
             end = start + int(asked.params["limit"])
-            upcoming = str(end) if end < len(rows) else None
+            upcoming = str(end) if end < len(rows) and "cursor" in asked.params else None
             body = {"dag_runs": rows[start:end], "total_entries": len(rows), "next_cursor": upcoming}
             return Reply({**body, **more})
 

@@ -1,20 +1,23 @@
 """Signing in: once, kept for the next sync, renewed once when refused."""
 
+import asyncio
 import base64
 import json
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import TypeAdapter
 
-from windsock.errors import ProviderNonsense, ProviderRefused, ProviderRejectedCredentials
+from windsock.errors import ProviderFailed, ProviderNonsense, ProviderRefused, ProviderRejectedCredentials
 from windsock.providers.airflow import Credentials, TokenCache, token_key
 
 if TYPE_CHECKING:
     from providers.conftest import Asked, Lab, Reply
     from windsock.providers.airflow import Airflow
 
-GONE = {"detail": "The DagRun was not found"}
+GONE = {"detail": "The DagRun with dag_id: `d` and run_id: `r` was not found"}
 EXPIRED = (401, "Token Expired")
 MALFORMED = (403, "Invalid JWT token")
 
@@ -83,13 +86,110 @@ def test_a_token_just_given_is_not_renewed(lab: "Lab") -> None:
     assert door.issued == 1
 
 
-def test_a_permission_that_is_missing_is_no_reason_to_sign_in_again(lab: "Lab") -> None:
+def test_missing_permission_renews_cached_token_once_and_not_for_each_sync(
+    lab: "Lab", monkeypatch: pytest.MonkeyPatch
+) -> None:
     lab.tokens.put("c", "jwt-1")
     door = Door(lab, (403, "Forbidden"), opens=False)
-    with pytest.raises(ProviderRefused, match="Forbidden") as caught:
+    for _ in range(3):
+        with pytest.raises(ProviderRefused, match="Forbidden") as caught:
+            lab.against(door.script, one_run, kind="password")
+        assert not isinstance(caught.value, ProviderRejectedCredentials)
+    assert door.issued == 1
+    now = time.monotonic() + 1000
+    monkeypatch.setattr("windsock.providers.airflow.tokens.time.monotonic", lambda: now)
+    with pytest.raises(ProviderRefused, match="Forbidden"):
         lab.against(door.script, one_run, kind="password")
-    assert door.issued == 0
-    assert not isinstance(caught.value, ProviderRejectedCredentials)
+    assert door.issued == 2
+
+
+UNCLEAR: dict[str, dict[str, Any]] = {
+    "500": {"body": {"detail": "Internal Server Error"}, "status": 500},
+    "400": {"body": {"detail": "Bad Request"}, "status": 400},
+    "plain 403": {"body": {"detail": "Forbidden"}, "status": 403},
+    "418": {"body": {"detail": "no"}, "status": 418},
+    "redirect": {"status": 302, "headers": {"Location": "/login?next=/api"}},
+    "307 to another host": {"status": 307, "headers": {"Location": "https://sso.example.com/"}},
+    "login page": {"body": b"<html>Sign in</html>", "content_type": "text/html; charset=utf-8"},
+    "403 page": {"body": b"<html>Forbidden</html>", "status": 403, "content_type": "text/html"},
+}
+
+
+@pytest.mark.parametrize("refusal", UNCLEAR)
+def test_cached_token_is_renewed_once_on_any_refusal(lab: "Lab", refusal: str) -> None:
+    """Only a new sign-in helps such a server; before, each sync failed until the process was started again."""
+
+    def script(asked: "Asked") -> "Reply":
+        if asked.headers.get("authorization") == "Bearer of-yesterday":
+            return lab.Reply(**UNCLEAR[refusal])
+        return door.script(asked)
+
+    door = Door(lab)
+    lab.tokens.put("c", "of-yesterday")
+    _, double = lab.against(script, one_run, kind="password")
+    assert door.issued == 1
+    assert lab.tokens.get("c") == "jwt-1"
+    assert double.paths.count("GET /api/v2/dags/d/dagRuns/r") == 2
+
+
+@pytest.mark.parametrize("refusal", [*UNCLEAR, "404"])
+def test_token_of_this_sync_is_not_renewed_on_an_unclear_refusal(lab: "Lab", refusal: str) -> None:
+    replies = {**UNCLEAR, "404": {"body": {"detail": "The Dag with ID: `d` was not found"}, "status": 404}}
+
+    async def thrice(airflow: "Airflow") -> None:
+        for _ in range(3):
+            with suppress(ProviderFailed):
+                await airflow.run("d", "r")
+
+    door = Door(lab)
+    lab.against(
+        lambda asked: door.script(asked) if asked.path == "/auth/token" else lab.Reply(**replies[refusal]),
+        thrice,
+        kind="password",
+    )
+    assert door.issued == 1
+
+
+@pytest.mark.parametrize(
+    ("refusal", "posts"),
+    [("500", 1), ("400", 1), ("418", 1), ("plain 403", 2), ("redirect", 2), ("login page", 2), ("403 page", 2)],
+)
+def test_trigger_is_sent_again_only_if_the_caller_was_refused(lab: "Lab", refusal: str, posts: int) -> None:
+    def script(asked: "Asked") -> "Reply":
+        if asked.headers.get("authorization") == "Bearer of-yesterday" and asked.method == "POST":
+            return lab.Reply(**UNCLEAR[refusal])
+        if asked.method == "GET":
+            return lab.Reply(GONE, status=404)
+        if asked.path == "/auth/token":
+            return lab.Reply({"access_token": "jwt-1"}, status=201)
+        return lab.Reply({**lab.runs(1)[0], "dag_run_id": "ours"})
+
+    async def start(airflow: "Airflow") -> Any:
+        return await airflow._session.post_once("/api/v2/dags/d/dagRuns", {"dag_run_id": "ours"})
+
+    lab.tokens.put("c", "of-yesterday")
+    double = lab.Server(script)
+
+    async def run() -> None:
+        async with double.serving():
+            airflow = lab.airflow(double.base_url, kind="password")
+            with suppress(ProviderFailed):
+                await start(airflow)
+            await airflow.aclose()
+
+    asyncio.run(run())
+    assert double.paths.count("POST /api/v2/dags/d/dagRuns") == posts
+
+
+def test_failed_renewal_shows_the_first_refusal_unless_the_password_is_wrong(lab: "Lab") -> None:
+    for status, says in ((503, "with 500"), (401, "refused the credentials")):
+
+        def script(asked: "Asked", status: int = status) -> "Reply":
+            return lab.Reply({"detail": "no"}, status=status if asked.path == "/auth/token" else 500)
+
+        lab.tokens.put("c", "of-yesterday")
+        with pytest.raises(ProviderFailed, match=says):
+            lab.against(script, one_run, kind="password")
 
 
 def test_a_wrong_password_is_tried_once(lab: "Lab") -> None:
@@ -147,7 +247,12 @@ def test_another_password_or_address_is_another_key(lab: "Lab") -> None:
 
 
 def test_each_part_of_the_credentials_of_a_cloud_is_in_the_key() -> None:
-    account = {"type": "service_account", "client_email": "a@b", "private_key": "k", "token_uri": "https://t"}
+    account = {
+        "type": "service_account",
+        "client_email": "a@b",
+        "private_key": "k",
+        "token_uri": "https://oauth2.googleapis.com/token",
+    }
     mwaa = {"auth_type": "mwaa", "environment_name": "e", "region": "eu-west-1"}
     kinds: list[dict[str, Any]] = [
         {"auth_type": "composer", "service_account": None},

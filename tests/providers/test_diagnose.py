@@ -7,49 +7,16 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from providers.diagnosing import HTML, airflow_of, diagnosing, trying
 from windsock.errors import ProviderNonsense
-from windsock.providers.airflow import AirflowConfig, Diagnosis, diagnose
+from windsock.providers.airflow import AirflowConfig, Diagnosis
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply, Script
+    from providers.conftest import Asked, Lab, Reply
     from windsock.providers.airflow import Airflow
 
-HTML = b"<html>Airflow 404</html>"
 
-
-def diagnosing(lab: "Lab", script: "Script", kind: str = "api_token", **config: Any) -> tuple[Diagnosis, list[str]]:
-    double = lab.Server(script)
-
-    async def run() -> Diagnosis:
-        async with double.serving():
-            path = config.pop("path", "")
-            found = AirflowConfig.model_validate({"base_url": double.base_url + path, **config})
-            return await diagnose(found, lab.credentials(kind))
-
-    return asyncio.run(run()), double.paths
-
-
-def airflow_of(lab: "Lab", api: str, **replies: "Reply") -> "Script":
-    """An Airflow with one of the two APIs; `replies` take the place of answers, by the last word of the path."""
-
-    def script(asked: "Asked") -> "Reply":
-        word = asked.path.rsplit("/", 1)[-1]
-        if asked.path == "/auth/token":
-            return replies.get("token", lab.Reply({"access_token": "jwt"}, status=201))
-        if not asked.path.startswith(f"/api/{api}/"):
-            if api == "v2":
-                return lab.Reply({"error": "/api/v1 has been removed in Airflow 3, please use …"}, status=404)
-            return lab.Reply(HTML, status=404, content_type="text/html; charset=utf-8")
-        if word in replies:
-            return replies[word]
-        if word == "dags":
-            return lab.page("dags", lab.dags(3), asked)
-        return lab.Reply(lab.sample(f"{api}_{word}"))
-
-    return script
-
-
-@pytest.mark.parametrize(("api", "version", "requests"), [("v2", "3.3.2", 3), ("v1", "2.11.2", 4)])
+@pytest.mark.parametrize(("api", "version", "requests"), [("v2", "3.3.2", 7), ("v1", "2.11.2", 8)])
 def test_a_good_connection(lab: "Lab", api: str, version: str, requests: int) -> None:
     found, paths = diagnosing(lab, airflow_of(lab, api))
     assert (found.success, found.provider_version, found.api_version) == (True, version, api)
@@ -91,7 +58,7 @@ def test_an_account_that_sees_nothing_is_a_hint(lab: "Lab") -> None:
         ("v2", (403, {"detail": "Invalid JWT token"}), "403: Invalid JWT token", "another Airflow"),
         ("v2", (403, {"detail": "Forbidden"}), "403: Forbidden", "permission"),
         ("v2", (500, {"detail": "x"}), "with 500", ""),
-        ("v2", (200, []), "does not say how many DAGs", ""),
+        ("v2", (200, {"dags": []}), "does not say how many dags", ""),
     ],
 )
 def test_a_refusal_is_told_with_the_version_that_was_found(
@@ -163,7 +130,7 @@ def failing_with(error: Exception, lab: "Lab") -> Diagnosis:
         raise httpx2.ConnectError("could not") from error
 
     config = AirflowConfig(base_url="https://airflow.example.com")
-    return asyncio.run(diagnose(config, lab.credentials(), transport=httpx2.MockTransport(handler)))
+    return asyncio.run(trying(config, lab.credentials(), transport=httpx2.MockTransport(handler)))
 
 
 def test_trouble_with_tls_and_names_is_named(lab: "Lab") -> None:
@@ -176,7 +143,7 @@ def test_trouble_with_tls_and_names_is_named(lab: "Lab") -> None:
 
 
 def test_a_host_that_is_not_known_is_named(lab: "Lab") -> None:
-    found = asyncio.run(diagnose(AirflowConfig(base_url="http://airflow.invalid"), lab.credentials()))
+    found = asyncio.run(trying(AirflowConfig(base_url="http://airflow.invalid"), lab.credentials()))
     assert not found.success
     assert "host" in found.hints[0]
 

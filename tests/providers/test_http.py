@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
+from windsock import egress
 from windsock.errors import (
     ProviderFailed,
     ProviderNonsense,
@@ -16,7 +17,7 @@ from windsock.errors import (
 )
 from windsock.providers.airflow import AirflowConfig
 from windsock.providers.airflow.failures import AnswerTooLarge, WrongApiVersion
-from windsock.providers.airflow.http import Http
+from windsock.providers.airflow.http import LARGEST_BODY, Http
 
 if TYPE_CHECKING:
     from providers.conftest import Lab, Reply
@@ -147,11 +148,13 @@ def test_a_run_that_is_gone_is_none(lab: "Lab", body: object) -> None:
 
 
 def test_the_names_in_a_path_are_quoted(lab: "Lab") -> None:
-    async def use(airflow: "Airflow") -> None:
-        await airflow.run("a/ü?", "manual__2026-11-23T14:32:22+00:00")
+    dag_id, run_id = "a ü?", "manual__2026-11-23T14:32:22+00:00"
 
-    _, double = lab.against(lambda _: lab.Reply(RUN), use)
-    assert double.asked[0].path == "/api/v2/dags/a/ü?/dagRuns/manual__2026-11-23T14:32:22+00:00"
+    async def use(airflow: "Airflow") -> None:
+        await airflow.run(dag_id, run_id)
+
+    _, double = lab.against(lambda _: lab.Reply(RUN | {"dag_id": dag_id, "dag_run_id": run_id}), use)
+    assert double.asked[0].path == "/api/v2/dags/a ü?/dagRuns/manual__2026-11-23T14:32:22+00:00"
     assert double.asked[0].params == {}
 
 
@@ -186,7 +189,7 @@ def sent_through(transport: httpx2.AsyncBaseTransport, *, largest_body: int = 10
 
     async def send() -> object:
         found = AirflowConfig.model_validate({"base_url": "http://a", **config})
-        http = Http(found, transport=transport, largest_body=largest_body)
+        http = Http(found, policy=egress.Policy.of(loopback=True), transport=transport, largest_body=largest_body)
         try:
             return (await http.send("GET", "/x")).body
         finally:
@@ -224,3 +227,46 @@ def test_a_certificate_that_is_none_is_named() -> None:
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200))
     with pytest.raises(ProviderUnreachable, match="ca_certificate"):
         sent_through(transport, base_url="https://a", ca_certificate="x")
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br"])
+def test_an_answer_compressed_unasked_is_named_by_its_compression(lab: "Lab", encoding: str) -> None:
+    failure = failing(lab, lab.Reply(b"\x1b\x0e\x00", headers={"Content-Encoding": encoding}))
+    assert isinstance(failure, ProviderNonsense)
+    assert encoding.partition(",")[0] in str(failure)
+    assert "sign in" not in " ".join(failure.hints)
+    assert "gzip or deflate" in failure.hints[0]
+
+
+def test_a_plain_answer_that_is_marked_as_gzip_is_named(lab: "Lab") -> None:
+    failure = failing(lab, lab.Reply(RUN, headers={"Content-Encoding": "gzip"}))
+    assert "marked as compressed with gzip" in str(failure)
+
+
+def test_a_plain_answer_that_is_marked_as_something_unknown_is_read_all_the_same(lab: "Lab") -> None:
+    found, _ = lab.against(lambda _: lab.Reply(RUN, headers={"Content-Encoding": "br"}), one_run)
+    assert found is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(203, "a proxy has changed the answer"), (206, "only a part"), (202, "not how"), (204, "without")],
+)
+def test_a_success_that_is_not_plain_is_named_by_its_status(lab: "Lab", status: int, words: str) -> None:
+    failure = failing(lab, lab.Reply(RUN, status=status))
+    assert isinstance(failure, ProviderNonsense)
+    assert str(status) in str(failure)
+    assert words in str(failure)
+    assert "sign in" not in " ".join(failure.hints)
+
+
+@pytest.mark.parametrize("body", [b"[" + b"[]," * 700_000 + b"[]]", b"[" + b"1," * 1_100_000 + b"1]"])
+def test_an_answer_of_too_many_values_is_not_parsed(body: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body))
+    with pytest.raises(AnswerTooLarge, match="more values"):
+        sent_through(transport)
+
+
+def test_the_largest_answer_is_some_ten_megabytes() -> None:
+    assert 8_000_000 < LARGEST_BODY < 12_000_000

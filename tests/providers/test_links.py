@@ -20,6 +20,19 @@ QUOTED = "manual__2026-11-23T14%3A32%3A22%2B00%3A00"
         (run_url(WEB, "v2", "d", RUN), f"/dags/d/runs/{QUOTED}"),
         (task_run_url(WEB, "v2", "d", "r", "g.t"), "/dags/d/runs/r/tasks/g.t"),
         (task_run_url(WEB, "v2", "d", "r", "t", 3), "/dags/d/runs/r/tasks/t/mapped/3"),
+        (run_url(WEB, "v2", "d", "2026/11/23;x=%2F"), "/dags/d/runs/2026%2F11%2F23%3Bx%3D%252F"),
+        (run_url(WEB, "v1", "d", "../x"), "/dags/d/grid?dag_run_id=..%2Fx"),
+        (run_url(WEB, "v2", "d", ".."), "/dags/d"),
+        (task_run_url(WEB, "v2", "d", "..", "t", 3), "/dags/d"),
+        (task_run_url(WEB, "v2", "d", "r", "."), "/dags/d/runs/r"),
+        (
+            task_run_url(WEB, "v2", "d", "r", "g.t", region_id="a-b", region_index=2),
+            "/dags/d/runs/r/tasks/g.t?region_id=a-b&region_index=2",
+        ),
+        (
+            task_run_url(WEB, "v2", "d", "r", "g.t", 1, region_id="a-b", region_index=1),
+            "/dags/d/runs/r/tasks/g.t/mapped/1?region_id=a-b&region_index=1",
+        ),
     ],
 )
 def test_links_lead_into_airflow(url: str, expected: str) -> None:

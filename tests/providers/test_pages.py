@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from windsock.errors import ProviderIncomplete, ProviderNonsense
-from windsock.providers.airflow.http import MOST_BEHIND
+from windsock.providers.airflow.clock import MOST_BEHIND
 from windsock.providers.airflow.listing import Limits
-from windsock.providers.contract import ChangedSince, Page, ProviderRun, RunsBetween
+from windsock.providers.contract import Page, ProviderRun
+from windsock.providers.scopes import ChangedSince, RunsBetween
 
 if TYPE_CHECKING:
     from providers.conftest import Asked, Lab, Reply
@@ -93,10 +94,10 @@ def test_pages_of_one_row_cannot_prove_anything(lab: "Lab") -> None:
 
 
 def test_fewer_rows_than_promised_are_an_error(lab: "Lab") -> None:
-    with pytest.raises(ProviderIncomplete, match="promised 12 dag runs and gave 9"):
-        lab.against(lab.by_cursor(lab.runs(9), total_entries=12), lab.reading())
+    with pytest.raises(ProviderIncomplete, match="promised 20 dag runs and gave 9"):
+        lab.against(lab.by_cursor(lab.runs(9), total_entries=20), lab.reading())
     with pytest.raises(ProviderIncomplete):
-        lab.against(lambda _: lab.Reply({"dag_runs": [], "total_entries": 1}), lab.reading(), "v1")
+        lab.against(lambda _: lab.Reply({"dag_runs": [], "total_entries": 9}), lab.reading(), "v1")
 
 
 def test_a_count_that_is_missing_promises_nothing(lab: "Lab") -> None:

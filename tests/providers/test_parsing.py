@@ -7,6 +7,7 @@ import pytest
 
 from windsock.errors import ProviderNonsense
 from windsock.providers.airflow import v1, v2
+from windsock.providers.airflow.dialect import task_run_key
 from windsock.providers.airflow.values import decode
 
 if TYPE_CHECKING:
@@ -172,6 +173,45 @@ def test_what_is_null_or_strange_in_a_task_instance_is_tolerated(parse: Any) -> 
 def test_a_row_without_its_identity_or_its_time_is_nonsense(parse: Any, raw: dict[str, Any]) -> None:
     with pytest.raises(ProviderNonsense):
         parse(raw)
+
+
+def test_task_instances_of_a_loop_differ_in_their_region(lab: "Lab") -> None:
+    raw = lab.sample("v2_task_instances_of_loops")["task_instances"]
+    found = {task_run_key(row): row for row in map(v2.parse_task_run, raw)}
+    assert len(found) == len(raw) == 6
+    loops = [row for row in found.values() if row.loop_id == "process_batch"]
+    assert sorted((row.external_id, row.loop_iteration, row.map_index, row.region_index) for row in loops) == [
+        ("process_batch.batch_ready", 1, -1, 1),
+        ("process_batch.choose_items", 0, -1, 0),
+        ("process_batch.choose_items", 1, -1, 1),
+        ("process_batch.process", 1, 0, 0),
+        ("process_batch.process", 1, 1, 1),
+    ]
+    (plain,) = [row for row in found.values() if row.loop_id is None]
+    assert (plain.region_id, plain.region_index, plain.loop_iteration) == ("", -1, None)
+    assert not {"region_id", "region_index", "loop_iteration", "in_loop"} & plain.provider_metadata.keys()
+    assert plain.provider_metadata["state_reason"] is None
+
+
+@pytest.mark.parametrize("region_id", ["", "x", 7, [], "x" * 5_000])
+def test_a_region_that_is_no_uuid_identifies_nothing(region_id: Any) -> None:
+    with pytest.raises(ProviderNonsense, match="region_id"):
+        v2.parse_task_run({"dag_id": "d", "dag_run_id": "r", "task_id": "t", "region_id": region_id})
+
+
+@pytest.mark.parametrize("loop", [None, 3, {}, {"loop_id": None, "iteration": 1}])
+def test_a_loop_that_cannot_be_read_is_none(loop: Any) -> None:
+    found = v2.parse_task_run({"dag_id": "d", "dag_run_id": "r", "task_id": "t", "loop_iteration": loop})
+    assert (found.loop_id, found.loop_iteration) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"), [("draining", True), ("active", False), ("paused", False), (None, False)]
+)
+def test_a_dag_may_be_draining(state: str | None, expected: bool) -> None:
+    found = v2.parse_pipeline({"dag_id": "d", "scheduling_state": state})
+    assert (found.is_draining, found.provider_metadata) == (expected, {})
+    assert not v2.parse_pipeline({"dag_id": "d"}).is_draining
 
 
 def test_what_postgresql_would_refuse_is_cleaned_everywhere() -> None:

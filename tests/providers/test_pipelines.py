@@ -19,7 +19,8 @@ async def listing(airflow: "Airflow") -> "PipelineListing":
 def serving(lab: "Lab", rows: list[dict[str, Any]], cap: int = 100) -> "Script":
     def script(asked: "Asked") -> "Reply":
         if asked.path.endswith("/importErrors"):
-            return lab.Reply({"import_errors": [], "total_entries": 4})
+            broken = [{"import_error_id": n, "filename": f"{n}.py", "stack_trace": "…"} for n in range(4)]
+            return lab.Reply({"import_errors": broken, "total_entries": 4})
         return lab.page("dags", rows, asked, cap=cap)
 
     return script
@@ -139,3 +140,31 @@ def test_a_forbidden_list_of_dags_is_an_error(lab: "Lab") -> None:
 def test_an_answer_of_another_shape_is_nonsense(lab: "Lab", body: object) -> None:
     with pytest.raises(ProviderNonsense):
         lab.against(lambda _: lab.Reply(body), listing)
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+@pytest.mark.parametrize(
+    ("files", "repeats", "repeats_rows", "requests"),
+    [(1, 7, True, 1), (1, 7, False, 1), (3, 2, True, 1), (2, 70, True, 2), (2, 70, False, 2), (0, 1, True, 1)],
+)
+def test_a_broken_file_counts_once_however_many_dags_it_has(
+    lab: "Lab", api: str, files: int, repeats: int, repeats_rows: bool, requests: int
+) -> None:
+    """The total counts each DAG of a file; the rows repeat it, too, or are folded behind the limit."""
+    counted = [
+        {"import_error_id": n, "filename": f"{n}.py", "bundle_name": "b"} for n in range(files) for _ in range(repeats)
+    ]
+    asked_for = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal asked_for
+        if not asked.path.endswith("/importErrors"):
+            return lab.page("dags", [], asked)
+        asked_for += 1
+        offset, limit = int(asked.params["offset"]), int(asked.params["limit"])
+        rows = counted[offset : offset + limit]
+        shown = rows if repeats_rows else list({row["import_error_id"]: row for row in rows}.values())
+        return lab.Reply({"import_errors": shown, "total_entries": len(counted)})
+
+    found, _ = lab.against(script, listing, api)
+    assert (found.import_errors, asked_for) == (files, requests)

@@ -9,7 +9,8 @@ import pytest
 from windsock.errors import ProviderIncomplete, ProviderRefused, ProviderTimedOut
 from windsock.providers.airflow.listing import Limits
 from windsock.providers.airflow.windows import split
-from windsock.providers.contract import ChangedSince, OfRun, Page, ProviderTaskRun, Resume, RunsBetween, Scope
+from windsock.providers.contract import Page, ProviderTaskRun
+from windsock.providers.scopes import ChangedSince, OfRun, Resume, RunsBetween, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +194,7 @@ def test_a_server_that_is_always_too_slow_is_given_up(lab: "Lab") -> None:
 
     with pytest.raises(ProviderRefused):
         lab.against(script, reading(), "v1")
-    assert asked_so_far == 4 * 3
+    assert asked_so_far == (4 + 1) * 3, "four windows, and one question whether it counts at least"
     hanging = ChangedSince(NOW.replace(year=2090))
     with pytest.raises(ProviderTimedOut):
         lab.against(lambda _: lab.Reply({}, delay=2), reading(hanging), "v1", timeout_seconds=1)
@@ -206,3 +207,62 @@ def test_pieces_share_their_bounds_and_leave_no_gap() -> None:
     assert all(one[1] == following[0] for one, following in pairwise(pieces))
     assert split((START, START + timedelta(microseconds=1500)), 5, NOW, timedelta(milliseconds=1)) == []
     assert split((NOW, None), 5, START, timedelta(milliseconds=1)) == []
+
+
+def test_rows_committed_between_the_list_and_its_count_are_no_loss(lab: "Lab") -> None:
+    tasks, asked_so_far = Tasks(lab, 8, timedelta(seconds=7)), 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal asked_so_far
+        asked_so_far += 1
+        reply = tasks.script(asked)
+        if asked_so_far == 1:
+            tasks.times["late"] = START + timedelta(minutes=5)
+            reply.body["total_entries"] += 1
+        offset = int(asked.params.get("offset", "0"))
+        return lab.Reply({**reply.body, "task_instances": reply.body["task_instances"][offset:]})
+
+    pages, double = lab.against(script, reading(), "v1")
+    assert names(pages) == set(tasks.times)
+    assert [one for page in pages for one in page.skipped] == []
+    assert len(double.asked) <= 3
+
+
+def test_a_total_that_never_fits_ends_with_what_could_be_read(lab: "Lab") -> None:
+    tasks = Tasks(lab, 40, timedelta(seconds=60))
+
+    def script(asked: "Asked") -> "Reply":
+        found = tasks.script(asked).body
+        offset = int(asked.params.get("offset", "0"))
+        rows = [row for row in found["task_instances"] if row["task_id"] != "t7"][offset:]
+        return lab.Reply({**found, "task_instances": rows})
+
+    pages, _ = lab.against(script, reading(), "v1", limits=Limits(window=30))
+    assert names(pages) == set(tasks.times) - {"t7"}
+    reasons = [one.reason for page in pages for one in page.skipped]
+    assert reasons == ["Airflow counts 1 more task instance than it lists."]
+
+
+def test_a_window_whose_pages_do_not_prove_to_be_whole_is_split_further(lab: "Lab") -> None:
+    """Pages without an order may hold a row twice and another one never."""
+    tasks = Tasks(lab, 60, timedelta(seconds=30))
+    asked_so_far = 0
+
+    def script(asked: "Asked") -> "Reply":
+        nonlocal asked_so_far
+        asked_so_far += 1
+        start = datetime.fromisoformat(asked.params["updated_at_gte"])
+        end = datetime.fromisoformat(asked.params.get("updated_at_lte", "9999-01-01T00:00:00Z"))
+        found = [name for name, time in tasks.times.items() if start <= time <= end]
+        if len(found) > 10 and asked_so_far % 2:
+            found.reverse()
+        offset, limit = int(asked.params.get("offset", "0")), int(asked.params["limit"])
+        shown = found[offset : offset + limit]
+        if "t23" in shown:
+            return lab.Reply({"detail": "no"}, status=500)
+        rows = [{"dag_id": "d", "dag_run_id": "r", "task_id": name} for name in shown]
+        return lab.Reply({"task_instances": rows, "total_entries": len(found)})
+
+    pages, _ = lab.against(script, reading(), "v1", limits=Limits(naming_requests=0))
+    assert names(pages) == set(tasks.times) - {"t23"}
+    assert len({one for page in pages for one in page.skipped}) == 1

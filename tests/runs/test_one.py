@@ -221,3 +221,38 @@ async def test_the_etag_stands_until_something_changes(
     await comment(db, world, world.finance.run_id)
     changed = await client.as_(viewer, "GET", path, headers=known)
     assert (changed.status_code, changed.json()["comment_count"]) == (200, 1)
+
+
+async def test_iterations_of_a_loop_are_told_apart_and_stand_in_their_order(
+    client: CheckedClient, db: "RolledBackDatabase", world: World
+) -> None:
+    region, fork = "01a225c3-32c9-7722-8c9a-42d326709fb1", "01a225c3-5abb-7d17-b280-f9f83067672b"
+    loop: dict[str, Any] = {"loop_id": "refine"}
+    said = {"rendered_map_index": "shelf 7", "state_reason": "no such shop"}
+    tasks = [
+        a_task_run(
+            "daily_report", "r1", "refine.guess", "failed", region_id=fork, region_index=1, loop_iteration=1, **loop
+        ),
+        a_task_run(
+            "daily_report", "r1", "refine.guess", "success", region_id=region, region_index=0, loop_iteration=0, **loop
+        ),
+        a_task_run(
+            "daily_report", "r1", "refine.look", "success", map_index=7, region_id=fork, region_index=7,
+            loop_iteration=0, provider_metadata=said, **loop,
+        ),
+    ]  # fmt: skip
+    await store(db, world, tasks)
+    one = await get(client, world)
+    rows = [task for task in one["task_runs"] if task["external_id"].startswith("refine.")]
+    names = ("external_id", "map_index", "region_id", "region_index", "loop", "status")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        ("refine.guess", None, region, 0, {"id": "refine", "iteration": 0}, "success"),
+        ("refine.guess", None, fork, 1, {"id": "refine", "iteration": 1}, "failed"),
+        ("refine.look", 7, fork, 7, {"id": "refine", "iteration": 0}, "success"),
+    ]
+    assert (rows[2]["rendered_map_index"], rows[2]["state_reason"]) == ("shelf 7", "no such shop")
+    assert rows[1]["provider_url"].endswith(f"/tasks/refine.guess?region_id={fork}&region_index=1")
+    load = next(task for task in one["task_runs"] if task["external_id"] == "load")
+    nothing = ("region_id", "region_index", "loop", "rendered_map_index", "state_reason")
+    assert {name: load[name] for name in nothing} == dict.fromkeys(nothing)
+    assert one["task_counts"] == {"success": 6, "failed": 2}

@@ -11,6 +11,8 @@ from sync.knobs import Knobs
 from sync.truth import OVERLAP, Mirrored
 from windsock.db import Row
 from windsock.sync.changes import FOLLOWED
+from windsock.sync.polling import is_cheap
+from windsock.sync.reading import UNFINISHED
 
 WINDOWS = 12
 """Of a reading of 14 days that begins with an hour and doubles, and one more of each end."""
@@ -18,15 +20,25 @@ QUESTIONS = 64
 """Of a comparison."""
 
 
-def of_an_idle_sync(state: Row) -> set[int]:
-    """The log, the runs, the task runs; the large mode leaves out the task runs."""
-    return {2, 3} if state["mode"] == "large" else {3}
+def of_an_idle_sync(state: Row, dags: int, *, waits: bool) -> set[int]:
+    """The log, the runs, the task runs, and the DAGs where their list took at most five requests.
+
+    The large mode leaves out the DAGs, and the task runs where no run has changed since they were read. `waits`:
+    something has not ended.
+    """
+    listing = state["listing"]["requests"] if is_cheap(state["listing"]) else 0
+    if state["is_per_dag"]:  # the log, the DAGs, and two for each
+        return {1 + listing + 2 * number for number in range(dags + 1)}
+    asked = {2, 3} if state["mode"] == "large" else {3 + listing}
+    return {requests + waits for requests in asked}
 
 
 def most_requests(doubled: Doubled, knobs: Knobs, mirrored: Mirrored, kind: str, *, looks: bool) -> int | None:
     """None where nothing can be said: before the history has been read."""
     state = mirrored.state
     if state["watermark"] is None or not (state["history"] or {}).get("is_complete"):
+        return None
+    if state["is_per_dag"] or doubled.double.api.is_scoped:  # test_per_dag.py says how much that takes
         return None
     model, page = doubled.model, min(knobs.cap, 100)
     rows = max(1, page - 1)
@@ -41,12 +53,15 @@ def most_requests(doubled: Doubled, knobs: Knobs, mirrored: Mirrored, kind: str,
     asked = 12 + ceil(len(events) / page) + len(state["witnesses"])
     asked += pages(len(runs), rows) + pages(len(tasks), rows) + split(len(tasks), knobs)
     asked += sum(of_one_run(model, key, rows, knobs) for key in touched)
+    waiting = {key for key, row in mirrored.runs.items() if row["status"] in UNFINISHED} - touched
+    asked += pages(len(waiting), rows) + sum(of_one_run(model, key, rows, knobs) for key in waiting)
     new = sum(at >= (doubled.listed or at) for dag_id, at in model.appeared.items() if dag_id in model.dags)
     lists = 1 + pages(len(model.dags), page) + len(model.dags)
-    asked += lists * (2 if new else 1)
+    asked += lists * (3 if new else 2)
     everything = pages(len(model.runs), rows) + pages(len(model.tasks), rows) + split(len(model.tasks), knobs)
     if kind == "full" or point.get("kind") == "history":
-        asked += 2 * WINDOWS + everything + split(len(model.tasks), knobs) * 2
+        asked += sum(of_one_run(model, key, rows, knobs) for key in model.runs.keys() - mirrored.runs.keys())
+        asked += 2 * WINDOWS + 2 * everything + split(len(model.tasks), knobs) * 2
         asked += (WINDOWS * (6 + pages(len(runs), rows) + pages(len(tasks), rows))) * knobs.is_slow
     if looks or state["looks_again"] or state["checked_at"] is None or events or not knobs.shows_events:
         asked += QUESTIONS + 2 * everything

@@ -21,7 +21,7 @@ async def doubled(make_database: Callable[[str], str], request: pytest.FixtureRe
         model.add_dag(dag_id, mapped=frozenset({"load"}) if dag_id == "mapped" else frozenset())
         for number in range(2):
             run = model.start_run(dag_id, f"run_{number}", at=model.now() - timedelta(hours=3 + number))
-            for _ in range(14):
+            while run.state in {"queued", "running"}:
                 model.step((dag_id, run.run_id))
     async with a_windsock(make_database, SECRET_KEY) as windsock:
         made = Doubled(windsock.process, Double(Api(model)))

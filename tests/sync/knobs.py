@@ -13,22 +13,30 @@ import pytest
 from hypothesis import strategies as st
 
 from airflow_double.api import Cursors
-from windsock.sync import changes, comparison, history, passes
+from windsock.sync import changes, comparison, history, passes, polling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knobs:
     """`is_new`: nothing has been mirrored yet when the life begins.
 
+    `has_regions`: it is an Airflow 3.4, where the API is that of 3: loops and mapped tasks have regions.
+
     `is_slow`: each look at the clock of a pass finds that 20 s have passed, so that a long reading polls between.
-    `is_dear`: a poll costs this Airflow too much to be asked for everything each time.
+    `is_scoped`: the account has rights on single DAGs, so that lists over all of them answer 403.
+    `lag`: how far the clock that stamps rows is behind the one that answers. `strange_ids`: of so many runs one has an
+    id without an address. `is_dear`: a poll costs this Airflow too much to be asked for everything each time.
     """
 
     api: str
+    has_regions: bool
     cursors: Cursors
     cap: int
     skew: int
+    lag: int
+    strange_ids: int
     shows_events: bool
+    is_scoped: bool
     counts: int
     window: int
     step: timedelta
@@ -36,7 +44,7 @@ class Knobs:
     is_slow: bool
     few_rows: int
     most_hinted: int
-    most_quick: int
+    most_remembered: int
     history_seconds: float
     filters: dict[str, list[str]]
     retention_days: int | None
@@ -46,15 +54,21 @@ class Knobs:
     def turn(self, patch: pytest.MonkeyPatch) -> None:
         patch.setattr(changes, "STEP", self.step)
         patch.setattr(changes, "MOST_HINTED_RUNS", self.most_hinted)
-        patch.setattr(changes, "MOST_QUICK_RUNS", self.most_quick)
+        patch.setattr(polling, "MAX_REMEMBERED_RUNS", self.most_remembered)
         patch.setattr(comparison, "FEW_ROWS", self.few_rows)
         patch.setattr(history, "FIRST_WINDOW", timedelta(hours=12))  # fewer of them, so that a life is shorter
         patch.setattr(passes, "HISTORY_SECONDS", self.history_seconds)
         if self.is_dear:
-            patch.setattr(changes, "DEAR_SECONDS", 0.0)
-            patch.setattr(changes, "CHEAP_SECONDS", 0.0)
+            make_large(patch)
         if self.is_slow:
             patch.setattr(passes, "clocks", Clock())
+
+
+def make_large(patch: pytest.MonkeyPatch) -> None:
+    """Every answer counts as slow, and every number of task instances as large."""
+    patch.setattr(polling, "SLOW_SECONDS", 0.0)
+    patch.setattr(polling, "QUICK_SECONDS", 0.0)
+    patch.setattr(polling, "LARGE_TASK_RUNS", 0)
 
 
 class Clock:
@@ -71,10 +85,14 @@ class Clock:
 KNOBS: st.SearchStrategy[Knobs] = st.builds(
     Knobs,
     api=st.sampled_from(["v1", "v2"]),
+    has_regions=st.booleans(),
     cursors=st.sampled_from(["none", "uncounted", "capped"]),
     cap=st.sampled_from([3, 10, 50, 100]),
     skew=st.sampled_from([-300, -7, 0, 7, 300]),
+    lag=st.sampled_from([0, 0, 0, 7, 300, 9_000, -300]),
+    strange_ids=st.sampled_from([0, 0, 1, 2, 5]),
     shows_events=st.booleans(),
+    is_scoped=st.sampled_from([False, False, False, True]),
     counts=st.sampled_from([2, 50_000]),
     window=st.sampled_from([4, 20, 10_000]),
     step=st.sampled_from([timedelta(hours=1), timedelta(hours=3)]),
@@ -82,7 +100,7 @@ KNOBS: st.SearchStrategy[Knobs] = st.builds(
     is_slow=st.sampled_from([False, False, True]),
     few_rows=st.sampled_from([30, 1_000]),
     most_hinted=st.sampled_from([2, 100]),
-    most_quick=st.sampled_from([3, 100]),
+    most_remembered=st.sampled_from([3, 1_000]),
     history_seconds=st.sampled_from([0.0, 15.0]),
     filters=st.sampled_from(
         [

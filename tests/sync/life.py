@@ -41,9 +41,13 @@ class Beginning(RuleBasedStateMachine):
     def begin(self, knobs: Knobs) -> None:
         self.knobs, self.patch = knobs, pytest.MonkeyPatch()
         knobs.turn(self.patch)
-        self.model = Model(knobs.api, skew=timedelta(seconds=knobs.skew))
+        has_regions = knobs.has_regions and knobs.api == "v2"
+        clocks = {"skew": timedelta(seconds=knobs.skew), "lag": timedelta(seconds=knobs.lag)}
+        self.model = Model(knobs.api, **clocks, has_regions=has_regions)
+        self.model.strange_ids = knobs.strange_ids
         self.api = Api(self.model, cap=knobs.cap, cursors=knobs.cursors)
         self.api.shows_events, self.api.counted_up_to = knobs.shows_events, knobs.counts
+        self.api.is_scoped = knobs.is_scoped
         self.double = Double(self.api, Faults())
         self.page = min(knobs.cap, 100)
         self.doubled = Doubled(self.process, self.double, window=knobs.window)
@@ -51,6 +55,9 @@ class Beginning(RuleBasedStateMachine):
         self.chance = random.Random(0)  # noqa: S311 - repeatable on purpose
         self.hidden: dict[str, int] = {}
         self.was_hidden = False
+        if has_regions:
+            self.happen("add", DAGS.index("refined"))
+            self._start("refined", hours=2, steps=40)
         for number in range(3):
             self.happen("add", number)
             self.happen("retag", number)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -21,7 +22,9 @@ from airflow_double.model import Model
 from sync.budget import of_an_idle_sync
 from sync.life import NUMBERS
 from sync.syncs import SYNCS, Syncs
+from windsock.sync import polling
 from windsock.sync.holding import ENOUGH_WITNESSES, MASS_LOSS
+from windsock.sync.reading import UNFINISHED
 
 
 class Life(Syncs):
@@ -96,7 +99,24 @@ class Life(Syncs):
         state = await doubled.state()
         self.double.asked.clear()
         idle = await doubled.carry_out(await self._queue("schedule"))
-        assert idle["provider_requests"] in of_an_idle_sync(state), f"(d) an idle sync asked {self.double.asked}"
+        waits = any(run["status"] in UNFINISHED for run in (await doubled.runs()).values())
+        expected = of_an_idle_sync(state, len(self.model.dags), waits=waits)
+        assert idle["provider_requests"] in expected, f"(d) an idle sync asked {self.double.asked}"
+
+    @precondition(lambda self: self.is_mirrored)
+    @rule()
+    def its_answers_are_quick(self) -> None:
+        """Whatever it was before, a small and quick Airflow is read in the small mode after a few whole polls."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(polling, "SLOW_SECONDS", 90.0)
+            patch.setattr(polling, "QUICK_SECONDS", 60.0)
+            self.do(self._become_small())
+
+    async def _become_small(self) -> None:
+        syncs = [await self._sync("manual", looks=False, is_calm=False) for _ in range(polling.KEPT_POLLS)]
+        if all(sync["status"] == "complete" for sync in syncs):
+            state = await self.doubled.state()
+            assert state["mode"] == "small", f"(d) the large mode was not left: {state['polling']}"
 
     def _learns_all(self) -> bool:
         """Notes and deletions are read from the log, of which five pages are looked at; else totals are compared."""
@@ -107,7 +127,7 @@ class Life(Syncs):
 
 
 def a_namesake(model: Model, number: int) -> Model:
-    other = Model(model.api, skew=model.skew)
+    other = Model(model.api, skew=model.skew, lag=model.lag, has_regions=model.has_regions)
     other.let_pass(model.ahead.total_seconds())
     for dag_id in model.dags:
         other.add_dag(dag_id)

@@ -120,6 +120,12 @@ MUTATIONS = (
         "",
     ),
     Mutation(
+        "the iteration is no part of what identifies a task run",
+        "providers/airflow/dialect.py",
+        "region = (row.region_id, row.region_index)",
+        "region = (row.region_id,)",
+    ),
+    Mutation(
         "a sync sets the criticality of what it stores",
         "sync/mirror.sql",
         "SET name = excluded.name, description",
@@ -128,7 +134,7 @@ MUTATIONS = (
     Mutation(
         "an interrupted first sync takes its watermark from the pass that ended it",
         "sync/passes.py",
-        'return history, await self._poll(as_of, saves=False) if self._state["history"] else as_of',
+        "return history, await self._poll(as_of, saves=False) if is_due else as_of",
         "return history, listed_at",
     ),
     Mutation(
@@ -170,6 +176,46 @@ MUTATIONS = (
         "                        await self._provider.run(run.pipeline_external_id, run.external_id)\n"
         "                await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
         "                after",
+    ),
+    Mutation(
+        "any 404 at the address of a run is taken for its deletion",
+        "providers/airflow/lookup.py",
+        "    if not has_address(dag_id, run_id):\n"
+        "        raise _AddressUnusable(_NO_ADDRESS)\n"
+        "    path = f\"{dialect.root}/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}\"\n"
+        "    try:\n"
+        "        body = (await ask(path, {})).body\n"
+        "    except (ProviderRefused, ProviderNonsense) as failure:\n"
+        "        if _says_missing(failure, dag_id, run_id):\n",
+        "    path = f\"{dialect.root}/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}\"\n"
+        "    try:\n"
+        "        body = (await ask(path, {})).body\n"
+        "    except (ProviderRefused, ProviderNonsense) as failure:\n"
+        "        if failure.status == HTTPStatus.NOT_FOUND:\n",
+    ),
+    Mutation(
+        "a run id that is used again is taken for the run that had it",
+        "sync/mirror.sql",
+        "SELECT i.*, e.id AS known_id, {is_another} AS is_another,",
+        "SELECT i.*, e.id AS known_id, false AS is_another,",
+    ),
+    Mutation(
+        "what the mirror takes for unfinished is not asked for again",
+        "sync/unfinished.py",
+        "    if not believed:",
+        "    if believed is not None:",
+    ),
+    Mutation(
+        "the large mode is never left",
+        "sync/polling.py",
+        'return "small" if is_quick or is_small else mode',
+        "return mode",
+    ),
+    Mutation(
+        "a pipeline that is read by itself keeps the watermark of all",
+        "sync/per_dag.py",
+        'since = min(watermark, reading.state["vouched_until"] or watermark) - OVERLAP',
+        "since = (self._provider.as_of or watermark) - OVERLAP",
     ),
     Mutation(
         "an idle sync asks who answers",

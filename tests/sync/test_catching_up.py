@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_double.api import Refused
+from airflow_double.model import Model
+from airflow_double.replies import Refused
 from airflow_double.rows import RunKey
 from sync.doubled import Doubled
 from sync.syncs import Died, after, die
@@ -93,11 +94,20 @@ async def test_a_full_sync_that_was_cancelled_does_not_go_on_in_the_next_one(
     assert (sync["status"], sync["is_full"]) == ("complete", False)
 
 
+def changed_last(model: Model, key: RunKey, *, days_ago: int) -> None:
+    """It has not changed within the days of the history."""
+    at = model.now() - timedelta(days=days_ago)
+    model.runs[key].updated_at = at
+    for task in model.tasks_of(key):
+        task.updated_at = at
+
+
 async def test_a_run_from_before_the_history_that_changes_comes_with_all_its_tasks(doubled: Doubled) -> None:
     model, key = doubled.model, ("bills", "ancient")
     model.start_run(*key, at=model.now() - timedelta(days=40))
     for _ in range(14):
         model.step(key)
+    changed_last(model, key, days_ago=30)
     model.let_pass(1000)
     await doubled.settle()
     assert key not in await doubled.runs()
@@ -241,6 +251,9 @@ async def test_a_run_from_before_the_history_is_gone_when_it_was_not_there_twice
     model, key = doubled.model, ("bills", "old")
     doubled.double.api.shows_events = False
     model.start_run(*key, at=model.now() - timedelta(days=60))
+    for _ in range(14):
+        model.step(key)
+    changed_last(model, key, days_ago=30)
     await doubled.settle()
     model.let_pass(300)
     model._touch(model.runs[key])

@@ -37,12 +37,12 @@ async def test_notes_and_deletions_are_found_without_the_log(doubled: Doubled) -
     await doubled.assert_equal()
 
 
-async def test_an_idle_sync_costs_three_requests_and_writes_nothing(doubled: Doubled) -> None:
+async def test_an_idle_sync_costs_four_requests_and_writes_nothing(doubled: Doubled) -> None:
     await doubled.settle()
     before = await doubled.everything()
     doubled.model.let_pass(600)
     await doubled.sync(trigger="schedule")
     doubled.double.asked.clear()
     idle = await doubled.sync(trigger="schedule")
-    assert idle["provider_requests"] == len(doubled.double.asked) == 3, doubled.double.asked
+    assert idle["provider_requests"] == len(doubled.double.asked) == 4, doubled.double.asked
     assert await doubled.everything() == before

@@ -132,6 +132,8 @@ async def test_history_outlives_the_clean_up_of_airflow(doubled: Doubled) -> Non
     model = doubled.model
     for days in range(8, 14):
         model.start_run("bills", f"old_{days}", at=model.now() - timedelta(days=days))
+        for _ in range(14):
+            model.step(("bills", f"old_{days}"))
     await doubled.settle()
     before = len(await doubled.runs())
     model.clean_up(model.now() - timedelta(days=8, hours=12))

@@ -1,5 +1,6 @@
 """The order of tasks: by the longest way from the start, read a few graphs at a time, never at a sync's expense."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import RolledBackDatabase
-from windsock.errors import ProviderRefused, ProviderUnreachable
+from windsock.errors import ProviderNonsense, ProviderRefused, ProviderUnreachable
 from windsock.sync.graphs import levels_of, read_graphs
+from windsock.sync.progress import Progress
 from world import World
 
 
@@ -39,22 +41,31 @@ def test_whatever_waits_for_a_task_is_further(edges: list[tuple[int, int]]) -> N
 
 
 class Graphs:
-    """A provider that knows graphs; `refusals` by DAG."""
+    """A provider that knows graphs; `refusals` by DAG. `warnings` are those of the sync that reads them."""
 
     def __init__(self, **refusals: Exception) -> None:
         self.refusals = refusals
         self.asked: list[str] = []
+        self.graph: dict[str, list[str]] = {"load": ["check"], "check": ["extract"], "extract": []}
+        self.warnings: list[str] = []
+
+    def progress(self, world: World) -> Progress:
+        space = world.finance
+        return Progress(
+            space.id, space.connector_id, space.sync_id, "a test", "schedule", is_full=False,
+            started_at=datetime.now(UTC), warnings=self.warnings,
+        )  # fmt: skip
 
     async def task_graph(self, dag_id: str) -> dict[str, list[str]]:
         self.asked.append(dag_id)
         if dag_id in self.refusals:
             raise self.refusals[dag_id]
-        return {"load": ["check"], "check": ["extract"], "extract": []}
+        return self.graph
 
 
 async def read(db: RolledBackDatabase, world: World, graphs: Graphs) -> list[str]:
     provider: Any = graphs
-    await read_graphs(db, provider, world.finance.id, world.finance.connector_id)
+    await read_graphs(db, provider, graphs.progress(world))
     asked, graphs.asked = graphs.asked, []
     return sorted(asked)
 
@@ -97,3 +108,21 @@ async def test_a_graph_that_is_refused_is_left_and_a_failure_ends_the_reading(
     gone = Graphs(**dict.fromkeys(("daily_report", "hourly_load", "never_run"), ProviderUnreachable("gone")))
     assert len(await read(db, world, gone)) == 1
     assert len(await read(db, world, Graphs())) == 3
+
+
+@pytest.mark.anyio
+async def test_graph_that_is_unreadable_or_cannot_be_stored_keeps_no_other_from_being_read(
+    db: RolledBackDatabase, world: World
+) -> None:
+    graphs = Graphs(daily_report=ProviderNonsense("its tasks are no list"))
+    assert await read(db, world, graphs) == ["daily_report", "hourly_load", "never_run"]
+    assert await read(db, world, graphs) == [], "it is tried again another day"
+    assert graphs.warnings == ["The order of the tasks of DAG daily_report could not be read: its tasks are no list"]
+    async with db.in_space(world.finance.id):
+        await db.connection.execute("UPDATE pipelines SET tasks_listed_at = NULL")
+    graphs = Graphs()
+    graphs.graph = {"a\0b": []}
+    assert len(await read(db, world, graphs)) == 3
+    assert await read(db, world, graphs) == []
+    assert graphs.warnings[0] == "The order of the tasks of DAG daily_report could not be stored."
+    assert len(graphs.warnings) == 3

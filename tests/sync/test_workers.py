@@ -17,6 +17,7 @@ from airflow_double.faults import Double
 from airflow_double.model import Model
 from conftest import SECRET_KEY
 from sync.doubled import Doubled
+from windsock import egress
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
 from windsock.db import Row
@@ -25,7 +26,7 @@ from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.contract import Provider
 from windsock.sync import passes
 from windsock.sync.execution import Execution
-from windsock.sync.jobs import SyncJobs, open_jobs
+from windsock.sync.jobs import SyncJobs
 from windsock.sync.store import queue_sync
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("doubled", ["v2"], indirect=True)]
@@ -49,8 +50,7 @@ class Worker:
         self._transports = transports
         self._tokens = TokenCache()
         self.execution = Execution(process.db, process.secrets, self._open, name)
-        self._app = open_jobs(process.storage.app_url)
-        self.jobs = SyncJobs(self._app, process.db, self.execution)
+        self.jobs = SyncJobs(process.db, self.execution)
 
     def _open(self, connector: AirflowConnector, api_version: Any) -> Provider:
         host = httpx2.URL(connector.config.base_url).host
@@ -60,15 +60,15 @@ class Worker:
             api_version=api_version,
             tokens=self._tokens,
             key=str(connector.id),
+            policy=egress.Policy.of(loopback=True),
             transport=self._transports(host),
         )
 
     async def __aenter__(self) -> Self:
-        await self._app.open_async()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._app.close_async()
+        """Its jobs end with `working`."""
 
 
 @pytest.fixture
@@ -163,6 +163,7 @@ async def test_a_long_sync_lets_those_that_wait_have_their_turn(
     monkeypatch.setattr(passes, "LONG_SECONDS", 0.5)
     await doubled.settle()
     other = await another(doubled, "other", interval=3600)
+    await doubled.execute("UPDATE sync_states SET next_sync_at = 'infinity' WHERE space_id = %(space_id)s")
     slow = Slow(doubled.double, 0.4)
     async with Worker(doubled.process, lambda host: slow if host == "double" else doubled.double, "one") as worker:
         long_one = await ask(doubled, is_full=True)

@@ -11,13 +11,14 @@ from typing import Any
 
 from airflow_double import shapes
 from airflow_double.api import Api
-from airflow_double.rows import Dag, Run, RunKey, Task, TaskKey
+from airflow_double.regions import added
+from airflow_double.rows import Dag, Run, RunKey, Task, TaskKey, task_key
 from windsock.db import Row
 from windsock.providers.airflow import v1, v2
 from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.airflow.values import decode
 from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun
-from windsock.sync.reading import is_wanted
+from windsock.sync.wanted import is_wanted
 
 OVERLAP = timedelta(seconds=120)
 NOT_OURS = frozenset({"note"})
@@ -40,10 +41,13 @@ class Mirrored:
     def __post_init__(self) -> None:
         self.runs = {(row["dag_id"], row["external_id"]): row for row in self.all_runs if row["archived_at"] is None}
         self.tasks = {
-            (row["dag_id"], row["dag_run_id"], row["external_id"], row["map_index"]): row
+            task_key(
+                row["dag_id"], row["dag_run_id"], row["external_id"], row["map_index"], row["region_id"],
+                row["region_index"],
+            ): row
             for row in self.all_tasks
             if row["archived_at"] is None
-        }
+        }  # fmt: skip
 
     @property
     def history(self) -> dict[str, Any]:
@@ -83,7 +87,8 @@ class Truth:
 
     def _sent(self, kind: str, *rows: object) -> Any:
         shape = getattr(shapes, f"{kind}_{self.model.api}")
-        return decode(json.dumps(shape(*rows)).encode())
+        more = added(kind, rows[0]) if self.model.has_regions else {}
+        return decode(json.dumps(shape(*rows) | more).encode())
 
     def wanted(self) -> dict[str, ProviderPipeline]:
         """The DAGs that the account may see and that the connector is to mirror."""
@@ -141,14 +146,18 @@ class Truth:
         """In the history, or changed since it was begun; and not past the retention."""
         as_of, oldest = mirrored.time("as_of"), self.oldest
         is_kept = oldest is None or run.run_after >= oldest + timedelta(minutes=1)
-        is_new = as_of is not None and run.updated_at >= max(as_of, self.model.appeared[run.dag_id])
+        is_new = as_of is not None and run.updated_at >= max(as_of, self._appeared(run))
         return is_kept and (is_new or self._is_in_history(run, mirrored))
 
     def _is_followed(self, run: Run, mirrored: Mirrored, row: Run | Task | None = None) -> bool:
         """Not from before the history: nobody learns what happened to that out of sight. `row`: of one of its tasks."""
         changed, anew = (row or run).updated_at, mirrored.begun_anew
-        is_seen = changed >= self.model.appeared[run.dag_id] and (anew is None or changed >= anew)
+        is_seen = changed >= self._appeared(run) and (anew is None or changed >= anew)
         return self._is_in_history(run, mirrored) or is_seen
+
+    def _appeared(self, run: Run) -> datetime:
+        """Since when its DAG can be read, by the clock that stamps rows."""
+        return self.model.appeared[run.dag_id] - self.model.lag
 
     def _is_in_history(self, run: Run, mirrored: Mirrored) -> bool:
         goal = mirrored.time("goal")
@@ -178,7 +187,9 @@ class Truth:
                 assert key_of_task in mirrored.tasks, f"{what} {key_of_task}"
                 assert_row(mirrored.tasks[key_of_task], self.task(task), f"{what} task run {key_of_task}", NOT_OURS)
                 if task.map_index >= 0:
-                    assert (*key_of_task[:3], -1) not in mirrored.tasks, "(a) a placeholder stands beside its instances"
+                    region = (task.region_id, -1) if task.region_id else ()
+                    placeholder = (*key_of_task[:3], -1, *region)
+                    assert placeholder not in mirrored.tasks, "(a) a placeholder stands beside its instances"
 
     def _was_read(self, run: Run, mirrored: Mirrored) -> bool:
         end = mirrored.time("end") or mirrored.time("goal")
@@ -204,7 +215,7 @@ def assert_derived(mirrored: Mirrored) -> None:
     counts: dict[Any, Counter[str]] = {run["id"]: Counter() for run in mirrored.all_runs}
     for task in mirrored.all_tasks:
         counts[task["run_id"]][task["status"]] += 1
-    for run in mirrored.all_runs:
+    for run in mirrored.runs.values():  # not of the archive, whose task runs are not among these
         assert run["task_counts"] == counts[run["id"]], f"(a) counts of {run['dag_id']} {run['external_id']}"
 
 

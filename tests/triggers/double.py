@@ -8,7 +8,9 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
+from windsock import egress
 from windsock.connectors.store import AirflowConnector
+from windsock.pages import to_json
 from windsock.process import Process
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.contract import Provider
@@ -16,6 +18,7 @@ from windsock.triggers.sending import Triggers
 from windsock.web.tries import EarlierTries
 
 DATE = "Mon, 23 Nov 2026 14:35:33 GMT"
+HEADERS = {"Date": DATE, "Content-Type": "application/json"}
 
 
 @dataclass
@@ -37,15 +40,17 @@ class Runs:
             return self._answer(201, {"access_token": "planted.token"})
         if request.method == "GET":
             if request.url.path.endswith("/tries"):
-                self.tried.append(request.url.path)
+                self.tried.append(request.url.path + (f"?{request.url.query.decode()}" if request.url.query else ""))
                 return self._answer(*self.tries)
             if request.url.path.endswith("/details"):
                 return self._answer(*self.details)
             self.gets += 1
             if self.lookups_fail:
                 raise httpx2.ReadError("cut", request=request)
-            run = self.kept.get(request.url.path.rsplit("/", 1)[1])
-            return self._answer(200, run) if run else self._answer(404, {"detail": "The DagRun was not found"})
+            _, dag_id, _, run_id = request.url.path.rsplit("/", 3)
+            missing = f"The DagRun with dag_id: `{dag_id}` and run_id: `{run_id}` was not found"
+            run = self.kept.get(run_id)
+            return self._answer(200, run) if run else self._answer(404, {"detail": missing})
         body = json.loads(request.content)
         self.posts.append(body)
         fault = self.faults.pop(0) if self.faults else None
@@ -72,20 +77,25 @@ class Runs:
 
     @staticmethod
     def _answer(status: int, body: object) -> httpx2.Response:
-        return httpx2.Response(status, json=body, headers={"Date": DATE})
+        return httpx2.Response(status, content=_json(body), headers={"Date": DATE, "Content-Type": "application/json"})
 
 
 def install(app: FastAPI, process: Process) -> Runs:
     """Every connector's Airflow is from now on this one, which keeps what it is told to start."""
     made = Runs()
 
+    tokens = TokenCache()
+    tokens.recognized.add("of the test", None)
+
     def open_provider(connector: AirflowConnector, _api_version: Any) -> Provider:
+        tokens.drop("of the test")
         return Airflow(
             connector.config,
             connector.credentials,
             api_version="v2",
-            tokens=TokenCache(),
+            tokens=tokens,
             key="of the test",
+            policy=egress.Policy.of(loopback=True),
             transport=httpx2.MockTransport(made),
             sleep=_no_pause,
         )
@@ -97,3 +107,11 @@ def install(app: FastAPI, process: Process) -> Runs:
 
 async def _no_pause(_seconds: float) -> None:
     await asyncio.sleep(0)
+
+
+def _json(body: object) -> bytes:
+    """Of any depth, and with numbers of any size."""
+    try:
+        return to_json(body)
+    except TypeError:
+        return json.dumps(body).encode()

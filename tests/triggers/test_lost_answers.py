@@ -1,6 +1,10 @@
 """Whatever breaks between Windsock, Airflow and the database: there is one run, and nobody is told otherwise."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
+from fastapi import FastAPI
 
 from checking import CheckedClient
 from conftest import RolledBackDatabase
@@ -102,3 +106,35 @@ async def test_a_sync_that_finds_the_run_first_knows_who_triggered_it(
     answer = await trigger(client, world, key="k1")
     assert answer.json()["triggered_by_user"]["name"] == "Editor"
     assert answer.json()["status"] == "running", "the mirror was newer than the look-up"
+
+
+class Hanging:
+    """A provider that never answers; `may_have_triggered` tells whether it got the request."""
+
+    def __init__(self, *, may_have_triggered: bool) -> None:
+        self.may_have_triggered = may_have_triggered
+
+    async def trigger(self, _request: object, *, may_exist: bool) -> None:
+        await asyncio.sleep(3600 if may_exist else 3601)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(("was_sent", "says"), [(False, "No run was started."), (True, "is not known")])
+async def test_trigger_that_takes_too_long_is_in_doubt_only_if_it_was_sent(
+    client: CheckedClient,
+    world: World,
+    runs: Runs,
+    app: FastAPI,
+    monkeypatch: pytest.MonkeyPatch,
+    was_sent: bool,
+    says: str,
+) -> None:
+    monkeypatch.setattr("windsock.triggers.sending.SENDING_SECONDS", 0.2)
+    provider = Hanging(may_have_triggered=was_sent)
+    app.state.triggers = replace(app.state.triggers, open_provider=lambda _connector, _version: provider)
+    answer = await trigger(client, world, key="k1")
+    assert answer.status_code == 504
+    assert says in answer.json()["detail"]
+    assert runs.posts == []

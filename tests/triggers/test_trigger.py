@@ -141,7 +141,11 @@ async def test_the_same_key_for_another_pipeline_is_another_trigger(
             {"reason": "Unique constraint violation", "message": "logical date"},
             "Unique constraint violation: logical date",
         ),
-        (403, "Forbidden", "Forbidden"),
+        (
+            403,
+            "Forbidden",
+            "Forbidden. To trigger runs the account needs can edit on DAGs and can create on DAG Runs (role User).",
+        ),
         (429, "Slow down", "Slow down"),
     ],
 )

@@ -5,8 +5,10 @@ from uuid import uuid4
 import pytest
 
 from checking import CheckedClient
+from conftest import RolledBackDatabase
 from web.conftest import Browser
-from world import World
+from windsock.sync.mirror import Mirror
+from world import World, a_run
 
 pytestmark = pytest.mark.anyio
 
@@ -82,3 +84,26 @@ async def test_neither_a_viewer_nor_another_space_is_touched(
     assert (await browser.send_form(GOVERN, pipeline=theirs, criticality="critical")).status_code == 303
     rows = (await client.as_(world.keys["superadmin"], "GET", "/spaces/marketing/orchestration/pipelines")).json()
     assert "critical" not in {row["criticality"] for row in rows}
+
+
+async def test_the_team_that_airflow_names_is_one_click_away(
+    editor: Browser, client: CheckedClient, world: World, db: RolledBackDatabase
+) -> None:
+    space, said = world.finance, "Airflow says Ingestion"
+    one = str(space.pipelines["daily_report"])
+    path = f"{FLEET}/{one}"
+    assert "Airflow says" not in (await editor.open(path)).text
+    run = a_run("daily_report", "r9", "success", hours_ago=0.1, provider_metadata={"team_name": "Ingestion"})
+    async with db.in_space(space.id) as tx:
+        await Mirror(space.id, space.connector_id).store_runs(tx, [run], space.pipelines)
+    assert (await governed(client, world))[one][1] is None, "nobody is assigned by it"
+    shown, button = (await editor.open(path)).text, "Set this team"
+    assert said in shown
+    assert button in shown
+    await editor.send_form(GOVERN, pipeline=one, team=str(space.team_id))
+    assert (await governed(client, world))[one][1] == str(space.team_id)
+    assert said not in (await editor.open(path)).text
+    await editor.send_form(GOVERN, pipeline=one, team="nobody")
+    await editor.sign_in(world.keys["viewer"])
+    seen = (await editor.open(path)).text
+    assert (said in seen, button in seen) == (True, False)

@@ -207,3 +207,32 @@ async def test_an_old_link_signs_nobody_in(browser: Browser, world: World, db: R
         await tx.run(Query("UPDATE login_links SET expires_at = now() - interval '1 second'"))
     assert (await browser.open(f"/sign-in/link?token={token}")).status_code == 401
     assert (await browser.send_form("/sign-in/link", token=token)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/spaces/finance/pipelines?q=Überfällig", "/spaces/finance/pipelines?q=%C3%9Cberf%C3%A4llig"),
+        ("/spaces/finance/pipelines?q=数据", "/spaces/finance/pipelines?q=%E6%95%B0%E6%8D%AE"),
+        ("/spaces/finance/pipelines?q=a%20b&tag=€", "/spaces/finance/pipelines?q=a%20b&tag=%E2%82%AC"),
+        ("/😀", "/%F0%9F%98%80"),
+        ("/[x", "/[x"),
+        ("//[x", "/"),
+        ("//℀.example", "/"),
+    ],
+)
+async def test_signing_in_leads_to_an_address_of_any_characters(
+    browser: Browser, world: World, target: str, location: str
+) -> None:
+    answer = await browser.sign_in(world.keys["viewer"], target)
+    assert (answer.status_code, answer.headers["location"]) == (303, location)
+
+
+async def test_whoever_was_led_away_from_an_address_of_any_characters_comes_back(
+    browser: Browser, world: World
+) -> None:
+    away = await browser.open(f"{FLEET}?q=数据")
+    form = await browser.open(away.headers["location"])
+    assert form.status_code == 200
+    back = await browser.sign_in(world.keys["viewer"], f"{FLEET}?q=数据")
+    assert (await browser.open(back.headers["location"])).status_code == 200

@@ -80,6 +80,19 @@ async def test_an_instance_of_a_mapped_task_is_asked_for_by_its_index(
     assert runs.tried[0].endswith("/taskInstances/load/17/tries")
 
 
+async def test_an_iteration_of_a_loop_is_asked_for_by_its_region(
+    viewer: Browser, world: World, db: RolledBackDatabase, runs: Runs
+) -> None:
+    in_region = Query(
+        "UPDATE task_runs SET region_id = 'a-b', region_index = 3 WHERE space_id = %(space_id)s AND id = %(id)s"
+    )
+    await tried_again(db, world, 2)
+    async with db.in_space(world.finance.id) as tx:
+        assert await tx.run(in_region, space_id=world.finance.id, id=world.finance.task_run_id)
+    await earlier(viewer, world)
+    assert runs.tried[0].endswith("/taskInstances/load/tries?region_id=a-b&region_index=3")
+
+
 async def test_what_airflow_does_not_have_is_said_to_be_unknown(
     viewer: Browser, world: World, db: RolledBackDatabase, runs: Runs
 ) -> None:

@@ -1,8 +1,3 @@
--- name: authorize
--- across spaces: this is where the space is found out; the function answers for one key and one slug only
-SELECT user_id, email, name, is_superadmin, key_id, space_id, slug, role, version
-FROM authorize(%(key_hash)s, %(slug)s)
-
 -- name: my_spaces
 -- across spaces: the caller's own, all of them for a superadmin
 SELECT s.id, s.name, s.slug, CASE WHEN %(is_superadmin)s THEN 'admin' ELSE m.role END AS role

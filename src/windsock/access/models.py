@@ -5,15 +5,23 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
+from typing_extensions import TypeAliasType
 
-from windsock.inputs import Body, Flag, Name
+from windsock.inputs import WHOLE, Body, Flag, Name
 
 Email = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, to_lower=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$"),
+    StringConstraints(strip_whitespace=True, to_lower=True, max_length=320, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$"),
 ]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
-Role = Literal["viewer", "editor", "admin"]
+Role = TypeAliasType("Role", Literal["viewer", "editor", "admin"])
+
+
+class NamedRef(BaseModel):
+    """A thing beside its `…_id`."""
+
+    id: UUID
+    name: str
 
 
 class SpaceOut(BaseModel):
@@ -35,11 +43,8 @@ class SpaceChange(Body):
 
     name: Name | None = None
     retention_days: Annotated[
-        int | None,
+        Annotated[int, Field(ge=1, le=36_500), WHOLE] | None,
         Field(
-            ge=1,
-            le=36_500,
-            strict=True,
             description="Runs older than this are deleted here, with their task runs and comments; null keeps them.",
         ),
     ] = None
@@ -102,7 +107,7 @@ class NewApiKey(ApiKey):
 
 class ApiKeyIn(Body):
     name: Name
-    expires_in_days: Annotated[int | None, Field(ge=1, le=3650, strict=True)] = None
+    expires_in_days: Annotated[int, Field(ge=1, le=3650), WHOLE] | None = None
 
 
 class Team(BaseModel):

@@ -26,7 +26,9 @@ async def list_spaces(request: Request, caller: IsCaller, paging: SmallPage) -> 
     return answer_page(request, rows, total, paging)
 
 
-@router.post("/spaces", response_model=SpaceOut, status_code=201, summary="Create a space (superadmin)")
+@router.post(
+    "/spaces", response_model=SpaceOut, status_code=201, name="create_space", summary="Create a space (superadmin)"
+)
 async def make_space(request: Request, caller: IsSuperadmin, body: SpaceIn) -> Response:
     async with caller.transaction() as tx:
         row = await create_space(tx, slug=body.slug, name=body.name)
@@ -42,7 +44,12 @@ async def get_space(request: Request, space: CanView) -> Response:
     return answer(request, _still_there(row))
 
 
-@router.patch("/spaces/{slug}", response_model=SpaceOut, summary="Rename a space, or say how long it keeps runs")
+@router.patch(
+    "/spaces/{slug}",
+    response_model=SpaceOut,
+    name="update_space",
+    summary="Rename a space, or say how long it keeps runs",
+)
 async def change_space(request: Request, space: CanAdminister, body: SpaceChange) -> Response:
     async with space.transaction() as tx:
         row = await tx.row(
@@ -79,7 +86,12 @@ async def list_members(request: Request, space: CanView, paging: SmallPage) -> R
     return answer_page(request, rows, total, paging)
 
 
-@router.put("/spaces/{slug}/members/{user_id}", response_model=Member, summary="Add a member, or change the role")
+@router.put(
+    "/spaces/{slug}/members/{user_id}",
+    response_model=Member,
+    name="update_member",
+    summary="Add a member, or change the role",
+)
 async def set_member(
     request: Request, space: CanAdminister, user_id: UUID, body: Annotated[MemberChange, Body()]
 ) -> Response:
@@ -88,7 +100,7 @@ async def set_member(
     return answer(request, row)
 
 
-@router.delete("/spaces/{slug}/members/{user_id}", status_code=204, summary="Remove a member")
+@router.delete("/spaces/{slug}/members/{user_id}", status_code=204, name="delete_member", summary="Remove a member")
 async def remove_member(space: CanAdminister, user_id: UUID) -> Response:
     async with space.transaction() as tx:
         await end_membership(tx, space, user_id)

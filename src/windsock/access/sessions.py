@@ -3,9 +3,10 @@
 from uuid import UUID
 
 from windsock.access.keys import hash_of, new_key
-from windsock.access.space import SESSIONS as QUERIES
 from windsock.db import Row, Transaction
+from windsock.sql import load
 
+QUERIES = load(__package__, "sessions.sql")
 SESSION_PREFIX, LINK_PREFIX = "wss_", "wsl_"
 SESSION_DAYS = 30
 LINK_MINUTES = 15

@@ -1,8 +1,3 @@
--- name: authorize_session
--- across spaces: as authorize, for the browser of somebody who has signed in
-SELECT user_id, email, name, is_superadmin, session_id, space_id, slug, role, version
-FROM authorize_session(%(key_hash)s, %(slug)s)
-
 -- name: begin_session
 -- across spaces: sessions belong to a user
 INSERT INTO sessions (user_id, api_key_id, token_hash, user_agent, expires_at)

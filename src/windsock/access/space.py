@@ -1,6 +1,5 @@
 """The wall: a route gets a Space, and with it its data, only by asking for a permission."""
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,68 +11,29 @@ import structlog
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from windsock.access.authorizer import Authorizer
 from windsock.access.keys import hash_of
 from windsock.db import Actor, Database, Row, Transaction
-from windsock.errors import Forbidden, NotAuthenticated, NotSignedIn
+from windsock.errors import Forbidden, NotAuthenticated, NotSignedIn, WindsockError
 from windsock.pipelined import Asked
-from windsock.sql import Query, load
-
-QUERIES = load(__package__, "access.sql")
-SESSIONS = load(__package__, "sessions.sql")
+from windsock.sql import load
 
 ROLES = ("viewer", "editor", "admin")
 VIEW = "viewer", "read"
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
+QUERIES = load(__package__, "access.sql")
+
 bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer wsk_…`", scheme_name="ApiKey")
-Question = tuple[bytes, str | None]
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
 AUTHORIZED = "windsock.authorized"
-"""In the scope of a request: what was asked since it came, (hash of the key, slug), and the answer."""
+"""In the scope of a request: what was asked since it came, (hash of the key, slug), and the answer or the error."""
 
 
 COOKIE = "windsock_session"
 SAFE_METHODS = {"GET", "HEAD"}
-
-
-class Authorizer:
-    """Asks the database who a key (or the token of a session) is, and what it may do in a space.
-
-    Requests that ask the same at the same time share one answer, which was asked for after the last of them had come.
-    """
-
-    def __init__(self, db: Database, query: Query = QUERIES["authorize"]) -> None:
-        self._db, self._query = db, query
-        self._waiting: dict[Question, asyncio.Task[Row | None]] = {}
-        self._asked: dict[Question, asyncio.Task[Row | None]] = {}
-
-    async def ask(self, key_hash: bytes, slug: str | None) -> Row | None:
-        """A row of authorize() in access.sql; None for a key that is no key any more."""
-        question = key_hash, slug
-        task = self._waiting.get(question)
-        if task is None:
-            task = asyncio.create_task(self._answer(question, self._asked.get(question)))
-            task.add_done_callback(_look_at)
-            self._waiting[question] = task
-        return await asyncio.shield(task)  # whoever goes away leaves the others their answer
-
-    async def _answer(self, question: Question, before: asyncio.Task[Row | None] | None) -> Row | None:
-        if before is not None:
-            await asyncio.wait([before])
-        mine = self._asked[question] = self._waiting.pop(question)  # who comes from now on waits for the next one
-        try:
-            return await self._db.row(self._query, key_hash=question[0], slug=question[1])
-        finally:
-            if self._asked.get(question) is mine:
-                del self._asked[question]
-
-
-def _look_at(task: asyncio.Task[Row | None]) -> None:
-    """An error is told to those who wait, if there is still anybody."""
-    if not task.cancelled():
-        task.exception()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +96,8 @@ async def _authorize(
     if asked != question:
         authorizer: Authorizer = request.app.state.authorizer
         row = await authorizer.ask(*question)
+    if isinstance(row, WindsockError):
+        raise row
     if row is None:
         raise NotAuthenticated("This API key is unknown, expired or revoked. Make another one and try again.")
     return _caller(request.app.state.db, row), row

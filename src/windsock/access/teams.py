@@ -44,7 +44,7 @@ async def get_team(request: Request, space: CanView, team_id: UUID) -> Response:
     return answer(request, row)
 
 
-@router.patch("/{team_id}", response_model=TeamDetail, summary="Rename a team")
+@router.patch("/{team_id}", response_model=TeamDetail, name="update_team", summary="Rename a team")
 async def rename_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamBody) -> Response:
     async with space.transaction() as tx:
         with name_taken(body.name):
@@ -61,14 +61,21 @@ async def delete_team(space: CanAdminister, team_id: UUID) -> Response:
     return Response(status_code=204)
 
 
-@router.put("/{team_id}/members/{user_id}", status_code=204, summary="Put a member of the space into a team")
+@router.put(
+    "/{team_id}/members/{user_id}",
+    status_code=204,
+    name="create_team_member",
+    summary="Put a member of the space into a team",
+)
 async def add_team_member(space: CanAdminister, team_id: UUID, user_id: UUID) -> Response:
     async with space.transaction() as tx:
         await put_team_member(tx, space, team_id, user_id)
     return Response(status_code=204)
 
 
-@router.delete("/{team_id}/members/{user_id}", status_code=204, summary="Take a member out of a team")
+@router.delete(
+    "/{team_id}/members/{user_id}", status_code=204, name="delete_team_member", summary="Take a member out of a team"
+)
 async def remove_team_member(space: CanAdminister, team_id: UUID, user_id: UUID) -> Response:
     async with space.transaction() as tx:
         if not await tx.run(QUERIES["delete_team_member"], space_id=space.id, team_id=team_id, user_id=user_id):

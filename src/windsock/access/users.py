@@ -32,14 +32,20 @@ async def list_users(request: Request, caller: IsSuperadmin, paging: SmallPage) 
     return answer_page(request, rows, total, paging)
 
 
-@router.post("/users", response_model=User, status_code=201, summary="Create a user (superadmin)")
+@router.post("/users", response_model=User, status_code=201, name="create_user", summary="Create a user (superadmin)")
 async def make_user(request: Request, caller: IsSuperadmin, body: UserIn) -> Response:
     async with caller.transaction() as tx:
         row = await create_user(tx, email=body.email, name=body.name, is_superadmin=body.is_superadmin)
     return answer(request, row, status=201)
 
 
-@router.get("/api-keys/me/api-keys", response_model=list[ApiKey], responses=LIST, summary="List the caller's keys")
+@router.get(
+    "/api-keys/me/api-keys",
+    response_model=list[ApiKey],
+    responses=LIST,
+    name="list_api_keys",
+    summary="List the caller's keys",
+)
 async def list_keys(request: Request, caller: IsCaller, paging: SmallPage) -> Response:
     async with caller.transaction() as tx:
         rows = await tx.answers(QUERIES["list_keys"], user_id=caller.id, limit=paging.size, offset=paging.offset)
@@ -47,14 +53,22 @@ async def list_keys(request: Request, caller: IsCaller, paging: SmallPage) -> Re
     return answer_page(request, rows, total, paging)
 
 
-@router.post("/api-keys/me/api-keys", response_model=NewApiKey, status_code=201, summary="Make a key; shown once")
+@router.post(
+    "/api-keys/me/api-keys",
+    response_model=NewApiKey,
+    status_code=201,
+    name="create_api_key",
+    summary="Make a key; shown once",
+)
 async def make_key(request: Request, caller: IsCaller, body: ApiKeyIn) -> Response:
     async with caller.transaction() as tx:
         row = await create_key(tx, caller.id, name=body.name, expires_in_days=body.expires_in_days)
     return answer(request, row, status=201, headers={"Cache-Control": "no-store"})
 
 
-@router.delete("/api-keys/me/api-keys/{key_id}", status_code=204, summary="Revoke a key, at once")
+@router.delete(
+    "/api-keys/me/api-keys/{key_id}", status_code=204, name="delete_api_key", summary="Revoke a key, at once"
+)
 async def revoke_key(caller: IsCaller, key_id: UUID) -> Response:
     async with caller.transaction() as tx:
         if not await tx.run(QUERIES["revoke_key"], key_id=key_id, user_id=caller.id):

@@ -5,16 +5,18 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
+from typing_extensions import TypeAliasType
 
-Action = Literal["created", "changed", "deleted"]
-TargetType = Literal[
-    "space", "member", "team", "team_member", "connector", "pipeline", "watch", "comment", "sync", "trigger", "api_key"
-]
+from windsock.access.models import NamedRef
 
-
-class AuditActor(BaseModel):
-    id: UUID
-    name: Annotated[str, Field(description="As it was when it happened.")]
+Action = TypeAliasType("Action", Literal["created", "changed", "deleted"])
+TargetType = TypeAliasType(
+    "TargetType",
+    Literal[
+        "space", "member", "team", "team_member", "connector", "pipeline", "watch", "comment", "sync", "trigger",
+        "api_key",
+    ],
+)  # fmt: skip
 
 
 class AuditEvent(BaseModel):
@@ -30,7 +32,7 @@ class AuditEvent(BaseModel):
     actor_id: Annotated[
         UUID | None, Field(description="Null: a command on Windsock's own machine, or a person who is gone.")
     ]
-    actor: AuditActor | None
+    actor: Annotated[NamedRef | None, Field(description="With the name of then.")]
     api_key_id: Annotated[UUID | None, Field(description="The key with which it was done.")]
     before: Annotated[
         dict[str, Any] | None, Field(description="What changed, as it was; null when it was not there. Never a secret.")

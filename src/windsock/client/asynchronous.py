@@ -8,15 +8,13 @@ from uuid import UUID
 
 import httpx2
 
-from windsock.access.models import Me, Team
-from windsock.audit.models import AuditEvent
-from windsock.client import calls
+from windsock.access.models import Me
+from windsock.client import calls, lists
 from windsock.client.calls import Call
 from windsock.client.exchange import DEFAULT_SECONDS, Answered, Pause, Target
 from windsock.comments.models import Comment
-from windsock.connectors.models import Connector
 from windsock.filters import Criticality
-from windsock.pipelines.models import Pipeline, PipelineDetail
+from windsock.pipelines.models import PipelineDetail
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.sync.models import SyncRun
 
@@ -112,39 +110,16 @@ class AsyncClient:
         call = calls.trigger(self._slug(), pipeline_id, conf, logical_date, note, idempotency_key)
         return await self._send(call)
 
-    def pipelines(self, **filters: Any) -> AsyncIterator[Pipeline]:  # noqa: ANN401 - parameters of the API
-        """Filters are those of the API: `status=["failed"]`, `team_id=…`, `q=…`, `sort=…`, `days=…`."""
-        return self._pages(calls.pipelines(self._slug(), **filters))
-
-    def runs(self, **filters: Any) -> AsyncIterator[Run]:  # noqa: ANN401 - parameters of the API
-        """Of the whole space, newest first: `started_from=…`, `status=…`, and the filters of pipelines."""
-        return self._pages(calls.runs(self._slug(), **filters))
-
-    def runs_of(self, pipeline_id: UUID, **filters: Any) -> AsyncIterator[Run]:  # noqa: ANN401 - parameters of the API
-        return self._pages(calls.runs_of(self._slug(), pipeline_id, **filters))
-
-    def task_runs(self, run_id: UUID, **filters: Any) -> AsyncIterator[TaskRun]:  # noqa: ANN401 - parameters of the API
-        return self._pages(calls.task_runs(self._slug(), run_id, **filters))
-
-    def comments_on_run(self, run_id: UUID) -> AsyncIterator[Comment]:
-        return self._pages(calls.comments(self._slug(), "runs", run_id))
-
-    def comments_on_task_run(self, task_run_id: UUID) -> AsyncIterator[Comment]:
-        return self._pages(calls.comments(self._slug(), "task-runs", task_run_id))
-
-    def connectors(self) -> AsyncIterator[Connector]:
-        return self._pages(calls.connectors(self._slug()))
-
-    def syncs(self, **filters: Any) -> AsyncIterator[SyncRun]:  # noqa: ANN401 - parameters of the API
-        """Newest first: `connector_id=…`, `status=…`."""
-        return self._pages(calls.syncs(self._slug(), **filters))
-
-    def teams(self) -> AsyncIterator[Team]:
-        return self._pages(calls.teams(self._slug()))
-
-    def audit_events(self, **filters: Any) -> AsyncIterator[AuditEvent]:  # noqa: ANN401 - parameters of the API
-        """For admins, newest first."""
-        return self._pages(calls.audit_events(self._slug(), **filters))
+    pipelines = lists.async_paged(lists.pipelines)
+    runs = lists.async_paged(lists.runs)
+    runs_of = lists.async_paged(lists.runs_of)
+    task_runs = lists.async_paged(lists.task_runs)
+    comments_on_run = lists.async_paged(lists.comments_on_run)
+    comments_on_task_run = lists.async_paged(lists.comments_on_task_run)
+    connectors = lists.async_paged(lists.connectors)
+    syncs = lists.async_paged(lists.syncs)
+    teams = lists.async_paged(lists.teams)
+    audit_events = lists.async_paged(lists.audit_events)
 
     def _slug(self) -> str:
         return self._target.slug()

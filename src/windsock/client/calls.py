@@ -9,11 +9,9 @@ from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter
 
-from windsock.access.models import Me, Team
-from windsock.audit.models import AuditEvent
+from windsock.access.models import Me
 from windsock.comments.models import Comment
-from windsock.connectors.models import Connector
-from windsock.pipelines.models import Pipeline, PipelineDetail
+from windsock.pipelines.models import PipelineDetail
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.sync.models import SyncRun
 
@@ -40,7 +38,7 @@ class Call(Generic[T]):
         return replace(self, params={**self.params, "page": number})
 
 
-def _get(path: str, answer: Any, **params: Any) -> Call[Any]:  # noqa: ANN401 - a type
+def get(path: str, answer: Any, **params: Any) -> Call[Any]:  # noqa: ANN401 - a type
     given = {name: _text(value) for name, value in params.items() if value not in (None, [], ())}
     return Call(method="GET", path=path, answer=TypeAdapter(answer), is_repeatable=True, params=given)
 
@@ -61,34 +59,30 @@ def _text(value: Any) -> Any:  # noqa: ANN401 - a parameter, or several
     return str(value)
 
 
-def _at(space: str) -> str:
+def orchestration_of(space: str) -> str:
     return f"/spaces/{quote(space, safe='')}/orchestration"
 
 
 def me() -> Call[Me]:
-    return _get("/users/me", Me)
-
-
-def pipelines(space: str, **filters: Any) -> Call[list[Pipeline]]:  # noqa: ANN401 - parameters
-    return _get(f"{_at(space)}/pipelines", list[Pipeline], **filters)
+    return get("/users/me", Me)
 
 
 def pipeline(space: str, pipeline_id: UUID, days: int | None) -> Call[PipelineDetail]:
-    return _get(f"{_at(space)}/pipelines/{pipeline_id}", PipelineDetail, days=days)
+    return get(f"{orchestration_of(space)}/pipelines/{pipeline_id}", PipelineDetail, days=days)
 
 
 def set_team(space: str, pipeline_id: UUID, team_id: UUID | None) -> Call[PipelineDetail]:
     body = {"team_id": None if team_id is None else str(team_id)}
-    return _put("PATCH", f"{_at(space)}/pipelines/{pipeline_id}/team", PipelineDetail, body)
+    return _put("PATCH", f"{orchestration_of(space)}/pipelines/{pipeline_id}/team", PipelineDetail, body)
 
 
 def set_criticality(space: str, pipeline_id: UUID, criticality: str) -> Call[PipelineDetail]:
     body = {"criticality": criticality}
-    return _put("PATCH", f"{_at(space)}/pipelines/{pipeline_id}/criticality", PipelineDetail, body)
+    return _put("PATCH", f"{orchestration_of(space)}/pipelines/{pipeline_id}/criticality", PipelineDetail, body)
 
 
 def watch(space: str, pipeline_id: UUID, *, is_watched: bool) -> Call[None]:
-    return _put("PUT" if is_watched else "DELETE", f"{_at(space)}/pipelines/{pipeline_id}/watch", None)
+    return _put("PUT" if is_watched else "DELETE", f"{orchestration_of(space)}/pipelines/{pipeline_id}/watch", None)
 
 
 def trigger(
@@ -102,7 +96,7 @@ def trigger(
     """Always with a key, and so repeatable: whatever became of the first, there is one run."""
     return Call(
         method="POST",
-        path=f"{_at(space)}/pipelines/{pipeline_id}/trigger",
+        path=f"{orchestration_of(space)}/pipelines/{pipeline_id}/trigger",
         answer=TypeAdapter(Run),
         is_repeatable=True,
         body={
@@ -115,35 +109,19 @@ def trigger(
     )
 
 
-def runs(space: str, **filters: Any) -> Call[list[Run]]:  # noqa: ANN401 - parameters
-    return _get(f"{_at(space)}/runs", list[Run], **filters)
-
-
-def runs_of(space: str, pipeline_id: UUID, **filters: Any) -> Call[list[Run]]:  # noqa: ANN401 - parameters
-    return _get(f"{_at(space)}/pipelines/{pipeline_id}/runs", list[Run], **filters)
-
-
 def run(space: str, run_id: UUID) -> Call[RunDetail]:
-    return _get(f"{_at(space)}/runs/{run_id}", RunDetail)
-
-
-def task_runs(space: str, run_id: UUID, **filters: Any) -> Call[list[TaskRun]]:  # noqa: ANN401 - parameters
-    return _get(f"{_at(space)}/runs/{run_id}/task-runs", list[TaskRun], **filters)
+    return get(f"{orchestration_of(space)}/runs/{run_id}", RunDetail)
 
 
 def task_run(space: str, task_run_id: UUID) -> Call[TaskRun]:
-    return _get(f"{_at(space)}/task-runs/{task_run_id}", TaskRun)
-
-
-def comments(space: str, kind: str, resource_id: UUID) -> Call[list[Comment]]:
-    return _get(f"{_at(space)}/{kind}/{resource_id}/comments", list[Comment], size=100)
+    return get(f"{orchestration_of(space)}/task-runs/{task_run_id}", TaskRun)
 
 
 def comment(space: str, kind: str, resource_id: UUID, content: str, parent_id: UUID | None) -> Call[Comment]:
     """Never sent twice: two comments would stand there."""
     return Call(
         method="POST",
-        path=f"{_at(space)}/{kind}/{resource_id}/comments",
+        path=f"{orchestration_of(space)}/{kind}/{resource_id}/comments",
         answer=TypeAdapter(Comment),
         is_repeatable=False,
         body={"content": content, "parent_id": None if parent_id is None else str(parent_id)},
@@ -151,39 +129,22 @@ def comment(space: str, kind: str, resource_id: UUID, content: str, parent_id: U
 
 
 def edit_comment(space: str, comment_id: UUID, content: str) -> Call[Comment]:
-    return _put("PUT", f"{_at(space)}/comments/{comment_id}", Comment, {"content": content})
+    return _put("PUT", f"{orchestration_of(space)}/comments/{comment_id}", Comment, {"content": content})
 
 
 def delete_comment(space: str, comment_id: UUID) -> Call[None]:
-    return _put("DELETE", f"{_at(space)}/comments/{comment_id}", None)
+    return _put("DELETE", f"{orchestration_of(space)}/comments/{comment_id}", None)
 
 
 def sync(space: str, connector_id: UUID, *, is_full: bool) -> Call[SyncRun]:
     """Asked twice, the unfinished one is answered."""
-    return _put("POST", f"{_at(space)}/connectors/{connector_id}/sync", SyncRun, {"is_full": is_full})
+    return _put("POST", f"{orchestration_of(space)}/connectors/{connector_id}/sync", SyncRun, {"is_full": is_full})
 
 
 def sync_run(space: str, sync_id: UUID) -> Call[SyncRun]:
-    return _get(f"{_at(space)}/syncs/{sync_id}", SyncRun)
+    return get(f"{orchestration_of(space)}/syncs/{sync_id}", SyncRun)
 
 
 def cancel_sync(space: str, sync_id: UUID) -> Call[SyncRun]:
     """Asked twice, it is cancelled once; the second answer may say that it has ended."""
-    return _put("POST", f"{_at(space)}/syncs/{sync_id}/cancel", SyncRun)
-
-
-def syncs(space: str, **filters: Any) -> Call[list[SyncRun]]:  # noqa: ANN401 - parameters
-    path = f"/catalog/spaces/{quote(space, safe='')}/sync-history"
-    return _get(path, list[SyncRun], **{"size": 100, **filters})
-
-
-def connectors(space: str) -> Call[list[Connector]]:
-    return _get(f"/catalog/spaces/{quote(space, safe='')}/connectors", list[Connector], size=100)
-
-
-def teams(space: str) -> Call[list[Team]]:
-    return _get(f"/spaces/{quote(space, safe='')}/teams", list[Team], size=100)
-
-
-def audit_events(space: str, **filters: Any) -> Call[list[AuditEvent]]:  # noqa: ANN401 - parameters
-    return _get(f"/spaces/{quote(space, safe='')}/audit-events", list[AuditEvent], **{"size": 100, **filters})
+    return _put("POST", f"{orchestration_of(space)}/syncs/{sync_id}/cancel", SyncRun)

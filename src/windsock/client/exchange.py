@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx2
+import orjson
 from pydantic import ValidationError
 
 from windsock.client.calls import Call
@@ -130,8 +131,9 @@ def _answer_in(response: httpx2.Response, call: Call[Any]) -> Answered:
     if response.status_code == httpx2.codes.NO_CONTENT:
         return Answered(None, 1)
     try:
-        value = call.answer.validate_json(response.content)
-    except ValidationError:
+        # Not validate_json, which ends at 200 levels of nesting: a run's conf may have more.
+        value = call.answer.validate_python(orjson.loads(response.content))
+    except (ValidationError, orjson.JSONDecodeError):
         detail = f"{response.request.url} answered something that this version of the client does not understand."
         request_id = response.headers.get("x-request-id")
         raise ServerFailed(response.status_code, detail, provider=None, request_id=request_id) from None

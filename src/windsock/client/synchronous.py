@@ -8,15 +8,13 @@ from uuid import UUID
 
 import httpx2
 
-from windsock.access.models import Me, Team
-from windsock.audit.models import AuditEvent
-from windsock.client import calls
+from windsock.access.models import Me
+from windsock.client import calls, lists
 from windsock.client.calls import Call
 from windsock.client.exchange import DEFAULT_SECONDS, Answered, Pause, Target
 from windsock.comments.models import Comment
-from windsock.connectors.models import Connector
 from windsock.filters import Criticality
-from windsock.pipelines.models import Pipeline, PipelineDetail
+from windsock.pipelines.models import PipelineDetail
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.sync.models import SyncRun
 
@@ -112,39 +110,16 @@ class Client:
         call = calls.trigger(self._slug(), pipeline_id, conf, logical_date, note, idempotency_key)
         return self._send(call)
 
-    def pipelines(self, **filters: Any) -> Iterator[Pipeline]:  # noqa: ANN401 - parameters of the API
-        """Filters are those of the API: `status=["failed"]`, `team_id=…`, `q=…`, `sort=…`, `days=…`."""
-        return self._pages(calls.pipelines(self._slug(), **filters))
-
-    def runs(self, **filters: Any) -> Iterator[Run]:  # noqa: ANN401 - parameters of the API
-        """Of the whole space, newest first: `started_from=…`, `status=…`, and the filters of pipelines."""
-        return self._pages(calls.runs(self._slug(), **filters))
-
-    def runs_of(self, pipeline_id: UUID, **filters: Any) -> Iterator[Run]:  # noqa: ANN401 - parameters of the API
-        return self._pages(calls.runs_of(self._slug(), pipeline_id, **filters))
-
-    def task_runs(self, run_id: UUID, **filters: Any) -> Iterator[TaskRun]:  # noqa: ANN401 - parameters of the API
-        return self._pages(calls.task_runs(self._slug(), run_id, **filters))
-
-    def comments_on_run(self, run_id: UUID) -> Iterator[Comment]:
-        return self._pages(calls.comments(self._slug(), "runs", run_id))
-
-    def comments_on_task_run(self, task_run_id: UUID) -> Iterator[Comment]:
-        return self._pages(calls.comments(self._slug(), "task-runs", task_run_id))
-
-    def connectors(self) -> Iterator[Connector]:
-        return self._pages(calls.connectors(self._slug()))
-
-    def syncs(self, **filters: Any) -> Iterator[SyncRun]:  # noqa: ANN401 - parameters of the API
-        """Newest first: `connector_id=…`, `status=…`."""
-        return self._pages(calls.syncs(self._slug(), **filters))
-
-    def teams(self) -> Iterator[Team]:
-        return self._pages(calls.teams(self._slug()))
-
-    def audit_events(self, **filters: Any) -> Iterator[AuditEvent]:  # noqa: ANN401 - parameters of the API
-        """For admins, newest first."""
-        return self._pages(calls.audit_events(self._slug(), **filters))
+    pipelines = lists.paged(lists.pipelines)
+    runs = lists.paged(lists.runs)
+    runs_of = lists.paged(lists.runs_of)
+    task_runs = lists.paged(lists.task_runs)
+    comments_on_run = lists.paged(lists.comments_on_run)
+    comments_on_task_run = lists.paged(lists.comments_on_task_run)
+    connectors = lists.paged(lists.connectors)
+    syncs = lists.paged(lists.syncs)
+    teams = lists.paged(lists.teams)
+    audit_events = lists.paged(lists.audit_events)
 
     def _slug(self) -> str:
         return self._target.slug()

@@ -11,13 +11,14 @@ from rich.table import Table
 from windsock.access.space import QUERIES as ACCESS
 from windsock.commands.credentials import with_credentials
 from windsock.commands.frame import json_option, on_process, print_json, print_table
+from windsock.commands.server import as_uuid
 from windsock.connectors.models import ConnectorIn
-from windsock.connectors.store import QUERIES, create_connector, open_connector
+from windsock.connectors.store import QUERIES, create_connector, get_connector, open_connector
 from windsock.db import Database, Row
 from windsock.errors import Invalid, WindsockError
 from windsock.pages import to_json
 from windsock.process import Process
-from windsock.providers.airflow import diagnose
+from windsock.providers.airflow import Diagnosis
 from windsock.sync.holding import MASS_LOSS, OTHER_AIRFLOW
 from windsock.sync.store import accept_held
 
@@ -35,7 +36,8 @@ async def find_space(db: Database, slug: str) -> Row:
 async def find_connector(db: Database, space: Row, which: str) -> Row:
     """By id or name."""
     async with db.in_space(space["id"]) as tx:
-        found = await tx.rows(QUERIES["find_connectors"], space_id=space["id"], which=which)
+        names = {"connector_id": as_uuid(which), "name": which}
+        found = await tx.rows(QUERIES["find_connectors"], space_id=space["id"], **names)
     if not found:
         raise WindsockError(f"The space {space['slug']} has no connector {which}.")
     return found[0]
@@ -76,14 +78,15 @@ async def add(
     space = await find_space(process.db, slug)
     async with process.db.in_space(space["id"]) as tx:
         try:
-            row = await create_connector(tx, space["id"], body, process.secrets)
+            row = await create_connector(
+                tx, space["id"], body, process.secrets, limit=process.settings.max_connectors_per_space
+            )
         except Invalid as wrong:
             raise click.UsageError(f"{_option_of(wrong)}: {wrong}") from None
-    if as_json:
-        print_json(row)
-        return
-    click.echo(f"Added {name}. ", nl=False)
-    await _try(process, space, row["id"], as_json=False)
+    if not as_json:
+        click.echo(f"Added {name}. ", nl=False)
+    diagnosis = await _diagnose(process, space, row["id"])
+    _report(diagnosis, {**row, "test": asdict(diagnosis)} if as_json else None)
 
 
 @connector.command("test")
@@ -94,7 +97,8 @@ async def add(
 async def test(process: Process, slug: str, which: str, as_json: bool) -> None:
     """Try a connection, and say what to check when it does not work."""
     space = await find_space(process.db, slug)
-    await _try(process, space, (await find_connector(process.db, space, which))["id"], as_json=as_json)
+    diagnosis = await _diagnose(process, space, (await find_connector(process.db, space, which))["id"])
+    _report(diagnosis, asdict(diagnosis) if as_json else None)
 
 
 @connector.command("list")
@@ -130,14 +134,19 @@ async def list_all(process: Process, slug: str, as_json: bool) -> None:
 @space_option
 @click.option("--connector", "which", required=True, help="Its name or id.")
 @click.option("--kind", type=click.Choice([MASS_LOSS, OTHER_AIRFLOW]), required=True, help="What you accept.")
+@json_option
 @on_process
-async def accept(process: Process, slug: str, which: str, kind: str) -> None:
+async def accept(process: Process, slug: str, which: str, kind: str, as_json: bool) -> None:
     """Let a sync go on with what it holds back: take what is missing for deleted, or mirror another Airflow."""
     space = await find_space(process.db, slug)
     found = await find_connector(process.db, space, which)
     async with process.db.in_space(space["id"]) as tx:
         told = await accept_held(tx, space["id"], found["id"], kind)
-    click.echo(f"Accepted: {told['reason']}")
+        row = await get_connector(tx, space["id"], found["id"])
+    if as_json:
+        print_json(row)
+    else:
+        click.echo(f"Accepted: {told['reason']}")
 
 
 def _option_of(wrong: Invalid) -> str:
@@ -148,13 +157,16 @@ def _option_of(wrong: Invalid) -> str:
     return ": ".join((option, *within))
 
 
-async def _try(process: Process, space: Row, connector_id: UUID, *, as_json: bool) -> None:
+async def _diagnose(process: Process, space: Row, connector_id: UUID) -> Diagnosis:
     async with process.db.in_space(space["id"]) as tx:
         opened = await open_connector(tx, space["id"], connector_id, process.secrets)
-    as_machine = process.settings.machine_identity
-    diagnosis = await diagnose(opened.config, opened.credentials, as_machine=as_machine)
-    if as_json:
-        print_json(asdict(diagnosis))
+    return await process.diagnose(opened.config, opened.credentials, connector_id=opened.id)
+
+
+def _report(diagnosis: Diagnosis, as_json: dict[str, Any] | None) -> None:
+    """In words, or as the JSON that is given; exit status 1 where the connection does not work."""
+    if as_json is not None:
+        print_json(as_json)
     else:
         click.echo("\n  - ".join((diagnosis.message, *diagnosis.hints)))
     if not diagnosis.success:

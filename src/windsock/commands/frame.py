@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from windsock import log
+from windsock.commands.terminal import write_json
 from windsock.db import Database
 from windsock.embedded import EmbeddedPostgresError
 from windsock.errors import WindsockError
@@ -119,4 +120,4 @@ def print_table(table: Table) -> None:
 
 
 def print_json(value: object) -> None:
-    click.echo(to_json(value).decode())
+    write_json(to_json(value).decode())

@@ -8,8 +8,15 @@ from rich.table import Table
 
 from windsock.client import Client
 from windsock.commands.frame import json_option, print_json, print_table
-from windsock.commands.server import find_connector, find_pipeline, find_team, on_server
-from windsock.commands.words import ago, marks_of, plain, status_text
+from windsock.commands.server import (
+    connector_option,
+    find_connector,
+    find_pipeline,
+    find_team,
+    has_several_airflows,
+    on_server,
+)
+from windsock.commands.words import AirflowWord, ago, marks_of, plain, status_text, until
 from windsock.filters import Criticality
 from windsock.pipelines.models import Pipeline
 from windsock.pipelines.routes import Sort
@@ -20,11 +27,14 @@ limit_option = click.option("--limit", type=click.IntRange(1, 100_000), default=
 
 @click.command()
 @click.option(
-    "--status", multiple=True, help="Of the newest run: failed, running, success, … Repeat for any of several."
+    "--status",
+    type=AirflowWord(),
+    multiple=True,
+    help="Of the newest run: failed, running, success, … Repeat for any of several.",
 )
 @click.option("--team", help="Its name or id.")
 @click.option("--owner", multiple=True, help="As Airflow has it.")
-@click.option("--criticality", multiple=True, type=click.Choice(get_args(Criticality)))
+@click.option("--criticality", multiple=True, type=click.Choice(get_args(Criticality.__value__), case_sensitive=False))
 @click.option("--connector", "connector_name", help="Its name or id.")
 @click.option("--q", help="Words that must all occur in name, description, owner or tags.")
 @click.option("--watched", is_flag=True, help="Only those you watch.")
@@ -40,14 +50,14 @@ def pipelines(
     status: tuple[str, ...],
     team: str | None,
     owner: tuple[str, ...],
-    criticality: tuple[str, ...],
+    criticality: tuple[Criticality, ...],
     connector_name: str | None,
     q: str | None,
     watched: bool,
     paused: bool | None,
     never_succeeded: bool,
     days: int | None,
-    sort: str | None,
+    sort: Sort | None,
     limit: int,
     as_json: bool,
 ) -> None:
@@ -73,20 +83,28 @@ def pipelines(
     if not rows:
         click.echo("No pipeline matches.")
         return
-    print_table(_table(rows))
+    print_table(_table(rows, has_connector=has_several_airflows(client)))
 
 
-def _table(rows: list[Pipeline]) -> Table:
-    table = Table("pipeline", "status", "newest runs", "success", "p95", "last run", "team", "criticality", box=None)
+def _marks(row: Pipeline) -> str:
+    paused = " [yellow](paused)[/]" if row.is_paused else " [yellow](draining)[/]" if row.is_draining else ""
+    return paused + ("" if row.is_active else " (gone)")
+
+
+def _table(rows: list[Pipeline], *, has_connector: bool) -> Table:
+    columns = ["status", "newest runs", "success", "p95", "last run", "next run", "team", "criticality"]
+    table = Table("pipeline", *(["connector"] if has_connector else []), *columns, box=None)
     for row in rows:
         rate = row.summary.success_rate
         table.add_row(
-            plain(row.name) + (" [yellow](paused)[/]" if row.is_paused else "") + ("" if row.is_active else " (gone)"),
+            plain(row.name) + _marks(row),
+            *([plain(row.connector.name)] if has_connector else []),
             status_text(row.status),
             marks_of(row.recent_runs),
             "" if rate is None else f"{rate:.0%}",
             duration(row.summary.p95_duration_seconds),
             ago(row.last_run.started_at) if row.last_run else "",
+            "" if row.is_paused else until(row.next_run_at),
             plain(row.team.name) if row.team else "",
             row.criticality,
         )
@@ -96,12 +114,17 @@ def _table(rows: list[Pipeline]) -> Table:
 @click.command()
 @click.argument("which", metavar="PIPELINE")
 @click.option("--off", is_flag=True, help="Stop watching it.")
+@connector_option
+@json_option
 @on_server
-def watch(client: Client, which: str, off: bool) -> None:
+def watch(client: Client, which: str, off: bool, connector: str | None, as_json: bool) -> None:
     """Watch a pipeline (its name, dag_id or id): `windsock pipelines --watched` lists what you watch."""
-    pipeline = find_pipeline(client, which)
+    pipeline = find_pipeline(client, which, connector)
     if off:
         client.unwatch(pipeline.id)
     else:
         client.watch(pipeline.id)
+    if as_json:
+        print_json(client.pipeline(pipeline.id).model_dump(mode="json"))
+        return
     click.echo(f"You {'no longer watch' if off else 'watch'} {pipeline.name}.")

@@ -12,9 +12,19 @@ from rich.table import Table
 from windsock.client import Client
 from windsock.commands.frame import json_option, print_json, print_table
 from windsock.commands.pipelines import limit_option
-from windsock.commands.server import REFUSED, Failed, find_pipeline, find_team, on_server
-from windsock.commands.words import Since, ago, plain, status_text
+from windsock.commands.server import (
+    REFUSED,
+    Failed,
+    connector_names,
+    connector_option,
+    find_connector,
+    find_pipeline,
+    find_team,
+    on_server,
+)
+from windsock.commands.words import AirflowWord, Since, ago, plain, status_text
 from windsock.comments.models import Comment
+from windsock.pages import to_json
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.words import duration
 
@@ -26,8 +36,11 @@ TROUBLE = {"failed", "upstream_failed", "up_for_retry"}
 @click.argument("run_id", required=False, type=click.UUID)
 @click.option("--pipeline", "which", help="Its name, dag_id or id.")
 @click.option("--team", help="Only of pipelines of this team: its name or id.")
-@click.option("--status", multiple=True, help="failed, running, success, … Repeat for any of several.")
-@click.option("--run-type", multiple=True, help="scheduled, manual, backfill, …")
+@connector_option
+@click.option(
+    "--status", type=AirflowWord(), multiple=True, help="failed, running, success, … Repeat for any of several."
+)
+@click.option("--run-type", type=AirflowWord(), multiple=True, help="scheduled, manual, backfill, …")
 @click.option("--since", type=Since(), help="24h, 7d, today, or a time.")
 @click.option("--until", type=Since(), help="As --since; exclusive.")
 @limit_option
@@ -38,6 +51,7 @@ def runs(
     run_id: UUID | None,
     which: str | None,
     team: str | None,
+    connector: str | None,
     status: tuple[str, ...],
     run_type: tuple[str, ...],
     since: datetime | None,
@@ -49,19 +63,20 @@ def runs(
     if run_id is not None:
         _show(client, run_id, as_json=as_json)
         return
-    filters = {
-        "status": status,
-        "run_type": run_type,
-        "started_from": since,
-        "started_to": until,
-        "size": min(limit, 500),
-    }
+    size = min(limit, 500)
     if which:
         if team:
             raise click.UsageError("Give --pipeline or --team, not both.")
-        found = client.runs_of(find_pipeline(client, which).id, **filters)
+        found = client.runs_of(
+            find_pipeline(client, which, connector).id,
+            status=status, run_type=run_type, started_from=since, started_to=until, size=size,
+        )  # fmt: skip
     else:
-        found = client.runs(team_id=find_team(client, team).id if team else None, **filters)
+        found = client.runs(
+            team_id=find_team(client, team).id if team else None,
+            connector_id=find_connector(client, connector).id if connector else None,
+            status=status, run_type=run_type, started_from=since, started_to=until, size=size,
+        )  # fmt: skip
     rows = list(islice(found, limit))
     if as_json:
         print_json([row.model_dump(mode="json") for row in rows])
@@ -69,13 +84,15 @@ def runs(
     if not rows:
         click.echo("No run matches.")
         return
-    table = Table("pipeline", "status", "started", "took", "type", "comments", "id", box=None)
+    names = connector_names(client, {row.pipeline_id for row in rows})
+    columns = ["status", "started", "took", "type", "comments", "id"]
+    table = Table("pipeline", *(["connector"] if names else []), *columns, box=None)
     for row in rows:
         said = str(row.comment_count) if row.comment_count else ""
         begun = ago(row.started_at or row.queued_at)
         table.add_row(
-            plain(row.pipeline.name), status_text(row.status), begun, duration(row.duration_seconds), row.run_type,
-            said, str(row.id),
+            plain(row.pipeline.name), *([plain(names.get(row.pipeline_id))] if names else []),
+            status_text(row.status), begun, duration(row.duration_seconds), row.run_type, said, str(row.id),
         )  # fmt: skip
     print_table(table)
 
@@ -88,14 +105,16 @@ def _show(client: Client, run_id: UUID, *, as_json: bool) -> None:
         return
     console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
     console.print(_headline(run))
-    for name, value in _facts(run):
+    of = connector_names(client, {run.pipeline_id}).get(run.pipeline_id)
+    for name, value in [("connector", of), *_facts(run)]:
         if value:
             console.print(f"  {name:<12} {plain(value)}")
-    trouble = [task for task in run.task_runs if task.status in TROUBLE]
-    shown = run.task_runs if len(run.task_runs) <= MOST_TASKS_SHOWN else trouble[:MOST_TASKS_SHOWN]
+    tasks = [task for task in run.task_runs if task.removed_at is None]
+    trouble = [task for task in tasks if task.status in TROUBLE]
+    shown = tasks if len(tasks) <= MOST_TASKS_SHOWN else trouble[:MOST_TASKS_SHOWN]
     print_table(task_table(shown))
-    if len(shown) < len(run.task_runs):
-        click.echo(f"{len(run.task_runs) - len(shown)} more tasks are not shown (--json has all).")
+    if len(shown) < len(tasks):
+        click.echo(f"{len(tasks) - len(shown)} more tasks are not shown (--json has all).")
     print_comments(said)
 
 
@@ -112,7 +131,7 @@ def _facts(run: RunDetail) -> list[tuple[str, str | None]]:
         ("run id", run.external_id),
         ("type", run.run_type + (f", by {by}" if by else "")),
         ("took", duration(run.duration_seconds)),
-        ("conf", str(run.conf) if run.conf else None),
+        ("conf", None if run.conf == {} else to_json(run.conf).decode()),
         ("note", run.note),
         ("in Airflow", run.provider_url),
         ("as of", ago(run.last_synced_at)),
@@ -122,12 +141,20 @@ def _facts(run: RunDetail) -> list[tuple[str, str | None]]:
 def task_table(tasks: list[TaskRun]) -> Table:
     table = Table("task", "status", "tries", "took", "comments", "id", box=None)
     for task in tasks:
-        name = plain(task.name) + ("" if task.map_index is None else f" \\[{task.map_index}]")
+        name = plain(task.name + _instance(task))
         said = str(task.comment_count) if task.comment_count else ""
         table.add_row(
             name, status_text(task.status), str(task.try_number), duration(task.duration_seconds), said, str(task.id)
         )
     return table
+
+
+def _instance(task: TaskRun) -> str:
+    """Which one of its task it is: the iteration of a loop, the number of a mapped instance, Airflow's name of it."""
+    words = "" if task.loop is None or task.loop.iteration is None else f" iteration {task.loop.iteration}"
+    words += "" if task.map_index is None else f" [{task.map_index}]"
+    named = task.rendered_map_index
+    return words if named is None or named == str(task.map_index) else f"{words} {named}"
 
 
 def print_comments(comments: list[Comment]) -> None:
@@ -140,7 +167,10 @@ def print_comments(comments: list[Comment]) -> None:
 @click.command()
 @click.argument("run_id", type=click.UUID)
 @click.argument("text", required=False)
-@click.option("--task", help="A task of the run instead: TASK_ID, or TASK_ID:MAP_INDEX of a mapped one.")
+@click.option(
+    "--task",
+    help="A task of the run instead: TASK_ID, TASK_ID:MAP_INDEX of a mapped one, TASK_ID@ITERATION of one in a loop.",
+)
 @click.option("--reply-to", type=click.UUID, help="The comment's id.")
 @json_option
 @on_server
@@ -159,7 +189,7 @@ def comment(
         else:
             click.echo("No comments.")
         return
-    content = sys.stdin.read() if text == "-" else text
+    content = _read_standard_input() if text == "-" else text
     if task_id:
         made = client.comment_on_task_run(task_id, content, parent_id=reply_to)
     else:
@@ -170,13 +200,39 @@ def comment(
         click.echo(f"Commented ({made.id}).")
 
 
+def _read_standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        raise click.UsageError("Standard input is not text in the encoding of this terminal, such as UTF-8.") from None
+
+
 def _find_task(client: Client, run_id: UUID, which: str) -> TaskRun:
-    tasks = list(client.task_runs(run_id, external_id=which, size=2))
-    if not tasks and ":" in which:
-        name, _, index = which.rpartition(":")
-        tasks = [one for one in client.task_runs(run_id, external_id=name, size=100) if str(one.map_index) == index]
-    if not tasks:
+    """TASK_ID, TASK_ID:MAP_INDEX, TASK_ID@ITERATION, or TASK_ID@ITERATION:MAP_INDEX."""
+    found = [task for task in client.task_runs(run_id, external_id=which, size=100) if task.removed_at is None]
+    if not found:
+        name, iteration, map_index = _parts(which)
+        found = [
+            task
+            for task in client.task_runs(run_id, external_id=name, size=100)
+            if task.removed_at is None
+            and map_index in {None, str(task.map_index)}
+            and (iteration is None or (task.loop is not None and str(task.loop.iteration) == iteration))
+        ]
+    if not found:
         raise Failed(f"This run has no task {which}.", REFUSED)
-    if len(tasks) > 1:
-        raise click.UsageError(f"{which} is a mapped task: name one instance, such as {which}:{tasks[0].map_index}.")
-    return tasks[0]
+    if len(found) > 1:
+        raise click.UsageError(f"{which} has several instances: name one, such as {_name(found[0])}.")
+    return found[0]
+
+
+def _parts(which: str) -> tuple[str, str | None, str | None]:
+    """Task, iteration and map index; no task_id of Airflow has a colon or an at sign."""
+    rest, colon, map_index = which.partition(":")
+    name, sign, iteration = rest.partition("@")
+    return name, iteration if sign else None, map_index if colon else None
+
+
+def _name(task: TaskRun) -> str:
+    iteration = "" if task.loop is None else f"@{task.loop.iteration}"
+    return f"{task.external_id}{iteration}" + ("" if task.map_index is None else f":{task.map_index}")

@@ -1,14 +1,15 @@
 """What the commands that ask a server share: where it is, who asks, in which space, and exit statuses."""
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
 import click
 
 from windsock.access.models import Team
-from windsock.client import Client, ClientError, Refused, ServerFailed, Unreachable
+from windsock.client import Client, ClientError, NotFound, Refused, ServerFailed, Unreachable
 from windsock.client.exchange import DEFAULT_URL
 from windsock.connectors.models import Connector
 from windsock.pipelines.models import Pipeline
@@ -19,11 +20,16 @@ T = TypeVar("T", Team, Connector)
 UNSUCCESSFUL, REFUSED, UNREACHABLE, TOO_LATE = 1, 3, 4, 5
 """Exit statuses, besides 0 and click's 2 for wrong usage."""
 
+LONGEST_SEARCH = 500
+"""Characters of `q`."""
+
 url_option = click.option("--url", envvar="WINDSOCK_URL", help=f"Where Windsock answers.  [default: {DEFAULT_URL}]")
 key_option = click.option("--api-key", envvar="WINDSOCK_API_KEY", help="Better given as WINDSOCK_API_KEY.")
 space_option = click.option(
     "--space", "slug", envvar="WINDSOCK_SPACE", help="The space's short name.  [default: the only one of the key]"
 )
+
+connector_option = click.option("--connector", help="Only of this Airflow: the name or id of a connector.")
 
 
 class Failed(click.ClickException):
@@ -72,24 +78,49 @@ def _only_space(url: str | None, api_key: str | None) -> str:
     return spaces[0]
 
 
-def find_pipeline(client: Client, which: str) -> Pipeline:
-    """By id, dag_id or name; several of that name are an error that lists them."""
-    found = list(_candidates(client, which))
+def find_pipeline(client: Client, which: str, connector: str | None = None) -> Pipeline:
+    """By id, else by dag_id, else by name, all as they are; several of the same are an error that lists them.
+
+    A dag_id may be the name of another pipeline, and may look like an id.
+    """
+    connector_id = find_connector(client, connector).id if connector else None
+    found = list(_candidates(client, which, connector_id))
     if not found:
-        raise Failed(f"There is no pipeline {which} in this space.", REFUSED)
+        of = f" of the connector {connector}" if connector else ""
+        raise Failed(f"There is no pipeline {which}{of} in this space.", REFUSED)
     if len(found) > 1:
         listed = "\n".join(f"  {one.id}  {one.external_id} of {one.connector.name}" for one in found)
-        raise click.UsageError(f"{which} is the name of several pipelines; give the id of one:\n{listed}")
+        raise click.UsageError(f"{which} is the name of several pipelines; give --connector or an id:\n{listed}")
     return found[0]
 
 
-def _candidates(client: Client, which: str) -> Iterable[Pipeline]:
+def _candidates(client: Client, which: str, connector_id: UUID | None) -> list[Pipeline]:
     if (pipeline_id := as_uuid(which)) is not None:
-        return [client.pipeline(pipeline_id)]
-    words = which.strip()
-    if not words:
+        with contextlib.suppress(NotFound):
+            pipeline = client.pipeline(pipeline_id)
+            if connector_id in {None, pipeline.connector_id}:
+                return [pipeline]
+    if not which.strip():
         return []
-    return [one for one in client.pipelines(q=words, size=500) if words in {one.external_id, one.name}]
+    similar = list(client.pipelines(q=which.strip()[:LONGEST_SEARCH], connector_id=connector_id, size=500))
+    return [one for one in similar if one.external_id == which] or [one for one in similar if one.name == which]
+
+
+def connector_names(client: Client, pipeline_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The connector of each of these pipelines, where the space has several Airflows; else nothing, for one request."""
+    if not pipeline_ids or not has_several_airflows(client):
+        return {}
+    names: dict[UUID, str] = {}
+    for pipeline in client.pipelines(size=500):
+        if pipeline.id in pipeline_ids:
+            names[pipeline.id] = pipeline.connector.name
+        if len(names) == len(pipeline_ids):
+            break
+    return names
+
+
+def has_several_airflows(client: Client) -> bool:
+    return sum(one.connector_type == "airflow" for one in client.connectors()) > 1
 
 
 def find_team(client: Client, which: str) -> Team:
@@ -102,9 +133,9 @@ def find_connector(client: Client, which: str) -> Connector:
 
 def _named(things: Iterable[T], which: str, what: str) -> T:
     known = list(things)
-    for thing in known:
-        if which in {thing.name, str(thing.id)}:
-            return thing
+    by_id = [thing for thing in known if thing.id == as_uuid(which)]
+    for thing in by_id or [thing for thing in known if thing.name == which]:
+        return thing
     names = ", ".join(thing.name for thing in known) or "none"
     raise Failed(f"There is no {what} {which} in this space; there is: {names}.", REFUSED)
 

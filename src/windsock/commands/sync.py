@@ -18,11 +18,12 @@ from windsock.commands.connectors import find_connector, find_space
 from windsock.commands.frame import data_option, json_option, on_process, print_json
 from windsock.commands.server import find_connector as find_remote_connector
 from windsock.commands.server import on_server
+from windsock.db import Row
 from windsock.pages import to_json
 from windsock.process import Process
 from windsock.sync.jobs import abandon_sync
 from windsock.sync.models import SyncRun
-from windsock.sync.store import cancel_sync, get_sync, queue_sync, unfinished_sync
+from windsock.sync.store import cancel_sync, get_sync, request_sync, unfinished_syncs
 
 LOOK_SECONDS = 0.3
 UNFINISHED = ("queued", "running")
@@ -33,7 +34,7 @@ NOTHING_TO_CANCEL = "No sync of {} is queued or running."
 @server.space_option
 @click.option("--connector", "which", required=True, help="Its name or id.")
 @click.option("--full", is_flag=True, help="Read the whole history again, and find what was deleted.")
-@click.option("--cancel", is_flag=True, help="End the sync that is queued or running. What it has stored stays.")
+@click.option("--cancel", is_flag=True, help="End what is queued or running. What it has stored stays.")
 @json_option
 @server.url_option
 @server.key_option
@@ -49,6 +50,8 @@ def sync(
     data: Path | None,
 ) -> None:
     """Sync a connector now and show its progress. Follows the running sync when there is one already.
+
+    With --full while a normal sync runs, the full one is queued behind it and followed to its end.
 
     With --url or WINDSOCK_URL the server there is asked; otherwise this machine's database is used, without a server.
     Exit status: 0 when complete, with --cancel when cancelled; 1 when it ended otherwise.
@@ -74,12 +77,13 @@ def _sync_there(client: Client, which: str, *, full: bool, as_json: bool) -> Non
 
 def _cancel_there(client: Client, which: str, *, as_json: bool) -> None:
     connector_id = find_remote_connector(client, which).id
-    found = next(client.syncs(connector_id=connector_id, status=UNFINISHED), None)
-    if found is None:
+    found = list(client.syncs(connector_id=connector_id, status=UNFINISHED))
+    if not found:
         raise server.Failed(NOTHING_TO_CANCEL.format(which), server.REFUSED)
-    with contextlib.suppress(Conflict):  # it has just ended, and is shown as it did
-        client.cancel_sync(found.id)
-    _end(_follow_there(client, found, quiet=as_json), as_json=as_json, wanted="cancelled")
+    for unfinished in found:  # the newest first: the full one that waits, then the one under way
+        with contextlib.suppress(Conflict):  # it has just ended, and is shown as it did
+            client.cancel_sync(unfinished.id)
+    _end(_follow_there(client, found[-1], quiet=as_json), as_json=as_json, wanted="cancelled")
 
 
 def _follow_there(client: Client, followed: SyncRun, *, quiet: bool) -> dict[str, Any]:
@@ -95,34 +99,34 @@ def _follow_there(client: Client, followed: SyncRun, *, quiet: bool) -> dict[str
 async def _sync_here(process: Process, slug: str, which: str, *, full: bool, as_json: bool) -> None:
     space = await find_space(process.db, slug)
     connector_id = (await find_connector(process.db, space, which))["id"]
+    await _abandon_dead_syncs(process, space["id"], connector_id)
     async with process.db.in_space(space["id"]) as tx:
-        left = await unfinished_sync(tx, space["id"], connector_id)
-    if left is not None:
-        await abandon_sync(process.db, space["id"], left["id"])  # if its worker is gone; else this does nothing
-    async with process.db.in_space(space["id"]) as tx:
-        sync_id = await queue_sync(tx, space["id"], connector_id, trigger="manual", is_full=full)
-        running = None if sync_id else await unfinished_sync(tx, space["id"], connector_id)
-    if sync_id is None and running is None:
+        wanted, _ = await request_sync(tx, space["id"], connector_id, is_full=full)
+    if wanted is None:
         raise click.ClickException("The sync that was running has just ended. Try again.")
-    followed: UUID = sync_id or (running or {})["id"]
-    # Claimed right here if nobody has it yet: it works without a server, and a server beside us finds it taken.
-    mine = asyncio.create_task(process.execution.run(space["id"], followed))
-    last = await _follow_here(process, space["id"], followed, quiet=as_json)
-    await mine
-    _end(last, as_json=as_json)
+    _end(await _follow_here(process, space["id"], wanted, quiet=as_json, carries_out=True), as_json=as_json)
 
 
 async def _cancel_here(process: Process, slug: str, which: str, *, as_json: bool) -> None:
     space = await find_space(process.db, slug)
     connector_id = (await find_connector(process.db, space, which))["id"]
     async with process.db.in_space(space["id"]) as tx:
-        found = await unfinished_sync(tx, space["id"], connector_id)
-        if found is None:
+        found = await unfinished_syncs(tx, space["id"], connector_id)
+        if not found:
             raise click.ClickException(NOTHING_TO_CANCEL.format(which))
-        await cancel_sync(tx, space["id"], found["id"])
-    await abandon_sync(process.db, space["id"], found["id"])  # if its worker is gone; else this does nothing
-    last = await _follow_here(process, space["id"], found["id"], quiet=as_json)
+        for unfinished in reversed(found):
+            await cancel_sync(tx, space["id"], unfinished["id"])
+    last = await _follow_here(process, space["id"], found[0], quiet=as_json)
     _end(last, as_json=as_json, wanted="cancelled")
+
+
+async def _abandon_dead_syncs(process: Process, space_id: UUID, connector_id: UUID) -> list[Row]:
+    """The unfinished syncs of the connector. Those whose worker is gone are given up: without a server nobody would."""
+    async with process.db.in_space(space_id) as tx:
+        unfinished = await unfinished_syncs(tx, space_id, connector_id)
+    for left in unfinished:
+        await abandon_sync(process.db, space_id, left["id"])
+    return unfinished
 
 
 def _end(last: dict[str, Any], *, as_json: bool, wanted: str = "complete") -> None:
@@ -159,23 +163,38 @@ def _show(bar: Progress, task: TaskID, now: dict[str, Any]) -> None:
     )
 
 
-async def _follow_here(process: Process, space_id: UUID, sync_id: UUID, *, quiet: bool) -> dict[str, Any]:
-    """Look again and again until it has ended."""
+async def _follow_here(
+    process: Process, space_id: UUID, followed: Row, *, quiet: bool, carries_out: bool = False
+) -> dict[str, Any]:
+    """Look again and again until it has ended.
+
+    `carries_out`: claim it here if nobody has it, after the one that it waits for. This works without a server, and a
+    server beside this process finds it taken.
+    """
+    carried_out: asyncio.Task[None] | None = None
     with _progress(quiet=quiet) as bar:
         task = bar.add_task("waiting", total=None, requests=0)
         while True:
+            unfinished = await _abandon_dead_syncs(process, space_id, followed["connector_id"])
+            if carried_out is not None and carried_out.done():
+                carried_out = carried_out.result()
+            if carries_out and unfinished and carried_out is None:
+                carried_out = asyncio.create_task(process.execution.run(space_id, unfinished[0]["id"]))
             async with process.db.in_space(space_id) as tx:
-                now: dict[str, Any] = orjson.loads(to_json(await get_sync(tx, space_id, sync_id)))
+                now: dict[str, Any] = orjson.loads(to_json(await get_sync(tx, space_id, followed["id"])))
             _show(bar, task, now)
             if now["status"] not in UNFINISHED:
+                if carried_out is not None:
+                    await carried_out
                 return now
-            await abandon_sync(process.db, space_id, sync_id)  # without a server nobody else would notice
             await asyncio.sleep(LOOK_SECONDS)
 
 
 def _report(sync_run: dict[str, Any]) -> None:
+    coverage = sync_run["coverage"]
+    skipped = f", {coverage['skipped']} skipped" if coverage["skipped"] else ""
     click.echo(
-        f"{sync_run['status']}: read {sync_run['coverage']['read']} rows in {sync_run['provider_requests']} requests"
+        f"{sync_run['status']}: read {coverage['read']} rows{skipped} in {sync_run['provider_requests']} requests"
     )
     for kind in ("pipelines", "runs", "task_runs"):
         counts = ", ".join(f"{number} {outcome}" for outcome, number in sync_run[kind].items())

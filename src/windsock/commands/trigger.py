@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import click
 import orjson
@@ -15,15 +15,26 @@ from rich.status import Status
 from windsock.client import Client, ServerFailed, Unreachable
 from windsock.commands.frame import json_option, print_json, print_table
 from windsock.commands.runs import TROUBLE, task_table
-from windsock.commands.server import TOO_LATE, UNSUCCESSFUL, Failed, find_pipeline, on_server
+from windsock.commands.server import (
+    TOO_LATE,
+    UNREACHABLE,
+    UNSUCCESSFUL,
+    Failed,
+    connector_option,
+    find_pipeline,
+    on_server,
+)
 from windsock.runs.models import RunDetail
 from windsock.words import duration
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
-SETTLING_LOOKS = 15
+SETTLING_SECONDS = 60.0
+"""For the task runs of a run that has ended: the sync that brings them takes no longer, as a rule."""
 ENDED = {"success", "failed"}
-TASK_ENDED = {"success", "skipped", "failed", "upstream_failed", "removed"}
+UNSETTLED = {"queued", "scheduled", "running", "restarting", "deferred", "up_for_retry", "up_for_reschedule"}
+"""States in which no task of a run that has ended stays."""
 INTERRUPTED = 130
+AGAIN = "The same command with --idempotency-key {} finds it or starts it, never twice."
 
 
 @click.command()
@@ -34,6 +45,7 @@ INTERRUPTED = 130
 @click.option(
     "--idempotency-key", help="Asked again with the same key, the first run is answered.  [default: a new one]"
 )
+@connector_option
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
 @click.option("--timeout", type=click.FloatRange(1), default=3600, show_default=True, help="Seconds, of --wait.")
 @json_option
@@ -45,6 +57,7 @@ def trigger(
     logical_date: datetime | None,
     note: str | None,
     idempotency_key: str | None,
+    connector: str | None,
     wait: bool,
     timeout: float,
     as_json: bool,
@@ -53,12 +66,16 @@ def trigger(
 
     Exit status: 0 started, or with --wait succeeded; 1 the run failed; 3 refused; 4 no answer; 5 --timeout passed.
     """
-    pipeline = find_pipeline(client, which)
+    pipeline = find_pipeline(client, which, connector)
     if pipeline.is_paused:
         click.echo(f"{pipeline.name} is paused in Airflow: the run stays queued until it is unpaused.", err=True)
-    run = client.trigger(
-        pipeline.id, conf=_conf(conf), logical_date=logical_date, note=note, idempotency_key=idempotency_key
-    )
+    key = idempotency_key or str(uuid4())
+    try:
+        run = client.trigger(pipeline.id, conf=_conf(conf), logical_date=logical_date, note=note, idempotency_key=key)
+    except Unreachable as error:
+        raise Failed(f"{error} {_what_is_known(key, was_sent=error.was_sent)}", UNREACHABLE) from None
+    except ServerFailed as error:
+        raise Failed(f"{error} {AGAIN.format(key)}", UNREACHABLE) from None
     if not wait:
         if as_json:
             print_json(run.model_dump(mode="json"))
@@ -79,6 +96,11 @@ def trigger(
         raise click.exceptions.Exit(UNSUCCESSFUL)
 
 
+def _what_is_known(key: str, *, was_sent: bool) -> str:
+    """Of a trigger without an answer; the requests before it start nothing."""
+    return f"Whether a run was started is not known. {AGAIN.format(key)}" if was_sent else "No run was started."
+
+
 def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
     """Until the run has ended: a line that moves on a terminal, else a line for each change."""
     console = Console(stderr=True, highlight=False)
@@ -90,7 +112,7 @@ def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
                 if run is not None:
                     said = _tell(console, line, run, said)
                     if run.status in ENDED:
-                        run = _with_its_tasks(client, run)
+                        run = _with_its_tasks(client, run, min(until, time.monotonic() + SETTLING_SECONDS))
                         _tell(console, line, run, said)
                         return run
                 if time.monotonic() + pause > until:
@@ -101,11 +123,11 @@ def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
         raise Failed(f"No longer waiting; the run {run_id} goes on.", INTERRUPTED) from None
 
 
-def _with_its_tasks(client: Client, run: RunDetail) -> RunDetail:
+def _with_its_tasks(client: Client, run: RunDetail, until: float) -> RunDetail:
     """A sync stores runs before their task runs: how these ended is known a moment later."""
-    for _ in range(SETTLING_LOOKS):
-        states = {task.status for task in run.task_runs}
-        if states and (states <= TASK_ENDED if run.status == "success" else states & TROUBLE):
+    while not run.task_runs or any(task.status in UNSETTLED for task in run.task_runs):
+        if time.monotonic() + FIRST_PAUSE > until:
+            click.echo("How its tasks ended is not known yet: the next sync brings it.", err=True)
             break
         time.sleep(FIRST_PAUSE)
         run = _look(client, run.id) or run

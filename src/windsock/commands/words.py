@@ -35,9 +35,31 @@ def ago(at: datetime | None) -> str:
     return "just now" if seconds < 60 else f"{duration(seconds)} ago"  # noqa: PLR2004 - a minute
 
 
+def until(at: datetime | None) -> str:
+    """How long until a run is due, or since when it is."""
+    if at is None:
+        return ""
+    seconds = (at - datetime.now(UTC)).total_seconds()
+    return f"in {duration(seconds)}" if seconds > 0 else f"due since {duration(-seconds)}"
+
+
 def plain(text: str | None) -> str:
     """As it is, in a table that reads [brackets] as style; one line."""
     return escape(" ".join((text or "").split()))
+
+
+class AirflowWord(click.ParamType[str]):
+    """A state or a kind of run, as Airflow has it: in any case, with hyphens or underscores."""
+
+    name = "word"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value).strip().lower().replace("-", "_")
+        if not re.fullmatch(r"[a-z0-9_]{1,64}", text):
+            several = "," in text or " " in text
+            hint = "repeat the option for each of several" if several else "write a word such as failed or running"
+            self.fail(f"{value!r} is no such word: {hint}.", param, ctx)
+        return text
 
 
 class Since(click.ParamType[datetime]):

@@ -8,6 +8,7 @@ import click
 
 from windsock import log
 from windsock.commands.frame import data_option, explained, read_settings
+from windsock.connectors.secret_key import check_secret_key
 from windsock.memory import keep_memory, leave_alone_what_is_there
 from windsock.process import Process
 from windsock.storage import open_storage
@@ -21,18 +22,20 @@ logger = log.get(__name__)
     type=click.IntRange(1, 100),
     help="Syncs at the same time.  [default: WINDSOCK_WORKER_CONCURRENCY, else 16]",
 )
+@click.option("--new-key", is_flag=True, help="Go on although no key decrypts some credentials; enter those again.")
 @data_option
 @explained
-def work(concurrency: int | None, data: Path | None) -> None:
+def work(concurrency: int | None, new_key: bool, data: Path | None) -> None:
     """Carry out syncs without answering requests: as many processes as you like, beside `serve --no-worker`."""
     keep_memory()
     settings = read_settings(data, worker_concurrency=concurrency)
     log.configure(settings.log_format, settings.log_level)
     with open_storage(settings) as storage:
+        asyncio.run(check_secret_key(settings, storage, accepts_new_key=new_key))
         where = "an external PostgreSQL" if storage.embedded is None else str(storage.embedded.cluster_dir)
         logger.info("working", database=where, concurrency=settings.worker_concurrency)
         leave_alone_what_is_there()
-        asyncio.run(_until_stopped(Process(settings, storage)))
+        asyncio.run(_until_stopped(Process(settings, storage, serves=False)))
     logger.info("stopped")
 
 

@@ -6,18 +6,14 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from windsock.inputs import Body
+from windsock.access.models import NamedRef
+from windsock.inputs import NOT_BLANK, Body
 
 Content = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000),
-    Field(json_schema_extra={"pattern": r"\S"}),
+    Field(json_schema_extra={"pattern": NOT_BLANK}),
 ]
-
-
-class Author(BaseModel):
-    id: UUID
-    name: str
 
 
 class Comment(BaseModel):
@@ -26,7 +22,7 @@ class Comment(BaseModel):
     resource_type: Literal["pipeline_run", "task_run"]
     resource_id: UUID
     author_id: Annotated[UUID | None, Field(description="Null when the author's account is gone.")]
-    author: Author | None
+    author: NamedRef | None
     parent_id: Annotated[UUID | None, Field(description="The comment it replies to; null when that was deleted.")]
     is_edited: bool
     created_at: datetime

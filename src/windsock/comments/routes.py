@@ -28,7 +28,13 @@ async def list_run_comments(request: Request, space: CanView, run_id: UUID, pagi
     return await remembered(request, space, make, as_of=always)
 
 
-@router.post("/runs/{run_id}/comments", response_model=Comment, status_code=201, summary="Comment on a run")
+@router.post(
+    "/runs/{run_id}/comments",
+    response_model=Comment,
+    status_code=201,
+    name="create_run_comment",
+    summary="Comment on a run",
+)
 async def comment_on_run(request: Request, space: CanComment, run_id: UUID, body: CommentIn) -> Response:
     async with space.transaction() as tx:
         row = await create_comment(tx, space, "run", run_id, body)
@@ -50,7 +56,11 @@ async def list_task_run_comments(request: Request, space: CanView, task_run_id: 
 
 
 @router.post(
-    "/task-runs/{task_run_id}/comments", response_model=Comment, status_code=201, summary="Comment on a task run"
+    "/task-runs/{task_run_id}/comments",
+    response_model=Comment,
+    status_code=201,
+    name="create_task_run_comment",
+    summary="Comment on a task run",
 )
 async def comment_on_task_run(request: Request, space: CanComment, task_run_id: UUID, body: CommentIn) -> Response:
     async with space.transaction() as tx:
@@ -64,7 +74,12 @@ async def replace_comment(request: Request, space: CanComment, comment_id: UUID,
     return await _change(request, space, comment_id, body)
 
 
-@router.patch("/comments/{comment_id}", response_model=Comment, summary="Edit one's own comment; the same as PUT")
+@router.patch(
+    "/comments/{comment_id}",
+    response_model=Comment,
+    name="update_comment",
+    summary="Edit one's own comment; the same as PUT",
+)
 async def edit_comment(request: Request, space: CanComment, comment_id: UUID, body: CommentChange) -> Response:
     return await _change(request, space, comment_id, body)
 
@@ -75,7 +90,9 @@ async def _change(request: Request, space: CanComment, comment_id: UUID, body: C
     return answer(request, row)
 
 
-@router.delete("/comments/{comment_id}", status_code=204, summary="Delete a comment; its replies stay")
+@router.delete(
+    "/comments/{comment_id}", status_code=204, name="delete_comment", summary="Delete a comment; its replies stay"
+)
 async def remove_comment(space: CanComment, comment_id: UUID) -> Response:
     """The author may, and admins of the space. Replies stay, and reply to nothing."""
     async with space.transaction() as tx:

@@ -1,5 +1,6 @@
 -- fragment: connector
-SELECT c.id, c.space_id, c.name, c.connector_type, c.config, c.is_active, c.source_system_id,
+SELECT c.id, c.space_id, c.name, c.connector_type,
+       CASE WHEN c.connector_type = 'airflow' THEN c.config ELSE without_secrets(c.config) END AS config, c.is_active, c.source_system_id,
        (SELECT count(*) FROM pipelines p
         WHERE p.space_id = c.space_id AND p.connector_id = c.id AND p.removed_at IS NULL) AS product_count,
        c.credentials IS NOT NULL AS has_credentials,
@@ -13,12 +14,18 @@ SELECT c.id, c.space_id, c.name, c.connector_type, c.config, c.is_active, c.sour
            'reason', CASE f.state
                WHEN 'new' THEN coalesce(s.last_error, 'It has not been synced yet.')
                WHEN 'off' THEN 'It is switched off (is_active is false).'
-               WHEN 'late' THEN 'No sync has ended complete for three intervals; is a worker running?'
+               WHEN 'late' THEN CASE WHEN s.is_per_dag AND s.last_sync_status = 'complete'
+                   THEN 'The account may not read all DAGs at once: they are read one by one, some in each sync, so that some are older.'
+                   ELSE 'No sync has ended complete for three intervals; is a worker running?' END
                WHEN 'held' THEN s.held ->> 'reason'
-               WHEN 'fresh' THEN s.held ->> 'reason'
+               WHEN 'fresh' THEN coalesce(s.held ->> 'reason', CASE WHEN s.skipped > 0 THEN
+                   s.skipped || CASE s.skipped WHEN 1 THEN ' row' ELSE ' rows' END
+                   || ' of Airflow could not be read or stored completely, so that the mirror lacks them or has them as they '
+                   || 'were; the warnings of the last sync name them.' END,
+                   CASE WHEN s.is_per_dag THEN 'The account may not read all DAGs at once, so they are read one by one.' END)
                ELSE s.last_error END,
            'as_of', rfc3339(s.last_complete_at), 'next_sync_at', rfc3339(s.next_sync_at),
-           'mode', s.mode, 'poll_seconds', round(s.poll_seconds::numeric, 3),
+           'mode', s.mode, 'is_per_dag', s.is_per_dag, 'poll_seconds', round(s.poll_seconds::numeric, 3),
            'sees_deletions_at_once', coalesce((s.events ->> 'is_readable')::boolean, false),
            'history', CASE WHEN s.history IS NOT NULL THEN jsonb_build_object(
                'is_complete', coalesce((s.history ->> 'is_complete')::boolean, false),
@@ -27,6 +34,9 @@ SELECT c.id, c.space_id, c.name, c.connector_type, c.config, c.is_active, c.sour
                'share', CASE WHEN (s.history ->> 'is_complete')::boolean THEN 1
                    ELSE coalesce(round((extract(epoch FROM (s.history ->> 'as_of')::timestamptz - (s.history ->> 'end')::timestamptz)
                         / nullif(extract(epoch FROM (s.history ->> 'as_of')::timestamptz - (s.history ->> 'goal')::timestamptz), 0))::numeric, 4), 0) END) END,
+           'clocks', CASE WHEN s.clocks IS NOT NULL THEN jsonb_build_object(
+               'ahead_of_ours_seconds', s.clocks -> 'ahead_of_ours', 'stamps_behind_seconds', s.clocks -> 'applied',
+               'sentence', s.clocks -> 'sentence') END,
            'held', CASE WHEN s.held IS NOT NULL THEN jsonb_build_object(
                'kind', s.held -> 'kind', 'since', s.held -> 'since', 'reason', s.held -> 'reason',
                'missing', s.held -> 'missing', 'examples', coalesce(s.held -> 'examples', '[]')) END) END AS freshness,
@@ -50,7 +60,8 @@ WHERE c.space_id = %(space_id)s AND c.id = %(connector_id)s
 
 -- name: find_connectors
 SELECT id, name FROM connectors
-WHERE space_id = %(space_id)s AND (id::text = %(which)s OR name = %(which)s)
+WHERE space_id = %(space_id)s AND (id = %(connector_id)s OR name = %(name)s)
+ORDER BY (id = %(connector_id)s) IS TRUE DESC
 
 -- name: get_connector_to_use
 SELECT id, name, connector_type, config, credentials, is_active FROM connectors
@@ -60,6 +71,9 @@ WHERE space_id = %(space_id)s AND id = %(connector_id)s
 SELECT id, name, connector_type, config, credentials, is_active FROM connectors
 WHERE space_id = %(space_id)s AND id = %(connector_id)s
 FOR UPDATE
+
+-- name: lock_space
+SELECT FROM spaces WHERE id = %(space_id)s FOR NO KEY UPDATE
 
 -- name: create_connector
 INSERT INTO connectors (space_id, name, connector_type, config, credentials, source_system_id)
@@ -74,6 +88,7 @@ UPDATE connectors
 SET name = coalesce(%(name)s, name),
     config = %(config)s,
     credentials = coalesce(%(credentials)s, credentials),
+    credentials_lost_at = CASE WHEN %(credentials)s::bytea IS NULL THEN credentials_lost_at END,
     is_active = coalesce(%(is_active)s, is_active),
     source_system_id = CASE WHEN %(sets_source_system)s THEN %(source_system_id)s::uuid ELSE source_system_id END,
     updated_at = now()
@@ -87,7 +102,7 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 UPDATE sync_states
 SET api_version = NULL, provider_version = NULL, watermark = NULL, pipelines_listed_at = NULL, checkpoint = NULL,
     history = NULL, mode = 'small', poll_seconds = NULL, quick_from = NULL, checked_at = NULL,
-    checked_whole_at = NULL
+    checked_whole_at = NULL, polling = DEFAULT, listing = NULL, is_per_dag = DEFAULT, clocks = NULL
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: end_unfinished_sync
@@ -106,7 +121,21 @@ DELETE FROM connectors WHERE space_id = %(space_id)s AND id = %(connector_id)s
 SELECT id FROM spaces ORDER BY id
 
 -- name: lock_credentials
-SELECT id, credentials FROM connectors WHERE space_id = %(space_id)s AND credentials IS NOT NULL FOR UPDATE
+SELECT id, credentials FROM connectors
+WHERE space_id = %(space_id)s AND credentials IS NOT NULL AND credentials_lost_at IS NULL
+FOR UPDATE
+
+-- name: list_credentials
+SELECT id, name, credentials FROM connectors
+WHERE space_id = %(space_id)s AND credentials IS NOT NULL AND credentials_lost_at IS NULL
+ORDER BY name, id
+
+-- name: give_up_credentials
+UPDATE connectors SET credentials_lost_at = now() WHERE space_id = %(space_id)s AND id = %(connector_id)s
+
+-- name: redact_config
+-- across spaces: it reads no table
+SELECT without_secrets(%(config)s::jsonb) AS config
 
 -- name: replace_credentials
 UPDATE connectors SET credentials = %(credentials)s WHERE space_id = %(space_id)s AND id = %(connector_id)s

@@ -1,12 +1,41 @@
 """What clients see of connectors, and what they may send."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAdapter, create_model
+from pydantic_core import CoreSchema
+from typing_extensions import TypeAliasType
 
 from windsock.inputs import Body, Flag, Name, Word
+from windsock.providers.airflow import config
+from windsock.providers.airflow.config import AirflowConfig
+
+Credentials = TypeAliasType("Credentials", config.Credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedAs:
+    """In the OpenAPI document of another type, which is checked once it is known what kind of thing it belongs to."""
+
+    kind: Any
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return handler(TypeAdapter(self.kind).core_schema)
+
+
+def _change_of(model: type[BaseModel]) -> Any:  # noqa: ANN401 - a model
+    """Each key of another model, which may be left out or null."""
+    fields: dict[str, Any] = {
+        name: (Annotated[(field.annotation, Field(description=field.description), *field.metadata)] | None, None)
+        for name, field in model.model_fields.items()
+    }
+    return create_model(f"{model.__name__}Change", __config__=ConfigDict(extra="forbid"), **fields)
+
+
+AirflowConfigChange = _change_of(AirflowConfig)
 
 
 class Missing(BaseModel):
@@ -30,6 +59,19 @@ class HistoryRead(BaseModel):
     share: Annotated[float, Field(description="0 to 1: of the time to read, not of the rows.")]
 
 
+class ClockDifference(BaseModel):
+    """How Airflow's clocks and ours differ; reading allows for it."""
+
+    ahead_of_ours_seconds: Annotated[
+        float | None,
+        Field(description="The clock of the host that answers, against ours; null where its answers have no Date."),
+    ]
+    stamps_behind_seconds: Annotated[
+        float, Field(description="How far the clock by which rows are stamped is behind that of the host that answers.")
+    ]
+    sentence: Annotated[str | None, Field(description="What should be mended; null where it is only some seconds.")]
+
+
 class Freshness(BaseModel):
     """How far what this connector shows can be believed."""
 
@@ -45,11 +87,22 @@ class Freshness(BaseModel):
             "done every five minutes, and the changed runs of the last two days in between."
         ),
     ]
-    poll_seconds: Annotated[float | None, Field(description="What the dearest question took it; decides the mode.")]
+    is_per_dag: Annotated[
+        bool,
+        Field(
+            description="The account may read single DAGs only: each is read by itself, two requests or more, at most "
+            "about 100 in a sync; beyond that they take turns, and as_of is that of the oldest."
+        ),
+    ]
+    poll_seconds: Annotated[
+        float | None,
+        Field(description="Median of what the query for changed task instances took; decides the mode with the size."),
+    ]
     sees_deletions_at_once: Annotated[
         bool, Field(description="Its event log may be read, which tells of notes, deletions and pauses.")
     ]
     history: Annotated[HistoryRead | None, Field(description="Null before the first sync.")]
+    clocks: Annotated[ClockDifference | None, Field(description="Null before the first sync.")]
     held: Annotated[Held | None, Field(description="What waits for a person to accept it.")]
 
 
@@ -58,7 +111,11 @@ class Connector(BaseModel):
     space_id: UUID
     name: str
     connector_type: str
-    config: dict[str, Any]
+    config: Annotated[
+        dict[str, Any],
+        DescribedAs(AirflowConfig | dict[str, Any]),
+        Field(description="Of an Airflow connector an AirflowConfig with every key."),
+    ]
     is_active: bool
     source_system_id: UUID | None
     product_count: Annotated[int, Field(description="Pipelines of this connector that still exist.")]
@@ -72,29 +129,54 @@ class Connector(BaseModel):
     updated_at: datetime
 
 
+class AirflowConnectorIn(Body):
+    """An Airflow, which is mirrored."""
+
+    name: Name
+    connector_type: Literal["airflow"]
+    config: AirflowConfig
+    credentials: Annotated[Credentials | None, Field(description="Never returned. null: nobody signs in.")] = None
+    source_system_id: UUID | None = None
+
+
+class OtherConnectorIn(Body):
+    """Another system, which is only recorded."""
+
+    name: Name
+    connector_type: Annotated[Word, Field(json_schema_extra={"pattern": r"^(?!airflow$)[a-z0-9_]{1,64}$"})]
+    config: Annotated[dict[str, Any], Field(default_factory=dict, description="It is kept as given.")]
+    credentials: Annotated[dict[str, Any] | None, Field(description="Never returned.")] = None
+    source_system_id: UUID | None = None
+
+
 class ConnectorIn(Body):
+    """In the document one of AirflowConnectorIn and OtherConnectorIn, by `connector_type`."""
+
     name: Name
     connector_type: Word
-    config: Annotated[
-        dict[str, Any],
-        Field(
-            default_factory=dict,
-            description="Of an Airflow connector an AirflowConfig; of other types it is kept as given.",
-        ),
-    ]
-    credentials: Annotated[
-        dict[str, Any] | None, Field(repr=False, description="Of an Airflow connector Credentials; never returned.")
-    ] = None
+    config: Annotated[dict[str, Any], Field(default_factory=dict)]
+    credentials: Annotated[dict[str, Any] | None, Field(repr=False)] = None
     source_system_id: UUID | None = None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        schema = handler(TypeAdapter(AirflowConnectorIn | OtherConnectorIn).core_schema)
+        return {"oneOf": schema["anyOf"], "title": cls.__name__}
 
 
 class ConnectorChange(Body):
     """Only what is sent changes; of `config` only the keys that are sent, null for a key's default."""
 
     name: Name | None = None
-    config: Annotated[dict[str, Any] | None, Field(description="Keys of an AirflowConfig; null: the default.")] = None
+    config: Annotated[
+        dict[str, Any] | None,
+        DescribedAs(AirflowConfigChange | dict[str, Any] | None),
+        Field(description="Of an Airflow connector keys of an AirflowConfig; null: the default."),
+    ] = None
     credentials: Annotated[
-        dict[str, Any] | None, Field(repr=False, description="Of an Airflow connector Credentials; never returned.")
+        dict[str, Any] | None,
+        DescribedAs(Credentials | dict[str, Any] | None),
+        Field(repr=False, description="Of an Airflow connector Credentials; never returned."),
     ] = None
     is_active: Flag | None = None
     source_system_id: UUID | None = None

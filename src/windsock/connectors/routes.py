@@ -18,7 +18,6 @@ from windsock.connectors.store import (
 )
 from windsock.errors import NotFound
 from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
-from windsock.providers.airflow import diagnose
 
 router = APIRouter(prefix="/catalog/spaces/{slug}/connectors", tags=["connectors"])
 
@@ -32,21 +31,22 @@ async def list_connectors(request: Request, space: CanView, paging: SmallPage) -
     return answer_page(request, rows, total, paging)
 
 
-@router.post("", response_model=Connector, status_code=201, summary="Create a connector")
+@router.post("", response_model=Connector, status_code=201, name="create_connector", summary="Create a connector")
 async def make_connector(request: Request, space: CanEdit, body: ConnectorIn) -> Response:
+    limit = request.app.state.settings.max_connectors_per_space
     async with space.transaction() as tx:
-        row = await create_connector(tx, space.id, body, request.app.state.secrets)
+        row = await create_connector(tx, space.id, body, request.app.state.secrets, limit=limit)
     return answer(request, row, status=201)
 
 
-@router.get("/{connector_id}", response_model=Connector, summary="One connector")
+@router.get("/{connector_id}", response_model=Connector, name="get_connector", summary="One connector")
 async def get_one_connector(request: Request, space: CanView, connector_id: UUID) -> Response:
     async with space.transaction() as tx:
         row = await get_connector(tx, space.id, connector_id)
     return answer(request, row)
 
 
-@router.patch("/{connector_id}", response_model=Connector, summary="Change a connector")
+@router.patch("/{connector_id}", response_model=Connector, name="update_connector", summary="Change a connector")
 async def patch_connector(request: Request, space: CanEdit, connector_id: UUID, body: ConnectorChange) -> Response:
     """Of `config` only the keys that are sent change. A new `base_url` needs the `credentials` again."""
     async with space.transaction() as tx:
@@ -67,6 +67,5 @@ async def test_connector(request: Request, space: CanEdit, connector_id: UUID) -
     """200 whatever comes out: `success` tells, and `hints` what to check. 400 for what is no Airflow."""
     async with space.transaction() as tx:
         connector = await open_connector(tx, space.id, connector_id, request.app.state.secrets)
-    as_machine = request.app.state.settings.machine_identity
-    diagnosis = await diagnose(connector.config, connector.credentials, as_machine=as_machine)
+    diagnosis = await request.app.state.diagnose(connector.config, connector.credentials, connector_id=connector.id)
     return answer(request, asdict(diagnosis))

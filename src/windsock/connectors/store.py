@@ -48,9 +48,21 @@ async def list_connectors_of(tx: Transaction, space_id: UUID, paging: Paging) ->
     return rows, present(await tx.row(QUERIES["count_connectors"], space_id=space_id))["total"]
 
 
-async def create_connector(tx: Transaction, space_id: UUID, body: ConnectorIn, secrets: Secrets) -> Row:
+async def create_connector(
+    tx: Transaction, space_id: UUID, body: ConnectorIn, secrets: Secrets, *, limit: int | None = None
+) -> Row:
+    """Raises Conflict where the space has `limit` connectors already."""
+    if limit is not None:
+        await tx.row(QUERIES["lock_space"], space_id=space_id)  # two at once must not both take the last place
+        if present(await tx.row(QUERIES["count_connectors"], space_id=space_id))["total"] >= limit:
+            raise Conflict(
+                f"The space has {limit} connectors, as many as it may have. Delete one that is not needed any more, or "
+                "ask the operator of Windsock to raise WINDSOCK_MAX_CONNECTORS_PER_SPACE."
+            )
     config = body.config
-    if body.connector_type == AIRFLOW:
+    if body.connector_type != AIRFLOW:
+        await _refuse_secrets(tx, config)
+    else:
         config = checked_config(body.config).model_dump(mode="json")
         checked_credentials(body.credentials)
     with explained({"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}):
@@ -80,7 +92,9 @@ async def change_connector(
     config = old["config"] | (body.config or {})
     config = {key: value for key, value in config.items() if value is not None}
     moved = False
-    if old["connector_type"] == AIRFLOW:
+    if old["connector_type"] != AIRFLOW:
+        await _refuse_secrets(tx, body.config or {})
+    else:
         config = checked_config(config).model_dump(mode="json")
         if body.credentials is not None:
             checked_credentials(body.credentials)
@@ -119,7 +133,7 @@ async def open_connector(tx: Transaction, space_id: UUID, connector_id: UUID, se
         raise BadRequest("Only Airflow connectors are supported.")
     credentials: Credentials = NoCredentials(auth_type="none")
     if row["credentials"] is not None:
-        credentials = _credentials.validate_python(secrets.decrypt(row["credentials"]))
+        credentials = _stored_credentials(secrets.decrypt(row["credentials"]))
     config = AirflowConfig.model_validate(row["config"])
     return AirflowConnector(row["id"], row["name"], row["is_active"], config, credentials)
 
@@ -135,6 +149,43 @@ async def rotate_secrets(tx: Transaction, space_id: UUID, secrets: Secrets) -> i
             credentials=secrets.rotate(row["credentials"]),
         )
     return len(rows)
+
+
+def _stored_credentials(credentials: dict[str, Any]) -> Credentials:
+    """Raises Conflict for what an older version accepted and this one does not."""
+    try:
+        return _credentials.validate_python(credentials)
+    except ValidationError as error:
+        refusal = _first_of(error, "credentials")
+    place = ".".join(map(str, refusal.loc[2:]))
+    raise Conflict(f"The stored credentials of this connector are not accepted: {place}: {refusal}. Enter others.")
+
+
+async def _refuse_secrets(tx: Transaction, config: dict[str, Any]) -> None:
+    """Raises Invalid for a value that looks like a secret: every member of the space reads the config."""
+    shown = present(await tx.row(QUERIES["redact_config"], config=Jsonb(config)))["config"]
+    place = _first_redacted(config, shown)
+    if place is not None:
+        raise Invalid(
+            "This looks like a secret, and every member of the space can read the config. Send it in credentials, "
+            "which are encrypted and never shown.",
+            loc=("body", "config", *place),
+            kind="secret_in_config",
+        )
+
+
+def _first_redacted(given: object, shown: object) -> tuple[str | int, ...] | None:
+    if isinstance(given, dict) and isinstance(shown, dict):
+        pairs = [(name, value, shown.get(name)) for name, value in given.items()]
+    elif isinstance(given, list) and isinstance(shown, list):
+        pairs = [(number, *values) for number, values in enumerate(zip(given, shown, strict=True))]
+    else:
+        return () if isinstance(shown, str) and shown != given else None
+    for name, value, value_shown in pairs:
+        place = _first_redacted(value, value_shown)
+        if place is not None:
+            return (name, *place)
+    return None
 
 
 def checked_config(config: dict[str, Any]) -> AirflowConfig:

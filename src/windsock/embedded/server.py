@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 from urllib.parse import quote
 
-from windsock.embedded import postmaster, sockets
+from windsock.embedded import logs, postmaster, sockets
 from windsock.embedded.accounts import Account, account_for, open_private
 from windsock.embedded.binaries import Binaries, find_binaries
 from windsock.embedded.clusters import major_of, make_cluster, place_cluster
@@ -23,7 +23,6 @@ from windsock.embedded.memory import shared_buffers
 _SECONDS_TO_ANSWER = 60
 _SECONDS_TO_RECOVER = 300
 _SECONDS_TO_START_OR_STOP = 700  # what another process may need at most: making the cluster, then recovering
-_LARGEST_LOG = 10_000_000
 
 # Given on the command line at each start, so that an upgrade of Windsock can change them.
 _SETTINGS = {
@@ -89,6 +88,8 @@ class EmbeddedPostgres:
         with self._mutex, self._said_plainly():
             # Asked, not only looked for: a process that is just being killed is still there for a moment.
             if self._users_lock is not None and self._ask() not in {None, sockets.CANNOT_CONNECT_NOW}:
+                if logs.cut(self.log):
+                    self._log_before = 0
                 return
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             with held_exclusively(self._start_lock, patience=_SECONDS_TO_START_OR_STOP):
@@ -150,9 +151,7 @@ class EmbeddedPostgres:
             time.sleep(0.02)
 
     def _launch(self, account: Account) -> None:
-        with suppress(FileNotFoundError):
-            if self.log.lstat().st_size > _LARGEST_LOG:
-                self.log.replace(self.log.with_name(f"{self.log.name}.1"))
+        logs.cut(self.log)
         log = open_private(self.log, os.O_WRONLY | os.O_APPEND)
         try:
             self._log_before = os.fstat(log).st_size

@@ -6,13 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from windsock.access.models import NamedRef
 from windsock.filters import Criticality
 from windsock.inputs import Body
-
-
-class Named(BaseModel):
-    id: UUID
-    name: str
 
 
 class RunBrief(BaseModel):
@@ -47,20 +43,30 @@ class Pipeline(BaseModel):
     name: str
     description: str | None
     connector_id: UUID
-    connector: Named
+    connector: NamedRef
     owner: Annotated[str | None, Field(description="The provider's own string.")]
     owners: list[str]
     tags: list[str]
     schedule: str | None
     schedule_description: str | None
-    next_run_at: datetime | None
+    next_run_at: Annotated[
+        datetime | None, Field(description="When Airflow is to start the next run, as it last said.")
+    ]
+    is_next_run_due: Annotated[
+        bool,
+        Field(
+            description="next_run_at has passed, to the minute: the run is due since then, and not known to have "
+            "started. A paused pipeline starts none."
+        ),
+    ]
     is_paused: bool
+    is_draining: Annotated[bool, Field(description="No new runs start; those that there are go on to their end.")]
     is_active: Annotated[bool, Field(description="False when Airflow calls it stale, or does not list it any more.")]
     has_import_errors: bool
     status: Annotated[str, Field(description="That of the newest run; unknown when it has never run.")]
     criticality: Criticality
     team_id: UUID | None
-    team: Named | None
+    team: NamedRef | None
     is_watched: Annotated[bool, Field(description="By the caller.")]
     last_run: RunBrief | None
     recent_runs: Annotated[list[RunBrief], Field(description="The newest 14, oldest first.")]
@@ -71,7 +77,16 @@ class Pipeline(BaseModel):
     updated_at: datetime
 
 
+class SuggestedTeam(BaseModel):
+    name: Annotated[str, Field(description="Airflow's team_name.")]
+    id: Annotated[UUID | None, Field(description="The space's team of that name; null where it has none.")]
+
+
 class PipelineDetail(Pipeline):
+    suggested_team: Annotated[
+        SuggestedTeam | None,
+        Field(description="The team that Airflow says its newest run is of; nobody is assigned by it."),
+    ]
     provider_metadata: dict[str, Any]
 
 

@@ -28,7 +28,8 @@ FROM (
            string_agg(uuid_send(p.connector_id), '') AS of_connectors,
            string_agg(uuid_send(coalesce(p.team_id, '00000000-0000-0000-0000-000000000000')), '') AS of_teams,
            array_agg(CASE WHEN p.is_mirrored THEN greatest(p.last_synced_at, c.last_complete_at)
-                          ELSE p.last_synced_at END) AS last_synced_at
+                          ELSE p.last_synced_at END) AS last_synced_at,
+           array_agg(coalesce(p.next_run_at <= now(), false)) AS is_next_run_due
     FROM p
     CROSS JOIN LATERAL (SELECT x.last_complete_at FROM connectors_of_page x WHERE x.id = p.connector_id LIMIT 1) c
 ) a, (
@@ -112,7 +113,7 @@ FROM (
 ) f
 
 -- fragment: of_pipeline
-p.id, p.external_id, p.shown, p.connector_id, p.team_id, p.last_synced_at,
+p.id, p.external_id, p.shown, p.connector_id, p.team_id, p.last_synced_at, p.next_run_at,
 p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history AS is_mirrored
 
 -- fragment: these
@@ -125,11 +126,15 @@ p AS MATERIALIZED (
     ORDER BY page.position, p.id
 )
 
+-- fragment: name_key
+-- As in the index pipelines_by_name, which cannot hold a name of 2,000 characters.
+left(p.name, 600)
+
 -- name: list_pipelines
 WITH p AS MATERIALIZED (
     SELECT {of_pipeline}
     {matching}
-    ORDER BY p.name, p.id
+    ORDER BY {name_key}, p.id
     LIMIT %(limit)s OFFSET %(offset)s
 ), {connectors_of_page}
 {of_page}
@@ -166,7 +171,7 @@ WITH page AS MATERIALIZED (
 -- Bounded by the number of pipelines: all of them, by name.
 SELECT p.id
 {matching}
-ORDER BY p.name, p.id
+ORDER BY {name_key}, p.id
 
 -- name: numbers_of_pipelines
 WITH p AS MATERIALIZED (
@@ -194,8 +199,23 @@ WITH p AS MATERIALIZED (
     FROM pipelines p
     WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
 ), {connectors_of_page}
-SELECT m.provider_metadata, found.*
-FROM (SELECT p.provider_metadata::json FROM pipelines p WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s) m, (
+SELECT m.provider_metadata, m.suggested_team, found.*
+FROM (
+    SELECT p.provider_metadata::json, (
+        SELECT json_build_object('name', r.team_name, 'id', t.id)
+        FROM (SELECT x.provider_metadata ->> 'team_name' AS team_name
+              FROM runs x
+              WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
+              ORDER BY x.run_at DESC, x.id DESC
+              LIMIT 1) r
+        LEFT JOIN teams t ON t.space_id = %(space_id)s AND lower(t.name) = lower(r.team_name)
+        WHERE r.team_name IS NOT NULL
+        ORDER BY t.name = r.team_name DESC NULLS LAST, t.id
+        LIMIT 1
+    ) AS suggested_team
+    FROM pipelines p
+    WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
+) m, (
     {of_page}
 ) found
 

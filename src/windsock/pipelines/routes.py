@@ -38,7 +38,7 @@ Sort = Literal[
 ]  # fmt: skip
 
 
-@router.get("", response_model=list[Pipeline], responses=LIST, summary="List pipelines")
+@router.get("", response_model=list[Pipeline], responses=LIST, name="list_pipelines", summary="List pipelines")
 async def list_all_pipelines(
     request: Request,
     space: CanView,
@@ -65,7 +65,7 @@ async def list_all_pipelines(
     return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
 
 
-@router.get("/{pipeline_id}", response_model=PipelineDetail, summary="One pipeline")
+@router.get("/{pipeline_id}", response_model=PipelineDetail, name="get_pipeline", summary="One pipeline")
 async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
 
     async def make(space: Space, window: Window) -> Made:
@@ -74,7 +74,12 @@ async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, 
     return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
 
 
-@router.patch("/{pipeline_id}/team", response_model=PipelineDetail, summary="Assign or clear the owning team")
+@router.patch(
+    "/{pipeline_id}/team",
+    response_model=PipelineDetail,
+    name="update_pipeline_team",
+    summary="Assign or clear the owning team",
+)
 async def change_team(request: Request, space: CanGovern, pipeline_id: UUID, body: TeamChange) -> Response:
     """`null` clears it. The key must be there; a sync never changes it."""
     async with space.transaction() as tx:
@@ -83,7 +88,12 @@ async def change_team(request: Request, space: CanGovern, pipeline_id: UUID, bod
     return answer(request, row)
 
 
-@router.patch("/{pipeline_id}/criticality", response_model=PipelineDetail, summary="Change the criticality")
+@router.patch(
+    "/{pipeline_id}/criticality",
+    response_model=PipelineDetail,
+    name="update_pipeline_criticality",
+    summary="Change the criticality",
+)
 async def change_criticality(
     request: Request, space: CanGovern, pipeline_id: UUID, body: CriticalityChange
 ) -> Response:

@@ -159,24 +159,35 @@ def _told(page: Row, window: Window) -> list[Buffer]:
     of_teams, teams = ids_in(page["of_teams"]), _by_id(page, "teams", page["teams"])
     strips, running = _by_id(page, "strips", page["strips"]), _by_id(page, "running", page["running"])
     watched = set(ids_in(page["watched"]))
-    metadata = f'"provider_metadata":{page["provider_metadata"].decode()},' if "provider_metadata" in page else ""
+    metadata = _of_one(page) if "provider_metadata" in page else ""
     behind = (
         f',"connector":{connectors[of_connector].decode()},"team":{teams.get(of_team, b"null").decode()},'
-        f'"is_watched":{"true" if one in watched else "false"},{metadata}'
+        f'"is_watched":{"true" if one in watched else "false"},'
+        f'"is_next_run_due":{"true" if is_due else "false"},{metadata}'
         f'"summary":{{{summary},"running_count":{running.get(one, 0)}}},"provider_url":{url},'
         f'"last_synced_at":{synced_at},"recent_runs":'
-        for one, of_connector, of_team, summary, url, synced_at in zip(
+        for one, of_connector, of_team, summary, url, synced_at, is_due in zip(
             ids,
             of_connectors,
             of_teams,
             summaries(Numbers(page, ids, window), window),
             in_json(_urls(page, of_connectors)),
             in_json(page["last_synced_at"]),
+            page["is_next_run_due"],
             strict=True,
         )
     )
     each = zip(page["shown"], behind, ids, strict=True)
     return [piece for shown, more, one in each for piece in (shown[:-1], more.encode(), strips.get(one, b"[]"), b"},")]
+
+
+def _of_one(page: Row) -> str:
+    """What only the answer about one pipeline has."""
+    suggested = page["suggested_team"]
+    return (
+        f'"suggested_team":{"null" if suggested is None else suggested.decode()},'
+        f'"provider_metadata":{page["provider_metadata"].decode()},'
+    )
 
 
 def _urls(page: Row, of_connectors: Sequence[bytes]) -> list[str]:

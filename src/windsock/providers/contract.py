@@ -2,20 +2,22 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-T = TypeVar("T")
+from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, Resume, RunRequest, RunsBetween, Scope, TaskRunId
 
-NOT_MAPPED = -1
-"""The map_index of a task run that is not an instance of a mapped task (Airflow's own number for it)."""
+T = TypeVar("T")
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderPipeline:
-    """A DAG. `owner` is the provider's own string; `owners` its parts, trimmed, in a stable order; tags sorted."""
+    """A DAG. `owner` is the provider's own string; `owners` its parts, trimmed, in a stable order; tags sorted.
+
+    `is_draining`: no new runs start, and those that there are go on to their end (Airflow 3.4).
+    """
 
     external_id: str
     name: str
@@ -27,6 +29,7 @@ class ProviderPipeline:
     schedule_description: str | None
     next_run_at: datetime | None
     is_paused: bool
+    is_draining: bool = False
     is_active: bool
     has_import_errors: bool
     provider_metadata: Json
@@ -37,7 +40,9 @@ class ProviderRun:
     """A DAG run, identified by (pipeline_external_id, external_id). All times are aware and in UTC.
 
     `run_at` orders the runs of a pipeline as a person expects: run_after where the provider has it, else the later of
-    logical date and end of the data interval; never changes for a run and is never null.
+    logical date and end of the data interval; never changes for a run and is never null. `conf`: any JSON, mostly an
+    object. `last_decision`: when the scheduler last looked at it, in the provider's notation; it only serves to tell
+    whether the run has changed.
     """
 
     pipeline_external_id: str
@@ -52,25 +57,39 @@ class ProviderRun:
     logical_date: datetime | None
     data_interval_start: datetime | None
     data_interval_end: datetime | None
-    conf: Json
+    conf: Any
     note: str | None
     triggered_by: str | None
+    last_decision: str | None = None
     provider_metadata: Json
+
+    @property
+    def position(self) -> datetime | None:
+        """Where the provider's lists have it in time (see RunsBetween)."""
+        return self.run_after or self.logical_date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderTaskRun:
-    """A task instance, identified by (pipeline_external_id, run_external_id, external_id, map_index).
+    """A task instance, identified by its run, its task (external_id), its region and its map_index.
 
     `map_index` is NOT_MAPPED or ≥ 0. The row with NOT_MAPPED of a mapped task is a placeholder that stops to exist when
     the first instance with a map_index ≥ 0 appears; the mirror drops it then. `status` is "none" where Airflow says
     null. `run_at`: where its run stands in time, as far as the task run tells it; the mirror has it from the run.
+
+    A region (Airflow 3.4) is one execution of a loop, or one expansion of a mapped task. In that of a loop
+    `region_index` is the iteration, in that of an expansion the map index; the placeholder has NO_REGION_INDEX.
+    `loop_id` and `loop_iteration` name the loop around the task, also for the mapped tasks inside.
     """
 
     pipeline_external_id: str
     run_external_id: str
     external_id: str
     map_index: int
+    region_id: str = NO_REGION
+    region_index: int = NO_REGION_INDEX
+    loop_id: str | None = None
+    loop_iteration: int | None = None
     name: str
     operator: str | None
     status: str
@@ -85,59 +104,6 @@ class ProviderTaskRun:
     note: str | None
     run_at: datetime | None = None
     provider_metadata: Json
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedSince:
-    """Everything the provider says has changed at or after `since` (its own clock).
-
-    With `runs_from`, only of runs whose position in time is not before it: a question that a large provider answers
-    quickly, and that leaves out what changed in older runs. With `until`, what was changed again after it may be left
-    out: it belongs to the time that follows.
-    """
-
-    since: datetime
-    runs_from: datetime | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunsBetween:
-    """Everything of the runs whose position in time (run_after; logical date on Airflow 2) is in [start, end].
-
-    Both ends are included, since both APIs only offer gte and lte; `end=None` is open and holds runs of the future.
-    With `pipeline_external_id`, only of that pipeline; of one that it does not have Airflow 2 gives nothing, and
-    Airflow 3 refuses with 404.
-    """
-
-    start: datetime
-    end: datetime | None
-    pipeline_external_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class OfRun:
-    """All task runs of one run."""
-
-    pipeline_external_id: str
-    run_external_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRunId:
-    """One task instance; `map_index` as in ProviderTaskRun."""
-
-    pipeline_external_id: str
-    run_external_id: str
-    external_id: str
-    map_index: int
-
-
-Scope = ChangedSince | RunsBetween | OfRun
-"""OfRun is for task runs only."""
-
-Resume = dict[str, Any]
-"""Where a scan goes on after a page, as a JSON object that only the provider understands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,17 +181,6 @@ class Identity:
     version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """A run to start. `external_id` is ours and unique, so that the run can be found should the answer be lost."""
-
-    pipeline_external_id: str
-    external_id: str
-    conf: Json
-    logical_date: datetime | None
-    note: str
-
-
 @dataclass(frozen=True, slots=True)
 class ProviderParam:
     """A parameter of a run that the pipeline declares; `schema`: JSON Schema, as Airflow checks it."""
@@ -256,7 +211,30 @@ class Provider(Protocol):
         """The provider's clock before its newest answer; None before the first."""
         ...
 
-    async def list_pipelines(self) -> PipelineListing: ...
+    @property
+    def ahead_of_ours(self) -> float | None:
+        """How many seconds the provider's clock is ahead of ours, by its newest answer; None where it does not say."""
+        ...
+
+    def set_clock(self, *, behind: timedelta, is_confirmed: bool) -> None:
+        """Correct every `as_of` from now on: it is by the clock of the host that stamps rows, so far behind.
+
+        Without `is_confirmed` it is not later than by our own clock either.
+        """
+        ...
+
+    @property
+    def told_at(self) -> datetime | None:
+        """What the newest answer says what time it is, uncorrected."""
+        ...
+
+    async def heartbeat(self) -> datetime | None:
+        """The newest of the host that stamps the provider's rows, by its clock; None where it does not say."""
+        ...
+
+    async def list_pipelines(self, *, counts_import_errors: bool = True) -> PipelineListing:
+        """All of them. Without `counts_import_errors`, one request less; the listing then holds None for them."""
+        ...
 
     def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]: ...
 
@@ -268,6 +246,13 @@ class Provider(Protocol):
 
     async def count_task_runs(self, window: RunsBetween) -> int: ...
 
+    async def may_read_all(self) -> bool:
+        """Whether the account may list the runs and task runs of all pipelines at once. One or two requests.
+
+        False where the provider answers 403: with rights on single pipelines, each is to be read by itself.
+        """
+        ...
+
     async def hints(self, since: datetime, seen: list[int], once: list[int]) -> Hints:
         """What the log says since then, without the entries that were `seen` before.
 
@@ -275,17 +260,26 @@ class Provider(Protocol):
         """
         ...
 
-    async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:
-        """One run, or None when the provider says that it does not exist."""
+    async def run(
+        self, pipeline_external_id: str, external_id: str, position: datetime | None = None
+    ) -> ProviderRun | None:
+        """One run, or None when the provider itself says that it does not exist.
+
+        `position`: as ProviderRun has it. Raises ProviderCannotTell for a run that has no usable address where it is
+        None.
+        """
         ...
 
     async def trigger(self, request: RunRequest, *, may_exist: bool) -> ProviderRun:
         """Start the run exactly once; with `may_exist` (it was tried before) look for it first.
 
         Raises ProviderRefused where the provider said no; any other ProviderFailed leaves open whether the run was
-        started, unless `was_sent` is False.
+        started, unless `was_sent` is False; where it was cancelled, `may_have_triggered` tells.
         """
         ...
+
+    @property
+    def may_have_triggered(self) -> bool: ...
 
     async def task_graph(self, pipeline_external_id: str) -> dict[str, list[str]]:
         """The tasks of a pipeline, each with the tasks right behind it."""

@@ -6,10 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-
-class NamedRef(BaseModel):
-    id: UUID
-    name: str
+from windsock.access.models import NamedRef
 
 
 class Run(BaseModel):
@@ -29,7 +26,7 @@ class Run(BaseModel):
     logical_date: datetime | None
     data_interval_start: datetime | None
     data_interval_end: datetime | None
-    conf: dict[str, Any]
+    conf: Annotated[Any, Field(description="Mostly an object; any JSON that the run was given.")]
     note: str | None
     triggered_by: Annotated[str | None, Field(description="The provider's user.")]
     triggered_by_user: Annotated[NamedRef | None, Field(description="Who triggered it here.")]
@@ -47,14 +44,30 @@ class Run(BaseModel):
     updated_at: datetime
 
 
+class LoopIteration(BaseModel):
+    id: Annotated[str, Field(description="Airflow's loop_id: the task group that is repeated.")]
+    iteration: Annotated[int | None, Field(description="From 0 on.")]
+
+
 class TaskRun(BaseModel):
     id: UUID
     run_id: UUID
     external_id: Annotated[str, Field(description="Airflow's task_id.")]
     name: str
     map_index: Annotated[int | None, Field(description="Null when it is not an instance of a mapped task.")]
+    rendered_map_index: Annotated[str | None, Field(description="Airflow's name of a mapped instance.")]
+    region_id: Annotated[
+        str | None, Field(description="Airflow 3.4: one execution of a loop, or one expansion of a mapped task.")
+    ]
+    region_index: Annotated[
+        int | None, Field(description="In the region of a loop the iteration, in that of an expansion the map index.")
+    ]
+    loop: Annotated[LoopIteration | None, Field(description="The loop around the task; null where there is none.")]
     operator: str | None
     status: str
+    state_reason: Annotated[
+        str | None, Field(description="What a retry policy said of this state, maybe of an earlier try.")
+    ]
     try_number: int
     max_tries: int
     queued_at: datetime | None

@@ -47,6 +47,7 @@ WhichRuns = Annotated[RunFilter, Depends(_run_filter)]
     "/pipelines/{pipeline_id}/runs",
     response_model=list[Run],
     responses=LONG_LIST,
+    name="list_pipeline_runs",
     summary="Runs of a pipeline, newest first",
 )
 async def list_runs_of_pipeline(
@@ -62,7 +63,13 @@ async def list_runs_of_pipeline(
     return await remembered(request, space, make, as_of=always)
 
 
-@router.get("/runs", response_model=list[Run], responses=LONG_LIST, summary="Runs of the whole space, newest first")
+@router.get(
+    "/runs",
+    response_model=list[Run],
+    responses=LONG_LIST,
+    name="list_runs",
+    summary="Runs of the whole space, newest first",
+)
 async def list_all_runs(
     request: Request, space: CanView, paging: LongPage, which: WhichRuns, of: WhichPipelines
 ) -> Response:
@@ -75,7 +82,7 @@ async def list_all_runs(
     return await remembered(request, space, make, as_of=always)
 
 
-@router.get("/runs/{run_id}", response_model=RunDetail, summary="One run with its task runs")
+@router.get("/runs/{run_id}", response_model=RunDetail, name="get_run", summary="One run with its task runs")
 async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
 
@@ -86,7 +93,11 @@ async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Respons
 
 
 @router.get(
-    "/runs/{run_id}/task-runs", response_model=list[TaskRun], responses=LIST, summary="Task runs of a run, by the page"
+    "/runs/{run_id}/task-runs",
+    response_model=list[TaskRun],
+    responses=LIST,
+    name="list_task_runs",
+    summary="Task runs of a run, by the page",
 )
 async def list_task_runs_of_run(
     request: Request,
@@ -105,7 +116,7 @@ async def list_task_runs_of_run(
     return await remembered(request, space, make, as_of=always)
 
 
-@router.get("/task-runs/{task_run_id}", response_model=TaskRun, summary="One task run")
+@router.get("/task-runs/{task_run_id}", response_model=TaskRun, name="get_task_run", summary="One task run")
 async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
 
     async def make(space: Space, _: None) -> Made:

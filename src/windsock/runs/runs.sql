@@ -181,7 +181,11 @@ FROM runs r
 WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 
 -- fragment: task_run
-t.id, t.run_id, t.external_id, t.name, nullif(t.map_index, -1) AS map_index, t.operator, t.status, t.try_number,
+t.id, t.run_id, t.external_id, t.name, nullif(t.map_index, -1) AS map_index,
+t.provider_metadata ->> 'rendered_map_index' AS rendered_map_index,
+nullif(t.region_id, '') AS region_id, nullif(t.region_index, -1) AS region_index,
+CASE WHEN t.loop_id IS NOT NULL THEN jsonb_build_object('id', t.loop_id, 'iteration', t.loop_iteration) END AS loop,
+t.operator, t.status, t.provider_metadata ->> 'state_reason' AS state_reason, t.try_number,
 t.max_tries, t.queued_at, t.started_at, t.ended_at, t.duration_seconds, t.pool, t.queue, t.hostname, t.note,
 (SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.task_run_id = t.id) AS comment_count,
 t.removed_at, t.provider_metadata
@@ -208,8 +212,8 @@ SELECT {task_run}
 FROM task_runs t
 JOIN tasks k ON k.external_id = t.external_id
 {matching_task_runs}
--- As the graph goes where it is known, else by the start; the instances of a mapped task together.
-ORDER BY k.level NULLS LAST, k.first_started_at NULLS LAST, t.external_id, t.map_index, t.id
+-- As the graph goes where it is known, else by the start; the iterations and instances of a task together.
+ORDER BY k.level NULLS LAST, k.first_started_at NULLS LAST, t.external_id, t.loop_iteration NULLS FIRST, t.map_index, t.id
 LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: count_task_runs

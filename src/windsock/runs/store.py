@@ -13,7 +13,7 @@ from windsock.filters import EVERY_PIPELINE, FRAGMENTS, PipelineFilter
 from windsock.pages import LongPaging, Paging, Place
 from windsock.pipelined import Asked
 from windsock.providers.airflow import run_url, task_run_url
-from windsock.providers.contract import NOT_MAPPED
+from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED
 from windsock.sql import load
 
 QUERIES = load(__package__, "runs.sql", shared=FRAGMENTS)
@@ -178,5 +178,7 @@ def _task_with_url(task: Row, address: Row) -> Row:
         address["run_external_id"],
         task["external_id"],
         map_index,
+        region_id=task["region_id"] or NO_REGION,
+        region_index=NO_REGION_INDEX if task["region_index"] is None else task["region_index"],
     )
     return task

@@ -1,9 +1,11 @@
 """Reads what changed since the last time: all of it, or in the large mode of the last days' runs, and all now and then.
 
-Neither API has an index on updated_at, so on millions of task instances the plain question takes seconds. The mode is
-chosen by what it costs. Only the full question moves the watermark.
+The mode is chosen by `polling`. Only the query for everything moves the watermark. A quick poll of the large mode never
+sends more requests than that query would: it asks for the same, of the last days' runs only, and not for task instances
+where no run has changed.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,34 +15,38 @@ from psycopg.types.json import Jsonb
 
 from windsock.db import Transaction
 from windsock.errors import (
+    ProviderCannotTell,
     ProviderFailed,
     ProviderIncomplete,
+    ProviderLacksObject,
     ProviderRefused,
     ProviderRejectedCredentials,
     ProviderUnreachable,
 )
-from windsock.providers.contract import ChangedSince, Hints, OfRun, ProviderRun
+from windsock.providers.contract import Hints
+from windsock.providers.scopes import ChangedSince, OfRun
+from windsock.sync.page_store import Save
+from windsock.sync.polling import Polling, RunKey, note_revisions
 from windsock.sync.progress import QUERIES
-from windsock.sync.reading import Reading, Save, iso, time
+from windsock.sync.quick_poll import poll_quickly
+from windsock.sync.reading import Reading
+from windsock.sync.times import iso, time
+from windsock.sync.unfinished import find_ended
 
 OVERLAP = timedelta(seconds=120)
 """Read again before the watermark: transactions stamp updated_at before they commit (measured lag: up to 7.3 s)."""
 CHECKPOINT_LIFETIME = timedelta(hours=6)
 """An offset in a listing that old may mean other rows by now; then the scan begins again."""
-DEAR_SECONDS, CHEAP_SECONDS = 2.0, 1.0
-"""A poll that takes Airflow longer is not asked every time; one that takes less is again."""
 SWEEP_EVERY = timedelta(minutes=5)
 STEP = timedelta(hours=3)
 """The most that is read at once after an absence: days of a large Airflow in one scan would end at its limits."""
-QUICK_DAYS = timedelta(days=2)
-MOST_QUICK_RUNS = 100
 FEW_ROWS = 1_000
 FOLLOWED = ("pending", "missed", "older")
 """Runs that the next pass looks at: those that the log named; those that were not there, which is one witness; those
 from before the history, which came because they changed."""
 MOST_HINTED_RUNS, MOST_PENDING_RUNS = 100, 5_000
 """Followed by one pass, and by those after it, which come at once."""
-FORBIDDEN, NOT_FOUND = 403, 404
+FORBIDDEN = 403
 LOG_PAUSE = timedelta(minutes=10)
 """How long an event log that did not answer is left alone."""
 
@@ -55,19 +61,23 @@ class Polled:
     is_whole: bool
 
 
+ReadPerDag = Callable[[], Awaitable[Polled]]
+"""Reads each pipeline by itself, where the lists of all of them may not be read."""
+
+
 class Changes:
-    """`mode`, `poll_seconds`, `quick_from` and `events` are what the next pass should know.
+    """`mode`, `polling`, `quick_from` and `events` are what the next pass should know.
 
     `compares`: people did more than was followed, so that the totals should be compared soon. `is_behind`: only a step
     was read of what there is to catch up.
     """
 
-    def __init__(self, reading: Reading, watermark: datetime) -> None:
+    def __init__(self, reading: Reading, watermark: datetime, read_per_dag: ReadPerDag | None = None) -> None:
         self._reading, self._provider = reading, reading.provider
-        self._watermark = watermark
+        self._watermark, self._read_per_dag = watermark, read_per_dag
         self._vouched_until: datetime | None = reading.state["vouched_until"]
         self.mode: str = reading.state["mode"]
-        self.poll_seconds: float | None = None
+        self.polling = Polling.of(reading.state["polling"])
         self.quick_from: datetime | None = reading.state["quick_from"]
         self.events: dict[str, Any] = reading.state["events"]
         self._missed_before = _keys(self.events, "missed")
@@ -82,9 +92,19 @@ class Changes:
         hints = await self._hints()
         if hints.touches_pipelines and not self._reading.has_listed:
             await self._reading.list_pipelines(hints.deleted_pipelines)
+        elif self.mode == "small":
+            await self._reading.list_pipelines_if_cheap()
+        if self._read_per_dag is not None:
+            polled = await self._read_per_dag()
+            self._watermark = polled.watermark
+            await self._follow(hints)
+            return polled
         point = _still_good(self._reading.state["checkpoint"]) if saves else {}
-        is_whole = point or not is_hasty or self._sweep_is_due() or not await self._poll_quickly()
-        if is_whole:
+        is_whole = bool(point) or not is_hasty or self._sweep_is_due()
+        if not is_whole:
+            since = self.quick_from or self._watermark
+            self.quick_from = await poll_quickly(self._reading, self.polling, since, OVERLAP) or self.quick_from
+        else:
             await self._sweep(point, saves=saves)
             # What is of this pass is read; the next one of the same pass begins at its watermark.
             self._reading.state["checkpoint"] = None
@@ -92,7 +112,8 @@ class Changes:
                 # The reading that was broken off is as of its beginning; what has changed since is read too.
                 await self._sweep({}, saves=saves)
         await self._follow(hints)
-        return Polled(self._watermark, is_whole=bool(is_whole) and not self.is_behind)
+        await self._follow_unfinished()
+        return Polled(self._watermark, is_whole=is_whole and not self.is_behind)
 
     @property
     def _since(self) -> datetime:
@@ -118,10 +139,12 @@ class Changes:
         step_ends = time(point.get("until"))
         scope = ChangedSince(datetime.fromisoformat(point["since"]), until=step_ends)
         as_of, resume = time(point.get("as_of")), point.get("resume")
+        revisions: dict[RunKey, str] = {}
         if point["stream"] == "runs":
             async for page in reading.scan("runs", self._provider.runs(scope, resume)):
                 as_of = as_of or page.as_of
                 await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
+                note_revisions(revisions, page.rows)
                 after = point | {"as_of": iso(as_of), "resume": page.resume}
                 await reading.store_runs(page.rows, self._save(after) if saves and page.resume else None)
             resume = None
@@ -129,7 +152,7 @@ class Changes:
         before, is_first = self._provider.seconds, resume is None
         async for task_page in reading.scan("task_runs", self._provider.task_runs(scope, resume)):
             if is_first and len(task_page.rows) <= FEW_ROWS:
-                self._choose_mode(self._provider.seconds - before)
+                self.polling.add(self._provider.seconds - before)
             is_first = False
             as_of = as_of or task_page.as_of
             await reading.list_pipelines_when_unknown({task.pipeline_external_id for task in task_page.rows})
@@ -138,14 +161,9 @@ class Changes:
         if as_of is None:
             raise ProviderIncomplete("The provider answered a listing without a single page.")
         self._watermark, self.is_behind = step_ends or as_of, step_ends is not None
-        self.quick_from = None if self.is_behind else as_of
-
-    def _choose_mode(self, seconds: float) -> None:
-        self.poll_seconds = seconds
-        if seconds > DEAR_SECONDS:
-            self.mode = "large"
-        elif seconds < CHEAP_SECONDS:
-            self.mode = "small"
+        self.quick_from = self.polling.tasks_from = None if self.is_behind else as_of
+        self.mode = await self.polling.choose_mode(self._provider, self.mode)
+        self.polling.read_runs = revisions if self.mode == "large" and not self.is_behind else {}
 
     def _save(self, point: Checkpoint) -> Save:
         async def save(tx: Transaction) -> None:
@@ -156,40 +174,19 @@ class Changes:
 
     # --- The news of the last days -----------------------------------------------------------------------------------
 
-    async def _poll_quickly(self) -> bool:
-        """The changed runs of the last days, with their task runs; False where they are too many for that."""
-        reading, since = self._reading, self.quick_from or self._watermark
-        scope = ChangedSince(since - OVERLAP, runs_from=since - QUICK_DAYS)
-        changed: list[ProviderRun] = []
-        as_of: datetime | None = None
-        async for page in reading.scan("runs", self._provider.runs(scope)):
-            as_of = as_of or page.as_of
-            await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
-            await reading.store_runs(page.rows)
-            changed += [run for run in page.rows if run.pipeline_external_id in reading.pipelines]
-            if len(changed) > MOST_QUICK_RUNS:
-                return False
-        for run in changed:
-            await self._read_tasks_of(run.pipeline_external_id, run.external_id)
-        self.quick_from = as_of or self.quick_from
-        return True
-
     @property
     def has_more_to_follow(self) -> bool:
         return any(self.events.get(name) for name in FOLLOWED)
 
-    async def _read_tasks_of(self, dag_id: str, run_id: str) -> set[UUID] | None:
+    async def _read_tasks_of(self, run: OfRun) -> set[UUID] | None:
         """The ids of all task runs of a run, now stored; None when the provider does not have the run any more."""
         seen: set[UUID] = set()
-        pages = self._provider.task_runs(OfRun(dag_id, run_id))
         try:
-            async for page in self._reading.scan("task_runs", pages):
+            async for page in self._reading.scan("task_runs", self._provider.task_runs(run), run):
                 seen |= (await self._reading.store_task_runs(page.rows)).ids
-        except ProviderRefused as failure:
-            if failure.status != NOT_FOUND:
-                raise
+        except ProviderLacksObject:
             return None
-        return seen
+        return seen | await self._reading.end_scan("task_runs")
 
     # --- What people did ---------------------------------------------------------------------------------------------
 
@@ -249,27 +246,41 @@ class Changes:
             if not await self._look_at(*key, is_proven=key in proven):
                 self.events["missed"].append(key)
 
+    async def _follow_unfinished(self) -> None:
+        reading = self._reading
+        ended, created = await find_ended(reading)
+        for key in ended + created:
+            reading.newest_stamp, newest = None, reading.newest_stamp
+            if not await self._look_at(*key, is_proven=False):
+                await reading.miss_run(*key)
+            if key in ended:
+                reading.clocks.hear_missed(reading.newest_stamp)
+            reading.newest_stamp = newest
+
     async def _look_at(self, dag_id: str, run_id: str, *, is_proven: bool) -> bool:
         """Read it again. False where it is not there, and nothing else says that it is gone."""
         reading, begun_at = self._reading, datetime.now(UTC)
         try:
-            run = await self._provider.run(dag_id, run_id)
-        except ProviderRefused as refusal:  # a DAG that the account may no longer read; it proves nothing
-            if refusal.status != FORBIDDEN:
+            run = await self._provider.run(dag_id, run_id, await reading.position_of(dag_id, run_id))
+        except ProviderCannotTell:  # it is not mirrored, so that there is nothing to take away; changes bring it
+            return True
+        except ProviderFailed as failure:  # a DAG that the account may no longer read proves nothing, nor a bad row
+            is_forbidden = isinstance(failure, ProviderRefused) and failure.status == FORBIDDEN
+            if not is_forbidden and not reading.skip_unreadable_run(dag_id, run_id, failure):
                 raise
             return True
         seen = None
         if run is not None:
-            await reading.store_runs([run])
+            await reading.store_runs([run], is_listed=False)
             reading.older_runs.pop((dag_id, run_id), None)
-            seen = await self._read_tasks_of(dag_id, run_id)
+            seen = await self._read_tasks_of(OfRun(dag_id, run_id, run.position))
         if seen is None and not is_proven:
             return False
         async with reading.db.in_space(reading.progress.space_id) as tx:
             if seen is None:
                 await reading.gone.gone_now(tx, dag_id, run_id)
             else:
-                await reading.gone.tasks_gone_now(tx, dag_id, run_id, seen, begun_at)
+                await reading.gone.tasks_gone_now(tx, dag_id, run_id, seen, begun_at, is_proven=is_proven)
             await reading.progress.save(tx)
         return True
 

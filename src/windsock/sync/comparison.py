@@ -3,9 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from windsock.providers.contract import RunsBetween
+from windsock.providers.scopes import RunsBetween
 from windsock.sync.history import read_window
 from windsock.sync.mirror import Window
+from windsock.sync.page_store import Stream
 from windsock.sync.reading import Reading
 
 EVERY, EVERY_WHEN_DEAR = timedelta(minutes=5), timedelta(hours=1)
@@ -19,6 +20,8 @@ SHORTEST = timedelta(hours=1)
 MOST_QUESTIONS = 60
 MOST_ROWS_READ_BLINDLY = 2_000
 BLINDLY = timedelta(days=2)
+KINDS: tuple[Stream, ...] = ("runs", "task_runs")
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 class Comparison:
@@ -38,6 +41,7 @@ class Comparison:
         if start >= end:
             return
         self._reading.progress.phase = "comparing totals"
+        await self._compare_future(as_of + IN_FLUX)
         if self._reading.leaves_some_out:
             await self._read_blindly(RunsBetween(max(start, end - BLINDLY), end))
         else:
@@ -47,9 +51,7 @@ class Comparison:
         if self._questions >= MOST_QUESTIONS or window.end is None:
             return
         theirs = await self._theirs(window)
-        async with self._reading.db.in_space(self._reading.progress.space_id) as tx:
-            ours = [await self._reading.gone.count(tx, kind, window) for kind in ("runs", "task_runs")]
-        if ours == theirs:
+        if await self._ours(window) == theirs:
             return
         if sum(theirs) <= FEW_ROWS or window.end - window.start <= SHORTEST:
             # Both ends belong to their windows, to ours only the first: a moment more lets the last one in.
@@ -58,6 +60,22 @@ class Comparison:
         middle = window.start + (window.end - window.start) / 2
         await self._compare(RunsBetween(window.start, middle))
         await self._compare(RunsBetween(middle, window.end))
+
+    async def _compare_future(self, start: datetime) -> None:
+        """Runs for a moment that is still to come (one triggered for 2031), where there are any here."""
+        ours = await self._ours(RunsBetween(start, END_OF_TIME))
+        if not any(ours):
+            return
+        theirs = await self._theirs(RunsBetween(start, None))
+        if ours != theirs and sum(theirs) <= MOST_ROWS_READ_BLINDLY:
+            await self._read(Window(start, None))
+
+    async def _ours(self, window: RunsBetween) -> list[int]:
+        async with self._reading.db.in_space(self._reading.progress.space_id) as tx:
+            return [
+                await self._reading.gone.count(tx, kind, window) + self._reading.skips.counted(kind, window)
+                for kind in KINDS
+            ]
 
     async def _theirs(self, window: RunsBetween) -> list[int]:
         self._questions += 2

@@ -1,11 +1,9 @@
 """Carries out one queued sync: claim, lease, pass, outcome; whatever happens, the SyncRun says what."""
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -15,23 +13,33 @@ from windsock import log
 from windsock.access.store import present
 from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import AirflowConnector, open_connector
-from windsock.db import Database, Row
-from windsock.errors import ProviderFailed, Unavailable, WindsockError
+from windsock.db import Database, Row, explained
+from windsock.errors import (
+    Conflict,
+    DatabaseFailed,
+    DiskFull,
+    Overloaded,
+    ProviderFailed,
+    Unavailable,
+    WindsockError,
+)
 from windsock.providers.airflow import WrongApiVersion
 from windsock.providers.contract import Provider
+from windsock.sync.lease import held_lease
 from windsock.sync.mirror import Mirror
 from windsock.sync.numbers import note_sync
-from windsock.sync.passes import Learnt, Pass
+from windsock.sync.passes import Pass
 from windsock.sync.progress import (
     LEASE,
-    LEASE_RENEWAL_SECONDS,
     QUERIES,
     Cancelled,
     HandedOver,
     Interrupted,
+    Learnt,
     LeaseLost,
     Progress,
 )
+from windsock.sync.skips import warn_of_skipped
 
 LONGEST_PAUSE = timedelta(minutes=15)
 
@@ -53,6 +61,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A sync that this process has the lease of, and what earlier syncs of its connector left behind."""
+
+    progress: Progress
+    state: Row
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """What syncs need in this process; `holder` names it in leases. Once `stopping` is set, they hand over."""
 
@@ -64,32 +80,52 @@ class Execution:
 
     async def run(self, space_id: UUID, sync_id: UUID) -> None:
         """Carry out a queued sync; returns at once when another process has it already."""
-        async with self.db.in_space(space_id) as tx:
-            claim = await tx.row(
-                QUERIES["claim_sync"], space_id=space_id, sync_id=sync_id, holder=self.holder, lease=LEASE
-            )
-            if claim is None:
-                return
-            state = present(await tx.row(QUERIES["get_state"], space_id=space_id, connector_id=claim["connector_id"]))
+        claim = await self.claim(space_id, sync_id)
+        if claim is not None:
+            await self.carry_out(claim)
+
+    async def claim(self, space_id: UUID, sync_id: UUID, *, is_doubtful: bool = True) -> Claim | None:
+        """Take a queued sync; None when another one of its connector, or another process, was faster.
+
+        `is_doubtful`: of which queue it is.
+        """
+        names = {"space_id": space_id, "sync_id": sync_id}
+        try:
+            with explained({"sync_runs_one_at_a_time": Conflict("Another sync of this connector has begun.")}):
+                async with self.db.in_space(space_id) as tx:
+                    row = await tx.row(QUERIES["claim_sync"], **names, holder=self.holder, lease=LEASE)
+                    if row is None:
+                        return None
+                    connector = {"space_id": space_id, "connector_id": row["connector_id"]}
+                    state = present(await tx.row(QUERIES["get_state"], **connector))
+        except Conflict:
+            return None
         progress = Progress(
             space_id,
-            claim["connector_id"],
+            row["connector_id"],
             sync_id,
             self.holder,
-            claim["trigger"],
-            claim["is_full"],
-            claim["started_at"],
+            row["trigger"],
+            row["is_full"],
+            row["started_at"],
             stopping=self.stopping,
+            is_doubtful=is_doubtful,
         )
-        progress.take_up(claim)
-        with log.bound(space_id=str(space_id), connector_id=str(claim["connector_id"]), sync_id=str(sync_id)):
-            await self._carry_out(progress, state)
+        progress.take_up(row)
+        return Claim(progress, state)
+
+    async def carry_out(self, claim: Claim) -> None:
+        """The sync that was claimed."""
+        progress = claim.progress
+        names = {name: str(getattr(progress, name)) for name in ("space_id", "connector_id", "sync_id")}
+        with log.bound(**names):
+            await self._carry_out(progress, claim.state)
 
     async def _carry_out(self, progress: Progress, state: Row) -> None:
         interval = timedelta(minutes=1)
         began = time.monotonic()
         try:
-            async with self._renewed_lease(progress):
+            async with held_lease(self.db, progress):
                 async with self.db.in_space(progress.space_id) as tx:
                     connector = await open_connector(tx, progress.space_id, progress.connector_id, self.secrets)
                 interval = timedelta(seconds=connector.config.sync_interval_seconds)
@@ -106,6 +142,8 @@ class Execution:
             # The process is stopping in the middle of a request. Saying so must not be cancelled as well.
             await asyncio.shield(self._hand_over(progress))
             raise
+        except (Overloaded, DiskFull) as error:
+            outcome = Outcome(_unfinished(progress), str(error))
         except Unavailable:
             logger.warning("the database went away; the lease will run out and the next sync goes on", exc_info=True)
             return
@@ -115,7 +153,7 @@ class Execution:
         note_sync(progress, outcome.status, time.monotonic() - began)
 
     async def _pass(self, progress: Progress, state: Row, connector: AirflowConnector) -> Outcome:
-        provider = self.open_provider(connector, state["api_version"])
+        provider = progress.provider = self.open_provider(connector, state["api_version"])
         mirror = Mirror(progress.space_id, progress.connector_id)
         try:
             learnt = await Pass(self.db, provider, connector.config, state, mirror, progress).run()
@@ -147,10 +185,14 @@ class Execution:
             async with self.db.in_space(progress.space_id) as tx:
                 await progress.save(tx)
                 await progress.hand_over(tx)
-        except (LeaseLost, Unavailable):
+                if progress.is_stuck:
+                    names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
+                    await tx.run(QUERIES["mark_stuck"], **names)
+        except (LeaseLost, DatabaseFailed):
             logger.warning("could not hand the sync over; its lease will run out")
             return
-        logger.info("handed the sync over", requests=progress.provider_requests, read=progress.read)
+        stuck = {"is_stuck": True} if progress.is_stuck else {}
+        logger.info("handed the sync over", **stuck, requests=progress.provider_requests, read=progress.read)
 
     async def _finish(self, progress: Progress, state: Row, outcome: Outcome, interval: timedelta) -> None:
         learnt, is_failure = outcome.learnt, outcome.status in {"partial", "failed"}
@@ -161,6 +203,8 @@ class Execution:
         names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
         try:
             async with self.db.in_space(progress.space_id) as tx:
+                if state["skipped"] or progress.skipped:
+                    await warn_of_skipped(tx, progress)
                 await progress.finish(tx, status=outcome.status, error=outcome.error)
                 if learnt is not None:
                     await tx.run(
@@ -168,6 +212,7 @@ class Execution:
                         **names,
                         mode=learnt.mode,
                         poll_seconds=learnt.poll_seconds,
+                        polling=Jsonb(learnt.polling),
                         quick_from=learnt.quick_from,
                         checked_at=learnt.checked_at,
                         checked_whole_at=learnt.checked_whole_at,
@@ -186,14 +231,15 @@ class Execution:
                     error=outcome.error,
                     is_complete=learnt is not None,
                     is_failure=is_failure,
-                    as_of=progress.started_at if learnt is not None and learnt.is_whole else None,
+                    skipped=progress.skipped,
+                    as_of=_complete_as_of(progress, learnt),
                     started_at=progress.started_at,
                     watermark=learnt.watermark if learnt is not None else None,
                     goes_on=learnt is not None and learnt.goes_on,
                     pause=pause,
                 )
                 await tx.run(QUERIES["forget_old_syncs"], **names)
-        except (LeaseLost, Unavailable):
+        except (LeaseLost, DatabaseFailed):
             logger.warning("could not write down how the sync ended; its lease will run out")
             return
         logger.info(
@@ -204,39 +250,12 @@ class Execution:
             error=outcome.error,
         )
 
-    @contextlib.asynccontextmanager
-    async def _renewed_lease(self, progress: Progress) -> AsyncIterator[None]:
-        """Renew the lease beside the body; when it is lost or the sync cancelled, the body is stopped with that."""
-        reason: Interrupted | None = None
-        body = asyncio.current_task()
 
-        async def renew() -> None:
-            nonlocal reason
-            while reason is None:
-                await asyncio.sleep(LEASE_RENEWAL_SECONDS)
-                try:
-                    async with self.db.in_space(progress.space_id) as tx:
-                        await progress.renew_lease(tx)
-                except Unavailable:
-                    continue
-                except LeaseLost as lost:
-                    reason = lost
-                if progress.is_cancelled:
-                    reason = Cancelled()
-            if body is not None:
-                body.cancel()
-
-        renewal = asyncio.create_task(renew())
-        try:
-            yield
-        except asyncio.CancelledError:
-            if reason is not None and body is not None and body.uncancel() == 0:
-                raise reason from None
-            raise
-        finally:
-            renewal.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await renewal
+def _complete_as_of(progress: Progress, learnt: Learnt | None) -> datetime | None:
+    """As of when everything is stored, by our clock; None where that has not changed."""
+    if learnt is None:
+        return None
+    return progress.started_at if learnt.is_whole else learnt.complete_as_of
 
 
 def _unfinished(progress: Progress) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from windsock.db import Row, Transaction
-from windsock.providers.contract import RunsBetween
+from windsock.providers.scopes import RunsBetween
 from windsock.sql import load
 from windsock.sync.mirror import Window, refresh_pipelines, refresh_task_counts
 
@@ -28,21 +28,44 @@ class Gone:
         )
 
     async def miss_in(
-        self, tx: Transaction, window: Window, runs: Iterable[UUID], task_runs: Iterable[UUID], begun_at: datetime
+        self,
+        tx: Transaction,
+        window: Window,
+        runs: Iterable[UUID],
+        task_runs: Iterable[UUID],
+        begun_at: datetime,
+        *,
+        pipeline_id: UUID | None = None,
     ) -> int:
-        """Mark the runs and task runs of a window that reading it whole, from `begun_at` on, did not show. How many."""
+        """Mark the runs and task runs of a window that reading it whole, from `begun_at` on, did not show. How many.
+
+        With `pipeline_id`, only that pipeline was read.
+        """
         names = {**self._names, **self._sync, "start": window.start, "end": window.end, "begun_at": begun_at}
+        names["pipeline_id"] = pipeline_id
         missing = await tx.run(QUERIES["miss_runs"], **names, seen=list(runs))
         return missing + await tx.run(QUERIES["miss_task_runs"], **names, seen=list(task_runs))
+
+    async def position_of(self, tx: Transaction, dag_id: str, run_id: str) -> datetime | None:
+        """Where the provider's lists have a mirrored run in time (see RunsBetween)."""
+        row = await tx.row(QUERIES["position_of_run"], **self._names, dag_id=dag_id, run_id=run_id)
+        return row["position"] if row else None
 
     async def gone_now(self, tx: Transaction, dag_id: str, run_id: str) -> None:
         """A run that the provider no longer has, as its log says, or as a sync before this one found too."""
         await tx.run(QUERIES["gone_now"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
 
+    async def miss_run(self, tx: Transaction, dag_id: str, run_id: str) -> int:
+        """A run that was asked for and is not there; a second time, in another sync, it is gone. How many."""
+        return await tx.run(QUERIES["miss_run"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
+
     async def tasks_gone_now(
-        self, tx: Transaction, dag_id: str, run_id: str, seen: Iterable[UUID], begun_at: datetime
+        self, tx: Transaction, dag_id: str, run_id: str, seen: Iterable[UUID], begun_at: datetime, *, is_proven: bool
     ) -> None:
-        """The task runs of a run that the log has an entry about, but not among all that the provider has of it."""
+        """The task runs of a run that the log has an entry about, but not among all that the provider has of it.
+
+        Unless that is proven, only those in a loop: of those a new try in it is the other witness.
+        """
         await tx.run(
             QUERIES["tasks_gone_now"],
             **self._names,
@@ -51,6 +74,7 @@ class Gone:
             run_id=run_id,
             seen=list(seen),
             begun_at=begun_at,
+            is_proven=is_proven,
         )
 
     async def archive(self, tx: Transaction) -> None:
@@ -75,9 +99,10 @@ class Gone:
         await refresh_task_counts(tx, self._space_id, {row["run_id"] for row in removed["task_runs"]})
         return {kind: len(rows) for kind, rows in removed.items()}
 
-    async def count(self, tx: Transaction, kind: str, window: RunsBetween) -> int:
+    async def count(self, tx: Transaction, kind: str, window: RunsBetween, *, pipeline_id: UUID | None = None) -> int:
         """Runs or task runs of a window, both ends included, that the provider should have too."""
-        found = await tx.row(QUERIES[f"count_{kind}"], **self._names, start=window.start, end=window.end)
+        names = {**self._names, "start": window.start, "end": window.end, "pipeline_id": pipeline_id}
+        found = await tx.row(QUERIES[f"count_{kind}"], **names)
         return int(found["total"]) if found else 0
 
     async def witnesses(self, tx: Transaction, since: datetime) -> list[Row]:

@@ -42,19 +42,42 @@ FROM missing m, sync_states y
 WHERE x.space_id = %(space_id)s AND x.id = m.id
   AND y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
 
+-- name: position_of_run
+-- Where the provider's lists would have it in time.
+SELECT coalesce(r.run_after, r.logical_date) AS position
+FROM pipelines p
+JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.external_id = %(run_id)s AND NOT r.is_replaced
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.external_id = %(dag_id)s
+
 -- name: gone_now
 -- The provider's log and its 404 agree, or two 404s in two syncs.
 UPDATE runs r SET missed_by = %(sync_id)s, gone_by = %(sync_id)s, updated_at = now()
 FROM pipelines p
 WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.external_id = %(dag_id)s
-  AND r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.external_id = %(run_id)s AND r.removed_at IS NULL
+  AND r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.external_id = %(run_id)s
+  AND NOT r.is_replaced AND r.removed_at IS NULL
+
+-- name: miss_run
+-- One that the mirror takes for unfinished, and that the provider does not have when it is asked for it.
+WITH missing AS MATERIALIZED (
+    SELECT x.id, {missed_before}
+    FROM pipelines p JOIN runs x ON x.space_id = %(space_id)s AND x.pipeline_id = p.id
+    WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.external_id = %(dag_id)s
+      AND p.missed_by IS NULL AND p.removed_at IS NULL
+      AND x.external_id = %(run_id)s AND NOT x.is_replaced AND x.removed_at IS NULL AND x.archived_at IS NULL
+      AND x.missed_by IS DISTINCT FROM %(sync_id)s AND {unproven}
+)
+UPDATE runs x SET {marks}
+FROM missing m WHERE x.space_id = %(space_id)s AND x.id = m.id
 
 -- name: tasks_gone_now
 -- All task runs of a run were read after the log had an entry about it.
 UPDATE task_runs t SET missed_by = %(sync_id)s, gone_by = %(sync_id)s, updated_at = now()
-FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.external_id = %(run_id)s
+FROM pipelines p
+JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.external_id = %(run_id)s AND NOT r.is_replaced
 WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.external_id = %(dag_id)s
   AND t.space_id = %(space_id)s AND t.run_id = r.id AND t.removed_at IS NULL AND t.created_at < %(begun_at)s
+  AND (%(is_proven)s OR t.loop_id IS NOT NULL)
   AND NOT EXISTS (SELECT FROM unnest(%(seen)s::uuid[]) AS s (id) WHERE s.id = t.id)
 
 -- name: remove_pipelines
@@ -66,6 +89,7 @@ RETURNING x.id
 -- Runs in a window of time that was read from end to end, of pipelines that the listing of this pass held.
 r.space_id = %(space_id)s AND p.space_id = %(space_id)s AND p.id = r.pipeline_id
   AND p.connector_id = %(connector_id)s AND p.missed_by IS NULL AND p.removed_at IS NULL
+  AND p.id = %(pipeline_id)s  -- if pipeline_id
   AND coalesce(r.run_after, r.logical_date) >= %(start)s
   AND (%(end)s::timestamptz IS NULL OR coalesce(r.run_after, r.logical_date) < %(end)s)
   AND x.removed_at IS NULL AND x.archived_at IS NULL AND x.created_at < %(begun_at)s
@@ -174,6 +198,7 @@ RETURNING x.run_id
 -- fragment: counted
 -- Without what is held back as gone: no number would ever agree again.
 p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.missed_by IS NULL
+  AND p.id = %(pipeline_id)s  -- if pipeline_id
   AND r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL AND r.archived_at IS NULL
   AND NOT (r.gone_by IS NOT NULL AND NOT EXISTS (SELECT FROM sync_runs s
                                                  WHERE s.space_id = %(space_id)s AND s.id = r.gone_by AND s.status <> 'complete'))

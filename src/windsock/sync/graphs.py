@@ -2,15 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
 from windsock import log
-from windsock.db import Database
-from windsock.errors import ProviderFailed, ProviderRefused
+from windsock.db import Database, Row
+from windsock.errors import (
+    ProviderFailed,
+    ProviderIncomplete,
+    ProviderNonsense,
+    ProviderRefused,
+    ProviderRejectedCredentials,
+)
 from windsock.providers.contract import Provider
 from windsock.sql import load
+from windsock.sync.isolation import Unstorable, storing
+from windsock.sync.progress import Progress
 
 QUERIES = load(__package__, "graphs.sql")
 
@@ -20,22 +27,39 @@ MOST_AT_A_TIME = 20
 logger = log.get(__name__)
 
 
-async def read_graphs(db: Database, provider: Provider, space_id: UUID, connector_id: UUID) -> None:
-    """Read the graphs that are unknown or outdated; what cannot be read is left for the next time."""
-    names = {"space_id": space_id, "connector_id": connector_id}
+async def read_graphs(db: Database, provider: Provider, progress: Progress) -> None:
+    """Read the graphs that are unknown or outdated; what cannot be read or stored is left for another day."""
+    space_id = progress.space_id
     async with db.in_space(space_id) as tx:
-        wanted = await tx.rows(QUERIES["graphs_to_read"], **names, most=MOST_AT_A_TIME)
+        wanted = await tx.rows(
+            QUERIES["graphs_to_read"], space_id=space_id, connector_id=progress.connector_id, most=MOST_AT_A_TIME
+        )
     for pipeline in wanted:
-        levels = None
+        dag_id, levels = pipeline["external_id"], None
         try:
-            levels = Jsonb(levels_of(await provider.task_graph(pipeline["external_id"])))
+            levels = levels_of(await provider.task_graph(dag_id))
+        except ProviderRejectedCredentials:
+            return
         except ProviderRefused as failure:  # of this DAG, such as a stale one on Airflow 2
-            logger.info("no graph", pipeline=pipeline["external_id"], error=str(failure))
+            logger.info("no graph", pipeline=dag_id, error=str(failure))
+        except (ProviderNonsense, ProviderIncomplete) as failure:
+            progress.warn(f"The order of the tasks of DAG {dag_id} could not be read: {failure}")
         except ProviderFailed as failure:
             logger.info("the graphs are read another time", error=str(failure))
             return
-        async with db.in_space(space_id) as tx:
-            await tx.run(QUERIES["save_graph"], space_id=space_id, pipeline_id=pipeline["id"], task_levels=levels)
+        await _save_graph(db, progress, pipeline, levels)
+
+
+async def _save_graph(db: Database, progress: Progress, pipeline: Row, levels: dict[str, int] | None) -> None:
+    names = {"space_id": progress.space_id, "pipeline_id": pipeline["id"]}
+    async with db.in_space(progress.space_id) as tx:
+        try:
+            async with tx.savepoint():
+                task_levels = None if levels is None else Jsonb(levels)
+                await storing(tx.run(QUERIES["save_graph"], **names, task_levels=task_levels))
+        except Unstorable:
+            progress.warn(f"The order of the tasks of DAG {pipeline['external_id']} could not be stored.")
+            await tx.run(QUERIES["save_graph"], **names, task_levels=None)
 
 
 def levels_of(graph: Mapping[str, Sequence[str]]) -> dict[str, int]:

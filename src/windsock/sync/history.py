@@ -9,10 +9,12 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db import Transaction
-from windsock.providers.contract import Resume, RunsBetween
+from windsock.providers.scopes import Resume, RunsBetween
 from windsock.sync.mirror import Window
+from windsock.sync.page_store import Save, Stream
 from windsock.sync.progress import QUERIES
-from windsock.sync.reading import Reading, Save, Stream, iso, time
+from windsock.sync.reading import Reading
+from windsock.sync.times import iso, time
 
 FIRST_WINDOW, SHORTEST_WINDOW = timedelta(hours=1), timedelta(minutes=10)
 FEW_ROWS, MANY_ROWS = 500, 5_000
@@ -125,13 +127,16 @@ async def read_window(reading: Reading, window: Window, history: History | None,
     tasks: set[UUID] = set()
     read_before = reading.progress.read
     if stream == "runs":
-        async for page in reading.scan("runs", reading.provider.runs(scope, resume)):
+        async for page in reading.scan("runs", reading.provider.runs(scope, resume), scope):
             save = history.save_within(window, "runs", page.resume) if history and page.resume else None
             runs |= (await reading.store_runs(page.rows, save)).ids
         resume = None
-    async for task_page in reading.scan("task_runs", reading.provider.task_runs(scope, resume)):
+    async for task_page in reading.scan("task_runs", reading.provider.task_runs(scope, resume), scope):
         save = history.save_within(window, "task_runs", task_page.resume) if history and task_page.resume else None
         tasks |= (await reading.store_task_runs(task_page.rows, save)).ids
+    if was is None:
+        tasks |= await reading.end_scan("task_runs", window)
+        runs |= await reading.end_scan("runs", window)
     if was is None and finds_missing:
         async with reading.db.in_space(reading.progress.space_id) as tx:
             reading.missing += await reading.gone.miss_in(tx, window, runs, tasks, begun_at)

@@ -9,9 +9,10 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from windsock.db import Row
-from windsock.errors import ProviderRefused, WindsockError
+from windsock.errors import ProviderCannotTell, ProviderRefused, WindsockError
 from windsock.sync.progress import QUERIES
-from windsock.sync.reading import Reading, iso, time
+from windsock.sync.reading import Reading
+from windsock.sync.times import iso, time
 
 MASS_LOSS, OTHER_AIRFLOW = "mass_loss", "other_airflow"
 FEW_PIPELINES, MANY_PIPELINES, FEW_RUNS = 2, 50, 50
@@ -57,10 +58,13 @@ async def refuse_another_airflow(reading: Reading, address: str) -> None:
 
 async def _agrees(reading: Reading, witness: Row) -> bool | None:
     """None where it cannot be told."""
+    position = await reading.position_of(witness["dag_id"], witness["run_id"])
     try:
-        run = await reading.provider.run(witness["dag_id"], witness["run_id"])
+        run = await reading.provider.run(witness["dag_id"], witness["run_id"], position)
+    except ProviderCannotTell:
+        return None
     except ProviderRefused as refusal:
-        if refusal.status in {401, 403}:
+        if refusal.status in {401, 403, 500}:  # 500: of a run that cannot be read, perhaps only now
             return None
         raise
     if run is None:

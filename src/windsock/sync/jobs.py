@@ -1,45 +1,30 @@
-"""The jobs on Procrastinate, and the dispatcher that starts what is due and looks after what was left behind."""
+"""Queues the syncs that are due, and carries out what is queued: slow connectors apart, with fair shares of spaces."""
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from uuid import UUID
 
-import procrastinate
 import psycopg
-from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
-from procrastinate.jobs import Status
 
 from windsock import log
 from windsock.db import Database
-from windsock.errors import Unavailable
+from windsock.errors import DatabaseFailed
 from windsock.sync.execution import Execution
 from windsock.sync.progress import QUERIES
 from windsock.sync.retention import tidy
 from windsock.sync.store import queue_sync
+from windsock.tasks import end_tasks
 
 DISPATCH_SECONDS = 1.0
-STALLED_JOBS_EVERY = 60
-MANUAL_PRIORITY, SCHEDULED_PRIORITY = 10, 0
-SHUTDOWN_SECONDS = 10.0
-QUEUE, DOUBTFUL = "syncs", "doubtful"
-"""Connectors whose last sync failed, or that answer slowly, have a lane of their own: nobody else waits for them."""
-MOST_DOUBTFUL = 4
+POLL_SECONDS = 0.5
+"""Between two looks for a queued sync that another process has queued."""
+CLAIM_SECONDS, SHUTDOWN_SECONDS = 2.0, 10.0
+MAX_DOUBTFUL = 4
+"""At the same time, of connectors whose last sync failed or that answer slowly: nobody else waits for them."""
 TIDY_SECONDS = 600.0
 
 logger = log.get(__name__)
-
-
-def open_jobs(database_url: str) -> procrastinate.App:
-    """Procrastinate on the same database, in its own schema; open it (`open_async`) before use."""
-    return procrastinate.App(
-        connector=procrastinate.PsycopgConnector(
-            conninfo=database_url,
-            kwargs={"options": "-c search_path=procrastinate", "application_name": "windsock jobs"},
-            min_size=1,
-            max_size=4,
-        )
-    )
 
 
 async def abandon_sync(db: Database, space_id: UUID, sync_id: UUID) -> None:
@@ -50,76 +35,59 @@ async def abandon_sync(db: Database, space_id: UUID, sync_id: UUID) -> None:
 
 
 class SyncJobs:
-    """Defers syncs; with `execution`, also carries them out."""
+    """The queue is the table sync_runs; every process with `execution` takes from it what its free workers can do."""
 
-    def __init__(self, app: procrastinate.App, db: Database, execution: Execution | None = None) -> None:
-        self._app, self._db, self._execution = app, db, execution
+    def __init__(self, db: Database, execution: Execution | None = None) -> None:
+        self._db, self._execution = db, execution
+        self._wake = asyncio.Event()
 
-        @app.task(name="sync", queue=QUEUE, pass_context=False)
-        async def sync(space_id: str, sync_id: str) -> None:
-            if execution is None:
-                raise RuntimeError("this process does not carry out syncs")
-            await execution.run(UUID(space_id), UUID(sync_id))
-
-        self._sync = sync
-
-    async def defer(self, space_id: UUID, sync_id: UUID, *, is_manual: bool, is_doubtful: bool = False) -> None:
-        """Ask the workers for it, once. When that fails, the dispatcher does it a moment later."""
-        job = self._sync.configure(
-            queue=DOUBTFUL if is_doubtful else QUEUE,
-            queueing_lock=f"sync:{sync_id}",
-            priority=MANUAL_PRIORITY if is_manual else SCHEDULED_PRIORITY,
-        )
-        with contextlib.suppress(AlreadyEnqueued):
-            try:
-                await job.defer_async(space_id=str(space_id), sync_id=str(sync_id))
-            except ConnectorException:
-                logger.warning("could not defer a sync; the dispatcher will", exc_info=True)
+    def wake(self) -> None:
+        """Look at the queue now: a person waits for what was put into it. Other processes see it within a moment."""
+        self._wake.set()
 
     @contextlib.asynccontextmanager
     async def working(self, concurrency: int) -> AsyncIterator[None]:
         """Carry out and dispatch while the body runs. At its end running syncs store their page and hand over."""
-        tasks = [
-            asyncio.create_task(self._work(QUEUE, concurrency)),
-            asyncio.create_task(self._work(DOUBTFUL, min(concurrency, MOST_DOUBTFUL))),
-            asyncio.create_task(self._dispatch_forever()),
-            asyncio.create_task(self._tidy_forever()),
+        if self._execution is None:
+            raise RuntimeError("this process does not carry out syncs")
+        queues = [
+            _Queue(self._db, self._execution, self._wake, concurrency, is_doubtful=False),
+            _Queue(self._db, self._execution, self._wake, min(concurrency, MAX_DOUBTFUL), is_doubtful=True),
+        ]
+        worker = asyncio.create_task(self._work_until_stopped(queues, self._execution.stopping), name="worker")
+        loops = [
+            asyncio.create_task(self._dispatch_forever(), name="dispatcher"),
+            asyncio.create_task(self._tidy_forever(), name="retention"),
         ]
         try:
             yield
         finally:
-            if self._execution is not None:
-                self._execution.stopping.set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._execution.stopping.set()
+            self.wake()
+            await end_tasks(loops, patience=0)
+            await end_tasks([worker], patience=CLAIM_SECONDS)  # what it is just claiming is handed over, too
+            await end_tasks([task for queue in queues for task in queue.running], patience=SHUTDOWN_SECONDS)
 
-    async def _work(self, queue: str, concurrency: int) -> None:
-        while True:
+    async def _work_until_stopped(self, queues: "list[_Queue]", stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            self._wake.clear()
             try:
-                await self._app.run_worker_async(
-                    queues=[queue],
-                    concurrency=concurrency,
-                    fetch_job_polling_interval=0.5,
-                    install_signal_handlers=False,
-                    delete_jobs="always",
-                    shutdown_graceful_timeout=SHUTDOWN_SECONDS,
-                )
-            except (ConnectorException, psycopg.Error):
-                logger.warning("the worker lost the database; it starts again", exc_info=True)
-            await asyncio.sleep(1)
+                for queue in queues:
+                    await queue.fill()
+            except (DatabaseFailed, psycopg.Error):
+                logger.warning("the worker could not reach the database; it tries again", exc_info=True)
+                await asyncio.sleep(DISPATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
 
     async def _dispatch_forever(self) -> None:
         """Every worker process does this; the database lets only one of them queue each sync."""
-        rounds = 0
         while True:
             try:
                 await self.dispatch()
-                if rounds % STALLED_JOBS_EVERY == 0:
-                    await self._drop_stalled_jobs()
-            except (Unavailable, ConnectorException, psycopg.Error):
+            except (DatabaseFailed, psycopg.Error):
                 logger.warning("the dispatcher could not reach the database; it tries again", exc_info=True)
-            rounds += 1
             await asyncio.sleep(DISPATCH_SECONDS)
 
     async def _tidy_forever(self) -> None:
@@ -127,27 +95,53 @@ class SyncJobs:
             await asyncio.sleep(TIDY_SECONDS)
             try:
                 await tidy(self._db)
-            except (Unavailable, psycopg.Error):
+            except (DatabaseFailed, psycopg.Error):
                 logger.warning("could not delete what is past the retention; it is tried again", exc_info=True)
 
     async def dispatch(self) -> None:
-        """Queue the syncs that are due, defer queued ones that lost their job, give up those whose worker is gone."""
+        """Queue the syncs that are due, and give up those whose worker is gone."""
         async with self._db.transaction() as tx:
             due = await tx.rows(QUERIES["syncs_to_start"])
-            left = await tx.rows(QUERIES["syncs_to_look_after"])
+            abandoned = await tx.rows(QUERIES["abandoned_syncs"])
         for row in due:
             async with self._db.in_space(row["space_id"]) as tx:
-                sync_id = await queue_sync(tx, row["space_id"], row["connector_id"], trigger="schedule")
-            if sync_id is not None:
-                await self.defer(row["space_id"], sync_id, is_manual=False, is_doubtful=row["is_doubtful"])
-        for row in left:
-            if row["status"] == "queued":
-                await self.defer(row["space_id"], row["sync_id"], is_manual=False, is_doubtful=row["is_doubtful"])
-            else:
-                await abandon_sync(self._db, row["space_id"], row["sync_id"])
+                await queue_sync(tx, row["space_id"], row["connector_id"], trigger="schedule")
+        for row in abandoned:
+            await abandon_sync(self._db, row["space_id"], row["sync_id"])
+        if due:
+            self.wake()
 
-    async def _drop_stalled_jobs(self) -> None:
-        """Jobs of killed workers; their syncs are given up by their lease, so the jobs have nothing left to do."""
-        for queue in (QUEUE, DOUBTFUL):
-            for job in await self._app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=60):
-                await self._app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+
+class _Queue:
+    """One of the two queues as this process works on it: up to `slots` syncs at the same time."""
+
+    def __init__(
+        self, db: Database, execution: Execution, wake: asyncio.Event, slots: int, *, is_doubtful: bool
+    ) -> None:
+        self._db, self._execution, self._wake = db, execution, wake
+        self._slots, self._is_doubtful = slots, is_doubtful
+        self.running: set[asyncio.Task[None]] = set()
+
+    async def fill(self) -> None:
+        """Begin syncs until there is none left or no room."""
+        while len(self.running) < self._slots and not self._execution.stopping.is_set():
+            async with self._db.transaction() as tx:
+                row = await tx.row(
+                    QUERIES["next_sync"],
+                    doubtful=self._is_doubtful,
+                    holder=self._execution.holder,
+                    slots=self._slots,
+                )
+            if row is None:
+                return
+            claim = await self._execution.claim(row["space_id"], row["sync_id"], is_doubtful=self._is_doubtful)
+            if claim is not None:  # else another process was faster
+                task = asyncio.create_task(self._execution.carry_out(claim))
+                self.running.add(task)
+                task.add_done_callback(self._note_end)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        self.running.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a sync broke off; its lease will run out", exc_info=error)

@@ -3,7 +3,7 @@
 import time as clocks
 
 from windsock.errors import ProviderRefused
-from windsock.providers.contract import RunsBetween
+from windsock.providers.scopes import RunsBetween
 from windsock.sync.reading import Reading
 
 MOST_AT_ONCE = 50
@@ -33,10 +33,12 @@ async def _read(reading: Reading, dag_id: str) -> None:
         return
     scope = RunsBetween(reading.goal, None, dag_id)
     try:
-        async for page in reading.scan("runs", reading.provider.runs(scope)):
+        async for page in reading.scan("runs", reading.provider.runs(scope), scope):
             await reading.store_runs(page.rows)
-        async for task_page in reading.scan("task_runs", reading.provider.task_runs(scope)):
+        async for task_page in reading.scan("task_runs", reading.provider.task_runs(scope), scope):
             await reading.store_task_runs(task_page.rows)
+        for kind in ("task_runs", "runs"):
+            await reading.end_scan(kind)
     except ProviderRefused as refusal:  # gone again; the listing will say so, and when it is back
         if refusal.status not in NOT_TO_BE_READ:
             raise

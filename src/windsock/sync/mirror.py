@@ -1,7 +1,7 @@
 """Stores pages of what the provider gave: writes what differs, and keeps what is derived from it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import attrgetter
@@ -12,13 +12,16 @@ from psycopg.types.json import Jsonb
 
 from windsock.db import Row, Transaction
 from windsock.pipelined import Asked
-from windsock.providers.contract import NOT_MAPPED, ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED
 from windsock.sql import load
 
 QUERIES = load(__package__, "mirror.sql")
+REFRESH = load(__package__, "refresh.sql")
 
 TASK_RUN = {
-    "pipeline_id": "uuid", "run_external_id": "text", "external_id": "text", "map_index": "bigint", "name": "text",
+    "pipeline_id": "uuid", "run_external_id": "text", "external_id": "text", "region_id": "text",
+    "region_index": "bigint", "map_index": "bigint", "loop_id": "text", "loop_iteration": "bigint", "name": "text",
     "operator": "text", "status": "text", "try_number": "bigint", "max_tries": "bigint", "queued_at": "timestamptz",
     "started_at": "timestamptz", "ended_at": "timestamptz", "pool": "text", "queue": "text", "hostname": "text",
     "note": "text", "provider_metadata": "jsonb",
@@ -35,12 +38,25 @@ PIPELINES_AT_ONCE = 500
 class Stored:
     """What became of a page: ids of all its rows here, and how many were created, updated, unchanged.
 
-    `created`: (pipeline, external id) of the runs that were not here before.
+    `created`: (pipeline, external id) of the runs that were not here before. `replaced`: those of runs of which task
+    runs may be gone, because a loop was cleared: then its later iterations come anew, in another region.
     """
 
     ids: set[UUID] = field(default_factory=set)
     outcomes: Counter[str] = field(default_factory=Counter)
     created: set[tuple[UUID, str]] = field(default_factory=set)
+    replaced: set[tuple[UUID, str]] = field(default_factory=set)
+
+
+def merged(parts: Iterable[Stored]) -> Stored:
+    """What became of a page that was stored in parts."""
+    whole = Stored()
+    for part in parts:
+        whole.ids.update(part.ids)
+        whole.outcomes.update(part.outcomes)
+        whole.created.update(part.created)
+        whole.replaced.update(part.replaced)
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +107,24 @@ class Mirror:
         }
         if not unique:
             return Stored()
-        rows = await tx.rows(QUERIES["store_runs"], **self._space, rows=Jsonb(list(unique.values())), oldest=oldest)
+        rows = await self._store(tx, list(unique.values()), oldest)
+        replaced = {row["id"]: (row["pipeline_id"], row["external_id"]) for row in rows if row["outcome"] == "another"}
+        if replaced:
+            # Proven at the first look: Airflow has another run with that id.
+            await tx.run(QUERIES["replace_runs"], **self._space, ids=list(replaced))
+            again = [row for row in unique.values() if (row["pipeline_id"], row["external_id"]) in replaced.values()]
+            rows = [row for row in rows if row["id"] not in replaced] + await self._store(tx, again, oldest)
         touched = {row["pipeline_id"] for row in rows if row["outcome"] != "unchanged"}
+        touched |= {pipeline_id for pipeline_id, _ in replaced.values()}
         await refresh_pipelines(tx, self._names["space_id"], touched)
         created = {(row["pipeline_id"], row["external_id"]) for row in rows if row["outcome"] == "created"}
-        return replace(_stored(rows), created=created)
+        stored = _stored(rows)
+        if replaced:
+            stored.outcomes["removed"] += len(replaced)
+        return replace(stored, created=created)
+
+    async def _store(self, tx: Transaction, rows: list[dict[str, Any]], oldest: datetime | None) -> list[Row]:
+        return await tx.rows(QUERIES["store_runs"], **self._space, rows=Jsonb(rows), oldest=oldest)
 
     async def pipelines_without_history(self, tx: Transaction, most: int) -> list[Row]:
         return await tx.rows(QUERIES["pipelines_without_history"], **self._names, most=most)
@@ -124,28 +153,31 @@ class Mirror:
     ) -> Stored:
         """Store the task runs of stored runs, without the placeholders of tasks that have been expanded."""
         mine = [task for task in task_runs if task.pipeline_external_id in pipelines]
-        expanded = {
-            (task.pipeline_external_id, task.run_external_id, task.external_id)
-            for task in mine
-            if task.map_index != NOT_MAPPED
-        }
+        expanded = {_expansion(task) for task in mine if task.map_index != NOT_MAPPED}
+        of_any_region = {(*expansion[:3], NO_REGION) for expansion in expanded}
         unique = {
-            (task.pipeline_external_id, task.run_external_id, task.external_id, task.map_index): (
+            (*_expansion(task), task.region_index, task.map_index): (
                 pipelines[task.pipeline_external_id],
                 *_given(task),
                 Jsonb(task.provider_metadata),
             )
             for task in mine
             if task.map_index != NOT_MAPPED
-            or (task.pipeline_external_id, task.run_external_id, task.external_id) not in expanded
+            or task.region_index != NO_REGION_INDEX
+            or _expansion(task) not in expanded | of_any_region
         }
         if not unique:
             return Stored()
         if expanded:
             keys = Jsonb(
                 [
-                    {"pipeline_id": pipelines[dag_id], "run_external_id": run_id, "external_id": task_id}
-                    for dag_id, run_id, task_id in expanded
+                    {
+                        "pipeline_id": pipelines[dag_id],
+                        "run_external_id": run_id,
+                        "external_id": task_id,
+                        "region_id": region_id,
+                    }
+                    for dag_id, run_id, task_id, region_id in expanded
                 ]
             )
             await tx.run(QUERIES["expand_placeholders"], **self._space, keys=keys)
@@ -154,22 +186,32 @@ class Mirror:
         await tx.run(QUERIES["make_room_for_task_runs"])
         await tx.run(QUERIES["empty_task_runs"])
         await tx.copy(QUERIES["give_task_runs"], tuple(TASK_RUN.values()), unique.values())
+        replaced = await self._replaced(tx) if any(task.loop_id for task in mine) else set()
         # Planned each time: while a mirror is being filled, a plan that was made for few rows reads them all.
         (rows,) = await tx.read(Asked(QUERIES["store_task_runs"], self._space, is_prepared=False))
         touched = {row["run_id"] for row in rows if row["outcome"] != "unchanged"}
         await refresh_task_counts(tx, self._names["space_id"], touched)
-        return _stored(rows)
+        return replace(_stored(rows), replaced=replaced)
+
+    async def _replaced(self, tx: Transaction) -> set[tuple[UUID, str]]:
+        rows = await tx.rows(QUERIES["list_runs_with_replaced_iterations"], **self._space)
+        return {(row["pipeline_id"], row["run_external_id"]) for row in rows}
 
 
 async def refresh_pipelines(tx: Transaction, space_id: UUID, pipeline_ids: set[UUID]) -> None:
     """Bring status, last_run and recent_runs up to date."""
     if pipeline_ids:
-        await tx.run(QUERIES["refresh_pipelines"], space_id=space_id, pipeline_ids=sorted(pipeline_ids))
+        await tx.run(REFRESH["refresh_pipelines"], space_id=space_id, pipeline_ids=sorted(pipeline_ids))
 
 
 async def refresh_task_counts(tx: Transaction, space_id: UUID, run_ids: set[UUID]) -> None:
     if run_ids:
-        await tx.run(QUERIES["refresh_task_counts"], space_id=space_id, run_ids=sorted(run_ids))
+        await tx.run(REFRESH["refresh_task_counts"], space_id=space_id, run_ids=sorted(run_ids))
+
+
+def _expansion(task: ProviderTaskRun) -> tuple[str, str, str, str]:
+    """What the placeholder of a mapped task and its instances have in common."""
+    return task.pipeline_external_id, task.run_external_id, task.external_id, task.region_id
 
 
 def _row(value: ProviderRun, pipelines: Mapping[str, UUID]) -> dict[str, Any]:

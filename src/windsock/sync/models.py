@@ -19,6 +19,13 @@ class SyncCounts(BaseModel):
 class Coverage(BaseModel):
     expected: Annotated[int, Field(description="Rows the provider promised, as far as it did; grows while reading.")]
     read: int
+    skipped: Annotated[
+        int,
+        Field(
+            description="Rows that the mirror lacks, wholly or some fields of them, because they cannot be read or "
+            "stored; the warnings name them."
+        ),
+    ]
 
 
 class SyncRun(BaseModel):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from prometheus_client import Counter, Gauge, Histogram
 
 from windsock.db import Database, Row
-from windsock.errors import Unavailable
+from windsock.errors import DatabaseFailed
 from windsock.sync.progress import QUERIES, Progress
 
 STATES = ("new", "fresh", "late", "partial", "failing", "held", "off")
@@ -42,7 +42,7 @@ async def note_freshness(db: Database) -> None:
     try:
         async with db.transaction() as tx:
             rows = await tx.rows(QUERIES["sync_freshness"])
-    except Unavailable:
+    except DatabaseFailed:
         known = False
     by_state = {row["state"]: row for row in rows}
     for state in STATES:

@@ -1,24 +1,26 @@
 """One pass over a provider: the pipelines when due, what changed, some history, what was deleted."""
 
 import time as clocks
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 from windsock.db import Database, Row
-from windsock.errors import ProviderFailed, ProviderRejectedCredentials, ProviderUnreachable
+from windsock.errors import ProviderFailed, ProviderRefused, ProviderRejectedCredentials, ProviderUnreachable
 from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.contract import Provider
-from windsock.sync import comparison
+from windsock.sync import comparison, per_dag
 from windsock.sync.changes import Changes
+from windsock.sync.clock_correction import measure_clocks, save_clocks
 from windsock.sync.graphs import read_graphs
 from windsock.sync.history import History, new_place, save_as_checkpoint, save_in_state
 from windsock.sync.holding import refuse_another_airflow, remove_or_hold, witnesses_of
 from windsock.sync.latecomers import read_latecomers
 from windsock.sync.mirror import Mirror
-from windsock.sync.progress import QUERIES, HandedOver, Progress
+from windsock.sync.per_dag import PerDag
+from windsock.sync.progress import QUERIES, HandedOver, Learnt, Progress
 from windsock.sync.reading import Reading
+from windsock.sync.reread import reread_skipped
+from windsock.sync.unfinished import read_older_runs
 
 PIPELINES_EVERY = timedelta(minutes=5)
 HISTORY_SECONDS = 15.0
@@ -28,25 +30,6 @@ LONG_SECONDS = 15.0
 ASKED_EVERY_SECONDS = 2.0
 SLOW_SECONDS = 10.0
 """As is_doubtful says in the database: for one answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """What a complete pass leaves for the next one. `is_whole`: all is as of its beginning."""
-
-    watermark: datetime
-    is_whole: bool
-    goes_on: bool
-    mode: str
-    poll_seconds: float | None
-    quick_from: datetime | None
-    checked_at: datetime | None
-    checked_whole_at: datetime | None
-    looks_again: bool
-    events: dict[str, Any]
-    witnesses: list[dict[str, str]]
-    address: str
-    is_vouched_for: bool
 
 
 class Pass:
@@ -61,6 +44,7 @@ class Pass:
         self._began = self._polled_at = self._asked_at = clocks.monotonic()
         self._reading.let_others = self._let_others
         self._changes: Changes | None = None
+        self._per_dag: PerDag | None = None
         self._is_whole = True
         self._checked_at: datetime | None = state["checked_at"]
         self._checked_whole_at: datetime | None = state["checked_whole_at"]
@@ -69,11 +53,15 @@ class Pass:
         """What was learnt, once everything before its watermark is stored."""
         await self._identify()
         await self._reading.load()
+        await measure_clocks(self._reading)
         await self._look_who_answers()
         # What an interrupted full reading had seen missing before proves nothing; the totals are compared soon.
         was_interrupted = (self._state["checkpoint"] or {}).get("kind") == "history"
-        history, watermark = await self._read()
-        has_latecomers = await read_latecomers(self._reading)
+        history, watermark = await self._read_all_or_per_dag()
+        single = self._per_dag
+        has_latecomers = single.has_unread if single else await read_latecomers(self._reading)
+        if self._reading.has_listed:
+            await reread_skipped(self._reading)
         if not history.is_complete and history.place["end"]:
             self._progress.warn(f"The history is here back to {history.place['end'][:16]}; the rest follows.")
         compares_soon = await self._compare(watermark)
@@ -81,17 +69,22 @@ class Pass:
         for kind, removed in (await remove_or_hold(self._reading)).items():
             self._progress.counts[kind]["removed"] += removed
         await self._reading.save_progress()
+        self._reading.clocks.hear_newest(self._reading.newest_stamp)
+        await save_clocks(self._reading)
         if self._reading.has_listed:
-            await read_graphs(self._db, self._provider, self._progress.space_id, self._progress.connector_id)
+            await read_graphs(self._db, self._provider, self._progress)
         changes = self._changes
         return Learnt(
             watermark=watermark,
             is_whole=self._is_whole,
+            complete_as_of=single.complete_as_of if single else None,
             goes_on=has_latecomers
             or not history.is_complete
+            or self._reading.missing_pipelines > 0  # the second look decides
             or bool(changes and (changes.is_behind or changes.has_more_to_follow)),
             mode=changes.mode if changes else self._state["mode"],
-            poll_seconds=changes.poll_seconds if changes else None,
+            poll_seconds=changes.polling.median if changes else None,
+            polling=changes.polling.to_json() if changes else self._state["polling"],
             quick_from=changes.quick_from if changes else None,
             checked_at=self._checked_at,
             checked_whole_at=self._checked_whole_at,
@@ -108,10 +101,8 @@ class Pass:
             return await self._begin()
         if self._progress.is_full or (self._state["checkpoint"] or {}).get("kind") == "history":
             return await self._read_again()
-        listed_at: datetime | None = self._state["pipelines_listed_at"]
-        is_due = listed_at is None or datetime.now(UTC) - listed_at >= PIPELINES_EVERY or self._state["looks_again"]
         # Whoever asks has often just changed something in Airflow.
-        if is_due or (self._progress.trigger == "manual" and not self._has_listed_before()):
+        if self._is_listing_due() or (self._progress.trigger == "manual" and not self._has_listed_before()):
             await self._reading.list_pipelines()
         watermark = await self._poll(self._state["watermark"], is_hasty=self._progress.trigger != "manual")
         history = self._history(watermark)
@@ -129,7 +120,9 @@ class Pass:
         if self._state["history"] is None:  # before the first row: whatever breaks off from here on is as of then
             await self._save_place(history)
         await history.read(seconds=None if self._progress.is_full else HISTORY_SECONDS, between=self._let_others)
-        return history, await self._poll(as_of, saves=False) if self._state["history"] else as_of
+        await read_older_runs(self._reading, as_of)
+        is_due = self._state["history"] is not None or bool(self._reading.older_runs)
+        return history, await self._poll(as_of, saves=False) if is_due else as_of
 
     async def _read_again(self) -> tuple[History, datetime]:
         """The whole history, marking what is missing, with what changes meanwhile read in between."""
@@ -146,11 +139,56 @@ class Pass:
             finds_missing=True,
         )
         await again.read(seconds=None, between=self._poll_when_due)
+        await read_older_runs(self._reading, watermark)
         history = self._history(watermark)
         if not history.is_complete:  # all of it has been read now
             history.place = again.place
             await self._save_place(history)
         return history, await self._poll(watermark, is_hasty=False, saves=False)
+
+    # --- Pipeline by pipeline --------------------------------------------------------------------------------------
+
+    async def _read_all_or_per_dag(self) -> tuple[History, datetime]:
+        """Read through lists over all DAGs, or where the account may only read single ones, DAG by DAG."""
+        if self._state["is_per_dag"]:
+            if not self._is_listing_due() or not await self._provider.may_read_all():
+                return await self._read_dags()
+            await per_dag.end(self._reading)
+        try:
+            return await self._read()
+        except ProviderRefused as refusal:
+            if refusal.status != per_dag.FORBIDDEN or not await per_dag.must_read_per_dag(self._reading):
+                raise
+        if self._state["history"] is not None:
+            await per_dag.begin(self._reading)
+        return await self._read_dags()
+
+    async def _read_dags(self) -> tuple[History, datetime]:
+        """The history counts as read: each pipeline that lacks its own is marked so."""
+        progress, state = self._progress, self._state
+        if state["history"] is None:  # begun anew: what was read before counts for nothing
+            await per_dag.begin(self._reading)
+        began_at = per_dag.full_since(self._reading)
+        progress.is_full = began_at is not None
+        is_manual = progress.trigger == "manual" or progress.is_full
+        if not self._reading.has_listed and (self._is_listing_due() or (is_manual and not self._has_listed_before())):
+            await self._reading.list_pipelines()
+        as_of = state["watermark"] or self._provider.as_of or datetime.now(UTC)
+        history = self._history(as_of)
+        if not history.is_complete:
+            history.place |= {"is_complete": True, "end": history.place["goal"]}
+            await self._save_place(history)
+            state["history"] = history.place
+        if began_at is not None:
+            async with self._db.in_space(progress.space_id) as tx:
+                await save_as_checkpoint(self._reading)(per_dag.checkpoint_of(began_at))(tx)
+        self._per_dag = PerDag(self._reading, full_since=began_at)
+        self._changes = Changes(self._reading, as_of, self._per_dag.read)
+        return history, await self._poll(as_of)
+
+    def _is_listing_due(self) -> bool:
+        listed_at: datetime | None = self._state["pipelines_listed_at"]
+        return listed_at is None or datetime.now(UTC) - listed_at >= PIPELINES_EVERY or self._state["looks_again"]
 
     # --- Parts -------------------------------------------------------------------------------------------------------
 
@@ -217,13 +255,20 @@ class Pass:
         """Compare the totals when it is time. Whether the next pass is to look again, for other reasons than losses."""
         now, changes = datetime.now(UTC), self._changes
         if self._progress.is_full:
+            await self._reading.forget_placeless()
             self._checked_at = self._checked_whole_at = now
+            return False
+        if self._per_dag is not None:  # it compares the totals of each pipeline
+            if self._per_dag.has_checked_all:
+                self._checked_at = self._checked_whole_at = now
             return False
         due = comparison.is_due(self._reading, mode=changes.mode) if changes else "no"
         if due == "no":
             return changes is not None and changes.compares
         try:
             await comparison.Comparison(self._reading).run(watermark, is_whole=due == "whole")
+            if due == "whole":
+                await self._reading.forget_placeless()
         except (ProviderUnreachable, ProviderRejectedCredentials):
             raise
         except ProviderFailed as failure:  # what was read is true all the same

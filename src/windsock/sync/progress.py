@@ -10,6 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db import Row, Transaction
+from windsock.providers.contract import Provider
 from windsock.sql import load
 from windsock.sync.mirror import Stored
 
@@ -36,6 +37,30 @@ class HandedOver(Interrupted):
     """This process stops, or others wait for their turn: another worker goes on from the checkpoint."""
 
 
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a complete pass leaves for the next one. `is_whole`: all is as of its beginning.
+
+    `complete_as_of`: by our clock, as of when all is where it was read pipeline by pipeline.
+    """
+
+    watermark: datetime
+    is_whole: bool
+    complete_as_of: datetime | None
+    goes_on: bool
+    mode: str
+    poll_seconds: float | None
+    polling: dict[str, Any]
+    quick_from: datetime | None
+    checked_at: datetime | None
+    checked_whole_at: datetime | None
+    looks_again: bool
+    events: dict[str, Any]
+    witnesses: list[dict[str, str]]
+    address: str
+    is_vouched_for: bool
+
+
 @dataclass(slots=True)
 class Progress:
     """Counts of a SyncRun. `save` belongs into the transaction of the page that it counts."""
@@ -53,11 +78,20 @@ class Progress:
     )
     expected: int = 0
     read: int = 0
+    skipped: int = 0
     provider_requests: int = 0
     warnings: list[str] = field(default_factory=list)
     stopping: asyncio.Event | None = None
     is_cancelled: bool = False
     provider_requests_before: int = 0
+    provider: Provider | None = None
+    is_doubtful: bool = True
+    """It runs in the queue of slow connectors, where it keeps its place."""
+    is_stuck: bool = False
+
+    @property
+    def requests_sent(self) -> int:
+        return self.provider.requests if self.provider is not None else 0
 
     def add(self, kind: str, stored: Stored, *, read: int) -> None:
         self.counts[kind].update(stored.outcomes)
@@ -76,7 +110,7 @@ class Progress:
             phase=self.phase,
             is_full=self.is_full,
             provider_requests=self.provider_requests,
-            coverage=Jsonb({"expected": max(self.expected, self.read), "read": self.read}),
+            coverage=Jsonb({"expected": max(self.expected, self.read), "read": self.read, "skipped": self.skipped}),
             warnings=Jsonb(self.warnings),
             **{kind: Jsonb(_counts(outcomes)) for kind, outcomes in self.counts.items()},
         )
@@ -107,6 +141,7 @@ class Progress:
         self.provider_requests_before = claim["provider_requests"]
         self.provider_requests = claim["provider_requests"]
         self.expected, self.read = claim["coverage"]["expected"], claim["coverage"]["read"]
+        self.skipped = claim["coverage"]["skipped"]
         self.warnings = list(claim["warnings"])
 
     async def finish(self, tx: Transaction, *, status: str, error: str | None) -> None:

@@ -43,7 +43,11 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 async def sync_connector(
     request: Request, space: CanSync, connector_id: UUID, body: Annotated[SyncIn | None, Body()] = None
 ) -> Response:
-    """While one is queued or running for the connector, that one is answered: a double click does no harm."""
+    """While one is queued or running for the connector, that one is answered: a double click does no harm.
+
+    A full sync that is requested while another one runs is queued behind it and answered; repeated requests answer the
+    same one. One that is queued and not yet begun becomes full.
+    """
     row = await ask_for_sync(
         space, connector_id, request.app.state.secrets, request.app.state.jobs, is_full=body.is_full if body else False
     )
@@ -51,7 +55,12 @@ async def sync_connector(
     return answer(request, row, status=202, headers={"Location": location})
 
 
-@router.get("/spaces/{slug}/orchestration/syncs/{sync_id}", response_model=SyncRun, summary="One sync, to follow it")
+@router.get(
+    "/spaces/{slug}/orchestration/syncs/{sync_id}",
+    response_model=SyncRun,
+    name="get_sync",
+    summary="One sync, to follow it",
+)
 async def get_one_sync(request: Request, space: CanView, sync_id: UUID) -> Response:
     async with space.transaction() as tx:
         row = await get_sync(tx, space.id, sync_id)

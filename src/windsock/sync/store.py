@@ -34,6 +34,30 @@ async def queue_sync(
     return row["id"] if row else None
 
 
+async def request_sync(
+    tx: Transaction, space_id: UUID, connector_id: UUID, *, is_full: bool, requested_by: UUID | None = None
+) -> tuple[Row | None, bool]:
+    """The sync that serves this request, and whether it is to be deferred; None when the one under way has just ended.
+
+    A normal one is served by any that is unfinished. A full one makes a queued sync full, or waits behind a running one
+    that is not; there is at most one that waits, whoever requests it.
+    """
+    names = {"space_id": space_id, "connector_id": connector_id}
+    made_full = await tx.row(QUERIES["make_queued_sync_full"], **names, requested_by=requested_by) if is_full else None
+    if made_full is not None:
+        return await get_sync(tx, space_id, made_full["id"]), False
+    sync_id = await queue_sync(tx, space_id, connector_id, trigger="manual", is_full=is_full, requested_by=requested_by)
+    if sync_id is not None:
+        return await get_sync(tx, space_id, sync_id), True
+    unfinished = await unfinished_syncs(tx, space_id, connector_id)
+    if not is_full or any(sync["is_full"] for sync in unfinished):
+        return next((sync for sync in unfinished if sync["is_full"] or not is_full), None), False
+    row = await tx.row(QUERIES["queue_follow_up"], **names, requested_by=requested_by)
+    if row is not None:
+        return await get_sync(tx, space_id, row["id"]), True
+    return next((sync for sync in await unfinished_syncs(tx, space_id, connector_id) if sync["is_full"]), None), False
+
+
 async def get_sync(tx: Transaction, space_id: UUID, sync_id: UUID) -> Row:
     rows = await tx.answers(QUERIES["get_sync"], space_id=space_id, sync_id=sync_id)
     if not rows:
@@ -47,9 +71,9 @@ async def list_syncs_of(tx: Transaction, which: Mapping[str, object], paging: Pa
     return rows, present(await tx.row(QUERIES["count_syncs"], **which))["total"]
 
 
-async def unfinished_sync(tx: Transaction, space_id: UUID, connector_id: UUID) -> Row | None:
-    rows = await tx.answers(QUERIES["unfinished_sync"], space_id=space_id, connector_id=connector_id)
-    return rows[0] if rows else None
+async def unfinished_syncs(tx: Transaction, space_id: UUID, connector_id: UUID) -> list[Row]:
+    """The one that is under way, if any, then the full one that waits behind it."""
+    return await tx.answers(QUERIES["unfinished_syncs"], space_id=space_id, connector_id=connector_id)
 
 
 async def cancel_sync(tx: Transaction, space_id: UUID, sync_id: UUID) -> bool:

@@ -21,23 +21,53 @@ SELECT count(*) AS total
 -- name: get_sync
 SELECT {sync_run} FROM sync_runs r WHERE r.space_id = %(space_id)s AND r.id = %(sync_id)s
 
--- name: unfinished_sync
+-- name: unfinished_syncs
+-- The one under way, then the full one behind it.
 SELECT {sync_run} FROM sync_runs r
 WHERE r.space_id = %(space_id)s AND r.connector_id = %(connector_id)s AND r.status IN ('queued', 'running')
+ORDER BY r.is_follow_up
 
 -- name: queue_sync
+-- Not before a full one that waits for its turn: that is the next one.
 INSERT INTO sync_runs (space_id, connector_id, trigger, is_full, requested_by)
-VALUES (%(space_id)s, %(connector_id)s, %(trigger)s, %(is_full)s, %(requested_by)s)
-ON CONFLICT (space_id, connector_id) WHERE status IN ('queued', 'running') DO NOTHING
+SELECT %(space_id)s, %(connector_id)s, %(trigger)s, %(is_full)s, %(requested_by)s
+WHERE NOT EXISTS (SELECT FROM sync_runs r
+                  WHERE r.space_id = %(space_id)s AND r.connector_id = %(connector_id)s AND r.status = 'queued')
+ON CONFLICT (space_id, connector_id) WHERE status IN ('queued', 'running') AND NOT is_follow_up DO NOTHING
+RETURNING id
+
+-- name: make_queued_sync_full
+-- One that no worker has begun, or the full one that waits behind another.
+UPDATE sync_runs r
+SET is_full = true, trigger = 'manual', requested_by = coalesce(r.requested_by, %(requested_by)s)
+WHERE r.space_id = %(space_id)s AND r.status = 'queued' AND r.started_at IS NULL
+  AND r.id = (SELECT q.id FROM sync_runs q
+              WHERE q.space_id = %(space_id)s AND q.connector_id = %(connector_id)s AND q.status = 'queued'
+                AND q.started_at IS NULL
+              ORDER BY q.is_follow_up DESC LIMIT 1)
+RETURNING r.id
+
+-- name: queue_follow_up
+INSERT INTO sync_runs (space_id, connector_id, trigger, is_full, requested_by, is_follow_up, phase)
+VALUES (%(space_id)s, %(connector_id)s, 'manual', true, %(requested_by)s, true,
+        'waiting for the sync that is under way')
+ON CONFLICT (space_id, connector_id) WHERE status = 'queued' AND is_follow_up DO NOTHING
 RETURNING id
 
 -- name: syncs_to_start
 -- across spaces: the dispatcher asks for ids only, and does the rest within each space
-SELECT space_id, connector_id, is_doubtful FROM syncs_to_start()
+SELECT space_id, connector_id FROM syncs_to_start()
 
--- name: syncs_to_look_after
+-- name: abandoned_syncs
 -- across spaces: as syncs_to_start
-SELECT space_id, sync_id, status, is_doubtful FROM syncs_to_look_after()
+SELECT space_id, sync_id FROM abandoned_syncs()
+
+-- name: next_sync
+-- across spaces: ids only; the worker claims it within its space
+SELECT space_id, sync_id FROM next_sync(%(doubtful)s, %(holder)s, %(slots)s)
+
+-- name: mark_stuck
+UPDATE sync_states SET is_stuck = true WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: syncs_waiting
 -- across spaces: a long sync lets the others of its lane have their turn
@@ -46,8 +76,8 @@ SELECT syncs_waiting(%(doubtful)s) AS total
 -- name: claim_sync
 UPDATE sync_runs r
 SET status = 'running', started_at = coalesce(r.started_at, now()), phase = 'connecting', lease_holder = %(holder)s,
-    lease_until = now() + %(lease)s::interval
-WHERE r.space_id = %(space_id)s AND r.id = %(sync_id)s AND r.status = 'queued'
+    lease_until = now() + %(lease)s::interval, is_follow_up = false
+WHERE r.space_id = %(space_id)s AND r.id = %(sync_id)s AND r.status = 'queued' AND NOT waits_for_another(r)
 RETURNING r.connector_id, r.trigger, r.is_full, r.started_at, r.pipelines, r.runs, r.task_runs, r.provider_requests,
           r.coverage, r.warnings
 
@@ -82,7 +112,7 @@ WHERE s.space_id = %(space_id)s AND s.connector_id = %(connector_id)s AND c.spac
 -- name: get_state
 SELECT y.api_version, y.provider_version, y.watermark, y.pipelines_listed_at, y.unwanted, y.checkpoint, y.failures,
        y.mode, y.poll_seconds, y.quick_from, y.history, y.checked_at, y.checked_whole_at, y.looks_again, y.events, y.witnesses, y.address,
-       y.held, y.vouched_until, s.retention_days
+       y.held, y.vouched_until, y.skipped, y.polling, y.listing, y.is_per_dag, y.clocks, y.last_complete_at, s.retention_days
 FROM sync_states y JOIN spaces s ON s.id = y.space_id
 WHERE y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
 
@@ -133,12 +163,21 @@ SET accepted = held, accepted_at = now(), held = NULL, next_sync_at = now(), fai
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND held ->> 'kind' = %(kind)s
 RETURNING accepted
 
+-- name: save_clocks
+-- A reading of changes that was broken off is of the time before they were known to differ.
+UPDATE sync_states
+SET clocks = %(clocks)s,
+    checkpoint = CASE WHEN watermark > %(watermark)s AND checkpoint ->> 'kind' = 'changes' THEN NULL ELSE checkpoint END,
+    watermark = CASE WHEN watermark IS NOT NULL THEN least(watermark, %(watermark)s) END,
+    quick_from = CASE WHEN quick_from IS NOT NULL THEN least(quick_from, %(quick_from)s) END
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
 -- name: save_identity
 UPDATE sync_states SET api_version = %(api_version)s, provider_version = %(provider_version)s
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: save_listing
-UPDATE sync_states SET pipelines_listed_at = now(), unwanted = %(unwanted)s::text[]
+UPDATE sync_states SET pipelines_listed_at = now(), unwanted = %(unwanted)s::text[], listing = %(listing)s
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: finish_sync
@@ -151,6 +190,7 @@ WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND le
 -- Of a complete pass, in the transaction in which it ends.
 UPDATE sync_states
 SET mode = %(mode)s, poll_seconds = coalesce(%(poll_seconds)s, poll_seconds), quick_from = %(quick_from)s,
+    polling = %(polling)s,
     checked_at = %(checked_at)s, checked_whole_at = %(checked_whole_at)s, looks_again = %(looks_again)s, events = %(events)s, witnesses = %(witnesses)s,
     address = %(address)s,
     vouched_until = CASE WHEN %(is_vouched_for)s THEN %(watermark)s::timestamptz ELSE vouched_until END,
@@ -159,7 +199,7 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: finish_state
 UPDATE sync_states
-SET last_sync_at = now(), last_sync_status = %(status)s, last_error = %(error)s,
+SET last_sync_at = now(), last_sync_status = %(status)s, last_error = %(error)s, skipped = %(skipped)s, is_stuck = false,
     -- A quick poll of the large mode brings news, but is not the whole truth as of its time.
     last_complete_at = CASE WHEN %(is_complete)s THEN coalesce(%(as_of)s::timestamptz, last_complete_at) ELSE last_complete_at END,
     watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz ELSE watermark END,
@@ -180,7 +220,7 @@ SET last_sync_at = now(), last_sync_status = %(status)s, last_error = %(error)s,
                    FROM trigger_requests q
                    JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = q.pipeline_id
                    JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
-                              AND r.external_id = q.run_external_id
+                              AND r.external_id = q.run_external_id AND NOT r.is_replaced
                    WHERE q.space_id = %(space_id)s AND q.created_at > now() - interval '1 hour'
                      AND p.connector_id = %(connector_id)s AND r.status IN ('queued', 'running')
                      AND r.removed_at IS NULL))

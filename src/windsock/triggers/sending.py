@@ -7,10 +7,12 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 import orjson
+import psycopg
 
 from windsock import log
 from windsock.access.space import Caller, Space
@@ -19,13 +21,19 @@ from windsock.connectors.store import AirflowConnector, open_connector
 from windsock.db import Row
 from windsock.errors import (
     Conflict,
+    DatabaseFailed,
+    Invalid,
     ProviderFailed,
     ProviderRefused,
     ProviderRejectedCredentials,
     ProviderTimedOut,
-    Unavailable,
 )
-from windsock.providers.contract import Provider, ProviderParam, ProviderRun, RunRequest
+from windsock.providers.contract import (
+    Provider,
+    ProviderParam,
+    ProviderRun,
+)
+from windsock.providers.scopes import RunRequest
 from windsock.triggers.models import TriggerIn
 from windsock.triggers.store import (
     Claim,
@@ -112,6 +120,7 @@ class Triggers:
                 return await provider.trigger(request, may_exist=claim.was_tried)
         except TimeoutError:
             failure: ProviderFailed = ProviderTimedOut(f"Airflow did not answer within {SENDING_SECONDS:g} s.")
+            failure.was_sent = claim.was_tried or provider.may_have_triggered
         except ProviderFailed as raised:
             failure = raised
         finally:
@@ -129,12 +138,12 @@ class Triggers:
             async with space.transaction() as tx:
                 await store_run(tx, space, pipeline, claim, run)
                 await finish_request(tx, space, claim.request_id, "created")
-        except Unavailable as away:
-            raise Unavailable(
-                f"Airflow has started the run {run.external_id}, but the database went away before it was noted. Do "
+        except (DatabaseFailed, Invalid, psycopg.Error) as failure:
+            raise DatabaseFailed(
+                f"Airflow has started the run {run.external_id}, but the database failed before it was noted. Do "
                 "not trigger again: the next sync finds it, and so does this request with the same Idempotency-Key.",
                 headers={"Retry-After": "5"},
-            ) from away
+            ) from failure
 
 
 async def _claim(space: Space, pipeline_id: UUID, key: str | None, body_hash: bytes) -> Claim:
@@ -172,6 +181,8 @@ def relayed(failure: ProviderFailed, connector: AirflowConnector, claim: Claim) 
         return ProviderRejectedCredentials(failure.status, words, is_transient=False)
     if isinstance(failure, ProviderRefused):
         words = failure.said or f"Airflow (connector {connector.name}) refused without a reason: {failure}"
+        if failure.status == HTTPStatus.FORBIDDEN and failure.hints:
+            words = f"{words.rstrip('.')}. {' '.join(failure.hints)}"
         return ProviderRefused(
             failure.status, words, is_transient=failure.is_transient, retry_after=failure.retry_after
         )

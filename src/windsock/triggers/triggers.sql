@@ -28,7 +28,7 @@ WHERE space_id = %(space_id)s AND id = %(request_id)s
 
 -- name: find_run
 SELECT id FROM runs
-WHERE space_id = %(space_id)s AND pipeline_id = %(pipeline_id)s AND external_id = %(run_external_id)s
+WHERE space_id = %(space_id)s AND pipeline_id = %(pipeline_id)s AND external_id = %(run_external_id)s AND NOT is_replaced
 
 -- name: sync_soon
 -- A connector in trouble keeps its pauses.

@@ -19,7 +19,7 @@ from windsock.connectors.store import (
     open_connector,
 )
 from windsock.errors import BadRequest, Conflict, Invalid
-from windsock.providers.airflow import Diagnosis, diagnose
+from windsock.providers.airflow import Diagnosis
 from windsock.web.forms import read_form
 from windsock.web.frame import around
 from windsock.web.rendering import go, is_for_part, page, plain
@@ -49,8 +49,9 @@ async def create(request: Request, space: PageEdit) -> Response:
         body = ConnectorIn(name=given.get("name", ""), connector_type="airflow", config=config, credentials=credentials)
         if given.get("action") == "test":
             return await _tested(request, space, None, given, config, credentials)
+        limit = request.app.state.settings.max_connectors_per_space
         async with space.transaction() as tx:
-            row = await create_connector(tx, space.id, body, request.app.state.secrets)
+            row = await create_connector(tx, space.id, body, request.app.state.secrets, limit=limit)
     except (*REFUSED, ValidationError) as error:
         return await _refused(request, space, None, given, error)
     return go(f"/spaces/{space.slug}/connectors/{row['id']}")
@@ -111,7 +112,7 @@ async def _tested(
         async with space.transaction() as tx:
             kept = await open_connector(tx, space.id, UUID(connector["id"]), request.app.state.secrets)
         opened = kept.credentials
-    found = await diagnose(checked, opened, as_machine=request.app.state.settings.machine_identity)
+    found = await request.app.state.diagnose(checked, opened)
     if is_for_part(request):
         return page(request, "connection_test.html", told=found, complaint=None)
     return await _page(request, space, connector, given, told=found)

@@ -1,17 +1,27 @@
 """The parameters of a DAG as fields of a form, and a form as the conf of a run."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 
 from windsock.errors import BadRequest
+from windsock.inputs import is_storable
+from windsock.pages import to_json
 from windsock.providers.contract import ProviderParam
+from windsock.web.forms import with_newlines
 
 Kind = Literal["text", "lines", "number", "flag", "json", "choice"]
 PREFIX = "param:"
 """Of a field's name: `param:<kind>[?]:<name>`; the question mark where the parameter may be null."""
+DEFAULTS = "defaults"
+"""The name of the field with the defaults that the text of a form cannot hold."""
+EXACT = 2**53
+"""Whole numbers up to this one are the same in a browser."""
+REPLACED = re.compile(r"\ufffd|^-?\d{19,}$|^(NaN|-?Infinity|-?inf|nan)$")
+"""Text that may stand for what cannot be stored, such as a number beyond 64 bits: see providers.airflow.values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,57 +32,94 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`value` as the form holds it: text, or JSON for what is not text."""
+    """`value` as the form holds it: text, or JSON for what is not text. `default` is what `shown` stands for."""
 
     field: str
     label: str
     kind: Kind
     value: str
     is_required: bool
+    is_nullable: bool
     description: str | None
     choices: tuple[Choice, ...]
     attributes: dict[str, str]
+    shown: str
+    default: Any
 
 
-def a_field(param: ProviderParam, drafted: dict[str, str]) -> Field:
+def a_field(param: ProviderParam, drafted: Mapping[str, str]) -> Field:
     """`drafted`: what somebody filled in before, by the name of the field."""
     types = param.schema.get("type")
     named = [one for one in (types if isinstance(types, list) else [types]) if isinstance(one, str)]
     is_nullable, kinds = "null" in named, [one for one in named if one != "null"]
-    choices = param.schema.get("enum")
     kind = _kind(param, kinds)
-    shown = tuple(Choice(_json(one), _plainly(one)) for one in choices) if isinstance(choices, list) else ()
-    field = f"{PREFIX}{kind}{'?' if is_nullable else ''}:{param.name}"
-    limits = {"minimum": "min", "maximum": "max"} if kind == "number" else {"maxLength": "maxlength"}
-    attributes = {
-        name: str(param.schema[key]) for key, name in limits.items() if isinstance(param.schema.get(key), int)
-    }
-    if kind == "number":
-        attributes["step"] = "1" if kinds == ["integer"] else "any"
+    field = f"{PREFIX}{kind}{'?' if is_nullable else ''}:{_escaped(param.name)}"
     title = param.schema.get("title")
+    shown = _shown(param.value, kind)
     return Field(
         field=field,
         label=title if isinstance(title, str) else param.name,
         kind=kind,
-        value=drafted.get(field, _shown(param.value, kind)),
-        is_required=bool(kinds) and not is_nullable and param.value is None and kind != "flag",
+        value=drafted.get(field, shown),
+        is_required=bool(kinds) and not is_nullable and param.value is None,
+        is_nullable=is_nullable,
         description=param.description or _text_or_none(param.schema.get("description")),
-        choices=shown,
-        attributes=attributes,
+        choices=_choices(param, shown) if kind == "choice" else (),
+        attributes=_attributes(param, kind, kinds),
+        shown=shown,
+        default=param.value,
     )
 
 
 def _kind(param: ProviderParam, kinds: list[str]) -> Kind:
+    """A control that can hold the default; JSON where none can."""
+    value = param.value
     if isinstance(param.schema.get("enum"), list):
         return "choice"
     if len(kinds) == 1:
-        if kinds[0] == "string" and isinstance(param.value, str | None):
-            return "lines" if param.schema.get("format") == "multiline" else "text"
-        if kinds[0] in {"integer", "number"}:
+        if kinds[0] == "string" and isinstance(value, str | None):
+            is_long = param.schema.get("format") == "multiline" or "\n" in (value or "") or "\r" in (value or "")
+            return "lines" if is_long else "text"
+        if kinds[0] in {"integer", "number"} and _is_exact_number(value):
             return "number"
-        if kinds[0] == "boolean":
+        if kinds[0] == "boolean" and isinstance(value, bool | None):
             return "flag"
-    return "text" if not kinds and isinstance(param.value, str) else "json"
+    if kinds or not isinstance(value, str):
+        return "json"
+    return "lines" if "\n" in value or "\r" in value else "text"
+
+
+def _is_exact_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= EXACT)
+
+
+def _choices(param: ProviderParam, shown: str) -> tuple[Choice, ...]:
+    """Those of the schema, and the default where it is not among them."""
+    choices = [Choice(_json(one), _plainly(one)) for one in param.schema["enum"]]
+    if param.value is not None and shown not in {one.value for one in choices}:
+        choices.insert(0, Choice(shown, _plainly(param.value)))
+    return tuple(choices)
+
+
+def _attributes(param: ProviderParam, kind: Kind, kinds: list[str]) -> dict[str, str]:
+    """What a browser checks; nothing that the default breaks, since it would not send the form."""
+    value, schema = param.value, param.schema
+    size = len(value.encode("utf-16-le")) // 2 if isinstance(value, str) else 0
+    low, high, longest = (_limit(schema.get(name)) for name in ("minimum", "maximum", "maxLength"))
+    if kind == "text":
+        return {"maxlength": str(longest)} if longest is not None and size <= longest else {}
+    if kind != "number":
+        return {}
+    attributes = {"step": "1" if kinds == ["integer"] and not isinstance(value, float) else "any"}
+    if low is not None and (value is None or value >= low):
+        attributes["min"] = str(low)
+    if high is not None and (value is None or value <= high):
+        attributes["max"] = str(high)
+    return attributes
+
+
+def _limit(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _shown(value: object, kind: Kind) -> str:
@@ -84,7 +131,10 @@ def _shown(value: object, kind: Kind) -> str:
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 if isinstance(value, dict) else 0).decode()
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2 if isinstance(value, dict) else 0).decode()
+    except orjson.JSONEncodeError:  # nested deeper than its 254 levels
+        return to_json(value).decode()
 
 
 def _plainly(value: object) -> str:
@@ -95,24 +145,102 @@ def _text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def conf_of(fields: Iterable[tuple[str, str]], more: str) -> dict[str, Any]:
-    """What a form says. Raises BadRequest for what is not JSON where it has to be."""
-    conf: dict[str, Any] = {}
+def _escaped(name: str) -> str:
+    """As in JSON where it has a character that a form would change."""
+    return name if name.isprintable() and "\\" not in name else _json(name)[1:-1]
+
+
+def _unescaped(name: str) -> str:
+    if "\\" not in name:
+        return name
+    try:
+        return str(orjson.loads(f'"{name}"'))
+    except orjson.JSONDecodeError:
+        raise BadRequest("A field of the form has a name that cannot be understood.") from None
+
+
+# --- From the form to the conf ----------------------------------------------------------------------------------------
+
+
+def inexact_defaults(fields: Iterable[Field]) -> str:
+    """JSON of the defaults, by field, that would not come back from the form as they are; empty where all do."""
+    kept = {one.field: one.default for one in fields if not _comes_back(one)}
+    return _json(kept) if kept else ""
+
+
+def _comes_back(field: Field) -> bool:
+    if not _is_sendable(field.default):
+        return False
+    sent = dict(_values([(field.field, field.shown)]))
+    return [_json(value) for value in sent.values()] == [_json(field.default)]
+
+
+def _is_sendable(value: object) -> bool:
+    """As it is: neither out of the range of what is stored, nor perhaps replaced when it was read."""
+    return is_storable(value) and not _may_be_replaced(value)
+
+
+def _may_be_replaced(value: object) -> bool:
+    if isinstance(value, str):
+        return REPLACED.search(value) is not None
+    if isinstance(value, dict):
+        return any(map(_may_be_replaced, (*value, *value.values())))
+    return isinstance(value, list) and any(map(_may_be_replaced, value))
+
+
+def conf_of(fields: Iterable[tuple[str, str]], more: str, defaults: str = "") -> dict[str, Any]:
+    """What a form says; `defaults` is inexact_defaults. Raises BadRequest for what is not JSON where it has to be.
+
+    A field that is as it was shown gives its default. One whose default cannot be sent is left out: Airflow takes its
+    own default then.
+    """
+    exact, conf = _read_defaults(defaults), {}
     for field, text in fields:
-        kind, _, name = field.removeprefix(PREFIX).partition(":")
-        is_nullable, kind = kind.endswith("?"), kind.removesuffix("?")
-        if kind in {"text", "lines"}:
-            conf[name] = None if not text and is_nullable else text
-        elif text.strip():
-            conf[name] = _read(text, name)
-        elif is_nullable:
-            conf[name] = None
+        if field in exact and _is_shown(field, text, exact[field]):
+            _, is_nullable, name = _split(field)
+            value = exact[field]
+            if _is_sendable(value) and (value is not None or is_nullable):
+                conf[name] = value
+        else:
+            conf.update(_values([(field, text)]))
     if more.strip():
         other = _read(more, "Other conf")
         if not isinstance(other, dict):
             raise BadRequest('Other conf is no JSON object, such as {"country": "FR"}.')
         conf |= other
     return conf
+
+
+def _is_shown(field: str, text: str, default: object) -> bool:
+    """Line breaks apart, and the character that no HTML has."""
+    shown = _shown(default, _split(field)[0])
+    return with_newlines(text) == with_newlines(shown).replace("\0", "\ufffd")
+
+
+def _read_defaults(text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    defaults = _read(text, "The form")
+    if not isinstance(defaults, dict):
+        raise BadRequest("The form was changed on its way. Open it again.")
+    return defaults
+
+
+def _split(field: str) -> tuple[Any, bool, str]:
+    """The kind, whether it may be null, and the name of the parameter."""
+    kind, _, name = field.removeprefix(PREFIX).partition(":")
+    return kind.removesuffix("?"), kind.endswith("?"), _unescaped(name)
+
+
+def _values(fields: Iterable[tuple[str, str]]) -> Iterable[tuple[str, Any]]:
+    for field, text in fields:
+        kind, is_nullable, name = _split(field)
+        if kind in {"text", "lines"}:
+            yield name, None if not text and is_nullable else with_newlines(text)
+        elif text.strip():
+            yield name, _read(text, name)
+        elif is_nullable:
+            yield name, None
 
 
 def _read(text: str, name: str) -> Any:  # noqa: ANN401 - JSON

@@ -13,7 +13,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from windsock import __version__
-from windsock.pages import to_json
+from windsock.pages import in_header, to_json
 from windsock.web.pictures import days_chart, scatter, strip
 from windsock.words import duration
 
@@ -66,7 +66,7 @@ def page(
 
 def go(target: str) -> Response:
     """To another page, by GET."""
-    return Response(status_code=303, headers={**HEADERS, "Location": target})
+    return Response(status_code=303, headers={**HEADERS, "Location": in_header(target)})
 
 
 def back(request: Request, otherwise: str) -> Response:

@@ -12,6 +12,7 @@ from windsock.comments.store import create_comment, list_said_about_run
 from windsock.db import Row
 from windsock.pages import to_json
 from windsock.runs.store import get_run, get_run_alone, task_runs_follow
+from windsock.web.forms import with_newlines
 from windsock.web.frame import around
 from windsock.web.rendering import HEADERS, go, is_for_part, page, plain
 from windsock.web.tries import EarlierTries
@@ -23,8 +24,8 @@ GOES_ON = {"queued", "running", "restarting"}
 SHOWN_TASKS = 500
 """Task runs on the page itself; with JavaScript all of them are in the grid that takes its place."""
 OF_A_TASK = (
-    "id", "external_id", "map_index", "status", "try_number", "queued_at", "started_at", "ended_at",
-    "duration_seconds", "operator", "provider_url", "comment_count",
+    "id", "external_id", "map_index", "rendered_map_index", "loop", "status", "state_reason", "try_number", "queued_at",
+    "started_at", "ended_at", "duration_seconds", "operator", "provider_url", "comment_count",
 )  # fmt: skip
 
 
@@ -45,8 +46,9 @@ async def get_tasks(request: Request, space: PageView, run_id: UUID) -> Response
     run = await get_run(space, space.id, run_id)
     goes_on = await _goes_on(space, run)
     known: EarlierTries = request.app.state.tries
-    earlier = await known.of(space, run, run["task_runs"])
-    rows = [[task[name] for name in OF_A_TASK] for task in run["task_runs"]]
+    tasks = [task for task in run["task_runs"] if task["removed_at"] is None]
+    earlier = await known.of(space, run, tasks)
+    rows = [[task[name] for name in OF_A_TASK] for task in tasks]
     body = to_json({"goes_on": goes_on, "columns": OF_A_TASK, "tasks": rows, "earlier": earlier})
     return Response(body, headers=HEADERS, media_type="application/json")
 
@@ -67,7 +69,7 @@ async def comment_on_task_run(
 
 async def _comment(request: Request, space: Space, run_id: UUID, task_run_id: UUID | None, content: str) -> Response:
     try:
-        given = CommentIn(content=content, parent_id=None)
+        given = CommentIn(content=with_newlines(content), parent_id=None)
     except ValidationError:
         complaint = "A comment has 1 to 10,000 characters."
         return await _page(request, space, run_id, task_run_id, complaint=complaint, draft=content, status=422)
@@ -102,11 +104,12 @@ async def _page(
     for one in said:
         if one["resource_type"] == "task_run":
             of_tasks.setdefault(one["resource_id"], []).append(one)
-    tasks = run.pop("task_runs")
+    every = run.pop("task_runs")
+    tasks = [task for task in every if task["removed_at"] is None]
     return page(
         request, "run.html", status_code=status, **await around(space), run=run, tasks=tasks[:SHOWN_TASKS],
         many=len(tasks), comments=[one for one in said if one["resource_type"] == "pipeline_run"], of_tasks=of_tasks,
-        spoken_of=[task for task in tasks if task["id"] in of_tasks],
-        about=next((task for task in tasks if task["id"] == str(about)), None),
+        spoken_of=[task for task in every if task["id"] in of_tasks],
+        about=next((task for task in every if task["id"] == str(about)), None),
         goes_on=goes_on, complaint=complaint, draft=draft,
     )  # fmt: skip

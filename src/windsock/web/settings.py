@@ -36,7 +36,7 @@ async def show_settings(request: Request, space: PageView) -> Response:
         teams = await tx.rows(TEAMS["list_teams"], **every)
     return page(
         request, "settings.html", **await around(space), members=plain(members), teams=plain(teams),
-        roles=get_args(Role),
+        roles=get_args(Role.__value__),
     )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ async def show_audit(
         names = await _names(tx, space)
     return page(
         request, "audit.html", **await around(space), events=[_told(one, names) for one in plain(rows)], total=total,
-        number=paging.page, pages=max(1, -(-total // paging.size)), target_types=sorted(get_args(TargetType)),
+        number=paging.page, pages=max(1, -(-total // paging.size)), target_types=sorted(get_args(TargetType.__value__)),
         target_type=target_type or [], narrowed=bool(actor_id or target_id),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
+from windsock.access.authorizer import Authorizer
 from windsock.access.keys import hash_of
 from windsock.access.sessions import (
     SESSION_DAYS,
@@ -16,7 +17,7 @@ from windsock.access.sessions import (
     list_sessions,
     use_link,
 )
-from windsock.access.space import COOKIE, Authorizer, IsSignedIn, refuse_other_sites
+from windsock.access.space import COOKIE, IsSignedIn, refuse_other_sites
 from windsock.db import Database
 from windsock.errors import NotFound
 from windsock.web.rendering import HEADERS, go, page, plain
@@ -125,6 +126,9 @@ async def _begin(request: Request, user_id: UUID, target: str, *, key_id: UUID |
 
 def _own(target: str) -> str:
     """A page of ours; whatever leads elsewhere is the first page. Browsers take a backslash for a slash."""
-    parts = urlsplit(target.replace("\\", "/"))
+    try:
+        parts = urlsplit(target.replace("\\", "/"))
+    except ValueError:  # a host in brackets that is none, or with characters that look like others
+        return "/"
     is_own = not parts.scheme and not parts.netloc and target.startswith("/") and not target.startswith(("//", "/\\"))
     return target if is_own and target.isprintable() else "/"

@@ -88,8 +88,9 @@ async def show_timeline(
 
 
 def _lane(pipeline: dict[str, Any], runs: Iterable[dict[str, Any]], span: Span, now: datetime) -> dict[str, Any]:
+    is_held = pipeline["is_paused"] or pipeline["is_draining"]
     expected = pipeline["next_run_at"] and datetime.fromisoformat(pipeline["next_run_at"])
-    is_expected = expected and not pipeline["is_paused"] and max(now, span.begin) <= expected < span.end
+    is_expected = expected and not is_held and max(now, span.begin) <= expected < span.end
     return {
         "id": pipeline["id"],
         "name": pipeline["name"],

@@ -14,7 +14,8 @@ from windsock.access.space import Space
 from windsock.answers import UnderWay
 from windsock.db import Row
 from windsock.errors import ProviderRefused, WindsockError
-from windsock.providers.contract import NOT_MAPPED, ProviderTaskRun, TaskRunId
+from windsock.providers.contract import ProviderTaskRun
+from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED, TaskRunId
 from windsock.triggers.sending import Triggers
 
 MOST_ASKED = 20
@@ -75,8 +76,7 @@ class EarlierTries:
         try:
             async with self._triggers.asking(space, run["pipeline_id"]) as (provider, pipeline_external_id):
                 for task in wanted:
-                    index = NOT_MAPPED if task["map_index"] is None else task["map_index"]
-                    which = TaskRunId(pipeline_external_id, run["external_id"], task["external_id"], index)
+                    which = _which(pipeline_external_id, run["external_id"], task)
                     try:
                         found = [_as_told(one) for one in await provider.tries(which)]
                     except ProviderRefused as refusal:
@@ -94,6 +94,18 @@ class EarlierTries:
         self._known[str(task["id"]), task["try_number"]] = found
         while len(self._known) > MOST_KEPT:
             self._known.popitem(last=False)
+
+
+def _which(pipeline_external_id: str, run_external_id: str, task: Row) -> TaskRunId:
+    """The API says null for what the provider leaves out."""
+    return TaskRunId(
+        pipeline_external_id,
+        run_external_id,
+        task["external_id"],
+        NOT_MAPPED if task["map_index"] is None else task["map_index"],
+        task["region_id"] or NO_REGION,
+        NO_REGION_INDEX if task["region_index"] is None else task["region_index"],
+    )
 
 
 def _as_told(one: ProviderTaskRun) -> Tried:

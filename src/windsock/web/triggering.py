@@ -13,7 +13,7 @@ from windsock.triggers.models import LONGEST_NOTE, TriggerIn
 from windsock.triggers.sending import Triggers
 from windsock.web.forms import read_form
 from windsock.web.frame import around
-from windsock.web.params import PREFIX, a_field, conf_of
+from windsock.web.params import DEFAULTS, PREFIX, a_field, conf_of, inexact_defaults
 from windsock.web.rendering import go, page, plain
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/pipelines/{pipeline_id}/trigger")
@@ -47,7 +47,8 @@ async def trigger(request: Request, space: PageTrigger, pipeline_id: UUID) -> Re
 
 def _asked(given: dict[str, str]) -> TriggerIn:
     """Raises BadRequest with a sentence."""
-    conf = conf_of(((name, text) for name, text in given.items() if name.startswith(PREFIX)), given.get("conf", ""))
+    fields = [(name, text) for name, text in given.items() if name.startswith(PREFIX)]
+    conf = conf_of(fields, given.get("conf", ""), given.get(DEFAULTS, ""))
     try:
         return TriggerIn(conf=conf or None, note=given.get("note") or None)
     except ValidationError as error:
@@ -79,5 +80,5 @@ async def _form(
     return page(
         request, "trigger.html", status_code=status, **await around(space), pipeline=pipeline, fields=fields,
         unread=unread, complaint=complaint, key=key, note=drafted.get("note", ""), conf=drafted.get("conf", ""),
-        longest_note=LONGEST_NOTE,
+        longest_note=LONGEST_NOTE, defaults=inexact_defaults(fields),
     )  # fmt: skip

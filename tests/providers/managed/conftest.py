@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from pydantic import TypeAdapter
 
-from windsock import log
+from windsock import egress, log
 from windsock.providers.airflow import Airflow, AirflowConfig, Credentials, TokenCache
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MWAA_HOST = "0a1b2c3d-vpce.c2.airflow.eu-west-1.on.aws"
 COMPOSER_URL = "https://0123abcd-dot-europe-west1.composer.googleusercontent.com"
 ASTRO_URL = "https://example.astronomer.run/d0abc123"
-GONE = {"detail": "The DagRun was not found", "title": "DAGRun not found"}
+GONE = {"detail": "The DagRun with dag_id: `d` and run_id: `r` was not found", "title": "DAGRun not found"}
 _credentials: TypeAdapter[Credentials] = TypeAdapter(Credentials)
 
 
@@ -41,6 +41,7 @@ class Cloud:
         self.web: Callable[[httpx2.Request], httpx2.Response] = self.refuses(401)
         self.requests: list[httpx2.Request] = []
         self.tokens = TokenCache()
+        self.token_uris: set[str] = set()
 
     @property
     def paths(self) -> list[str]:
@@ -124,15 +125,21 @@ class Cloud:
     ) -> Any:
         """What `work` makes of this Airflow; `credentials` are made when the loopback address is known."""
 
+        if api_version is not None:  # was found by an earlier sync
+            self.tokens.recognized.add("c", None)
+
         async def run() -> Any:
             async with self.api.serving():
                 self._monkeypatch.setenv("AWS_ENDPOINT_URL_MWAA", self.api.base_url)
+                self.token_uris.add(f"{self.api.base_url}/token")
+                self._monkeypatch.setattr("windsock.providers.airflow.config.TOKEN_URIS", self.token_uris)
                 airflow = Airflow(
                     AirflowConfig(base_url=base_url),
                     _credentials.validate_python(credentials()),
                     api_version=api_version,
                     tokens=self.tokens,
                     key="c",
+                    policy=egress.Policy.of(loopback=True),
                     as_machine=as_machine,
                     transport=httpx2.MockTransport(self._serve),
                     sleep=self._lab.sleep,

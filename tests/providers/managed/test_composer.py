@@ -84,7 +84,7 @@ def test_a_token_is_kept_until_shortly_before_it_ends(google: "Cloud", monkeypat
     assert len(google.api.asked) == 1
     _, until = google.tokens._tokens["c"]
     assert until is not None
-    monkeypatch.setattr("windsock.providers.airflow.auth.time.monotonic", lambda: until)
+    monkeypatch.setattr("windsock.providers.airflow.tokens.time.monotonic", lambda: until)
     google.use(key_of(google), one_run, google.COMPOSER_URL)
     assert len(google.api.asked) == 2
 
@@ -172,6 +172,7 @@ def test_a_token_server_that_is_not_there_is_told(
     google: "Cloud", monkeypatch: pytest.MonkeyPatch, address: str
 ) -> None:
     monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
+    google.token_uris.add(address)
     with pytest.raises(ProviderFailed) as caught:
         google.use(key_of(google, token_uri=address), one_run, google.COMPOSER_URL)
     assert_says_nothing(caught.value, google)

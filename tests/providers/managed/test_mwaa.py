@@ -93,10 +93,10 @@ def test_which_airflow_an_environment_has_is_found_by_which_login_it_has(
     aws.web = WebServer(aws, version)
 
     async def identify(airflow: "Airflow") -> Any:
-        return await airflow.identify(), await airflow.probe()
+        return await airflow.identify(), await airflow.probe_dags()
 
-    identity, (visible, _) = aws.use(credentials, identify, aws.MWAA_URL, None)
-    assert (identity.version, identity.api_version, visible) == (number, version, 0)
+    identity, dags = aws.use(credentials, identify, aws.MWAA_URL, None)
+    assert (identity.version, identity.api_version, dags.visible) == (number, version, 0)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -219,7 +219,8 @@ def test_an_answer_of_aws_without_a_token_is_nonsense(aws: "Cloud", lab: "Lab") 
 
 
 def test_an_aws_that_says_nothing_holds_up_nobody(aws: "Cloud", lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mwaa, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(mwaa, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(mwaa, "READ_SECONDS", 0.1)
     monkeypatch.setattr(mwaa, "ATTEMPTS", 1)
     aws.answers = [lab.Reply({}, delay=0.8)]
     with pytest.raises(ProviderUnreachable, match="could not be reached") as caught:

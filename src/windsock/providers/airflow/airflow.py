@@ -2,29 +2,30 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import quote
 
-import httpx2
-
-from windsock.errors import ProviderNonsense, ProviderRefused
+from windsock import egress
+from windsock.errors import ProviderFailed, ProviderNonsense, ProviderRefused
 from windsock.providers.airflow import identify as identification
 from windsock.providers.airflow import pipelines
-from windsock.providers.airflow.auth import Session, TokenCache, sign_in_of
+from windsock.providers.airflow.auth import Session, sign_in_of
 from windsock.providers.airflow.config import AirflowConfig, Credentials
 from windsock.providers.airflow.counting import count
-from windsock.providers.airflow.dialect import Dialect
+from windsock.providers.airflow.dialect import EVENTS, Dialect, parse_param
 from windsock.providers.airflow.events import read_hints
 from windsock.providers.airflow.failures import WrongApiVersion
 from windsock.providers.airflow.http import Http, Sleep
-from windsock.providers.airflow.listing import Limits
+from windsock.providers.airflow.listing import Limits, Question, read
+from windsock.providers.airflow.lookup import find_run, has_address, read_task_runs
+from windsock.providers.airflow.tokens import TokenCache
 from windsock.providers.airflow.trigger import trigger
 from windsock.providers.airflow.v1 import V1
 from windsock.providers.airflow.v2 import V2
-from windsock.providers.airflow.values import identity, texts
+from windsock.providers.airflow.values import identity, mapping, moment, texts
 from windsock.providers.contract import (
-    NOT_MAPPED,
     Hints,
     Identity,
     Page,
@@ -32,6 +33,11 @@ from windsock.providers.contract import (
     ProviderParam,
     ProviderRun,
     ProviderTaskRun,
+)
+from windsock.providers.scopes import (
+    NO_REGION,
+    NOT_MAPPED,
+    OfRun,
     Resume,
     RunRequest,
     RunsBetween,
@@ -42,7 +48,16 @@ from windsock.providers.contract import (
 ApiVersion = Literal["v1", "v2"]
 
 _DIALECTS: dict[str, Dialect] = {"v1": V1(), "v2": V2()}
-_NOT_FOUND = 404
+_FORBIDDEN, _NOT_FOUND = 403, 404
+
+
+@dataclass(frozen=True, slots=True)
+class DagProbe:
+    """How many DAGs the account sees, one of them, and the seconds that the answer took."""
+
+    visible: int
+    dag_id: str | None
+    seconds: float
 
 
 class Airflow:
@@ -50,6 +65,7 @@ class Airflow:
 
     `api_version`: what an earlier `identify` found, so that it need not be asked again; None finds it at first need.
     `tokens` and `key` (see `token_key`): where the sign-in of one sync is kept for the next.
+    `policy`: where it may connect to.
     `as_machine`: whether it may sign in to a cloud as the machine on which Windsock runs.
     `transport`, `sleep`, `tries` and `limits` are for tests and for the test of a connection.
     """
@@ -62,8 +78,9 @@ class Airflow:
         api_version: ApiVersion | None,
         tokens: TokenCache,
         key: str,
+        policy: egress.Policy,
         as_machine: bool = False,
-        transport: httpx2.AsyncBaseTransport | None = None,
+        transport: egress.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
         tries: int = 3,
         limits: Limits | None = None,
@@ -73,8 +90,16 @@ class Airflow:
         self._dialect: Dialect | None = _DIALECTS[known] if known else None
         self._limits = limits or Limits()
         self._sleep = sleep
-        self._http = Http(config, transport=transport, sleep=sleep, tries=tries)
-        sign_in = sign_in_of(self._http, credentials, config.base_url, as_machine=as_machine)
+        self._http = Http(
+            config,
+            policy=policy,
+            recognized=tokens.recognized,
+            key=key,
+            transport=transport,
+            sleep=sleep,
+            tries=tries,
+        )
+        sign_in = sign_in_of(self._http, credentials, config.base_url, policy=policy, as_machine=as_machine)
         self._session = Session(self._http, sign_in, tokens=tokens, key=key)
 
     @property
@@ -89,17 +114,36 @@ class Airflow:
     def as_of(self) -> datetime | None:
         return self._http.as_of
 
+    @property
+    def ahead_of_ours(self) -> float | None:
+        return self._http.clock.ahead_of_ours
+
+    def set_clock(self, *, behind: timedelta, is_confirmed: bool) -> None:
+        self._http.clock.behind, self._http.clock.is_confirmed = behind, is_confirmed
+
+    @property
+    def told_at(self) -> datetime | None:
+        return self._http.clock.told
+
+    async def heartbeat(self) -> datetime | None:
+        dialect = await self._known()
+        body = (await self._session.get(dialect.health)).body
+        scheduler = mapping(mapping(body).get("scheduler"))
+        try:
+            return moment(scheduler, "latest_scheduler_heartbeat")
+        except ProviderNonsense:
+            return None
+
     async def identify(self) -> Identity:
         """Ask anew which API answers, whatever was known; from then on that one is used."""
         identity = await identification.identify(self._session.get_version, self._forced)
         self._dialect = _DIALECTS[identity.api_version]
         return identity
 
-    async def list_pipelines(self) -> PipelineListing:
+    async def list_pipelines(self, *, counts_import_errors: bool = True) -> PipelineListing:
         dialect = await self._known()
-        return await pipelines.list_pipelines(
-            self._session.get, dialect.pipelines(), f"{dialect.root}/importErrors", self._limits
-        )
+        import_errors = f"{dialect.root}/importErrors" if counts_import_errors else None
+        return await pipelines.list_pipelines(self._session.get, dialect.pipelines(), import_errors, self._limits)
 
     async def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]:
         dialect = await self._known()
@@ -108,7 +152,13 @@ class Airflow:
 
     async def task_runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]:
         dialect = await self._known()
-        async for page in dialect.task_runs(self._session.get, self._limits, scope, resume):
+        ask, limits = self._session.get, self._limits
+        pages = (
+            read_task_runs(ask, limits, dialect, scope, resume)
+            if isinstance(scope, OfRun)
+            else dialect.task_runs(ask, limits, scope, resume)
+        )
+        async for page in pages:
             yield page
 
     async def count_runs(self, window: RunsBetween) -> int:
@@ -119,32 +169,52 @@ class Airflow:
         dialect = await self._known()
         return await count(self._session.get, dialect.counting("task_runs", window))
 
-    async def hints(self, since: datetime, seen: list[int], once: list[int]) -> Hints:
-        dialect = await self._known()
-        return await read_hints(self._session.get, dialect.events(since), since, seen, once)
-
-    async def run(self, pipeline_external_id: str, external_id: str) -> ProviderRun | None:
-        dialect = await self._known()
-        dag, run = quote(pipeline_external_id, safe="~"), quote(external_id, safe="~")
+    async def may_read_all(self) -> bool:
+        """Measured on accounts with rights on single DAGs: every list over `~` is refused, the list of DAGs is not."""
+        now = datetime.now(UTC)
         try:
-            answer = await self._session.get(f"{dialect.root}/dags/{dag}/dagRuns/{run}")
-        except ProviderRefused as failure:
-            if failure.status != _NOT_FOUND:
+            await self.count_runs(RunsBetween(now, now))
+            await self.count_task_runs(RunsBetween(now, now))
+        except ProviderRefused as refusal:
+            if refusal.status != _FORBIDDEN:
                 raise
-            return None
-        if not isinstance(answer.body, dict):
-            raise ProviderNonsense(f"Airflow gave something that is not a DAG run for {external_id}.")
-        return dialect.parse_run(answer.body)
+            return False
+        return True
+
+    async def hints(self, since: datetime, seen: list[int], once: list[int]) -> Hints:
+        """The log is stamped by the host that answers, `since` by the one that stamps rows."""
+        dialect, behind = await self._known(), self._http.clock.behind
+        since += behind
+        return await read_hints(self._session.get, dialect.events(since), since, seen, once, behind=behind)
+
+    async def run(
+        self, pipeline_external_id: str, external_id: str, position: datetime | None = None
+    ) -> ProviderRun | None:
+        dialect = await self._known()
+        return await find_run(self._session.get, self._limits, dialect, pipeline_external_id, external_id, position)
 
     async def trigger(self, request: RunRequest, *, may_exist: bool) -> ProviderRun:
-        dialect = await self._known()
+        dialect = await self._known_to_trigger(may_exist=may_exist)
         try:
             return await trigger(self._session.post_once, dialect, request, self.run, self._sleep, may_exist=may_exist)
         except WrongApiVersion:  # upgraded since the last sync; the API that is not there has started nothing
-            if (await self.identify()).api_version == dialect.name:
+            self._dialect = None
+            if (await self._known_to_trigger(may_exist=may_exist)).name == dialect.name:
                 raise
-        dialect = await self._known()
+        dialect = await self._known_to_trigger(may_exist=may_exist)
         return await trigger(self._session.post_once, dialect, request, self.run, self._sleep, may_exist=may_exist)
+
+    @property
+    def may_have_triggered(self) -> bool:
+        return self._http.may_have_posted("/dagRuns")
+
+    async def _known_to_trigger(self, *, may_exist: bool) -> Dialect:
+        """As `_known`; what fails has started nothing, unless an earlier request has."""
+        try:
+            return await self._known()
+        except ProviderFailed as failure:
+            failure.was_sent = may_exist
+            raise
 
     async def task_graph(self, pipeline_external_id: str) -> dict[str, list[str]]:
         dialect = await self._known()
@@ -157,15 +227,20 @@ class Airflow:
         return {identity(task, "task_id", "task"): texts(task.get("downstream_task_ids")) for task in rows}
 
     async def tries(self, task_run: TaskRunId) -> list[ProviderTaskRun]:
-        """Raises ProviderRefused (404) where Airflow is older than 2.10, or has no such task instance."""
+        """Raises ProviderRefused (404) where Airflow is older than 2.10, or has no such task instance or address.
+
+        Measured on 3.4.0b2: inside a loop, without the region it is 400.
+        """
         dialect = await self._known()
-        parts = [
-            quote(one, safe="~")
-            for one in (task_run.pipeline_external_id, task_run.run_external_id, task_run.external_id)
-        ]
+        names = (task_run.pipeline_external_id, task_run.run_external_id, task_run.external_id)
+        if not has_address(*names):
+            sentence = f"Airflow's API has no address for the tries of {names[2]!r} in the run {names[1]!r}."
+            raise ProviderRefused(_NOT_FOUND, sentence, is_transient=False)
+        parts = [quote(name, safe="~") for name in names]
         of_map = "" if task_run.map_index == NOT_MAPPED else f"/{task_run.map_index}"
         path = "{}/dags/{}/dagRuns/{}/taskInstances/{}{}/tries".format(dialect.root, *parts, of_map)
-        body = (await self._session.get(path)).body
+        region = {"region_id": task_run.region_id, "region_index": str(task_run.region_index)}
+        body = (await self._session.get(path, region if task_run.region_id != NO_REGION else None)).body
         found = body.get("task_instances") if isinstance(body, dict) else None
         if not isinstance(found, list):
             raise ProviderNonsense(f"The answer to GET {path} has no list of tries.")
@@ -179,17 +254,30 @@ class Airflow:
         found = body.get("params") if isinstance(body, dict) else None
         if not isinstance(found, dict):
             raise ProviderNonsense(f"The answer to GET {path} has no params.")
-        return [a_param(name, given) for name, given in found.items()]
+        return [parse_param(name, given) for name, given in found.items()]
 
-    async def probe(self) -> tuple[int, float]:
-        """How many DAGs the account may see, and the seconds that the answer took."""
+    async def probe_dags(self) -> DagProbe:
         dialect = await self._known()
         listing = dialect.pipelines()
         answer = await self._session.get(listing.path, {**listing.params, "limit": "1"})
-        total = answer.body.get("total_entries") if isinstance(answer.body, dict) else None
-        if isinstance(total, bool) or not isinstance(total, int):
+        part = read(answer, listing)
+        if part.total is None:
             raise ProviderNonsense(f"The answer to GET {listing.path} does not say how many DAGs there are.")
-        return total, answer.elapsed
+        return DagProbe(part.total, part.rows[0].external_id if part.rows else None, answer.elapsed)
+
+    async def probe_rows(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> None:
+        """Ask for one row, where a sync asks for many. Raises ProviderFailed as a sync would."""
+        dialect = await self._known()
+        question = dialect.counting(what, window)
+        await count(self._session.get, Question(path=question.path, params={**question.params, "limit": "1"}))
+
+    async def probe_events(self) -> None:
+        dialect = await self._known()
+        await self._session.get(dialect.root + EVENTS, {"limit": "1"})
+
+    async def probe_import_errors(self) -> None:
+        dialect = await self._known()
+        await count(self._session.get, Question(path=f"{dialect.root}/importErrors", params={"limit": "1"}))
 
     async def health(self) -> dict[str, str]:
         """The status of each part of Airflow ("healthy", "unhealthy"), of those that are there."""
@@ -207,16 +295,3 @@ class Airflow:
         if self._dialect is None:
             raise WrongApiVersion("It is not known which API this Airflow has.")
         return self._dialect
-
-
-def a_param(name: str, given: object) -> ProviderParam:
-    """Both APIs wrap the default with its schema; a DAG of an older Airflow may have it bare."""
-    if not isinstance(given, dict) or "value" not in given:
-        return ProviderParam(name, given, {}, None)
-    schema, description = given.get("schema"), given.get("description")
-    return ProviderParam(
-        name,
-        given["value"],
-        schema if isinstance(schema, dict) else {},
-        description if isinstance(description, str) else None,
-    )

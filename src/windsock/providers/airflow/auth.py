@@ -1,14 +1,14 @@
-"""Keeps a connector signed in: a sign-in is kept for the next sync, and made anew once when it is refused."""
+"""Keeps a connector signed in: uses the token of an earlier sync, and renews it once when it is refused."""
 
 import hashlib
-import time
-from collections import OrderedDict
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, assert_never
 
 from pydantic import BaseModel, SecretStr
 
-from windsock.errors import ProviderRefused
+from windsock import egress
+from windsock.errors import ProviderFailed, ProviderRefused, ProviderRejectedCredentials
 from windsock.providers.airflow.composer import Composer
 from windsock.providers.airflow.config import (
     AstronomerCredentials,
@@ -19,37 +19,12 @@ from windsock.providers.airflow.config import (
     PasswordCredentials,
     TokenCredentials,
 )
+from windsock.providers.airflow.failures import SignInDemanded
 from windsock.providers.airflow.http import Answer, Http, Params
 from windsock.providers.airflow.mwaa import Mwaa
+from windsock.providers.airflow.permissions import permission_hint
 from windsock.providers.airflow.signin import AstronomerToken, FixedToken, Nobody, Password, Renewable, SignIn, Version
-
-
-class TokenCache:
-    """Sign-in tokens by connector, kept in this process so that an idle sync need not sign in; the oldest go first."""
-
-    def __init__(self, largest: int = 1000) -> None:
-        self._largest = largest
-        self._tokens: OrderedDict[str, tuple[str, float | None]] = OrderedDict()
-
-    def get(self, key: str) -> str | None:
-        token, until = self._tokens.get(key, (None, None))
-        if until is not None and time.monotonic() >= until:
-            self.drop(key)
-            return None
-        return token
-
-    def put(self, key: str, token: str, seconds: float | None = None) -> None:
-        """`seconds` it is good for; None: until it is refused."""
-        self._tokens[key] = token, None if seconds is None else time.monotonic() + seconds
-        self._tokens.move_to_end(key)
-        while len(self._tokens) > self._largest:
-            self._tokens.popitem(last=False)
-
-    def drop(self, key: str) -> None:
-        self._tokens.pop(key, None)
-
-    def __repr__(self) -> str:
-        return f"TokenCache({len(self._tokens)} tokens)"
+from windsock.providers.airflow.tokens import TokenCache
 
 
 def token_key(connector_id: object, base_url: str, credentials: Credentials) -> str:
@@ -68,7 +43,9 @@ def _parts(model: BaseModel) -> list[str]:
     return found
 
 
-def sign_in_of(http: Http, credentials: Credentials, base_url: str, *, as_machine: bool) -> SignIn:
+def sign_in_of(
+    http: Http, credentials: Credentials, base_url: str, *, policy: egress.Policy, as_machine: bool
+) -> SignIn:
     match credentials:
         case PasswordCredentials():
             return Password(http, credentials)
@@ -79,16 +56,24 @@ def sign_in_of(http: Http, credentials: Credentials, base_url: str, *, as_machin
         case NoCredentials():
             return Nobody(http)
         case ComposerCredentials():
-            return Composer(http, credentials, base_url, as_machine=as_machine)
+            return Composer(http, credentials, base_url, policy=policy, as_machine=as_machine)
         case MwaaCredentials():
-            return Mwaa(http, credentials, base_url, as_machine=as_machine)
+            return Mwaa(http, credentials, base_url, policy=policy, as_machine=as_machine)
     assert_never(credentials)
 
 
+_NOT_ABOUT_THE_TOKEN = frozenset({404, 405, 408, 409, 410, 412, 413, 414, 415, 422, 425, 429, 502, 503, 504})
+"""Statuses about the object or the request, or of a gateway whose server is away."""
+_BEFORE_EXECUTION = frozenset({401, 403})
+"""Statuses with which a server refuses a caller before it does anything."""
+
+
 class Session:
-    """Reads with an account. A sign-in that is refused is made anew once per request, never more.
+    """Sends requests with an account; renews a token that is refused, once per request.
 
     Measured on 3.3.2: an expired token is 401, a malformed one (the server's key has changed) 403 "Invalid JWT token".
+    Other servers refuse an old token with 400, 403, 500, a redirect or a login page, so that any refusal of a token of
+    an earlier sync is answered with a new sign-in; of one of this sync only what is about tokens for certain.
     """
 
     def __init__(self, http: Http, sign_in: SignIn, *, tokens: TokenCache, key: str) -> None:
@@ -103,7 +88,7 @@ class Session:
         return await self._ask("GET", path, params=params)
 
     async def post_once(self, path: str, json: Mapping[str, object]) -> Answer:
-        """POST; sent again only where Airflow refused the token, which it does before it does anything."""
+        """POST; sent again only where the caller was refused, which a server does before it does anything."""
         return await self._ask("POST", path, json=json, tries=1)
 
     async def get_version(self, path: str) -> Answer:
@@ -123,22 +108,56 @@ class Session:
             token, is_new = await self._sign_in(door, version, key), True
         try:
             return await self._send(method, path, door.headers(version, token), **what)
-        except ProviderRefused as failure:
-            if is_new or not door.is_renewed_at(failure, is_own=key in self._own):
-                raise
+        except ProviderFailed as failure:
+            refusal = failure
+        is_certain = _rejects_token(refusal, version)
+        is_unclear = token is not None and key not in self._own and _may_reject_token(refusal, method)
+        place = f"{method} {path} {refusal.status}"
+        if is_new or not (is_certain or (is_unclear and not self._tokens.was_vain(key, place))):
+            raise refusal
         self._tokens.drop(key)
-        token = await self._sign_in(door, version, key)
-        return await self._send(method, path, door.headers(version, token), **what)
+        try:
+            token = await self._sign_in(door, version, key)
+        except ProviderFailed as failure:
+            raise failure if is_certain or isinstance(failure, ProviderRejectedCredentials) else refusal from None
+        try:
+            return await self._send(method, path, door.headers(version, token), **what)
+        except ProviderFailed as again:
+            if again.status == refusal.status:
+                self._tokens.note_vain(key, place)
+            raise
 
     async def _send(self, method: str, path: str, headers: dict[str, str], **what: Any) -> Answer:  # noqa: ANN401
         try:
             return await self._http.send(method, path, headers=headers, **what)
         except ProviderRefused as failure:
-            failure.hints = self._door.hints.get(failure.status, failure.hints)
+            if (hints := self._door.hints.get(failure.status)) is not None:
+                permission = permission_hint(method, path) if failure.status == HTTPStatus.FORBIDDEN else None
+                failure.hints = hints if permission is None else (*hints, permission)
             raise
 
     async def _sign_in(self, door: Renewable, version: Version, key: str) -> str:
-        grant = await door.sign_in(version)
+        try:
+            grant = await door.sign_in(version)
+        except ProviderFailed as failure:
+            failure.was_sent = False  # what was to be sent with the token
+            raise
         self._tokens.put(key, grant.token, grant.seconds)
         self._own.add(key)
         return grant.token
+
+
+def _rejects_token(failure: ProviderFailed, version: Version) -> bool:
+    """Whether it is about the token for certain; 2.x answers 403 to a missing permission too."""
+    if not isinstance(failure, ProviderRejectedCredentials):
+        return False
+    return failure.status == HTTPStatus.UNAUTHORIZED or version == "v2"
+
+
+def _may_reject_token(failure: ProviderFailed, method: str) -> bool:
+    """Whether a new token may help, and the request was certainly not carried out."""
+    if isinstance(failure, SignInDemanded):
+        return True
+    if not isinstance(failure, ProviderRefused):
+        return False
+    return failure.status not in _NOT_ABOUT_THE_TOKEN if method == "GET" else failure.status in _BEFORE_EXECUTION

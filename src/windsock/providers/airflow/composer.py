@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 
-from windsock.errors import ProviderFailed, ProviderRefused, ProviderRejectedCredentials, ProviderUnreachable
+from windsock import egress
+from windsock.errors import ProviderFailed, ProviderRejectedCredentials, ProviderUnreachable
+from windsock.providers.airflow.clouds import GoogleTransport, refused_sign_in
 from windsock.providers.airflow.config import ComposerCredentials
 from windsock.providers.airflow.extras import load, not_as_the_machine, run
 from windsock.providers.airflow.http import Http
@@ -44,8 +46,11 @@ class Composer(Renewable):
     guards_version = True
     hints: Mapping[int, tuple[str, ...]] = {401: (_WRONG_SERVER,), 403: (_ROLE, _ADDRESS)}
 
-    def __init__(self, http: Http, credentials: ComposerCredentials, base_url: str, *, as_machine: bool) -> None:
+    def __init__(
+        self, http: Http, credentials: ComposerCredentials, base_url: str, *, policy: egress.Policy, as_machine: bool
+    ) -> None:
         super().__init__(http)
+        self._policy = policy
         self._key = credentials.service_account
         self._base_url = base_url
         self._as_machine = as_machine
@@ -54,9 +59,6 @@ class Composer(Renewable):
 
     def when(self, version: Version) -> When:  # noqa: ARG002 - the same for both
         return "first"
-
-    def is_renewed_at(self, failure: ProviderRefused, *, is_own: bool) -> bool:
-        return failure.status == 401 or (failure.status == 403 and not is_own)  # noqa: PLR2004 - HTTP
 
     async def sign_in(self, version: Version) -> Grant:  # noqa: ARG002 - the same for both
         if self._key is None:
@@ -78,14 +80,15 @@ class Composer(Renewable):
 
     def _fetch(self) -> Grant | ProviderFailed:
         """Blocks. Of google-auth's errors only the kind is told: their texts hold what the server answered."""
-        errors, transport = _google("google.auth.exceptions"), _google("google.auth.transport.requests")
-        request = partial(transport.Request(), timeout=SECONDS_FOR_ONE_REQUEST)
+        errors = _google("google.auth.exceptions")
+        policy = self._policy if self._key is not None else self._policy.for_machine_identity()
+        request = GoogleTransport(policy, SECONDS_FOR_ONE_REQUEST, errors.TransportError)
         try:
             account = self._account(request)
             account.refresh(request)
             token, expiry = account.token, account.expiry
-        except errors.TransportError:
-            return _unreachable()
+        except errors.TransportError as error:
+            return refused_sign_in(error) or _unreachable()
         except errors.RefreshError as error:
             return _unreachable() if error.retryable else self._refused(error)
         except errors.DefaultCredentialsError:
@@ -123,7 +126,7 @@ def _good_for(expiry: datetime | None) -> float | None:
 def _unreachable() -> ProviderUnreachable:
     return ProviderUnreachable(
         "Google's sign-in could not be reached, or is in trouble.",
-        hints=("Check that oauth2.googleapis.com (the key's token_uri) is reachable from where Windsock runs.",),
+        hints=("Check that oauth2.googleapis.com is reachable from where Windsock runs.",),
         was_sent=False,
     )
 

@@ -3,8 +3,18 @@
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-import httpx2
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from windsock import egress
+
+TOKEN_URIS = frozenset(
+    {
+        "https://oauth2.googleapis.com/token",
+        "https://www.googleapis.com/oauth2/v4/token",
+        "https://accounts.google.com/o/oauth2/token",
+    }
+)
+"""Where a service account's key is exchanged. What another server answered would be sent on as a Bearer token."""
 
 Glob = Annotated[str, Field(min_length=1, max_length=250)]
 _Detail = Annotated[str | None, Field(max_length=1000)]
@@ -19,11 +29,11 @@ def _clean_url(value: str) -> str:
         _ = parts.port
     except ValueError as error:
         raise ValueError("has a port that is not a number from 0 to 65535") from error
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValueError("must not contain a user or password; put them into the credentials")
     try:
-        httpx2.URL(value.strip())
-    except httpx2.InvalidURL as error:
+        egress.URL(value.strip())
+    except egress.InvalidURL as error:
         raise ValueError("has a host name or a character that no URL can have") from error
     path = parts.path.rstrip("/")
     for tail in ("/api/v1", "/api/v2", "/home", "/api"):
@@ -36,11 +46,18 @@ class AirflowConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    base_url: Annotated[str, Field(max_length=2000, description="Where the Airflow webserver or API server answers.")]
+    base_url: Annotated[
+        str,
+        Field(
+            max_length=2000,
+            description="Where the Airflow webserver or API server answers.",
+            json_schema_extra={"format": "uri", "pattern": "^https?://"},
+        ),
+    ]
     api_version: Literal["auto", "v1", "v2"] = "auto"
     verify_tls: bool = True
     ca_certificate: Annotated[str | None, Field(max_length=100_000, description="PEM of a private authority.")] = None
-    timeout_seconds: Annotated[float, Field(ge=1, le=300)] = 30.0
+    timeout_seconds: Annotated[float, Field(ge=1, le=60, description="Of one request.")] = 30.0
     sync_interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
     history_days: Annotated[int, Field(ge=1, le=3650)] = 14
     include_dags: Annotated[list[Glob], Field(max_length=1000)] = []
@@ -49,6 +66,13 @@ class AirflowConfig(BaseModel):
     web_url: Annotated[
         str | None, Field(max_length=2000, description="Where people open Airflow, if not at base_url.")
     ] = None
+
+    @field_validator("ca_certificate")
+    @classmethod
+    def _has_no_private_key(cls, value: str | None) -> str | None:
+        if value is not None and "PRIVATE KEY-----" in value:
+            raise ValueError("must hold certificates only, and no private key")
+        return value
 
     @field_validator("base_url", "web_url")
     @classmethod
@@ -94,7 +118,7 @@ class ServiceAccountKey(BaseModel):
     type: Literal["service_account"]
     client_email: Annotated[str, Field(min_length=3, max_length=500)]
     private_key: Annotated[SecretStr, Field(min_length=1, max_length=20_000)]
-    token_uri: Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=500)]
+    token_uri: Annotated[str, Field(max_length=500, examples=["https://oauth2.googleapis.com/token"])]
     private_key_id: _Detail = None
     project_id: _Detail = None
     client_id: _Detail = None
@@ -102,6 +126,20 @@ class ServiceAccountKey(BaseModel):
     auth_provider_x509_cert_url: _Detail = None
     client_x509_cert_url: _Detail = None
     universe_domain: _Detail = None
+
+    @field_validator("token_uri")
+    @classmethod
+    def _is_of_google(cls, value: str) -> str:
+        if value not in TOKEN_URIS:
+            raise ValueError("is not Google's: it must be https://oauth2.googleapis.com/token")
+        return value
+
+    @field_validator("universe_domain")
+    @classmethod
+    def _is_the_public_cloud(cls, value: str | None) -> str | None:
+        if value not in {None, "googleapis.com"}:
+            raise ValueError("must be googleapis.com")
+        return value
 
 
 class ComposerCredentials(BaseModel):

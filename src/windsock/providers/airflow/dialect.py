@@ -1,24 +1,24 @@
 """What differs between the APIs of Airflow 2 (v1) and Airflow 3 (v2), as the rest of the provider sees it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import datetime
 from typing import Literal, Protocol
 from urllib.parse import quote
 
+from windsock.providers.airflow.fields import Fields
 from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
 from windsock.providers.contract import (
-    ChangedSince,
     Json,
-    OfRun,
     Page,
+    ProviderParam,
     ProviderPipeline,
     ProviderRun,
     ProviderTaskRun,
-    Resume,
-    RunRequest,
-    RunsBetween,
-    Scope,
 )
+from windsock.providers.scopes import OfRun, Resume, RunRequest, RunsBetween, Scope, Unfinished
+
+UNFINISHED = ("queued", "running")
+"""States of a run that has not ended, in both APIs."""
 
 EVENTS = "/eventLogs"
 WRITTEN_BY_MACHINES = (
@@ -36,7 +36,7 @@ On 2.x each try of a task writes cli_task_run, each health check cli_check. The 
 
 def path_of(what: Literal["runs", "task_runs"], scope: Scope) -> str:
     """Where runs or task runs are listed: of one DAG or of one run where the scope names it, else of all (`~`)."""
-    of = "~" if isinstance(scope, ChangedSince) else scope.pipeline_external_id or "~"
+    of = "~" if isinstance(scope, Unfinished) else scope.pipeline_external_id or "~"
     runs = f"/dags/{quote(of, safe='~')}/dagRuns"
     run = scope.run_external_id if isinstance(scope, OfRun) else "~"
     return runs if what == "runs" else f"{runs}/{quote(run, safe='~')}/taskInstances"
@@ -92,7 +92,8 @@ def run_key(row: ProviderRun) -> tuple[object, ...]:
 
 
 def task_run_key(row: ProviderTaskRun) -> tuple[object, ...]:
-    return (row.pipeline_external_id, row.run_external_id, row.external_id, row.map_index)
+    region = (row.region_id, row.region_index)
+    return (row.pipeline_external_id, row.run_external_id, row.external_id, *region, row.map_index)
 
 
 PIPELINE_COLUMNS = frozenset(
@@ -125,15 +126,30 @@ TASK_RUN_COLUMNS = frozenset(
         "dag_id", "dag_run_id", "task_id", "map_index", "task_display_name", "state", "try_number", "max_tries",
         "queued_when", "start_date", "end_date", "duration", "pool", "queue", "hostname", "note",
         "run_after", "logical_date", "execution_date",
+        "region_id", "region_index", "in_loop", "loop_iteration",
         "id", "rendered_fields", "last_heartbeat_at",
     }
 )  # fmt: skip
 """What has its own column here or at the run, what is too large, and ids and heartbeats that change by themselves."""
 
 
-def task_run_metadata(raw: Json) -> Json:
-    kept = {name: value for name, value in raw.items() if name not in TASK_RUN_COLUMNS}
+def task_run_metadata(fields: Fields, others: Collection[str]) -> Json:
+    """The fields without a column; `others` have one in one of the APIs only."""
+    kept = fields.rest(TASK_RUN_COLUMNS.union(others))
     job = kept.get("triggerer_job")
     if isinstance(job, dict):
         kept["triggerer_job"] = {name: value for name, value in job.items() if name != "latest_heartbeat"}
     return kept
+
+
+def parse_param(name: str, given: object) -> ProviderParam:
+    """Both APIs wrap the default with its schema; a DAG of an older Airflow may have it bare."""
+    if not isinstance(given, dict) or "value" not in given:
+        return ProviderParam(name, given, {}, None)
+    schema, description = given.get("schema"), given.get("description")
+    return ProviderParam(
+        name,
+        given["value"],
+        schema if isinstance(schema, dict) else {},
+        description if isinstance(description, str) else None,
+    )

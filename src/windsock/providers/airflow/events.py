@@ -12,8 +12,10 @@ from typing import Final
 
 from windsock.errors import ProviderNonsense, ProviderRefused
 from windsock.providers.airflow.dialect import WRITTEN_BY_MACHINES
-from windsock.providers.airflow.http import Params
-from windsock.providers.airflow.listing import Ask, Question
+from windsock.providers.airflow.isolation import Isolation
+from windsock.providers.airflow.listing import Ask, Key, Limits, Listing, Part, Question, read
+from windsock.providers.airflow.naming import Namer
+from windsock.providers.airflow.slices import SliceReader
 from windsock.providers.airflow.values import mapping, moment, text
 from windsock.providers.contract import Hints, Json
 
@@ -36,8 +38,19 @@ _CLEARS_OR_MARKS: Final = frozenset(
 """Names of both APIs and of the pages of 2.x. A name that is missing here costs a look; one too many, a note."""
 
 
-async def read_hints(ask: Ask, ways: list[Question], since: datetime, seen: list[int], once: list[int]) -> Hints:
-    """The entries since then, newest first; at most 5,000, and `is_whole` says whether there were more."""
+async def read_hints(
+    ask: Ask,
+    ways: list[Question],
+    since: datetime,
+    seen: list[int],
+    once: list[int],
+    *,
+    behind: timedelta = timedelta(0),
+) -> Hints:
+    """The entries since then, newest first; at most 5,000, and `is_whole` says whether there were more.
+
+    `behind`: how far the `as_of` of answers is behind the clock by which the log is stamped.
+    """
     for way in ways:
         try:
             rows, as_of, is_whole = await _read(ask, way, since)
@@ -48,7 +61,7 @@ async def read_hints(ask: Ask, ways: list[Question], since: datetime, seen: list
                 raise
             break
         ids = [row["event_log_id"] for row in rows]
-        done = {*seen, *(row["event_log_id"] for row in rows if _is_old(row, as_of))}
+        done = {*seen, *(row["event_log_id"] for row in rows if _is_old(row, as_of + behind))}
         told = {*seen, *(number for number in once if number not in done)}
         runs, deleted, touches = _said([row for row in rows if row["event_log_id"] not in told])
         return Hints(
@@ -63,32 +76,47 @@ async def read_hints(ask: Ask, ways: list[Question], since: datetime, seen: list
 
 
 async def _read(ask: Ask, way: Question, since: datetime) -> tuple[list[Json], datetime, bool]:
-    """What is worth following, the server's clock before the first answer, and whether it is all since then."""
+    """What is worth following, the server's clock before the first answer, and whether it is all since then.
+
+    An entry that cannot be listed or read is passed over, and then it is not all.
+    """
     found: dict[int, Json] = {}
-    received, as_of = 0, None
+    received, as_of, is_all = 0, None, True
     most = _MOST_PAGES if "excluded_events" in way.params else _MOST_PAGES_OF_ALL
+    listing = Listing(path=way.path, name="event_logs", params=way.params, parse=_parse, key=_key)
+
+    async def fetch(offset: int, limit: int) -> Part[Json]:
+        place = {"limit": str(limit), "offset": str(offset)}
+        return read(await ask(way.path, {**way.params, **place}), listing)
+
+    limits = Limits()
+    isolation = Isolation(ask, listing, limits)
+    slices = SliceReader(fetch, isolation, listing, limits.page, Namer(ask, listing, limits, lambda _: False))
     for page in count(1):
-        params: Params = {**way.params, "offset": str(received)}
-        answer = await ask(way.path, params)
-        as_of, body = as_of or answer.as_of, answer.body
-        rows = body.get("event_logs") if isinstance(body, dict) else None
-        if not isinstance(rows, list):
-            raise ProviderNonsense(f"The answer to GET {way.path} holds no list of events.")
-        received += len(rows)
-        for row in rows:
-            at = moment(mapping(row), "when")
-            number = mapping(row).get("event_log_id")
-            if not isinstance(number, int):
-                raise ProviderNonsense("Airflow gave an event without its event_log_id.")
+        part = await slices.read(received)
+        as_of, is_all = as_of or part.as_of, is_all and not part.skipped
+        received += part.received
+        for row in part.rows:
+            at = moment(row, "when")
             if at is not None and at < since:
-                return list(found.values()), as_of, True
+                return list(found.values()), as_of, is_all
             if _is_worth_following(row):
-                found.setdefault(number, row)
-        total = body.get("total_entries")
-        is_all = isinstance(total, int) and received >= total
-        if is_all or not rows or page == most:
-            return list(found.values()), as_of, is_all
+                found.setdefault(row["event_log_id"], row)
+        has_ended = part.total is not None and received >= part.total
+        if has_ended or not part.received or page == most:
+            return list(found.values()), as_of, has_ended and is_all
     raise ProviderNonsense("Airflow's event log has no end.")
+
+
+def _parse(raw: Json) -> Json:
+    moment(raw, "when")
+    if not isinstance(raw.get("event_log_id"), int):
+        raise ProviderNonsense("Airflow gave an event without its event_log_id.")
+    return dict(raw)
+
+
+def _key(row: Json) -> Key:
+    return (row["event_log_id"],)
 
 
 def _is_old(row: Json, as_of: datetime) -> bool:

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-import httpx2
-
+from windsock import egress
 from windsock.errors import (
     ProviderFailed,
     ProviderNonsense,
@@ -17,6 +16,7 @@ from windsock.errors import (
     ProviderTimedOut,
     ProviderUnreachable,
 )
+from windsock.providers.airflow.permissions import permission_hint
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_DETAIL = 2000
@@ -37,11 +37,30 @@ class AnswerTooLarge(ProviderNonsense):
     """More bytes than are read into memory; a smaller window of time may fit."""
 
 
+class BrokenJson(ProviderNonsense):
+    """JSON that ends too early, or that cannot be parsed: a row may have broken it."""
+
+
 class WrongApiVersion(ProviderNonsense):
     """This Airflow has the other API: upgraded, or api_version is set wrongly; `identify` finds the right one."""
 
     def __init__(self, sentence: str, *, hints: tuple[str, ...] = ()) -> None:
         super().__init__(sentence, hints=hints, is_transient=False)
+
+
+class ForbiddenByPolicy(ProviderUnreachable):
+    """The egress policy of this installation does not allow the connection; only its operator can change that."""
+
+    def __init__(self, sentence: str) -> None:
+        hint = "Check the host in base_url. The operator of this Windsock decides where it connects to."
+        super().__init__(sentence, hints=(hint,), was_sent=False)
+        self.is_transient = False
+
+
+class SignInDemanded(ProviderNonsense):
+    """A redirect or a page instead of an answer: refused by what guards the server, before it was carried out."""
+
+    was_sent = False
 
 
 def scrub(words: str, secrets: Collection[str]) -> str:
@@ -73,10 +92,15 @@ def from_status(
     *,
     secrets: Collection[str],
     retry_after: float | None,
+    shows_words: bool,
 ) -> ProviderFailed:
-    """The failure that an answer of 4xx or 5xx means; `body` is its JSON, None where it had none."""
+    """The failure that an answer of 4xx or 5xx means; `body` is its JSON, None where it had none.
+
+    Without `shows_words` nothing that the server says is in it: it may be another program than Airflow.
+    """
     says = _detail(body, secrets)
-    said = f"Airflow answered {asked} with {status}" + (f": {says.rstrip('.')}." if says else ".")
+    shown = says if shows_words else ""
+    said = f"Airflow answered {asked} with {status}" + (f": {shown.rstrip('.')}." if shown else ".")
     if status == HTTPStatus.NOT_FOUND:
         if body is None:
             return ProviderNonsense(f"{said} It is a page, not an answer of Airflow's API.", hints=(PATH_HINT,))
@@ -87,20 +111,25 @@ def from_status(
         if says in {"", "Not Found"}:
             return ProviderNonsense(f"{said} There is no such address in this API.", hints=(PATH_HINT,))
     is_v1, is_forbidden = " /api/v1/" in asked, status == HTTPStatus.FORBIDDEN
+    method, _, path = asked.partition(" ")
+    permission = tuple(filter(None, (permission_hint(method, path),))) if is_forbidden else ()
     if status == HTTPStatus.UNAUTHORIZED or (is_forbidden and (is_v1 or "Invalid JWT" in says)):
         hints = _hints_for_v1(status) if is_v1 else _HINTS_FOR_V2
+        if is_forbidden and is_v1:
+            # Who is refused a trigger could sign in to read before.
+            hints = (*permission, *hints) if asked.startswith("POST ") else (*hints, *permission)
         if body is None:
             hints = (*hints, LOGIN_HINT)
         refused = f"Airflow refused the credentials. {said}"
-        return ProviderRejectedCredentials(status, refused, is_transient=False, hints=hints, said=says)
+        return ProviderRejectedCredentials(status, refused, is_transient=False, hints=hints, said=shown)
     hints = ()
     if is_forbidden:
-        hints = (LOGIN_HINT if body is None else _PERMISSION_HINT,)
+        hints = (LOGIN_HINT,) if body is None else permission or (_PERMISSION_HINT,)
     is_transient = status in _TRANSIENT
-    return ProviderRefused(status, said, is_transient=is_transient, hints=hints, retry_after=retry_after, said=says)
+    return ProviderRefused(status, said, is_transient=is_transient, hints=hints, retry_after=retry_after, said=shown)
 
 
-_PERMISSION_HINT = "The account may sign in, but has not the permission to read this."
+_PERMISSION_HINT = "The account can sign in, but lacks a permission."
 _HINTS_FOR_V2 = (
     "Check username and password, or whether the token has expired or is one of another Airflow.",
     "Airflow 3 knows no basic authentication: user and password are exchanged for a token at /auth/token.",
@@ -123,7 +152,9 @@ def _hints_for_v1(status: int) -> tuple[str, ...]:
     )
 
 
-def redirected(asked: str, status: int, location: str, *, is_https: bool, secrets: Collection[str]) -> ProviderNonsense:
+def redirected(
+    asked: str, status: int, location: str, *, is_https: bool, secrets: Collection[str], shows_words: bool
+) -> ProviderNonsense:
     try:
         target = urlsplit(location)
     except ValueError:
@@ -132,27 +163,65 @@ def redirected(asked: str, status: int, location: str, *, is_https: bool, secret
     hint = LOGIN_HINT
     if not is_https and target.scheme == "https":
         hint = "base_url should start with https://."
-    return ProviderNonsense(
-        f"Airflow answered {asked} with {status}, a redirect to {where or 'nowhere'}.", hints=(hint,)
-    )
+    to = f" to {where or 'nowhere'}" if shows_words else ""
+    return SignInDemanded(f"Airflow answered {asked} with {status}, a redirect{to}.", hints=(hint,))
 
 
-def not_json(asked: str, status: int, content_type: str) -> ProviderNonsense:
-    kind = content_type.partition(";")[0].strip()[:80] or "no content type"
-    return ProviderNonsense(f"{asked} was answered with {status} and {kind} where JSON was due.", hints=(LOGIN_HINT,))
+def not_json(asked: str, status: int, content_type: str, *, shows_words: bool) -> ProviderNonsense:
+    kind = content_type.partition(";")[0].strip()[:80]
+    is_page = kind.lower() in {"text/html", "application/xhtml+xml"}
+    shown = kind or "no content type"
+    if not shows_words:
+        shown = "a page" if is_page else "something else"
+    failure = SignInDemanded if is_page else ProviderNonsense
+    return failure(f"{asked} was answered with {status} and {shown} where JSON was due.", hints=(LOGIN_HINT,))
 
 
-def timed_out(asked: str, seconds: float) -> ProviderTimedOut:
-    return ProviderTimedOut(
+def broken_json(asked: str, status: int) -> BrokenJson:
+    hint = "Something on the way may cut off answers that are large or take long: a proxy's limit of size or time."
+    return BrokenJson(f"{asked} was answered with {status} and JSON that is cut off or broken.", hints=(hint,))
+
+
+def not_plain_success(asked: str, status: int) -> ProviderNonsense:
+    """Of a 2xx other than 200 and 201."""
+    meaning = _NOT_WHOLE.get(status, "which is not how Airflow's API answers")
+    hint = "Something between Windsock and Airflow (a proxy, a cache) seems to change the answers; check its settings."
+    return ProviderNonsense(f"Airflow answered {asked} with {status}, {meaning}.", hints=(hint,))
+
+
+_NOT_WHOLE = {
+    203: "which says that a proxy has changed the answer",
+    204: "which is an answer without content",
+    206: "which is only a part of the answer",
+}
+
+
+def wrongly_compressed(asked: str, encoding: str, *, is_known: bool) -> ProviderNonsense:
+    name = encoding.strip()[:80] or "something"
+    why = "and cannot be decompressed as such" if is_known else "which Windsock did not ask for and cannot read"
+    hint = f"Check what compresses the answers between Windsock and Airflow: it must use {_ENCODINGS}, or nothing."
+    return ProviderNonsense(f"The answer to {asked} is marked as compressed with {name}, {why}.", hints=(hint,))
+
+
+_ENCODINGS = "gzip or deflate"
+
+
+def timed_out(asked: str, seconds: float, *, was_sent: bool) -> ProviderTimedOut:
+    failure = ProviderTimedOut(
         f"Airflow did not answer {asked} within {seconds:g} s.",
         hints=("Check that the address is reachable from here, or set timeout_seconds higher.",),
     )
+    failure.was_sent = was_sent
+    return failure
 
 
-def from_transport(asked: str, error: BaseException) -> ProviderUnreachable:
+def from_transport(asked: str, error: BaseException, *, was_sent: bool) -> ProviderUnreachable:
     """The failure that no answer means; of the error only its kind is told, for its text may hold a header."""
+    refusal = next((cause for cause in _causes(error) if isinstance(cause, egress.Refused)), None)
+    if refusal is not None:
+        return ForbiddenByPolicy(f"{asked} was not sent: {refusal}.")
     why, hint = _reason(error)
-    was_sent = not isinstance(error, httpx2.ConnectError)
+    was_sent = was_sent and not isinstance(error, egress.ConnectError)
     return ProviderUnreachable(f"{asked} could not be sent to Airflow: {why}.", hints=(hint,), was_sent=was_sent)
 
 

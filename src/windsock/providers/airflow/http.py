@@ -7,28 +7,30 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-import httpx2
-
-from windsock.errors import ProviderFailed, ProviderNonsense, ProviderUnreachable
+from windsock import egress
+from windsock.errors import ProviderFailed, ProviderNonsense
 from windsock.providers.airflow import failures
+from windsock.providers.airflow.clock import ServerClock
 from windsock.providers.airflow.config import AirflowConfig
+from windsock.providers.airflow.connection import RequestTrace, open_airflow_client, peer_of, unreadable_certificate
+from windsock.providers.airflow.content import complaint_about, holds_too_many_values, is_json_type
+from windsock.providers.airflow.recognition import VERSION_PATHS, ApiVersion, RecognizedServers, recognize
 from windsock.providers.airflow.values import decode
 
-LARGEST_BODY = 64 * 1024 * 1024
+LARGEST_BODY = 10 * 1024 * 1024
+"""A page that is larger is asked for in smaller pages. CPython needs up to 40 times as much for the parsed JSON."""
 LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 3600.0
 """A proxy that says a year would stop the connector for a year."""
-MOST_BEHIND = timedelta(minutes=10)
-"""A server whose clock we cannot see may be slow; to read too much again only costs time."""
 _RETRIED = frozenset({429, 502, 503, 504})
-_DROPPED = (httpx2.ReadError, httpx2.WriteError, httpx2.CloseError, httpx2.RemoteProtocolError)
-_LARGE_TO_DECODE = 1_000_000
+_DROPPED = (egress.ReadError, egress.WriteError, egress.CloseError, egress.RemoteProtocolError)
+_LARGE_TO_DECODE = 200_000
 
 Sleep = Callable[[float], Awaitable[None]]
 Params = Mapping[str, str | Sequence[str]]
@@ -46,31 +48,38 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class _Received:
+    response: egress.Response
+    body: bytes
+    as_of: datetime
+    elapsed: float
+    peer: object
+
+
+@dataclass(frozen=True, slots=True)
 class _Outcome:
     answer: Answer | None
     failure: ProviderFailed | None = None
     may_retry: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    response: httpx2.Response
-    body: bytes
-    as_of: datetime
-    elapsed: float
+    received: _Received | None = None
 
 
 class Http:
     """Requests one after the other to one Airflow; raises ProviderFailed for all that is not JSON with 200 or 201.
 
-    `tries` counts the first one. `secrets` are struck out of whatever the server says about its errors.
+    `recognized` and `key`: the addresses that answered as an Airflow to this connector before.
+    `tries` counts the first one. `secrets` are struck out of whatever the server says about its errors, and it says
+    nothing before it was recognised as an Airflow: another program's words are not for those who read ours.
     """
 
     def __init__(
         self,
         config: AirflowConfig,
         *,
-        transport: httpx2.AsyncBaseTransport | None = None,
+        policy: egress.Policy,
+        recognized: RecognizedServers | None = None,
+        key: str = "",
+        transport: egress.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
         tries: int = 3,
         largest_body: int = LARGEST_BODY,
@@ -78,14 +87,20 @@ class Http:
         self.requests = 0
         self.seconds = 0.0
         self.as_of: datetime | None = None
+        self.clock = ServerClock()
         self.secrets: set[str] = set()
         self._config = config
+        self._policy = policy
         self._transport = transport
         self._sleep = sleep
         self._tries = tries
         self._largest_body = largest_body
-        self._opened: httpx2.AsyncClient | None = None
+        self._opened: egress.AsyncClient | None = None
         self._turn = asyncio.Lock()
+        self._posts: list[tuple[str, RequestTrace]] = []
+        self._recognized = recognized or RecognizedServers()
+        self._key = key
+        self._unrecognized: set[object] = set()
 
     async def send(
         self,
@@ -111,7 +126,11 @@ class Http:
                 break
             backoff = 0.5 * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
             await self._sleep(max(backoff, failure.retry_after or 0))
-        raise failure or ProviderNonsense(f"Airflow gave no answer to {method} {path}.")
+        raise await self._with_words(method, path, headers, outcome)
+
+    def may_have_posted(self, suffix: str) -> bool:
+        """Whether a POST to a path with this ending may have reached the server."""
+        return any(path.endswith(suffix) and trace.may_have_left for path, trace in self._posts)
 
     async def aclose(self) -> None:
         if self._opened is not None:
@@ -131,7 +150,12 @@ class Http:
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             wait = _retry_after(response)
             raise failures.from_status(
-                f"POST {path}", response.status_code, None, secrets=self.secrets, retry_after=wait
+                f"POST {path}",
+                response.status_code,
+                None,
+                secrets=self.secrets,
+                retry_after=wait,
+                shows_words=False,
             )
         found: SimpleCookie = SimpleCookie()
         for line in response.headers.get_list("set-cookie"):
@@ -154,54 +178,90 @@ class Http:
         try:
             client = self._client()
         except (ssl.SSLError, ValueError):
-            return _Outcome(None, _unreadable_certificate(asked))
+            return _Outcome(None, unreadable_certificate(asked))
+        trace = RequestTrace(is_blind=self._transport is not None)
+        if method == "POST":
+            self._posts.append((path, trace))
         self.requests += 1
-        began, clock = datetime.now(UTC), time.monotonic()
+        began, clock, encoding = datetime.now(UTC), time.monotonic(), ""
         seconds = self._config.timeout_seconds
         try:
-            async with asyncio.timeout(seconds), client.stream(method, path, **what) as response:
+            async with (
+                asyncio.timeout(seconds),
+                client.stream(method, path, extensions={"trace": trace}, **what) as response,
+            ):
+                encoding = response.headers.get("content-encoding", "")
                 body = await self._read(response)
-        except (TimeoutError, httpx2.TimeoutException):
-            return _Outcome(None, failures.timed_out(asked, seconds))
-        except httpx2.DecodingError:
-            return _Outcome(None, ProviderNonsense(f"The answer to {asked} could not be decompressed."))
-        except (httpx2.RequestError, httpx2.InvalidURL, OSError) as error:
-            return _Outcome(None, failures.from_transport(asked, error), may_retry=isinstance(error, _DROPPED))
+                peer = peer_of(response)
+        except (TimeoutError, egress.TimeoutException):
+            return _Outcome(None, failures.timed_out(asked, seconds, was_sent=trace.may_have_left))
+        except egress.DecodingError:
+            return _Outcome(None, failures.wrongly_compressed(asked, encoding, is_known=True))
+        except (egress.RequestError, egress.InvalidURL, OSError) as error:
+            failure = failures.from_transport(asked, error, was_sent=trace.may_have_left)
+            return _Outcome(None, failure, may_retry=isinstance(error, _DROPPED))
         finally:
             elapsed = time.monotonic() - clock
             self.seconds += elapsed
         if body is None:
             return _Outcome(None, failures.AnswerTooLarge(f"The answer to {asked} is larger than can be taken in."))
-        self.as_of = _server_time(response, began, elapsed)
-        return _Received(response, body, self.as_of, elapsed)
+        self.as_of = self.clock.read(response.headers.get("date"), began, elapsed)
+        return _Received(response, body, self.as_of, elapsed, peer)
 
-    async def _judge(self, asked: str, received: _Received) -> _Outcome:
+    async def _with_words(
+        self, method: str, path: str, headers: Mapping[str, str] | None, outcome: _Outcome
+    ) -> ProviderFailed:
+        """The failure; with what the server says, if the address that answered is an Airflow's."""
+        received, asked = outcome.received, f"{method} {path}"
+        if received is not None and path not in VERSION_PATHS.values():
+            if not self._is_recognized(received.peer) and received.peer not in self._unrecognized:
+                self._unrecognized.add(received.peer)
+                api_version: ApiVersion = "v1" if path.startswith("/api/v1/") else "v2"
+                await self._once("GET", VERSION_PATHS[api_version], headers=headers)
+            if self._is_recognized(received.peer):
+                outcome = await self._judge(asked, received, shows_words=True)
+        return outcome.failure or ProviderNonsense(f"Airflow gave no answer to {asked}.")
+
+    def _is_recognized(self, address: object) -> bool:
+        return self._recognized.has(self._key, address)
+
+    async def _judge(self, asked: str, received: _Received, *, shows_words: bool = False) -> _Outcome:
         response, body = received.response, received.body
         status = response.status_code
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             is_https = self._config.base_url.startswith("https:")
             location = response.headers.get("location", "")
-            return _Outcome(None, failures.redirected(asked, status, location, is_https=is_https, secrets=self.secrets))
+            failure: ProviderFailed = failures.redirected(
+                asked, status, location, is_https=is_https, secrets=self.secrets, shows_words=shows_words
+            )
+            return _Outcome(None, failure, received=received)
         content_type = response.headers.get("content-type", "")
         data: Any = None
-        is_json = _is_json(content_type)
+        is_json, is_broken = is_json_type(content_type), False
+        if is_json and holds_too_many_values(body):
+            return _Outcome(None, failures.AnswerTooLarge(f"The answer to {asked} holds more values than are read."))
         if is_json:
             try:
                 # A page of thousands of task instances would hold up everybody else on this event loop.
                 is_large = len(body) > _LARGE_TO_DECODE
                 data = await asyncio.to_thread(decode, body) if is_large else decode(body)
             except (ValueError, RecursionError):
-                is_json = False
-                content_type = "JSON that is cut off or broken"
+                is_broken = True
         if status >= HTTPStatus.BAD_REQUEST:
             wait = _retry_after(response)
-            failure = failures.from_status(asked, status, data, secrets=self.secrets, retry_after=wait)
-            return _Outcome(None, failure, may_retry=status in _RETRIED)
-        if not is_json or status not in {200, 201}:
-            return _Outcome(None, failures.not_json(asked, status, content_type))
+            failure = failures.from_status(
+                asked, status, data, secrets=self.secrets, retry_after=wait, shows_words=shows_words
+            )
+            return _Outcome(None, failure, may_retry=status in _RETRIED, received=received)
+        complaint = complaint_about(asked, response, is_json=is_json, is_broken=is_broken, shows_words=shows_words)
+        if complaint is not None:
+            return _Outcome(None, complaint, received=received)
+        for api_version, path in VERSION_PATHS.items():
+            if asked == f"GET {path}" and recognize(api_version, data) is not None:
+                self._recognized.add(self._key, received.peer)
         return _Outcome(Answer(status=status, body=data, as_of=received.as_of, elapsed=received.elapsed))
 
-    async def _read(self, response: httpx2.Response) -> bytes | None:
+    async def _read(self, response: egress.Response) -> bytes | None:
         """The whole body, or None when it is larger than what is held in memory."""
         chunks, size = [], 0
         async for chunk in response.aiter_bytes():
@@ -211,55 +271,13 @@ class Http:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _client(self) -> httpx2.AsyncClient:
+    def _client(self) -> egress.AsyncClient:
         if self._opened is None:
-            self._opened = httpx2.AsyncClient(
-                base_url=self._config.base_url,
-                verify=_tls(self._config),
-                transport=self._transport,
-                timeout=self._config.timeout_seconds,
-                headers={"Accept": "application/json", "User-Agent": "windsock"},
-                limits=httpx2.Limits(max_connections=1, max_keepalive_connections=1),
-                follow_redirects=False,
-            )
+            self._opened = open_airflow_client(self._config, self._policy, self._transport)
         return self._opened
 
 
-def _tls(config: AirflowConfig) -> ssl.SSLContext:
-    """Raises ssl.SSLError or ValueError for a ca_certificate that is no PEM."""
-    if not config.base_url.startswith("https:"):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context = httpx2.create_ssl_context()
-    if config.ca_certificate:
-        context.load_verify_locations(cadata=config.ca_certificate)
-    if not config.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _unreadable_certificate(asked: str) -> ProviderUnreachable:
-    return ProviderUnreachable(
-        f"{asked} could not be sent to Airflow: ca_certificate is not a certificate.",
-        hints=("ca_certificate must be PEM: it begins with -----BEGIN CERTIFICATE-----.",),
-    )
-
-
-def _is_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def _server_time(response: httpx2.Response, began: datetime, elapsed: float) -> datetime:
-    """The server's clock before it answered; where it does not tell, ours, less what its own may be behind."""
-    with suppress(ValueError, TypeError, OverflowError):
-        date = parsedate_to_datetime(response.headers["date"]) if "date" in response.headers else None
-        if date is not None and date.tzinfo is not None:
-            return date.astimezone(UTC) - timedelta(seconds=elapsed)
-    return began - MOST_BEHIND
-
-
-def _retry_after(response: httpx2.Response) -> float | None:
+def _retry_after(response: egress.Response) -> float | None:
     """Seconds from a Retry-After header, which may hold seconds or a date; at most an hour, whatever it says."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

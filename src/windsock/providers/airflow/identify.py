@@ -1,21 +1,16 @@
 """Finds out which of the two APIs an Airflow has, and whether it is new enough."""
 
-import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Literal
 
 from windsock.errors import ProviderFailed, ProviderNonsense, ProviderRefused
 from windsock.providers.airflow.failures import PATH_HINT, WrongApiVersion
 from windsock.providers.airflow.http import Answer
+from windsock.providers.airflow.recognition import VERSION_PATHS, ApiVersion, recognize
 from windsock.providers.contract import Identity
-
-ApiVersion = Literal["v1", "v2"]
 
 _OTHER: dict[ApiVersion, ApiVersion] = {"v1": "v2", "v2": "v1"}
 _OLDEST = (2, 6)
-_FIRST_WITH_V2 = (3, 0)
-_NUMBERS = re.compile(r"(\d{1,9})\.(\d{1,9})")
 
 
 async def identify(get: Callable[[str], Awaitable[Answer]], forced: ApiVersion | None) -> Identity:
@@ -75,15 +70,10 @@ class _TooOld(ProviderNonsense):
 
 
 async def _ask(get: Callable[[str], Awaitable[Answer]], api_version: ApiVersion) -> Identity:
-    path = f"/api/{api_version}/version"
-    body = (await get(path)).body
-    version = body.get("version") if isinstance(body, dict) else None
-    found = _NUMBERS.match(version) if isinstance(version, str) else None
-    if not isinstance(version, str) or found is None:
+    path = VERSION_PATHS[api_version]
+    version = recognize(api_version, (await get(path)).body)
+    if version is None:
         raise _NotAirflow(path)
-    numbers = int(found[1]), int(found[2])
-    if (numbers >= _FIRST_WITH_V2) != (api_version == "v2"):
-        raise _NotAirflow(path)
-    if numbers < _OLDEST:
-        raise _TooOld(version)
-    return Identity(api_version=api_version, version=version)
+    if version.numbers < _OLDEST:
+        raise _TooOld(version.text)
+    return Identity(api_version=api_version, version=version.text)

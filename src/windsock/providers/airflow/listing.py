@@ -1,17 +1,23 @@
-"""What is listed and how one answer of a list is read: its rows, what it promises, and what a scan has seen."""
+"""What is listed and how one answer of a list is read: its rows, those that cannot be parsed, what it promises."""
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, Literal, Self, TypeVar
 
-from windsock.errors import ProviderIncomplete, ProviderNonsense
+from windsock.errors import ProviderNonsense
+from windsock.providers.airflow.fields import MAX_INTEGER, Fields
 from windsock.providers.airflow.http import Answer, Params
-from windsock.providers.contract import Json
+from windsock.providers.contract import Json, SkippedRow
 
 T = TypeVar("T")
 
 Key = tuple[object, ...]
+Kind = Literal["pipelines", "runs", "task_runs"]
+_KINDS: Final[dict[str, Kind]] = {"dags": "pipelines", "dag_runs": "runs", "task_instances": "task_runs"}
 Ask = Callable[[str, Params], Awaitable[Answer]]
 
 
@@ -21,7 +27,9 @@ class Limits:
 
     `page`: rows asked for; 3.3.2 on CPython 3.11 dies at answers of 500 and more. `window`: rows asked for where the
     server has no cap and no order (task instances of 2.x): 10,000 took 45 MB here and 10 s there. `rows`, `requests`:
-    the most of a scan. `shortest`: the window of time that is not split further.
+    the most of a scan. `shortest`: the window of time that is not split further. `failed_requests`: the most of a scan
+    that take a failing page apart, besides one for every fourth row that could be read. `naming_requests`: the most of
+    a scan that find out which rows cannot be listed.
     """
 
     page: int = 100
@@ -29,6 +37,8 @@ class Limits:
     rows: int = 1_000_000
     requests: int = 100_000
     shortest: timedelta = timedelta(milliseconds=1)
+    failed_requests: int = 300
+    naming_requests: int = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +55,15 @@ class Listing(Generic[T]):
     def what(self) -> str:
         return self.name.replace("_", " ")
 
+    @property
+    def kind(self) -> Kind:
+        return _KINDS.get(self.name, "task_runs")
+
+    @property
+    def root(self) -> str:
+        """/api/v1 or /api/v2."""
+        return "/".join(self.path.split("/")[:3])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
@@ -56,38 +75,154 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part(Generic[T]):
-    """One answer.
+    """One answer, or several that follow one another.
 
-    `marks` tell rows apart in the order by id: where rows carry an id that changes (task instances of 3.x at a retry),
-    the id is in the mark. `total` is None where the server does not count; with a cursor there may be more.
+    `rows` could be parsed, and `keys` identify them. `skipped` holds the rows that could not be parsed or listed, and
+    those that are among `rows` without some of their fields. `received`: how many places of the list this covers.
+    `marks` tell all rows that came apart in the order by id: where rows carry an id that changes (task instances of 3.x
+    at a retry), the id is in the mark. `total` is None where the server does not count; with a cursor there may be
+    more.
     """
 
     rows: list[T]
     keys: list[Key]
+    skipped: dict[Key, SkippedRow] = field(default_factory=dict)
     marks: list[Key]
+    received: int
     total: int | None
     has_cursor: bool
     next_cursor: str | None
     as_of: datetime
 
+    def joined(self, following: "Part[T]") -> "Part[T]":
+        """Both as one, with what the later one promises."""
+        return replace(
+            self,
+            rows=self.rows + following.rows,
+            keys=self.keys + following.keys,
+            skipped=self.skipped | following.skipped,
+            marks=self.marks + following.marks,
+            received=self.received + following.received,
+            total=following.total,
+        )
+
+    def with_skipped(self, key: Key, skipped: SkippedRow, *, received: int = 0) -> Self:
+        return replace(self, skipped=self.skipped | {key: skipped}, received=self.received + received)
+
+    def without_first(self) -> Self:
+        """Without the first of the rows that came, which is the last of the part before."""
+        first = self.marks[0][:-1]
+        keeps = [index for index, key in enumerate(self.keys) if key != first]
+        return replace(
+            self,
+            rows=[self.rows[index] for index in keeps],
+            keys=[self.keys[index] for index in keeps],
+            skipped={key: skipped for key, skipped in self.skipped.items() if key != first},
+            marks=self.marks[1:],
+            received=self.received - 1,
+        )
+
 
 def read(answer: Answer, listing: Listing[T]) -> Part[T]:
+    """Parse the rows of an answer one by one: one that cannot be parsed does not keep the others away."""
     body = answer.body
     raw = body.get(listing.name) if isinstance(body, dict) else None
-    if not isinstance(raw, list) or not all(isinstance(row, dict) for row in raw):
+    if not isinstance(raw, list):
         raise ProviderNonsense(f"The answer to GET {listing.path} holds no list of {listing.what}.")
-    rows = [listing.parse(row) for row in raw]
-    keys = [listing.key(row) for row in rows]
+    rows: list[T] = []
+    keys: list[Key] = []
+    marks: list[Key] = []
+    skipped: dict[Key, SkippedRow] = {}
+    nameless: Counter[str] = Counter()
+    for item in raw:
+        fields = Fields(item if isinstance(item, dict) else {})
+        try:
+            row = _parse(item, fields, listing)
+            key = listing.key(row)
+        except (ProviderNonsense, *_BUGS_OF_A_PARSER) as failure:
+            key = _key_of_unreadable(item, listing.kind, nameless)
+            skipped[key] = _skipped(listing.kind, fields, _reason(failure))
+        else:
+            rows.append(row)
+            keys.append(key)
+            if fields.unread:
+                names = tuple(sorted(fields.unread))
+                skipped[key] = replace(_skipped(listing.kind, fields, _without(names)), fields=names)
+        number = fields.get("id")
+        marks.append((*key, number if isinstance(number, str | int) else None))
     has_cursor = "next_cursor" in body
     return Part(
         rows=rows,
         keys=keys,
-        marks=[(*key, one.get("id")) for key, one in zip(keys, raw, strict=True)],
+        skipped=skipped,
+        marks=marks,
+        received=len(raw),
         total=_total(body, listing, has_cursor=has_cursor),
         has_cursor=has_cursor,
         next_cursor=_cursor(body.get("next_cursor"), listing),
         as_of=answer.as_of,
     )
+
+
+def _parse(item: object, fields: Fields, listing: Listing[T]) -> T:
+    if not isinstance(item, dict):
+        raise ProviderNonsense(f"Airflow gave something in its list of {listing.what} that is not an object.")
+    return listing.parse(fields)
+
+
+_BUGS_OF_A_PARSER: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""A row so strange that even a parser that tolerates much trips over it is a row that cannot be parsed, and no more."""
+
+
+def _reason(failure: Exception) -> str:
+    if isinstance(failure, ProviderNonsense):
+        return str(failure)
+    return f"Windsock cannot read what Airflow gave ({type(failure).__name__})."
+
+
+def _without(names: tuple[str, ...]) -> str:
+    which = "a value" if len(names) == 1 else "values"
+    return f"Airflow gave {which} that cannot be read or stored in {', '.join(names)}."
+
+
+def _skipped(kind: Kind, fields: Fields, reason: str) -> SkippedRow:
+    """With the ids as far as they can be read."""
+    dag, run, task = (_text(fields.get(name)) for name in ("dag_id", "dag_run_id", "task_id"))
+    index = fields.get("map_index")
+    is_index = isinstance(index, int) and not isinstance(index, bool) and -1 <= index <= MAX_INTEGER
+    return SkippedRow(
+        kind=kind,
+        reason=reason,
+        pipeline_external_id=dag,
+        run_external_id=None if kind == "pipelines" else run,
+        task_external_id=task if kind == "task_runs" else None,
+        map_index=index if kind == "task_runs" and is_index else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+_IDS: Final[dict[Kind, tuple[str, ...]]] = {
+    "pipelines": ("dag_id",),
+    "runs": ("dag_id", "dag_run_id"),
+    "task_runs": ("dag_id", "dag_run_id", "task_id", "map_index"),
+}
+
+
+def _key_of_unreadable(item: object, kind: Kind, nameless: Counter[str]) -> Key:
+    """By its ids where it has all of them; else by all of it, and how many such rows came before it in the answer."""
+    ids = tuple(item.get(name) for name in _IDS[kind]) if isinstance(item, dict) else ()
+    if ids and all(isinstance(one, str | int) for one in ids):
+        return ("unreadable", *ids)
+    try:
+        written = json.dumps(item, sort_keys=True)
+    except RecursionError:
+        written = ""
+    digest = hashlib.sha256(written.encode()).hexdigest()
+    nameless[digest] += 1
+    return ("unreadable", digest, nameless[digest])
 
 
 def _total(body: Json, listing: Listing[Any], *, has_cursor: bool) -> int | None:
@@ -109,83 +244,6 @@ def _cursor(value: object, listing: Listing[Any]) -> str | None:
     if not isinstance(value, str):
         raise ProviderNonsense(f"The answer to GET {listing.path} has a next_cursor that is not text.")
     return value
-
-
-class Ledger:
-    """What a scan has seen, to tell a complete one from one that stopped early or runs in circles.
-
-    Only hashes are kept: a million rows are some 100 MB as tuples. After a resume `read` carries the rows of before.
-    """
-
-    def __init__(self, what: str, limits: Limits, *, read: int = 0, least: int | None = None, grown: int = 0) -> None:
-        self.least = least
-        self.grown = grown
-        self._total: int | None = None
-        self._what = what
-        self._limits = limits
-        self._before = read
-        self._requests = 0
-        self._keys: set[int] = set()
-        self._marks: set[int] = set()
-
-    @property
-    def read(self) -> int:
-        return self._before + len(self._keys)
-
-    def remember(self, marks: Iterable[Key]) -> None:
-        self._marks.update(hash(mark) for mark in marks)
-
-    def knows(self, mark: Key) -> bool:
-        return hash(mark) in self._marks
-
-    def count_request(self) -> None:
-        self._requests += 1
-        if self._requests > self._limits.requests:
-            raise ProviderIncomplete(
-                f"After {self._limits.requests:,} requests the {self._what} had not come to an end."
-            )
-
-    def take(self, part: Part[T]) -> bool:
-        """Whether the answer brought anything that was not seen before."""
-        before = len(self._marks)
-        self.remember(part.marks)
-        self._keys.update(hash(key) for key in part.keys)
-        self.hear(part.total)
-        if self.read > self._limits.rows:
-            raise ProviderIncomplete(
-                f"More than {self._limits.rows:,} {self._what} in one scan; read a shorter time (history_days)."
-            )
-        return len(self._marks) > before
-
-    def hear(self, total: int | None) -> None:
-        """What an answer promises counts also where its rows could not be used: rows may have come and gone since."""
-        if total is None:
-            return
-        self.least = total if self.least is None else min(self.least, total)
-        self.grown += max(0, total - (total if self._total is None else self._total))
-        self._total = total
-
-    def close(self) -> None:
-        """Raise unless as many rows came as were promised.
-
-        The smallest promise counts, since rows may have been deleted; less what was seen to be added meanwhile, since
-        that may stand where we have been, and is younger than the scan.
-        """
-        if self.least is not None and self.read < self.least - self.grown:
-            raise ProviderIncomplete(f"Airflow promised {self.least} {self._what} and gave {self.read}.")
-
-
-class Sieve(Generic[T]):
-    """Leaves out rows given twice in one page, and those of the page before that come again unchanged."""
-
-    def __init__(self) -> None:
-        self._previous: dict[Key, T] = {}
-
-    def sift(self, part: Part[T]) -> list[T]:
-        latest = dict(zip(part.keys, part.rows, strict=True))
-        fresh = [row for key, row in latest.items() if self._previous.get(key) != row]
-        self._previous = latest
-        return fresh
 
 
 def time_of(value: object) -> datetime | None:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from windsock import egress
 from windsock.errors import (
     ProviderFailed,
     ProviderNonsense,
@@ -18,6 +19,7 @@ from windsock.errors import (
     ProviderRejectedCredentials,
     ProviderUnreachable,
 )
+from windsock.providers.airflow.clouds import aws_sender, refused_sign_in
 from windsock.providers.airflow.config import MwaaCredentials
 from windsock.providers.airflow.extras import load, not_as_the_machine, run
 from windsock.providers.airflow.failures import scrub
@@ -51,8 +53,11 @@ class Mwaa(Renewable):
         403: (f"The Airflow role that AWS gave has not this permission. {_ACCESS}", _PRIVATE),
     }
 
-    def __init__(self, http: Http, credentials: MwaaCredentials, base_url: str, *, as_machine: bool) -> None:
+    def __init__(
+        self, http: Http, credentials: MwaaCredentials, base_url: str, *, policy: egress.Policy, as_machine: bool
+    ) -> None:
         super().__init__(http)
+        self._policy = policy
         self._credentials = credentials
         self._base_url = base_url
         self._as_machine = as_machine
@@ -70,9 +75,6 @@ class Mwaa(Renewable):
             return super().headers(version, token)
         self._http.secrets.add(token)
         return {"Cookie": f"session={fit_for_a_header(token)}"}
-
-    def is_renewed_at(self, failure: ProviderRefused, *, is_own: bool) -> bool:
-        return failure.status == 401 or (failure.status == 403 and not is_own)  # noqa: PLR2004 - HTTP
 
     async def sign_in(self, version: Version) -> Grant:
         if self._credentials.access_key_id is None and not self._as_machine:
@@ -131,14 +133,22 @@ class Mwaa(Renewable):
         bounds = config.Config(
             connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": ATTEMPTS}
         )
+        send = aws_sender(
+            self._policy,
+            CONNECT_SECONDS + READ_SECONDS,
+            _aws("botocore.awsrequest").AWSResponse,
+            errors.HTTPClientError,
+        )
         try:
-            opened = session.Session(region_name=given.region, **keys).client("mwaa", config=bounds)
+            signed_in = session.Session(region_name=given.region, **keys)
+            signed_in.events.register("before-send", send)  # of every client of this session
+            opened = signed_in.client("mwaa", config=bounds)
             with closing(opened) as client:
                 answer = client.create_web_login_token(Name=given.environment_name)
         except errors.ClientError as error:
             return self._refused(error.response)
-        except (errors.ConnectTimeoutError, errors.ReadTimeoutError, errors.HTTPClientError):
-            return _unreachable("could not be reached")
+        except errors.HTTPClientError as error:
+            return refused_sign_in(error) or _unreachable("could not be reached")
         except errors.NoCredentialsError:
             return self._rejected("AWS's default chain found no credentials on this machine.")
         except (errors.BotoCoreError, ValueError) as error:

@@ -1,6 +1,7 @@
 """Reads a list that is ordered by id page by page, so that no row is missed.
 
-By cursor where there is one, else by offset with an overlap that proves that nothing has moved.
+By cursor where there is one, else by offset with an overlap that proves that nothing has moved. Where a page fails the
+rest is read by offset, since no cursor steps over a row.
 """
 
 from collections.abc import AsyncIterator
@@ -8,9 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from windsock.errors import ProviderIncomplete, ProviderNonsense, ProviderRefused
-from windsock.providers.airflow.listing import Ask, Key, Ledger, Limits, Listing, Part, Sieve, read, time_of
-from windsock.providers.contract import Page, Resume
+from windsock.errors import ProviderFailed, ProviderIncomplete, ProviderNonsense, ProviderRefused
+from windsock.providers.airflow.http import Answer, Params
+from windsock.providers.airflow.isolation import Isolation, was_repeated
+from windsock.providers.airflow.ledger import Ledger, Sieve, is_small, miscounted
+from windsock.providers.airflow.listing import Ask, Key, Limits, Listing, Part, read, time_of
+from windsock.providers.airflow.naming import Namer
+from windsock.providers.airflow.slices import SliceReader
+from windsock.providers.contract import Page
+from windsock.providers.scopes import Resume
 
 T = TypeVar("T")
 
@@ -34,6 +41,10 @@ class PageScan(Generic[T]):
         self._ledger = Ledger(listing.what, limits)
         self._sieve: Sieve[T] = Sieve()
         self._as_of: datetime | None = None
+        self._failure: ProviderFailed | None = None
+        self._isolation = Isolation(self._ask_counted, listing, limits)
+        namer = Namer(self._ask_counted, listing, limits, self._knows)
+        self._slices = SliceReader(self._slice, self._isolation, listing, limits.page, namer)
 
     async def pages(self, resume: Resume | None) -> AsyncIterator[Page[T]]:
         place = _Place.of(resume)
@@ -43,51 +54,79 @@ class PageScan(Generic[T]):
                 self._listing.what, self._limits, read=place.read, least=place.least, grown=place.grown
             )
             self._ledger.remember(place.tail)
-        first: Part[T] | None = None
-        cursor = ""
         if self._offers_cursor and (place is None or place.cursor):
-            first, cursor = await self._first(place.cursor if place else "")
-        offset = place.offset if place else 0
-        if first is not None and first.has_cursor:
-            scan = self._by_cursor(first, cursor)
-        else:
-            # A server that knows no cursors has answered with its first page.
-            scan = self._by_offset(first, 0 if first else offset)
-        async for page in scan:
+            async for page in self._by_cursor(place.cursor if place else ""):
+                yield page
+            return
+        async for page in self._by_offset(None, place.offset if place else 0):
             yield page
 
-    async def _first(self, cursor: str) -> tuple[Part[T], str]:
-        """The first page, and the cursor that brought it."""
+    async def _by_cursor(self, cursor: str) -> AsyncIterator[Page[T]]:
+        part, here = await self._first(cursor)
+        if part is not None and not part.has_cursor:
+            # A server that knows no cursors has answered with its first page.
+            async for page in self._by_offset(part, 0):
+                yield page
+            return
+        cursors: set[str] = set()
+        before: str | None = None
+        while part is not None:
+            is_new = self._ledger.take(part)
+            if part.next_cursor is None:
+                if before is not None and not part.rows:
+                    await self._confirm_the_end(before)
+                if self._ledger.missing:
+                    # Maybe committed after the rows were read, and before they were counted.
+                    yield self._page(part, self._place(self._behind(), part))
+                    break
+                yield self._page(part, None)
+                return
+            if not is_new or part.next_cursor in cursors:
+                raise ProviderIncomplete(f"Airflow's pages of {self._listing.what} go round in circles.")
+            cursors.add(part.next_cursor)
+            yield self._page(part, {"cursor": part.next_cursor, **_tail(part)})
+            before, here = here, part.next_cursor
+            part = await self._ask_or_step_aside(here)
+            if part is not None and not part.has_cursor:
+                raise ProviderNonsense(f"Airflow stopped paging the {self._listing.what} by cursor midway.")
+        self._ledger.forget_promise()
+        async for page in self._by_offset(None, self._behind()):
+            yield page
+
+    async def _first(self, cursor: str) -> tuple[Part[T] | None, str]:
+        """The first page, and the cursor that brought it; None where it fails."""
         try:
-            part = await self._ask(cursor=cursor)
-            if part.rows or not cursor:
+            part = await self._ask_or_step_aside(cursor)
+            if part is None or part.received or not cursor:
                 return part, cursor
         except ProviderRefused as failure:
             if not cursor or failure.status not in {400, 422}:
                 raise
         # The cursor of an interrupted scan means nothing any more: from the start, as of then.
         self._ledger = Ledger(self._listing.what, self._limits)
-        return await self._ask(cursor=""), ""
+        return await self._ask_or_step_aside(""), ""
 
-    async def _by_cursor(self, part: Part[T], here: str) -> AsyncIterator[Page[T]]:
-        cursors: set[str] = set()
-        before: str | None = None
-        while True:
-            is_new = self._ledger.take(part)
-            if part.next_cursor is None:
-                if before is not None and not part.rows:
-                    await self._confirm_the_end(before)
-                self._ledger.close()
-                yield self._page(part, None)
-                return
-            if not is_new or part.next_cursor in cursors:
-                raise ProviderIncomplete(f"Airflow's pages of {self._listing.what} go round in circles.")
-            cursors.add(part.next_cursor)
-            yield self._page(part, {"cursor": part.next_cursor})
-            before, here = here, part.next_cursor
-            part = await self._ask(cursor=here)
-            if not part.has_cursor:
-                raise ProviderNonsense(f"Airflow stopped paging the {self._listing.what} by cursor midway.")
+    async def _ask_or_step_aside(self, cursor: str) -> Part[T] | None:
+        """A page; None where it fails again and again, for a reason that does not keep the others away."""
+        for is_last in (False, True):
+            try:
+                part = await self._ask(cursor=cursor)
+            except ProviderFailed as failure:
+                cause = await self._isolation.judge(failure)
+                if cause == "size" or is_last or was_repeated(failure):
+                    self._failure = failure
+                    return None
+            else:
+                self._slices.note(part)
+                return part
+        return None
+
+    def _knows(self, key: Key) -> bool:
+        return self._ledger.has(key)
+
+    def _behind(self) -> int:
+        """The place of the last row that was read."""
+        return max(0, self._ledger.read - 1)
 
     async def _confirm_the_end(self, before: str) -> None:
         """A cursor promises rows. Where none came they were deleted meanwhile, which the page before shows then too."""
@@ -104,7 +143,7 @@ class PageScan(Generic[T]):
         """
         step, steps, stalls, farthest = _TAIL, 0, 0, 0
         while True:
-            part, first = first or await self._ask(offset=str(offset)), None
+            part, first = first or await self._read(offset), None
             if offset and not (part.marks and self._ledger.knows(part.marks[0])):
                 self._ledger.hear(part.total)
                 offset, step, steps = max(0, offset - step), step * 2, steps + 1
@@ -113,27 +152,64 @@ class PageScan(Generic[T]):
                 continue
             step = _TAIL
             is_new = self._ledger.take(part)
-            end = offset + len(part.rows)
-            if part.total is None or end >= part.total or not part.rows:
-                self._ledger.close()
-                yield self._page(part, None)
-                return
+            end = offset + part.received
+            is_end = part.total is None or end >= part.total or not part.received
             stalls = 0 if is_new or end < farthest else stalls + 1
+            missing = self._ledger.missing
+            if is_end or (stalls and missing and is_small(missing, part.total or 0)):
+                closed = await self._closed(part, is_end=is_end)
+                if closed is not None:
+                    yield self._page(closed, None)
+                    return
             farthest = max(farthest, end)
             if stalls > _MOST_STALLS:
-                raise ProviderIncomplete(
-                    f"Airflow gave fewer {self._listing.what} than it promised: its pages bring no more of them."
-                )
-            offset = end - 1
+                self._ledger.refuse()
+            offset = max(0, end - 1)
             if is_new:
-                yield self._page(part, {"offset": offset, "tail": [list(mark) for mark in part.marks[-_TAIL:]]})
+                yield self._page(part, self._place(offset, part))
+
+    async def _closed(self, part: Part[T], *, is_end: bool) -> Part[T] | None:
+        """The last part of a complete scan; None where there may be more to read.
+
+        Fewer rows than promised are complete where the list shows nothing behind the last one, and counts as many as
+        before: rows that are counted and hidden from the account. Another number means that rows were lost.
+        """
+        missing = self._ledger.missing
+        if not missing:
+            return part
+        if not is_small(missing, self._ledger.least or 0):
+            if is_end:
+                self._ledger.refuse()
+            return None
+        behind = await self._slice(self._ledger.read, self._limits.page)
+        self._ledger.hear(behind.total)
+        if not self._ledger.missing:
+            return part
+        has_more = behind.received > missing or not all(self._ledger.knows(mark) for mark in behind.marks)
+        if self._ledger.missing == missing and not has_more:
+            return part.with_skipped(("miscounted",), miscounted(self._listing, missing))
+        return None
+
+    async def _read(self, offset: int) -> Part[T]:
+        failure, self._failure = self._failure, None
+        return await self._slices.read(offset, failure)
+
+    async def _slice(self, offset: int, limit: int) -> Part[T]:
+        return await self._ask(offset=str(offset), limit=str(limit))
 
     async def _ask(self, **place: str) -> Part[T]:
-        self._ledger.count_request()
         params = {**self._listing.params, "limit": str(self._limits.page), **place}
-        part = read(await self._ask_server(self._listing.path, params), self._listing)
+        part = read(await self._ask_counted(self._listing.path, params), self._listing)
         self._as_of = self._as_of or part.as_of
         return part
+
+    async def _ask_counted(self, path: str, params: Params) -> Answer:
+        self._ledger.count_request()
+        return await self._ask_server(path, params)
+
+    @staticmethod
+    def _place(offset: int, part: Part[T]) -> Resume:
+        return {"offset": offset, **_tail(part)}
 
     def _page(self, part: Part[T], place: Resume | None) -> Page[T]:
         as_of = self._as_of or part.as_of
@@ -141,6 +217,7 @@ class PageScan(Generic[T]):
         progress = {"as_of": as_of.isoformat(), "read": ledger.read, "least": ledger.least, "grown": ledger.grown}
         return Page(
             rows=self._sieve.sift(part),
+            skipped=self._sieve.sift_skipped(part),
             as_of=as_of,
             expected=part.total,
             resume=None if place is None else {**place, **progress},
@@ -174,6 +251,10 @@ class _Place:
             grown=_count(resume.get("grown")),
             as_of=as_of,
         )
+
+
+def _tail(part: Part[T]) -> Resume:
+    return {"tail": [list(mark) for mark in part.marks[-_TAIL:]]}
 
 
 def _count(value: object) -> int:

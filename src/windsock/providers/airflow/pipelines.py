@@ -1,60 +1,81 @@
 """Lists all DAGs, and knows when the list did not stand still while it was read."""
 
-from datetime import datetime
-
-from windsock.errors import ProviderFailed, ProviderIncomplete
-from windsock.providers.airflow.counting import count
-from windsock.providers.airflow.listing import Ask, Limits, Listing, Question, read
+from windsock.errors import ProviderFailed, ProviderIncomplete, ProviderNonsense
+from windsock.providers.airflow.counting import count_import_errors
+from windsock.providers.airflow.isolation import Isolation
+from windsock.providers.airflow.ledger import is_small, miscounted
+from windsock.providers.airflow.listing import Ask, Key, Limits, Listing, Part, read
+from windsock.providers.airflow.naming import Namer
+from windsock.providers.airflow.slices import SliceReader
 from windsock.providers.contract import PipelineListing, ProviderPipeline
 
 _RESTARTS = 3
 
 
 async def list_pipelines(
-    ask: Ask, listing: Listing[ProviderPipeline], import_errors_path: str, limits: Limits
+    ask: Ask, listing: Listing[ProviderPipeline], import_errors_path: str | None, limits: Limits
 ) -> PipelineListing:
-    """All DAGs in ⌈DAGs / page⌉ requests and one for the import errors; raises ProviderIncomplete after three restarts.
+    """All DAGs in ⌈DAGs / page⌉ requests, and one for the import errors where those are wanted.
+
+    Raises ProviderIncomplete after three restarts.
 
     DAGs are ordered by name, so that one which appears or goes moves all after it over the bounds of the pages; then
-    the total differs, or rows are missing, and the list is read again from the start.
+    the total differs, or rows are missing, and the list is read again from the start. When it lacks the same few twice,
+    these are counted and hidden.
     """
+    missing = None
     for _ in range(_RESTARTS + 1):
         found = await _list_once(ask, listing, limits)
-        if found is not None:
-            rows, as_of = found
-            return PipelineListing(rows=rows, import_errors=await _import_errors(ask, import_errors_path), as_of=as_of)
+        if found is None:
+            continue
+        unreadable = [skipped.reason for key, skipped in found.skipped.items() if key[0] == "unreadable"]
+        if unreadable and not found.rows:  # of another program, rather than a list with a strange row
+            raise ProviderNonsense(unreadable[0])
+        known = {*found.keys, *found.skipped}
+        was_missing, missing = missing, (found.total or 0) - len(known)
+        if missing > 0 and missing == was_missing and is_small(missing, found.total or 0):
+            found, missing = found.with_skipped(("miscounted",), miscounted(listing, missing)), 0
+        if missing == 0:
+            rows = list(dict(zip(found.keys, found.rows, strict=True)).values())
+            errors = None if import_errors_path is None else await _import_errors(ask, import_errors_path)
+            skipped = tuple(found.skipped.values())
+            return PipelineListing(rows=rows, import_errors=errors, as_of=found.as_of, skipped=skipped)
     raise ProviderIncomplete(
         f"Airflow's list of DAGs was read {_RESTARTS + 1} times and never held as many as it promised."
     )
 
 
-async def _list_once(
-    ask: Ask, listing: Listing[ProviderPipeline], limits: Limits
-) -> tuple[list[ProviderPipeline], datetime] | None:
-    """The DAGs and the server's clock before the first answer, or None when the list changed meanwhile."""
-    found: dict[str, ProviderPipeline] = {}
-    offset, total, as_of = 0, None, None
-    while total is None or offset < total:
-        place = {"limit": str(limits.page), "offset": str(offset)}
-        part = read(await ask(listing.path, {**listing.params, **place}), listing)
-        as_of = as_of or part.as_of
-        if part.total != (part.total if total is None else total):
+async def _list_once(ask: Ask, listing: Listing[ProviderPipeline], limits: Limits) -> Part[ProviderPipeline] | None:
+    """All pages as one, or None when the list changed meanwhile."""
+    found: Part[ProviderPipeline] | None = None
+
+    async def fetch(offset: int, limit: int) -> Part[ProviderPipeline]:
+        place = {"limit": str(limit), "offset": str(offset)}
+        return read(await ask(listing.path, {**listing.params, **place}), listing)
+
+    def knows(key: Key) -> bool:
+        return found is not None and key in found.keys
+
+    slices = SliceReader(
+        fetch, Isolation(ask, listing, limits), listing, limits.page, Namer(ask, listing, limits, knows)
+    )
+    while found is None or found.received < (found.total or 0):
+        part = await slices.read(0 if found is None else found.received)
+        if found is not None and part.total != found.total:
             return None
-        total = part.total or 0
-        if total > limits.rows:
-            raise ProviderIncomplete(f"Airflow promises {total:,} DAGs; Windsock reads at most {limits.rows:,}.")
-        before = len(found)
-        found.update((row.external_id, row) for row in part.rows)
-        if offset < total and len(found) == before:
-            return None
+        if (part.total or 0) > limits.rows:
+            raise ProviderIncomplete(f"Airflow promises {part.total:,} DAGs; Windsock reads at most {limits.rows:,}.")
+        if found is not None and {*part.keys, *part.skipped} <= {*found.keys, *found.skipped}:
+            is_at_end = part.received <= (part.total or 0) - found.received
+            return found if is_at_end else None  # more than there can be: of a server that ignores the offset
         # By what was received: the server may give fewer than asked for.
-        offset += len(part.rows)
-    return (list(found.values()), as_of) if as_of is not None and len(found) == total else None
+        found = part if found is None else found.joined(part)
+    return found
 
 
 async def _import_errors(ask: Ask, path: str) -> int | None:
     """How many files failed to parse. None where that cannot be had: the list of DAGs is whole without it."""
     try:
-        return await count(ask, Question(path=path, params={"limit": "1"}))
+        return await count_import_errors(ask, path)
     except ProviderFailed:
         return None

@@ -72,10 +72,6 @@ class Renewable(SignIn):
     def headers(self, version: Version, token: str | None) -> dict[str, str]:  # noqa: ARG002 - for those below
         return {} if token is None else self._bearer(token)
 
-    def is_renewed_at(self, failure: ProviderRefused, *, is_own: bool) -> bool:  # noqa: ARG002 - as above
-        """Whether a new sign-in may help; `is_own`: the one refused is of this sync, not kept from an earlier one."""
-        return isinstance(failure, ProviderRejectedCredentials)
-
 
 class FixedToken(SignIn):
     """The same token along with each request, that for the version too: it may be for a proxy in front."""

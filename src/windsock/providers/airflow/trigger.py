@@ -7,7 +7,10 @@ from urllib.parse import quote
 from windsock.errors import ProviderFailed, ProviderNonsense, ProviderRefused
 from windsock.providers.airflow.dialect import Dialect
 from windsock.providers.airflow.http import Answer, Sleep
-from windsock.providers.contract import ProviderRun, RunRequest
+from windsock.providers.contract import (
+    ProviderRun,
+)
+from windsock.providers.scopes import RunRequest
 
 TRIES = 3
 
@@ -21,18 +24,21 @@ async def trigger(
     """Measured on 2.11.2 and 3.3.2: a second POST with a run id that is there is 409 and starts nothing."""
     path = f"{dialect.root}/dags/{quote(request.pipeline_external_id, safe='~')}/dagRuns"
     body = dialect.run_to_start(request)
-    if may_exist and (found := await look_up(request.pipeline_external_id, request.external_id)):
+    if may_exist and (found := await _find_earlier(look_up, request)):
         return found
+    may_be_started = False
     for attempt in range(1, TRIES + 1):
         try:
             return _run_in(await post(path, body), dialect)
         except ProviderFailed as raised:
             failure = raised
         if not failure.was_sent:
+            failure.was_sent = may_be_started  # by an attempt before this one
             raise failure
         is_refusal = isinstance(failure, ProviderRefused) and failure.status < HTTPStatus.INTERNAL_SERVER_ERROR
         if is_refusal and failure.status != HTTPStatus.CONFLICT:
             raise failure
+        may_be_started = may_be_started or not is_refusal
         # It is there already, or the answer was lost and it may be.
         found = await _found(look_up, request, failure)
         if found is not None:
@@ -41,6 +47,14 @@ async def trigger(
             raise failure
         await sleep(attempt)
     raise ProviderNonsense(f"Airflow gave no answer to POST {path}.")
+
+
+async def _find_earlier(look_up: LookUp, request: RunRequest) -> ProviderRun | None:
+    try:
+        return await look_up(request.pipeline_external_id, request.external_id)
+    except ProviderFailed as failure:
+        failure.was_sent = True  # by whoever tried before
+        raise
 
 
 async def _found(look_up: LookUp, request: RunRequest, failure: ProviderFailed) -> ProviderRun | None:

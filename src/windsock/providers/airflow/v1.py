@@ -1,39 +1,33 @@
 """The API of Airflow 2: /api/v1."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from windsock.errors import ProviderNonsense
 from windsock.providers.airflow import dialect
+from windsock.providers.airflow.fields import Fields
 from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
 from windsock.providers.airflow.pages import PageScan
-from windsock.providers.airflow.values import (
-    identity,
-    mapping,
-    moment,
-    number,
-    tag_names,
-    text,
-    texts,
-    to_wire,
-    without,
-)
+from windsock.providers.airflow.values import between, number, text, to_wire
 from windsock.providers.airflow.windows import WindowScan
 from windsock.providers.contract import (
-    NOT_MAPPED,
-    ChangedSince,
     Json,
-    OfRun,
     Page,
     ProviderPipeline,
     ProviderRun,
     ProviderTaskRun,
+)
+from windsock.providers.scopes import (
+    NOT_MAPPED,
+    ChangedSince,
+    OfRun,
     Resume,
     RunRequest,
     RunsBetween,
     Scope,
+    Unfinished,
 )
 
 _PIPELINE_COLUMNS = dialect.PIPELINE_COLUMNS | {"is_active", "schedule_interval", "timetable_description"}
@@ -87,13 +81,15 @@ class V1:
         listing = Listing(
             path=self.root + dialect.path_of("task_runs", scope),
             name="task_instances",
-            params={},
+            params=between("execution_date", None, scope.runs_until) if isinstance(scope, ChangedSince) else {},
             parse=parse_task_run,
             key=dialect.task_run_key,
         )
         window: tuple[datetime, datetime | None]
         if isinstance(scope, ChangedSince):
             window = (scope.since, scope.until)
+        elif isinstance(scope, Unfinished):
+            raise TypeError("Unfinished is a scope of runs.")
         elif isinstance(scope, OfRun):  # all instances of one run have its logical date: no split parts them
             window, limits = (_BEFORE_ALL, None), replace(limits, shortest=timedelta.max)
         else:
@@ -112,35 +108,36 @@ class V1:
         return [Question(path=self.root + dialect.EVENTS, params=params) for params in ({**excluded, **plain}, plain)]
 
 
-def _filters(scope: Scope) -> dict[str, str]:
-    if isinstance(scope, ChangedSince):
-        until = {} if scope.until is None else {"updated_at_lte": to_wire(scope.until)}
-        runs_from = {} if scope.runs_from is None else {"execution_date_gte": to_wire(scope.runs_from)}
-        return {"updated_at_gte": to_wire(scope.since), **until, **runs_from}
+def _filters(scope: Scope) -> Mapping[str, str | Sequence[str]]:
     if isinstance(scope, OfRun):
         return {}
-    filters = {"execution_date_gte": to_wire(scope.start)}
-    return filters if scope.end is None else {**filters, "execution_date_lte": to_wire(scope.end)}
+    if isinstance(scope, RunsBetween):
+        return between("execution_date", scope.start, scope.end)
+    of_runs = between("execution_date", scope.runs_from if isinstance(scope, ChangedSince) else None, scope.runs_until)
+    if isinstance(scope, Unfinished):
+        return {"state": dialect.UNFINISHED, **of_runs}
+    return {**between("updated_at", scope.since, scope.until), **of_runs}
 
 
 def parse_pipeline(raw: Json) -> ProviderPipeline:
     """Measured on 2.11.2: owners keep the blanks of the DAG file, so joining them gives its owner as it was written."""
-    external_id = identity(raw, "dag_id", "DAG")
-    owners = texts(raw.get("owners"))
+    fields = Fields.of(raw)
+    external_id = fields.identity("dag_id", "DAG")
+    owners = fields.texts("owners")
     return ProviderPipeline(
         external_id=external_id,
-        name=text(raw.get("dag_display_name")) or external_id,
-        description=text(raw.get("description")),
+        name=fields.text("dag_display_name") or external_id,
+        description=fields.text("description"),
         owner=",".join(owners) or None,
         owners=sorted({owner.strip() for owner in owners if owner.strip()}),
-        tags=tag_names(raw),
-        schedule=schedule(raw.get("schedule_interval")),
-        schedule_description=text(raw.get("timetable_description")),
-        next_run_at=moment(raw, "next_dagrun_create_after"),
-        is_paused=bool(raw.get("is_paused")),
-        is_active=bool(raw.get("is_active")),
-        has_import_errors=bool(raw.get("has_import_errors")),
-        provider_metadata=without(raw, _PIPELINE_COLUMNS | dialect.CHANGES_AT_EVERY_PARSE),
+        tags=fields.tags(),
+        schedule=schedule(fields.get("schedule_interval")),
+        schedule_description=fields.text("timetable_description"),
+        next_run_at=fields.moment("next_dagrun_create_after"),
+        is_paused=fields.flag("is_paused"),
+        is_active=fields.flag("is_active"),
+        has_import_errors=fields.flag("has_import_errors"),
+        provider_metadata=fields.rest(_PIPELINE_COLUMNS | dialect.CHANGES_AT_EVERY_PARSE),
     )
 
 
@@ -167,50 +164,53 @@ def parse_run(raw: Json) -> ProviderRun:
     The interval of a manual run may end before it began; that of a scheduled one ends when it is due. So the later of
     logical date and end is the run's place in time.
     """
-    logical_date = moment(raw, "logical_date") or moment(raw, "execution_date")
+    fields = Fields.of(raw)
+    logical_date = fields.moment("logical_date") or fields.moment("execution_date")
     if logical_date is None:
         raise ProviderNonsense("Airflow gave a DAG run without its logical_date.")
-    ends = moment(raw, "data_interval_end")
-    run_type = text(raw.get("run_type")) or ("manual" if raw.get("external_trigger") else "scheduled")
+    ends = fields.moment("data_interval_end")
+    run_type = fields.text("run_type") or ("manual" if fields.get("external_trigger") else "scheduled")
     return ProviderRun(
-        pipeline_external_id=identity(raw, "dag_id", "DAG run"),
-        external_id=identity(raw, "dag_run_id", "DAG run"),
-        status=text(raw.get("state")) or "none",
+        pipeline_external_id=fields.identity("dag_id", "DAG run"),
+        external_id=fields.identity("dag_run_id", "DAG run"),
+        status=fields.text("state") or "none",
         run_type=run_type,
         run_at=max(logical_date, ends) if ends else logical_date,
         queued_at=None,
-        started_at=moment(raw, "start_date"),
-        ended_at=moment(raw, "end_date"),
+        started_at=fields.moment("start_date"),
+        ended_at=fields.moment("end_date"),
         run_after=None,
         logical_date=logical_date,
-        data_interval_start=moment(raw, "data_interval_start"),
+        data_interval_start=fields.moment("data_interval_start"),
         data_interval_end=ends,
-        conf=mapping(raw.get("conf")),
-        note=text(raw.get("note")),
+        conf=fields.json("conf", {}),
+        note=fields.text("note"),
         triggered_by=None,
-        provider_metadata=without(raw, dialect.RUN_COLUMNS),
+        last_decision=fields.text("last_scheduling_decision"),
+        provider_metadata=fields.rest(dialect.RUN_COLUMNS),
     )
 
 
 def parse_task_run(raw: Json) -> ProviderTaskRun:
-    task = identity(raw, "task_id", "task instance")
+    fields = Fields.of(raw)
+    task = fields.identity("task_id", "task instance")
     return ProviderTaskRun(
-        pipeline_external_id=identity(raw, "dag_id", "task instance"),
-        run_external_id=identity(raw, "dag_run_id", "task instance"),
+        pipeline_external_id=fields.identity("dag_id", "task instance"),
+        run_external_id=fields.identity("dag_run_id", "task instance"),
         external_id=task,
-        map_index=number(raw.get("map_index"), NOT_MAPPED),
-        name=text(raw.get("task_display_name")) or task,
-        operator=text(raw.get("operator")),
-        status=text(raw.get("state")) or "none",
-        try_number=number(raw.get("try_number"), 0),
-        max_tries=number(raw.get("max_tries"), 0),
-        queued_at=moment(raw, "queued_when"),
-        started_at=moment(raw, "start_date"),
-        ended_at=moment(raw, "end_date"),
-        pool=text(raw.get("pool")),
-        queue=text(raw.get("queue")),
-        hostname=text(raw.get("hostname")),
-        note=text(raw.get("note")),
-        run_at=moment(raw, "execution_date"),
-        provider_metadata=without(dialect.task_run_metadata(raw), {"operator"}),
+        map_index=fields.index("map_index", NOT_MAPPED),
+        name=fields.text("task_display_name") or task,
+        operator=fields.text("operator"),
+        status=fields.text("state") or "none",
+        try_number=fields.number("try_number", 0),
+        max_tries=fields.number("max_tries", 0),
+        queued_at=fields.moment("queued_when"),
+        started_at=fields.moment("start_date"),
+        ended_at=fields.moment("end_date"),
+        pool=fields.text("pool"),
+        queue=fields.text("queue"),
+        hostname=fields.text("hostname"),
+        note=fields.text("note"),
+        run_at=fields.moment("execution_date"),
+        provider_metadata=dialect.task_run_metadata(fields, {"operator"}),
     )

@@ -1,40 +1,37 @@
 """The API of Airflow 3: /api/v2."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 from windsock.errors import ProviderNonsense
 from windsock.providers.airflow import dialect
+from windsock.providers.airflow.fields import Fields
 from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
+from windsock.providers.airflow.loops import loop_of, region_of
 from windsock.providers.airflow.pages import PageScan
-from windsock.providers.airflow.values import (
-    identity,
-    mapping,
-    moment,
-    number,
-    tag_names,
-    text,
-    texts,
-    to_wire,
-    without,
-)
+from windsock.providers.airflow.values import between, mapping, number, to_wire
 from windsock.providers.contract import (
-    NOT_MAPPED,
-    ChangedSince,
     Json,
-    OfRun,
     Page,
     ProviderPipeline,
     ProviderRun,
     ProviderTaskRun,
+)
+from windsock.providers.scopes import (
+    NOT_MAPPED,
+    ChangedSince,
+    OfRun,
     Resume,
     RunRequest,
     RunsBetween,
     Scope,
+    Unfinished,
 )
 
-_PIPELINE_COLUMNS = dialect.PIPELINE_COLUMNS | {"is_stale", "timetable_summary", "timetable_description"}
+_PIPELINE_COLUMNS = dialect.PIPELINE_COLUMNS | {
+    "is_stale", "timetable_summary", "timetable_description", "scheduling_state",
+}  # fmt: skip
 
 
 class V2:
@@ -111,64 +108,68 @@ class V2:
         return [Question(path=self.root + dialect.EVENTS, params=params)]
 
 
-def _filters(scope: Scope) -> dict[str, str]:
+def _filters(scope: Scope) -> Mapping[str, str | Sequence[str]]:
     """Only _gte and _lte: 3.0.x ignores _gt and _lt without a word."""
-    if isinstance(scope, ChangedSince):
-        until = {} if scope.until is None else {"updated_at_lte": to_wire(scope.until)}
-        runs_from = {} if scope.runs_from is None else {"run_after_gte": to_wire(scope.runs_from)}
-        return {"updated_at_gte": to_wire(scope.since), **until, **runs_from}
     if isinstance(scope, OfRun):
         return {}
-    filters = {"run_after_gte": to_wire(scope.start)}
-    return filters if scope.end is None else {**filters, "run_after_lte": to_wire(scope.end)}
+    if isinstance(scope, RunsBetween):
+        return between("run_after", scope.start, scope.end)
+    of_runs = between("run_after", scope.runs_from if isinstance(scope, ChangedSince) else None, scope.runs_until)
+    if isinstance(scope, Unfinished):
+        return {"state": dialect.UNFINISHED, **of_runs}
+    return {**between("updated_at", scope.since, scope.until), **of_runs}
 
 
 def parse_pipeline(raw: Json) -> ProviderPipeline:
     """Measured on 3.3.2: the order of owners differs from call to call, so it is ours."""
-    external_id = identity(raw, "dag_id", "DAG")
-    owners = sorted({owner.strip() for owner in texts(raw.get("owners")) if owner.strip()})
+    fields = Fields.of(raw)
+    external_id = fields.identity("dag_id", "DAG")
+    owners = sorted({owner.strip() for owner in fields.texts("owners") if owner.strip()})
     return ProviderPipeline(
         external_id=external_id,
-        name=text(raw.get("dag_display_name")) or external_id,
-        description=text(raw.get("description")),
+        name=fields.text("dag_display_name") or external_id,
+        description=fields.text("description"),
         owner=", ".join(owners) or None,
         owners=owners,
-        tags=tag_names(raw),
-        schedule=text(raw.get("timetable_summary")),
-        schedule_description=text(raw.get("timetable_description")),
-        next_run_at=moment(raw, "next_dagrun_run_after") or moment(raw, "next_dagrun_create_after"),
-        is_paused=bool(raw.get("is_paused")),
-        is_active=not raw.get("is_stale"),
-        has_import_errors=bool(raw.get("has_import_errors")),
-        provider_metadata=without(raw, _PIPELINE_COLUMNS | dialect.CHANGES_AT_EVERY_PARSE),
+        tags=fields.tags(),
+        schedule=fields.text("timetable_summary"),
+        schedule_description=fields.text("timetable_description"),
+        next_run_at=fields.moment("next_dagrun_run_after") or fields.moment("next_dagrun_create_after"),
+        is_paused=fields.flag("is_paused"),
+        is_draining=fields.get("scheduling_state") == "draining",
+        is_active=not fields.flag("is_stale"),
+        has_import_errors=fields.flag("has_import_errors"),
+        provider_metadata=fields.rest(_PIPELINE_COLUMNS | dialect.CHANGES_AT_EVERY_PARSE),
     )
 
 
 def parse_run(raw: Json) -> ProviderRun:
-    run_after, logical_date = moment(raw, "run_after"), moment(raw, "logical_date")
-    queued_at, started_at = moment(raw, "queued_at"), moment(raw, "start_date")
+    fields = Fields.of(raw)
+    run_after, logical_date = fields.moment("run_after"), fields.moment("logical_date")
+    queued_at, started_at = fields.moment("queued_at"), fields.moment("start_date")
     run_at = run_after or logical_date or queued_at
     if run_at is None:
         raise ProviderNonsense("Airflow gave a DAG run without its run_after.")
-    metadata = without(raw, dialect.RUN_COLUMNS)
+    metadata = fields.rest(dialect.RUN_COLUMNS)
     if isinstance(metadata.get("dag_versions"), list):
         metadata["dag_versions"] = sorted(metadata["dag_versions"], key=_version_order)
     return ProviderRun(
-        pipeline_external_id=identity(raw, "dag_id", "DAG run"),
-        external_id=identity(raw, "dag_run_id", "DAG run"),
-        status=text(raw.get("state")) or "none",
-        run_type=text(raw.get("run_type")) or "manual",
+        pipeline_external_id=fields.identity("dag_id", "DAG run"),
+        external_id=fields.identity("dag_run_id", "DAG run"),
+        status=fields.text("state") or "none",
+        run_type=fields.text("run_type") or "manual",
         run_at=run_at,
         queued_at=queued_at,
         started_at=started_at,
-        ended_at=moment(raw, "end_date"),
+        ended_at=fields.moment("end_date"),
         run_after=run_after,
         logical_date=logical_date,
-        data_interval_start=moment(raw, "data_interval_start"),
-        data_interval_end=moment(raw, "data_interval_end"),
-        conf=mapping(raw.get("conf")),
-        note=text(raw.get("note")),
-        triggered_by=text(raw.get("triggering_user_name")),
+        data_interval_start=fields.moment("data_interval_start"),
+        data_interval_end=fields.moment("data_interval_end"),
+        conf=fields.json("conf", {}),
+        note=fields.text("note"),
+        triggered_by=fields.text("triggering_user_name"),
+        last_decision=fields.text("last_scheduling_decision"),
         provider_metadata=metadata,
     )
 
@@ -179,24 +180,30 @@ def _version_order(version: object) -> tuple[int, str]:
 
 
 def parse_task_run(raw: Json) -> ProviderTaskRun:
-    task = identity(raw, "task_id", "task instance")
+    fields = Fields.of(raw)
+    task = fields.identity("task_id", "task instance")
+    region, loop = region_of(fields), loop_of(fields)
     return ProviderTaskRun(
-        pipeline_external_id=identity(raw, "dag_id", "task instance"),
-        run_external_id=identity(raw, "dag_run_id", "task instance"),
+        pipeline_external_id=fields.identity("dag_id", "task instance"),
+        run_external_id=fields.identity("dag_run_id", "task instance"),
         external_id=task,
-        map_index=number(raw.get("map_index"), NOT_MAPPED),
-        name=text(raw.get("task_display_name")) or task,
-        operator=text(raw.get("operator_name")) or text(raw.get("operator")),
-        status=text(raw.get("state")) or "none",
-        try_number=number(raw.get("try_number"), 0),
-        max_tries=number(raw.get("max_tries"), 0),
-        queued_at=moment(raw, "queued_when"),
-        started_at=moment(raw, "start_date"),
-        ended_at=moment(raw, "end_date"),
-        pool=text(raw.get("pool")),
-        queue=text(raw.get("queue")),
-        hostname=text(raw.get("hostname")),
-        note=text(raw.get("note")),
-        run_at=moment(raw, "run_after") or moment(raw, "logical_date"),
-        provider_metadata=without(dialect.task_run_metadata(raw), {"operator_name"}),
+        map_index=fields.index("map_index", NOT_MAPPED),
+        region_id=region.region_id,
+        region_index=region.region_index,
+        loop_id=loop.loop_id,
+        loop_iteration=loop.iteration,
+        name=fields.text("task_display_name") or task,
+        operator=fields.text("operator_name") or fields.text("operator"),
+        status=fields.text("state") or "none",
+        try_number=fields.number("try_number", 0),
+        max_tries=fields.number("max_tries", 0),
+        queued_at=fields.moment("queued_when"),
+        started_at=fields.moment("start_date"),
+        ended_at=fields.moment("end_date"),
+        pool=fields.text("pool"),
+        queue=fields.text("queue"),
+        hostname=fields.text("hostname"),
+        note=fields.text("note"),
+        run_at=fields.moment("run_after") or fields.moment("logical_date"),
+        provider_metadata=dialect.task_run_metadata(fields, {"operator_name"}),
     )

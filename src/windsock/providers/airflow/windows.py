@@ -2,20 +2,27 @@
 
 Pages of it lose rows: measured on 2.11.2, 5 of 163 for ever. So each window is asked for in one answer; one that holds
 more than the answer is split, and the windows are read in ascending order, the last one open, because a row that is
-touched meanwhile moves to a later time.
+touched meanwhile moves to a later time. Only a window that fails is read in pages, and only if they hold as many
+different rows as it promises.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from math import ceil
 from typing import Generic, TypeVar
 
-from windsock.errors import ProviderFailed, ProviderIncomplete, ProviderRefused, ProviderTimedOut
-from windsock.providers.airflow.failures import AnswerTooLarge
-from windsock.providers.airflow.listing import Ask, Ledger, Limits, Listing, Part, Sieve, read, time_of
+from windsock.errors import ProviderFailed, ProviderIncomplete
+from windsock.providers.airflow.http import Answer, Params
+from windsock.providers.airflow.isolation import Isolation, cause_of, was_repeated
+from windsock.providers.airflow.ledger import Ledger, Sieve, is_small, miscounted
+from windsock.providers.airflow.listing import Ask, Limits, Listing, Part, read, time_of
+from windsock.providers.airflow.naming import Namer
+from windsock.providers.airflow.slices import SliceReader
 from windsock.providers.airflow.values import to_wire
-from windsock.providers.contract import Page, Resume
+from windsock.providers.contract import Page
+from windsock.providers.scopes import Resume
 
 T = TypeVar("T")
 
@@ -28,7 +35,6 @@ _PIECES_OF_A_SLOW_WINDOW = 4
 _LARGEST_LUMP = 5
 """In answers of the usual size."""
 _MOST_SLOW_IN_A_ROW = 3
-_GATEWAY_TIMED_OUT = 504
 
 
 class WindowScan(Generic[T]):
@@ -46,6 +52,9 @@ class WindowScan(Generic[T]):
         self._expected: int | None = None
         self._slow = 0
         self._before_split: int | None = None
+        self._repeated: Window | None = None
+        self._isolation = Isolation(self._ask_counted, listing, limits)
+        self._namer = Namer(self._ask_counted, listing, limits, self._ledger.has)
 
     async def pages(self, resume: Resume | None) -> AsyncIterator[Page[T]]:
         windows = self._restore(resume) or [self._whole]
@@ -61,32 +70,76 @@ class WindowScan(Generic[T]):
     async def _read_or_split(self, window: Window) -> "Part[T] | list[Window]":
         """The rows of the window, all of them, or the smaller windows to read in its place."""
         try:
-            part = await self._ask(window, self._limits.window)
+            limit = self._limits.window
+            part = await self._ask(window, limit)
             if self._is_lump(part):
-                part = await self._ask(window, self._enough(part))
-        except (ProviderTimedOut, AnswerTooLarge, ProviderRefused) as failure:
-            # 2.x gives some 1,000 rows a second: what is too much at once may well be had in pieces.
-            pieces = split(window, _PIECES_OF_A_SLOW_WINDOW, datetime.now(UTC), self._limits.shortest)
-            self._slow += 1
-            self._before_split = None
-            if not _is_too_much(failure) or not pieces or self._slow > _MOST_SLOW_IN_A_ROW:
-                raise
-            return pieces
-        self._slow = 0
-        if _is_whole(part):
-            return part
-        # As many as the total takes, at once: each window that is still too large costs an answer that is thrown away.
-        wanted = ceil(1.5 * (part.total or 0) / max(1, len(part.rows)))
-        pieces = split(window, wanted, part.as_of, self._limits.shortest)
-        if pieces:
-            self._before_split = part.total
-            return pieces
-        part = await self._ask(window, self._enough(part))
+                limit = self._enough(part)
+                part = await self._ask(window, limit)
+            self._slow = 0
+            part = await self._recounted(window, part, limit)
+            if _is_whole(part):
+                return part
+            # As many as the total takes, at once: each window that is too large costs an answer that is thrown away.
+            wanted = ceil(1.5 * (part.total or 0) / max(1, part.received))
+            pieces = split(window, wanted, part.as_of, self._limits.shortest)
+            if pieces:
+                self._before_split = part.total
+                return pieces
+            part = await self._ask(window, self._enough(part))
+        except ProviderFailed as failure:
+            return await self._after(failure, window)
         if not _is_whole(part):
             raise ProviderIncomplete(
-                f"Airflow promised {part.total} {self._listing.what} of one moment and gave {len(part.rows)}."
+                f"Airflow promised {part.total} {self._listing.what} of one moment and gave {part.received}."
             )
         return part
+
+    async def _after(self, failure: ProviderFailed, window: Window) -> "Part[T] | list[Window]":
+        """What to read in place of a window that failed; raises the failure where nothing helps."""
+        cause = cause_of(failure)
+        pieces = split(window, _PIECES_OF_A_SLOW_WINDOW, datetime.now(UTC), self._limits.shortest)
+        self._before_split = None
+        if cause == "size" and pieces and self._slow < _MOST_SLOW_IN_A_ROW:
+            # 2.x gives some 1,000 rows a second: what is too much at once may well be had in pieces.
+            self._slow += 1
+            return pieces
+        filters = self._filters(window)
+        await self._isolation.judge(failure, filters=filters)
+        if cause == "row" and not was_repeated(failure) and self._repeated != window:
+            self._repeated = window
+            return [window]
+        total = await self._isolation.count(filters)
+        if total is None:
+            raise failure
+        if pieces and total > self._limits.window:
+            wanted = ceil(1.5 * total / self._limits.window)
+            return split(window, wanted, datetime.now(UTC), self._limits.shortest) or pieces
+        slices = SliceReader(partial(self._slice, window), self._isolation, self._listing, total, self._namer)
+        try:
+            part = await slices.take_apart(0, max(1, total))
+            is_whole = part.total == len({*part.keys, *part.skipped})
+        except ProviderIncomplete:
+            is_whole = False
+        if is_whole:
+            self._slow = 0
+            return part
+        if not pieces:
+            raise failure
+        return pieces
+
+    async def _recounted(self, window: Window, part: Part[T], limit: int) -> Part[T]:
+        """Ask again for what is missing although there was room for it: committed meanwhile, or counted and hidden."""
+        missing = (part.total or 0) - part.received
+        if missing <= 0 or part.received >= limit or not is_small(missing, part.total or 0):
+            return part
+        again = await self._ask(window, limit)
+        if again.total != part.total or set(again.marks) != set(part.marks):
+            return again
+        behind = await self._slice(window, part.received, limit)
+        if behind.total == part.total and behind.received <= missing and set(behind.marks) <= set(part.marks):
+            key = ("miscounted", *(at and at.isoformat() for at in window))
+            return again.with_skipped(key, miscounted(self._listing, missing), received=missing)
+        return again
 
     def _is_lump(self, part: Part[T]) -> bool:
         """What a split left together is most likely of one moment (of one run), down to which it would be split."""
@@ -100,12 +153,20 @@ class WindowScan(Generic[T]):
         return ceil(1.1 * (part.total or 0)) + self._limits.page
 
     async def _ask(self, window: Window, limit: int) -> Part[T]:
-        self._ledger.count_request()
-        params = {**self._listing.params, **self._filters(window), "limit": str(limit)}
-        part = read(await self._ask_server(self._listing.path, params), self._listing)
+        return await self._slice(window, 0, limit)
+
+    async def _slice(self, window: Window, offset: int, limit: int) -> Part[T]:
+        place = {"offset": str(offset)} if offset else {}
+        params = {**self._listing.params, **self._filters(window), "limit": str(limit), **place}
+        part = read(await self._ask_counted(self._listing.path, params), self._listing)
+        self._isolation.note_success(part.received)
         self._as_of = self._as_of or part.as_of
         self._expected = part.total if self._expected is None else self._expected
         return part
+
+    async def _ask_counted(self, path: str, params: Params) -> Answer:
+        self._ledger.count_request()
+        return await self._ask_server(path, params)
 
     def _filters(self, window: Window) -> Mapping[str, str]:
         start, end = window
@@ -118,7 +179,13 @@ class WindowScan(Generic[T]):
         if windows:
             bounds = [[start.isoformat(), end and end.isoformat()] for start, end in windows]
             resume = {"windows": bounds, "as_of": as_of.isoformat(), "expected": self._expected}
-        return Page(rows=self._sieve.sift(part), as_of=as_of, expected=self._expected, resume=resume)
+        return Page(
+            rows=self._sieve.sift(part),
+            skipped=self._sieve.sift_skipped(part),
+            as_of=as_of,
+            expected=self._expected,
+            resume=resume,
+        )
 
     def _restore(self, resume: Resume | None) -> list[Window]:
         """What an interrupted scan has still to read; a token that cannot be read is as good as none."""
@@ -155,8 +222,4 @@ def split(window: Window, pieces: int, now: datetime, shortest: timedelta) -> li
 
 
 def _is_whole(part: Part[T]) -> bool:
-    return part.total is not None and part.total <= len(part.rows)
-
-
-def _is_too_much(failure: ProviderFailed) -> bool:
-    return not isinstance(failure, ProviderRefused) or failure.status == _GATEWAY_TIMED_OUT
+    return part.total is not None and part.total <= part.received

@@ -4,9 +4,10 @@
 
 (() => {
   /**
-   * @typedef {{id: string, external_id: string, map_index: number | null, status: string, try_number: number,
-   *   queued_at: string | null, started_at: string | null, ended_at: string | null, duration_seconds: number | null,
-   *   operator: string | null, provider_url: string, comment_count: number}} Task
+   * @typedef {{id: string, external_id: string, map_index: number | null, rendered_map_index: string | null,
+   *   loop: {id: string, iteration: number | null} | null, status: string, state_reason: string | null,
+   *   try_number: number, queued_at: string | null, started_at: string | null, ended_at: string | null,
+   *   duration_seconds: number | null, operator: string | null, provider_url: string, comment_count: number}} Task
    * @typedef {{try_number: number, status: string, queued_at: string | null, started_at: string | null, ended_at: string | null}} Try
    * @typedef {{key: string, name: string, depth: number, task: Task | null, folds: boolean, of: Task[]}} Line
    */
@@ -56,8 +57,10 @@
 
   /** @param {string | null} text */
   const at = (text) => (text ? Date.parse(text) : NaN);
-
-  /** Groups as in the names (`group.task`), then tasks, then the instances of a mapped one. */
+  /** @param {Task} task The iteration of a loop, the number of a mapped instance, and Airflow's name of it. */
+  const instance = ({ loop, map_index: index, rendered_map_index: called }) =>
+    [loop && `iteration ${loop.iteration}`, index !== null && `[${index}]`, called !== String(index) && called].filter(Boolean).join(" ");
+  /** Groups as in the names (`group.task`), then tasks, then the iterations and instances of one. */
   function arrange() {
     lines = [];
     /** @type {Map<string, Task[]>} */
@@ -92,15 +95,12 @@
         hidden = shut.has(key);
       }
       if (hidden) continue;
-      const depth = parts.length - 1;
-      const short = parts[depth];
-      const isMapped = of.length > 1 || of[0].map_index !== null;
+      const [depth, short] = [parts.length - 1, parts[parts.length - 1]];
+      const isMapped = of.length > 1 || of[0].map_index !== null || of[0].loop !== null;
       const key = `task ${name}`;
       lines.push({ key, name: short, depth, task: isMapped ? null : of[0], folds: isMapped, of });
-      if (isMapped && open.has(key)) {
-        for (const one of of) {
-          lines.push({ key: one.id, name: `[${one.map_index}]`, depth: depth + 1, task: one, folds: false, of: [one] });
-        }
+      for (const one of isMapped && open.has(key) ? of : []) {
+        lines.push({ key: one.id, name: instance(one) || short, depth: depth + 1, task: one, folds: false, of: [one] });
       }
     }
     grid.setAttribute("aria-rowcount", String(lines.length + 1));
@@ -196,7 +196,7 @@
     } else if (line.task) {
       const task = line.task;
       const chip = part(`state ${task.status} small`, undefined, "span");
-      chip.title = task.status.replace("_", " ");
+      chip.title = task.status.replace("_", " ") + (task.state_reason ? `: ${task.state_reason}` : "");
       chip.setAttribute("aria-label", chip.title);
       chip.setAttribute("role", "img");
       const link = /** @type {HTMLAnchorElement} */ (part("open", undefined, "a"));

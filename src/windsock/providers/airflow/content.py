@@ -1,0 +1,43 @@
+"""Judges the body of an answer by its headers and its size: whether it is JSON, whole, readable, and not too much."""
+
+from typing import Final
+
+from windsock import egress
+from windsock.errors import ProviderNonsense
+from windsock.providers.airflow import failures
+
+ENCODINGS: Final = ("gzip", "deflate")
+MAX_VALUES: Final = 1_000_000
+"""In one answer: parsing a million takes some 0.2 s, in which nothing else of this process runs, and 200 MB."""
+
+
+def is_json_type(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def complaint_about(
+    asked: str, response: egress.Response, *, is_json: bool, is_broken: bool, shows_words: bool
+) -> ProviderNonsense | None:
+    """What keeps an answer of 2xx from being one of Airflow's API; `shows_words` as in failures.from_status."""
+    status, encoding = response.status_code, response.headers.get("content-encoding", "")
+    if status not in {200, 201}:
+        return failures.not_plain_success(asked, status)
+    if is_json and not is_broken:
+        return None
+    if not _is_readable(encoding):
+        return failures.wrongly_compressed(asked, encoding if shows_words else "", is_known=False)
+    if is_json:
+        return failures.broken_json(asked, status)
+    return failures.not_json(asked, status, response.headers.get("content-type", ""), shows_words=shows_words)
+
+
+def _is_readable(encoding: str) -> bool:
+    """Whether httpx2 has unpacked it: what it does not know it hands over as it came."""
+    names = {name.strip().lower() for name in encoding.split(",")}
+    return names <= {"", "identity", *ENCODINGS}
+
+
+def holds_too_many_values(body: bytes) -> bool:
+    """Whether JSON may hold more than are parsed. Quickly, by its punctuation; that within text counts too."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES

@@ -1,0 +1,116 @@
+"""What a scan of a list has seen, and whether that is all that was promised."""
+
+from collections.abc import Iterable
+from typing import Any, Final, Generic, NoReturn, TypeVar
+
+from windsock.errors import ProviderIncomplete
+from windsock.providers.airflow.listing import Key, Limits, Listing, Part
+from windsock.providers.contract import SkippedRow
+
+T = TypeVar("T")
+
+_SMALL: Final = 5
+
+
+class Ledger:
+    """What a scan has seen, to tell a complete one from one that stopped early or runs in circles.
+
+    Only hashes are kept: a million rows are some 100 MB as tuples. After a resume `read` carries the rows of before.
+    """
+
+    def __init__(self, what: str, limits: Limits, *, read: int = 0, least: int | None = None, grown: int = 0) -> None:
+        self.least = least
+        self.grown = grown
+        self._total: int | None = None
+        self._what = what
+        self._limits = limits
+        self._before = read
+        self._requests = 0
+        self._keys: set[int] = set()
+        self._marks: set[int] = set()
+
+    @property
+    def read(self) -> int:
+        return self._before + len(self._keys)
+
+    def remember(self, marks: Iterable[Key]) -> None:
+        self._marks.update(hash(mark) for mark in marks)
+
+    def knows(self, mark: Key) -> bool:
+        return hash(mark) in self._marks
+
+    def has(self, key: Key) -> bool:
+        return hash(key) in self._keys
+
+    def count_request(self) -> None:
+        self._requests += 1
+        if self._requests > self._limits.requests:
+            raise ProviderIncomplete(
+                f"After {self._limits.requests:,} requests the {self._what} had not come to an end."
+            )
+
+    def take(self, part: Part[T]) -> bool:
+        """Whether the answer brought anything that was not seen before. What was skipped is seen too."""
+        before = len(self._marks) + len(self._keys)
+        self.remember(part.marks)
+        self._keys.update(hash(key) for key in part.keys)
+        self._keys.update(hash(key) for key in part.skipped)
+        self.hear(part.total)
+        if self.read > self._limits.rows:
+            raise ProviderIncomplete(
+                f"More than {self._limits.rows:,} {self._what} in one scan; read a shorter time (history_days)."
+            )
+        return len(self._marks) + len(self._keys) > before
+
+    def hear(self, total: int | None) -> None:
+        """What an answer promises counts also where its rows could not be used: rows may have come and gone since."""
+        if total is None:
+            return
+        self.least = total if self.least is None else min(self.least, total)
+        self.grown += max(0, total - (total if self._total is None else self._total))
+        self._total = total
+
+    def forget_promise(self) -> None:
+        """Before the same list is counted in another way: with offsets exactly, with a cursor up to a limit."""
+        self._total = None
+
+    @property
+    def missing(self) -> int:
+        """How many rows fewer came than were promised.
+
+        The smallest promise counts, since rows may have been deleted; less what was seen to be added meanwhile, since
+        that may stand where we have been, and is younger than the scan.
+        """
+        return 0 if self.least is None else max(0, self.least - self.grown - self.read)
+
+    def refuse(self) -> NoReturn:
+        raise ProviderIncomplete(f"Airflow promised {self.least} {self._what} and gave {self.read}.")
+
+
+def is_small(missing: int, total: int) -> bool:
+    """Whether a total may be wrong by so much because rows are counted that the account may not see."""
+    return missing <= max(_SMALL, total // 100)
+
+
+def miscounted(listing: Listing[Any], missing: int) -> SkippedRow:
+    what = listing.what.removesuffix("s") if missing == 1 else listing.what
+    return SkippedRow(kind=listing.kind, reason=f"Airflow counts {missing} more {what} than it lists.")
+
+
+class Sieve(Generic[T]):
+    """Leaves out rows given twice in one page, and those of the page before that come again unchanged."""
+
+    def __init__(self) -> None:
+        self._previous: dict[Key, T] = {}
+        self._skipped: dict[Key, SkippedRow] = {}
+
+    def sift_skipped(self, part: Part[T]) -> tuple[SkippedRow, ...]:
+        fresh = tuple(skipped for key, skipped in part.skipped.items() if self._skipped.get(key) != skipped)
+        self._skipped = part.skipped
+        return fresh
+
+    def sift(self, part: Part[T]) -> list[T]:
+        latest = dict(zip(part.keys, part.rows, strict=True))
+        fresh = [row for key, row in latest.items() if self._previous.get(key) != row]
+        self._previous = latest
+        return fresh

@@ -1,0 +1,190 @@
+"""Reads a list slice by slice: smaller slices where large ones fail, and around single rows that cannot be listed."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final, Generic, TypeVar
+
+from windsock.errors import ProviderFailed, ProviderIncomplete
+from windsock.providers.airflow.failures import AnswerTooLarge
+from windsock.providers.airflow.isolation import Isolation, was_repeated
+from windsock.providers.airflow.listing import Key, Listing, Part
+from windsock.providers.airflow.naming import Namer
+from windsock.providers.contract import SkippedRow
+
+T = TypeVar("T")
+
+Fetch = Callable[[int, int], Awaitable[Part[T]]]
+"""The rows from that place on, at most so many."""
+
+_MAX_RESTARTS: Final = 3
+_MAX_PATIENCE: Final = 64
+
+
+class _Moved(Exception):
+    """Rows came or went while a page was taken apart, so that some may have been missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap(Generic[T]):
+    """A row that cannot be listed, alone in its answer; `before` and `after` stand next to it.
+
+    `mark` is that of the row before it, where that one could be read.
+    """
+
+    place: int
+    failure: ProviderFailed
+    mark: Key | None
+    before: T | None
+    after: T | None = None
+
+
+class SliceReader(Generic[T]):
+    """Slices of `size` rows. After a time-out or an answer that is too large they are halved, and grow again.
+
+    A slice that fails for a row of it is halved until the row is alone. The halves overlap by a row, and the row alone
+    must fail a second time, behind the same row, after all others were read: this proves that nothing has moved
+    meanwhile. To find one row among a hundred costs some twelve requests.
+    """
+
+    def __init__(self, fetch: Fetch[T], isolation: Isolation, listing: Listing[T], size: int, namer: Namer[T]) -> None:
+        self._fetch_slice = fetch
+        self._isolation = isolation
+        self._listing = listing
+        self._full = self._size = size
+        self._patience = self._successes = 0
+        self._namer = namer
+        self._last: T | None = None
+
+    async def read(self, offset: int, failure: ProviderFailed | None = None) -> Part[T]:
+        """The rows from `offset` on. `failure`: what a page that begins there has failed with."""
+        is_repeated = failure is not None
+        while True:
+            if failure is None:
+                try:
+                    part = await self.fetch(offset, self._size)
+                except ProviderFailed as raised:
+                    failure = raised
+                else:
+                    self._grow()
+                    return part
+            cause = await self._isolation.judge(failure)
+            if cause == "size" and self._size > 1:
+                self._shrink()
+            elif cause == "row" and not is_repeated and not was_repeated(failure):
+                is_repeated = True
+            else:
+                return await self.take_apart(offset, self._size)
+            failure = None
+
+    async def fetch(self, offset: int, limit: int) -> Part[T]:
+        part = await self._fetch_slice(offset, limit)
+        self.note(part)
+        return part
+
+    def note(self, part: Part[T]) -> None:
+        """Know of a part that was read in another way."""
+        self._isolation.note_success(part.received)
+        self._last = part.rows[-1] if part.rows else self._last
+
+    async def take_apart(self, start: int, size: int) -> Part[T]:
+        """All that can be listed from `start` on, at least `size` rows where there are as many."""
+        before = self._last
+        for _ in range(_MAX_RESTARTS):
+            self._last = before
+            try:
+                return await self._take_apart(start, size)
+            except _Moved:
+                continue
+        raise ProviderIncomplete(f"Airflow's list of {self._listing.what} never stood still.")
+
+    async def _take_apart(self, start: int, size: int) -> Part[T]:
+        place, end, fails_before = start, start + size, start + size
+        found: Part[T] | None = None
+        last_mark: Key | None = None
+        gaps: list[_Gap[T]] = []
+        # A gap at the end is followed, so that what is given ends with a row, or with the list.
+        while place < end or (gaps and gaps[-1].place == place - 1):
+            # A part of what failed fails when the parts before it did not.
+            limit = max(1, (fails_before - place) // 2) if fails_before > place else max(1, end - place)
+            overlap = 0 if last_mark is None else 1
+            before = self._last
+            try:
+                part = await self.fetch(place - overlap, limit + overlap)
+            except ProviderFailed as failure:
+                await self._isolation.judge(failure)
+                if limit > 1:
+                    fails_before = place + limit
+                else:
+                    gaps.append(_Gap(place, failure, last_mark, before))
+                    await self._isolation.prove_that_others_can_be_read(failure)
+                    place, fails_before, last_mark = place + 1, place + 1, None
+                continue
+            if overlap:
+                if not part.marks or part.marks[0] != last_mark:
+                    raise _Moved
+                part = part.without_first()
+            first = part.rows[0] if part.rows else None
+            gaps = [replace(gap, after=first) if gap.after is None else gap for gap in gaps]
+            found = part if found is None else found.joined(part)
+            place += part.received
+            if not part.received or (part.total is not None and place >= part.total):
+                break
+            last_mark = part.marks[-1]
+        if found is None:
+            raise ProviderIncomplete(f"Airflow gave none of the {self._listing.what} that it was asked for.")
+        await self._confirm(gaps)
+        seen = set(found.keys)
+        named: list[SkippedRow] = []
+        for gap in gaps:
+            skipped = await self._namer.name(gap.before, gap.after, _reason(gap.failure), seen, named)
+            named.append(skipped)
+            found = found.with_skipped(self._key(gap, skipped), skipped, received=1)
+        return found
+
+    async def _confirm(self, gaps: list[_Gap[T]]) -> None:
+        """Each gap and the row before it are still where they were: then all between them was read, and all behind."""
+        for gap in gaps:
+            if gap.mark is not None and not await self._is_at(gap.place - 1, gap.mark):
+                raise _Moved
+            try:
+                await self._fetch_slice(gap.place, 1)
+            except ProviderFailed as failure:
+                await self._isolation.judge(failure)
+            else:
+                raise _Moved
+
+    async def _is_at(self, place: int, mark: Key) -> bool:
+        try:
+            return (await self._fetch_slice(place, 1)).marks == [mark]
+        except ProviderFailed as failure:
+            await self._isolation.judge(failure)
+            return False
+
+    def _key(self, gap: _Gap[T], skipped: SkippedRow) -> Key:
+        if skipped.run_external_id or skipped.task_external_id:
+            index = skipped.map_index
+            return (
+                "unlistable",
+                skipped.pipeline_external_id,
+                skipped.run_external_id,
+                skipped.task_external_id,
+                index,
+            )
+        before = () if gap.before is None else self._listing.key(gap.before)
+        return ("unlistable", gap.place, *before)
+
+    def _shrink(self) -> None:
+        """Growing in vain costs an answer each time, so it is tried less often each time."""
+        self._patience = min(_MAX_PATIENCE, max(1, self._patience * 2))
+        self._size, self._successes = max(1, self._size // 2), 0
+
+    def _grow(self) -> None:
+        self._successes += 1
+        if self._size < self._full and self._successes > self._patience:
+            self._size, self._successes = min(self._full, self._size * 2), 0
+
+
+def _reason(failure: ProviderFailed) -> str:
+    if isinstance(failure, AnswerTooLarge):
+        return "This row alone is larger than can be taken in."
+    return f"Each list that holds this row fails. {failure}"

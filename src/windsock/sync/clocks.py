@@ -1,0 +1,146 @@
+"""How three clocks differ: of the host that answers for Airflow (Date), of the one that stamps its rows, and ours.
+
+What changed is asked for since a time; where the clock that tells it is ahead of the one that stamps, changes would be
+missed for ever. The scheduler's heartbeat and the newest stamps of rows are of the clock that stamps.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from windsock.errors import ProviderFailed
+from windsock.providers.contract import Provider
+from windsock.words import duration
+
+MEASURED_EVERY = timedelta(minutes=5)
+AGREE_SECONDS = 30.0
+"""A scheduler beats every 5 s, less often when it is busy."""
+MISSED_SECONDS = 120.0
+"""As the overlap: what is stamped that late is not missed."""
+SHOWN_SECONDS = 5.0
+MOST_SECONDS = 86_400.0
+"""Of rows: one that was out of sight for longer is no witness of a clock."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """`behind`: how far the stamps are behind Date, in seconds, by the heartbeat; None where it is not known.
+
+    `rows_behind`: where it is not, as rows showed that changes had been missed, at most. `applied`: what the last pass
+    corrected. `sure_until`: as of then the clocks were known, so that nothing was missed before. `is_pending`: the
+    heartbeat is old, and it takes a second look whether the scheduler stands still or its clock is behind.
+    """
+
+    ahead_of_ours: float | None = None
+    behind: float | None = None
+    rows_behind: float = 0.0
+    applied: float = 0.0
+    beat: str | None = None
+    sure_until: str | None = None
+    measured_at: str | None = None
+    is_pending: bool = False
+    sentence: str | None = None
+
+
+class Clocks:
+    """What is known of them, out of the connector's state (None: nothing yet)."""
+
+    def __init__(self, provider: Provider, known: dict[str, Any] | None) -> None:
+        self._provider = provider
+        self._learnt_at: datetime | None = None
+        self.measured = Measured(**(known or {}))
+        self._was = asdict(self.measured)
+
+    async def measure(self) -> None:
+        """One request, when it is due; where the provider does not tell, what was known before stays."""
+        measured, now = self.measured, datetime.now(UTC)
+        at = _time(measured.measured_at)
+        if at is not None and now - at < MEASURED_EVERY and not measured.is_pending:
+            return
+        try:
+            beat = await self._provider.heartbeat()
+        except ProviderFailed:  # the requests that follow say what is wrong
+            return
+        measured.measured_at = now.isoformat()
+        measured.ahead_of_ours = self._provider.ahead_of_ours
+        self._judge(beat, self._provider.told_at)
+
+    def _judge(self, beat: datetime | None, told_at: datetime | None) -> None:
+        measured = self.measured
+        if beat is None or told_at is None:
+            measured.behind, measured.is_pending = None, False
+            return
+        late, before = (told_at - beat).total_seconds(), _time(measured.beat)
+        measured.beat = beat.isoformat()
+        if late < AGREE_SECONDS or (before is not None and beat > before):
+            measured.behind = late if abs(late) >= AGREE_SECONDS else 0.0
+            measured.is_pending, measured.rows_behind = False, 0.0
+        elif before is None:
+            measured.is_pending = True
+        else:  # it stands still, and nothing is stamped
+            measured.is_pending = False
+        if not measured.is_pending and measured.behind is not None:
+            self._learnt_at = told_at - timedelta(seconds=max(0.0, measured.behind))
+        elif measured.sure_until is None:
+            measured.sure_until = told_at.isoformat()
+
+    def apply(self, watermark: datetime | None) -> datetime | None:
+        """Correct the provider's clock; the watermark, as far back as changes may have been missed."""
+        measured = self.measured
+        behind = measured.rows_behind if measured.behind is None else max(0.0, measured.behind)
+        self._provider.set_clock(behind=timedelta(seconds=behind), is_confirmed=measured.behind is not None)
+        if watermark is not None and behind > measured.applied:
+            sure = _time(measured.sure_until)
+            missed_from = watermark if sure is None else min(watermark, sure)
+            watermark = missed_from - timedelta(seconds=behind - measured.applied)
+        measured.applied = behind
+        if self._learnt_at is not None:
+            measured.sure_until = self._learnt_at.isoformat()
+        measured.sentence = _sentence(measured.ahead_of_ours, measured.behind, measured.rows_behind)
+        return watermark
+
+    def hear_missed(self, stamp: datetime | None) -> None:
+        """A row has changed without being among the changes: its stamp is how late the stamps are at most.
+
+        Where there are heartbeats, they tell better: the row may have been out of sight.
+        """
+        told_at = self._provider.told_at
+        if self.measured.behind is None and stamp is not None and told_at is not None:
+            late = (told_at - stamp).total_seconds()
+            if MISSED_SECONDS < late < MOST_SECONDS:
+                self.measured.rows_behind = max(self.measured.rows_behind, late)
+
+    def hear_newest(self, stamp: datetime | None) -> None:
+        """No stamp is of the future, so that the stamps are not later than the newest."""
+        told_at = self._provider.told_at
+        if stamp is not None and told_at is not None and self.measured.rows_behind:
+            late = max(0.0, (told_at - stamp).total_seconds())
+            self.measured.rows_behind = min(self.measured.rows_behind, late) if late > AGREE_SECONDS else 0.0
+
+    def take_changed(self) -> dict[str, Any] | None:
+        """What is to be written down; None where it is what it was when this was asked for the last time."""
+        now = asdict(self.measured)
+        self._was, was = now, self._was
+        return now if now != was else None
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _sentence(ahead: float | None, behind: float | None, rows_behind: float) -> str | None:
+    """What a person should know of it, None where the clocks agree."""
+    parts = []
+    if ahead is not None and abs(ahead) >= SHOWN_SECONDS:
+        parts.append(
+            f"The clock of the host that answers for Airflow is {duration(abs(ahead))} "
+            f"{'ahead of' if ahead > 0 else 'behind'} Windsock's."
+        )
+    late = rows_behind if behind is None else behind
+    if abs(late) >= AGREE_SECONDS:
+        parts.append(
+            f"The clock by which Airflow stamps its rows (the scheduler's) is {duration(abs(late))} "
+            f"{'behind' if late > 0 else 'ahead of'} that of the host that answers. Windsock allows for it; "
+            "synchronize the hosts' clocks."
+        )
+    return " ".join(parts) or None

@@ -1,0 +1,73 @@
+"""The lease of a running sync: renewed while it runs, and the sync ended when it is lost, cancelled or stuck."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+from windsock.db import Database
+from windsock.errors import DatabaseFailed
+from windsock.sync.progress import (
+    LEASE_RENEWAL_SECONDS,
+    QUERIES,
+    Cancelled,
+    HandedOver,
+    Interrupted,
+    LeaseLost,
+    Progress,
+)
+
+STUCK_SECONDS = 10.0
+"""In which no further request was sent; then a sync goes on in the queue of slow connectors, if others wait."""
+
+
+@contextlib.asynccontextmanager
+async def held_lease(db: Database, progress: Progress) -> AsyncIterator[None]:
+    """Renew the lease beside the body; what ends the sync early is raised in the body."""
+    reason: Interrupted | None = None
+    body = asyncio.current_task()
+
+    async def renew() -> None:
+        nonlocal reason
+        requests, since = progress.requests_sent, time.monotonic()
+        while reason is None:
+            await asyncio.sleep(LEASE_RENEWAL_SECONDS)
+            if requests != progress.requests_sent:
+                requests, since = progress.requests_sent, time.monotonic()
+            reason = await _renew(db, progress, silent_seconds=time.monotonic() - since)
+        if body is not None:
+            body.cancel()
+
+    renewal = asyncio.create_task(renew())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if reason is not None and body is not None and body.uncancel() == 0:
+            raise reason from None
+        raise
+    finally:
+        renewal.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewal
+
+
+async def _renew(db: Database, progress: Progress, *, silent_seconds: float) -> Interrupted | None:
+    """Why the sync is to end here, if it is."""
+    try:
+        async with db.in_space(progress.space_id) as tx:
+            await progress.renew_lease(tx)
+        is_stuck = silent_seconds >= STUCK_SECONDS and not progress.is_doubtful and await _others_wait(db)
+    except DatabaseFailed:
+        return None
+    except LeaseLost as lost:
+        return lost
+    if progress.is_cancelled:
+        return Cancelled()
+    progress.is_stuck = is_stuck
+    return HandedOver() if is_stuck else None
+
+
+async def _others_wait(db: Database) -> bool:
+    async with db.transaction() as tx:
+        waiting = await tx.row(QUERIES["syncs_waiting"], doubtful=False)
+    return waiting is not None and waiting["total"] > 0

@@ -1,0 +1,242 @@
+"""Reads an Airflow DAG by DAG, where the account may read single DAGs only: lists over all DAGs answer 403.
+
+Each pipeline has its own watermark. A sync sends a bounded number of requests; the pipelines take turns.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from windsock.db import Row
+from windsock.errors import ProviderRefused
+from windsock.providers.scopes import ChangedSince, RunsBetween
+from windsock.sql import load
+from windsock.sync.changes import OVERLAP, Polled
+from windsock.sync.comparison import IN_FLUX
+from windsock.sync.mirror import Window
+from windsock.sync.reading import Reading
+from windsock.sync.times import iso, time
+
+QUERIES = load(__package__, "per_dag.sql")
+
+MAX_REQUESTS = 100
+"""After so many requests a sync begins with no other pipeline. An unchanged one takes two."""
+PATIENCE, HEAD_START = timedelta(minutes=5), timedelta(minutes=5)
+"""Before a refused pipeline is asked for again; of a pipeline with an unfinished run before others."""
+CHECK_EVERY = timedelta(hours=1)
+"""How often the totals of a pipeline are compared, which finds what was deleted: two requests."""
+MAX_PROBES, MAX_NAMES = 3, 5
+FORBIDDEN, NOT_FOUND = 403, 404
+
+
+class PerDag:
+    """One pass over single DAGs. `read` stands in for the scans over all of them.
+
+    `complete_as_of`: by our clock, when the pipeline was read that was read longest ago. `has_unread`: some have not
+    been read at all. `has_checked_all`: no totals wait for their (second) comparison. `full_since`: when the full sync
+    began that reads each pipeline whole; None for a normal one.
+    """
+
+    def __init__(self, reading: Reading, *, full_since: datetime | None) -> None:
+        self._reading, self._provider = reading, reading.provider
+        self._is_full, self._full_since = full_since is not None, full_since
+        self.complete_as_of: datetime | None = None
+        self.has_unread = self.has_checked_all = False
+
+    async def read(self) -> Polled:
+        reading, progress = self._reading, self._reading.progress
+        requests, visited = self._provider.requests, 0
+        failure: ProviderRefused | None = None
+        rows = await self._in_turn()
+        for row in rows:
+            if visited and not self._is_full and self._provider.requests - requests >= MAX_REQUESTS:
+                break
+            if row["external_id"] not in reading.pipelines:
+                continue
+            visited += 1
+            try:
+                await self._visit(row)
+            except ProviderRefused as refusal:
+                if refusal.status not in {FORBIDDEN, NOT_FOUND}:
+                    raise
+                failure = failure or refusal
+                await self._note_refusal(row)
+            progress.go_on_or_stop()
+            if self._is_full and reading.let_others is not None:
+                await reading.let_others()
+        async with reading.db.in_space(progress.space_id) as tx:
+            found = await tx.row(QUERIES["sum_up_reads"], **reading.names) or {}
+        if failure is not None and len(found["refused"]) == found["pipelines"]:
+            raise failure  # no single DAG may be read any more
+        used = self._provider.requests - requests
+        self._mention(found, f"{visited} of {found['pipelines']} pipelines in {used} requests")
+        self.has_unread, self.complete_as_of = found["unread"] > 0, found["read_at"]
+        self.has_checked_all = found["unchecked"] == 0
+        now = self._provider.as_of or progress.started_at
+        watermark = found["watermark"] or (reading.state["watermark"] if found["pipelines"] else None) or now
+        is_whole = visited == found["pipelines"] and failure is None and not self.has_unread
+        return Polled(watermark, is_whole=is_whole)
+
+    async def _in_turn(self) -> list[Row]:
+        reading = self._reading
+        async with reading.db.in_space(reading.progress.space_id) as tx:
+            return await tx.rows(
+                QUERIES["pipelines_in_turn"],
+                **reading.names,
+                patience=PATIENCE,
+                head_start=HEAD_START,
+                began_at=self._full_since,
+            )
+
+    async def _visit(self, row: Row) -> None:
+        """Read what changed in one pipeline, or all of it where that was not read before, and compare its totals."""
+        reading, dag_id = self._reading, row["external_id"]
+        read_at, watermark = datetime.now(UTC), row["watermark"]
+        is_new = row["needs_history"] or watermark is None
+        whole = RunsBetween(reading.goal, None, dag_id)
+        checked_at: datetime | None = row["checked_at"]
+        if is_new or self._is_full:
+            as_of = await self._read_whole(whole, row, finds_missing=not is_new)
+            checked_at = read_at
+        else:
+            # Where nobody vouched since, another Airflow may have answered: see Changes.
+            since = min(watermark, reading.state["vouched_until"] or watermark) - OVERLAP
+            as_of = await self._scan(ChangedSince(since, pipeline_external_id=dag_id))
+            if checked_at is None or read_at - checked_at >= CHECK_EVERY:
+                missing = reading.missing
+                if not await self._has_equal_totals(row, as_of):
+                    await self._read_whole(whole, row, finds_missing=True)
+                checked_at = read_at if reading.missing == missing else None  # the second look decides
+        async with reading.db.in_space(reading.progress.space_id) as tx:
+            await reading.progress.save(tx)
+            await tx.run(
+                QUERIES["save_read"],
+                **self._names(row),
+                watermark=as_of,
+                read_at=read_at,
+                checked_at=checked_at,
+            )
+            if row["needs_history"]:
+                await reading.mirror.has_its_history(tx, row["id"])
+
+    async def _read_whole(self, scope: RunsBetween, row: Row, *, finds_missing: bool) -> datetime:
+        """All runs of the pipeline; what it had and does not show any more is marked missing."""
+        reading, begun_at = self._reading, datetime.now(UTC)
+        runs, tasks, window = set(), set(), Window(scope.start, None)
+        as_of: datetime | None = None
+        async for page in reading.scan("runs", self._provider.runs(scope), scope):
+            as_of = as_of or page.as_of
+            runs |= (await reading.store_runs(page.rows)).ids
+        async for task_page in reading.scan("task_runs", self._provider.task_runs(scope), scope):
+            tasks |= (await reading.store_task_runs(task_page.rows)).ids
+        tasks |= await reading.end_scan("task_runs", window)
+        runs |= await reading.end_scan("runs", window)
+        if finds_missing:
+            async with reading.db.in_space(reading.progress.space_id) as tx:
+                reading.missing += await reading.gone.miss_in(tx, window, runs, tasks, begun_at, pipeline_id=row["id"])
+                await reading.progress.save(tx)
+        return as_of or begun_at - OVERLAP
+
+    async def _scan(self, scope: ChangedSince) -> datetime:
+        reading = self._reading
+        as_of: datetime | None = None
+        async for page in reading.scan("runs", self._provider.runs(scope)):
+            as_of = as_of or page.as_of
+            await reading.store_runs(page.rows)
+        async for task_page in reading.scan("task_runs", self._provider.task_runs(scope)):
+            await reading.store_task_runs(task_page.rows)
+        return as_of or scope.since
+
+    async def _has_equal_totals(self, row: Row, as_of: datetime) -> bool:
+        reading = self._reading
+        start = max(reading.goal, reading.oldest + timedelta(hours=1)) if reading.oldest else reading.goal
+        window = RunsBetween(start, as_of - IN_FLUX, row["external_id"])
+        theirs = [await self._provider.count_runs(window), await self._provider.count_task_runs(window)]
+        async with reading.db.in_space(reading.progress.space_id) as tx:
+            ours = [await reading.gone.count(tx, kind, window, pipeline_id=row["id"]) for kind in ("runs", "task_runs")]
+        return ours == theirs
+
+    async def _note_refusal(self, row: Row) -> None:
+        """Its data stays; it is read anew when it may be read again."""
+        reading = self._reading
+        async with reading.db.in_space(reading.progress.space_id) as tx:
+            await reading.progress.save(tx)
+            await tx.run(QUERIES["save_refusal"], **self._names(row))
+            await tx.run(QUERIES["need_history"], **reading.names, pipeline_id=row["id"])
+
+    def _mention(self, found: Row, what: str) -> None:
+        self._reading.progress.warn(
+            f"The account may not read all DAGs at once, so each is read by itself: {what} in this sync."
+        )
+        refused = found["refused"]
+        if refused:
+            names = ", ".join(refused[:MAX_NAMES]) + (" and others" if len(refused) > MAX_NAMES else "")
+            self._reading.progress.warn(
+                f"Airflow refuses the runs of {len(refused)} of its pipelines ({names}). What was read before is kept."
+            )
+
+    def _names(self, row: Row) -> dict[str, object]:
+        return {"space_id": self._reading.progress.space_id, "pipeline_id": row["id"]}
+
+
+async def must_read_per_dag(reading: Reading) -> bool:
+    """Whether a 403 means that the account may read single DAGs only. At most six requests, and only after a 403."""
+    provider = reading.provider
+    try:
+        if not reading.has_listed:
+            await reading.list_pipelines()
+        if await provider.may_read_all():
+            return False
+        now = datetime.now(UTC)
+        for dag_id in [*sorted(reading.pipelines), *sorted(reading.left_out)][:MAX_PROBES]:
+            try:
+                await provider.count_runs(RunsBetween(now, now, dag_id))
+            except ProviderRefused as refusal:
+                if refusal.status not in {FORBIDDEN, NOT_FOUND}:
+                    raise
+            else:
+                return True
+    except ProviderRefused as refusal:
+        if refusal.status != FORBIDDEN:
+            raise
+    return False
+
+
+async def begin(reading: Reading) -> None:
+    """From now on DAG by DAG; from the watermark on where everything before it has been read, else from the start."""
+    state = reading.state
+    is_complete = state["watermark"] is not None and bool((state["history"] or {}).get("is_complete"))
+    async with reading.db.in_space(reading.progress.space_id) as tx:
+        await reading.progress.save(tx)
+        await tx.run(QUERIES["begin_per_dag"], **reading.names)
+        await tx.run(QUERIES["delete_reads"], **reading.names)
+        if is_complete:
+            read_at = state["last_complete_at"] or state["watermark"]
+            await tx.run(QUERIES["begin_reads"], **reading.names, watermark=state["watermark"], read_at=read_at)
+        else:
+            await tx.run(QUERIES["need_history"], **reading.names, pipeline_id=None)
+    state["is_per_dag"] = True
+
+
+def full_since(reading: Reading) -> datetime | None:
+    """When the full sync began that this pass carries out or goes on with."""
+    checkpoint = reading.state["checkpoint"] or {}
+    if not (reading.progress.is_full or checkpoint.get("kind") == "history"):
+        return None
+    return time(checkpoint.get("began_at")) or reading.progress.started_at
+
+
+def checkpoint_of(began_at: datetime) -> dict[str, str]:
+    """For the one who goes on with an interrupted full sync."""
+    return {"began_at": iso(began_at)}
+
+
+async def end(reading: Reading) -> None:
+    """Back to lists over all DAGs, from the oldest watermark on."""
+    async with reading.db.in_space(reading.progress.space_id) as tx:
+        await reading.progress.save(tx)
+        found = await tx.row(QUERIES["sum_up_reads"], **reading.names) or {}
+        await tx.run(QUERIES["end_per_dag"], **reading.names, watermark=found["watermark"])
+        await tx.run(QUERIES["delete_reads"], **reading.names)
+    state, oldest = reading.state, found["watermark"]
+    state["is_per_dag"], state["quick_from"] = False, None
+    if state["watermark"] is not None and oldest is not None:
+        state["watermark"] = min(state["watermark"], oldest)

@@ -1,0 +1,79 @@
+"""Reads skipped rows again that no listing of changes brings: a few at a time, with the listing of pipelines."""
+
+from windsock.errors import ProviderFailed, ProviderRefused, ProviderRejectedCredentials, ProviderUnreachable
+from windsock.providers.scopes import OfRun, RunsBetween
+from windsock.sync.history import read_window
+from windsock.sync.mirror import Window
+from windsock.sync.reading import Reading
+from windsock.sync.skipped_rows import OPEN_END, Entry
+
+MAX_ROWS = 10
+"""Read again by one pass, those first that were not met for longest."""
+GONE = frozenset({403, 404})
+
+
+async def reread_skipped(reading: Reading) -> None:
+    """Rows that can be read now are stored and forgotten, as are those that the provider no longer has."""
+    done: set[object] = set()
+    due = reading.skips.due(MAX_ROWS)
+    if not due:
+        return
+    async with reading.db.in_space(reading.progress.space_id) as tx:
+        await reading.skips.touch(tx, due)
+    for entry in due:
+        if entry.identity not in reading.skips.known:  # settled by the reading of another one
+            continue
+        place = (entry.row.kind, entry.row.pipeline_external_id, entry.row.run_external_id, entry.span)
+        if place in done:
+            continue
+        done.add(place)
+        try:
+            await _reread(reading, entry)
+        except (ProviderUnreachable, ProviderRejectedCredentials):
+            raise
+        except ProviderFailed as failure:
+            if isinstance(failure, ProviderRefused) and failure.status in GONE:
+                await reading.forget_skipped(entry)
+            # Otherwise it stays as it is: nothing is known that was not known before.
+        reading.progress.go_on_or_stop()
+
+
+async def _reread(reading: Reading, entry: Entry) -> None:
+    row = entry.row
+    if row.kind == "pipelines":  # the listing has just read them
+        return
+    if row.pipeline_external_id is not None and row.pipeline_external_id not in reading.pipelines:
+        await reading.forget_skipped(entry)
+    elif row.pipeline_external_id is None or row.run_external_id is None:
+        if entry.span is not None:
+            start, end = entry.span
+            await read_window(reading, Window(start, None if end == OPEN_END else end), None, finds_missing=False)
+    elif row.kind == "task_runs":
+        scope = OfRun(row.pipeline_external_id, row.run_external_id)
+        async for page in reading.scan("task_runs", reading.provider.task_runs(scope), scope):
+            await reading.store_task_runs(page.rows)
+        await reading.end_scan("task_runs")
+    else:
+        await _reread_run(reading, entry, row.pipeline_external_id, row.run_external_id)
+
+
+async def _reread_run(reading: Reading, entry: Entry, dag_id: str, run_id: str) -> None:
+    """By itself first, which tells its place in time; then listed, which tells what had to be left out of it."""
+    run = await reading.read_run(dag_id, run_id, await reading.position_of(dag_id, run_id))
+    if run is None:
+        if not reading.skips.has_pending:
+            await reading.forget_skipped(entry)
+        return
+    await reading.store_runs([run], is_listed=False)
+    at = run.run_after or run.logical_date
+    if at is None:
+        return
+    scope = RunsBetween(at, at, dag_id)
+    async for page in reading.scan("runs", reading.provider.runs(scope), scope):
+        await reading.store_runs(page.rows)
+    await reading.end_scan("runs")
+    if not entry.row.fields:
+        of_run = OfRun(dag_id, run_id)
+        async for task_page in reading.scan("task_runs", reading.provider.task_runs(of_run), of_run):
+            await reading.store_task_runs(task_page.rows)
+        await reading.end_scan("task_runs")

@@ -1,0 +1,296 @@
+"""The register of rows that the provider has and the mirror lacks: recorded with their page, gone when readable."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from windsock.db import Transaction
+from windsock.providers.contract import ProviderTaskRun, SkippedRow
+from windsock.providers.scopes import RunsBetween, Scope
+from windsock.sql import load
+from windsock.sync.isolation import Kind
+from windsock.sync.mirror import Window
+from windsock.sync.progress import Progress
+from windsock.sync.skipped_rows import (
+    Entry,
+    Key,
+    Span,
+    columns_of,
+    entry_of,
+    ids_of,
+    is_inside,
+    is_named,
+    key_of,
+    narrowest,
+    overlaps,
+    recorded,
+    recorded_span,
+    skipped_row,
+    span_of,
+    warning_of,
+    within,
+)
+
+QUERIES = load(__package__, "skips.sql")
+
+MAX_NAMED = 20
+"""Warnings of one sync."""
+MAX_ROWS = 1_000
+"""Recorded per connector. What is beyond that is protected by the reading that meets it, but not named."""
+
+
+class Skips:
+    """The skipped rows of one connector, as one pass meets them."""
+
+    def __init__(self, space_id: UUID, connector_id: UUID, sync_id: UUID) -> None:
+        self._names = {"space_id": space_id, "connector_id": connector_id}
+        self._sync_id = sync_id
+        self.known: dict[UUID, Entry] = {}
+        self._by_key: dict[Key, UUID] = {}
+        self._pending: list[tuple[SkippedRow, Span | None]] = []
+        self._scopes: dict[Kind, Scope | None] = {}
+        self._in_scan: dict[Kind, list[SkippedRow]] = {"pipelines": [], "runs": [], "task_runs": []}
+        self._nameless: dict[Kind, set[UUID]] = {"pipelines": set(), "runs": set(), "task_runs": set()}
+        self._taken: Counter[Kind] = Counter()
+        self._orphans: Counter[tuple[str, str]] = Counter()
+        self._met: set[UUID] = set()
+
+    async def load(self, tx: Transaction) -> None:
+        for row in await tx.rows(QUERIES["skipped_rows"], **self._names, most=MAX_ROWS):
+            self._keep(recorded(row))
+
+    # --- While a listing is read -------------------------------------------------------------------------------------
+
+    def begin_scan(self, kind: Kind, scope: Scope | None) -> None:
+        self._scopes[kind], self._in_scan[kind], self._nameless[kind] = scope, [], set()
+        self._taken[kind] = 0
+        if kind == "task_runs":
+            self._orphans.clear()
+
+    def meet(self, rows: Iterable[SkippedRow], *, is_listed: bool = True) -> None:
+        """Rows that the next `write` records; where `is_listed`, of the newest scan of their kind."""
+        for row in rows:
+            scope = self._scopes.get(row.kind) if is_listed else None
+            found = within(row, scope)
+            self._in_scan[row.kind].append(found)
+            self._pending.append((found, span_of(scope)))
+
+    def meet_run(self, dag_id: str, run_id: str, reason: str) -> None:
+        """A run that cannot be read by itself: perhaps one that its listing could not name."""
+        scanned = self._in_scan["runs"]
+        nameless = next((row for row in scanned if not row.fields and not row.run_external_id), None)
+        found = SkippedRow(kind="runs", reason=reason, pipeline_external_id=dag_id, run_external_id=run_id)
+        if nameless is None or key_of(found) in self._by_key:
+            self._pending.append((found, None))
+            return
+        scanned[scanned.index(nameless)] = found
+        span = span_of(self._scopes.get("runs"))
+        self._pending = [(row, at) for row, at in self._pending if row is not nameless] + [(found, span)]
+
+    def count_task_runs(self, rows: Iterable[ProviderTaskRun]) -> None:
+        """Those that have no place in the mirror, because their run cannot be read."""
+        if self.has_met:
+            keys = ((task.pipeline_external_id, task.run_external_id) for task in rows)
+            self._orphans.update(key for key in keys if self.skips_run(*key))
+
+    def unseen_pipelines(self, known: Mapping[str, UUID]) -> set[str]:
+        """Of the known DAGs those that may be among the rows which the listing skipped."""
+        skipped = [row for row in self._in_scan["pipelines"] if not row.fields]
+        if any(not is_named(row) for row in skipped):
+            return set(known)
+        return {dag_id for row in skipped if (dag_id := row.pipeline_external_id) is not None and dag_id in known}
+
+    @property
+    def has_pending(self) -> bool:
+        return bool(self._pending)
+
+    @property
+    def has_met(self) -> bool:
+        """In the newest scans of runs and task runs, or before."""
+        return bool(self.known or self._pending or self._in_scan["runs"] or self._in_scan["task_runs"])
+
+    def skips_run(self, dag_id: str, run_id: str) -> bool:
+        identity = self._by_key.get(("runs", dag_id, run_id, None, None))
+        if identity is not None:
+            return self.known[identity].is_whole
+        return any(
+            row.kind == "runs"
+            and not row.fields
+            and (row.pipeline_external_id, row.run_external_id) == (dag_id, run_id)
+            for row, _ in self._pending
+        )
+
+    def due(self, most: int) -> list[Entry]:
+        """Rows that this pass has not met, those first that were not met for longest."""
+        waiting = (entry for identity, entry in self.known.items() if identity not in self._met)
+        return list(itertools.islice(waiting, most))
+
+    @property
+    def pipelines(self) -> set[str]:
+        """DAGs whose own row cannot be read, so that listing the DAGs again does not help."""
+        return {
+            entry.row.pipeline_external_id
+            for entry in self.known.values()
+            if entry.row.kind == "pipelines" and entry.is_whole and entry.row.pipeline_external_id
+        }
+
+    @property
+    def hides_pipelines(self) -> bool:
+        """DAGs are left out whose runs are in the provider's totals."""
+        return any(
+            entry.row.kind == "pipelines" and entry.is_whole and not entry.is_mirrored for entry in self.known.values()
+        )
+
+    def counted(self, kind: Kind, window: RunsBetween) -> int:
+        """Rows of the window that are in the provider's totals and not in the mirror."""
+        total = 0
+        for entry in self.known.values():
+            span = entry.span
+            if not entry.is_whole or entry.is_mirrored or span is None or not is_inside(span, window):
+                continue
+            total += entry.row.kind == kind
+            total += entry.task_runs if (entry.row.kind, kind) == ("runs", "task_runs") else 0
+        return total
+
+    # --- In the transaction of a page --------------------------------------------------------------------------------
+
+    async def write(self, tx: Transaction, stored: Iterable[Key] = ()) -> None:
+        """Record what was met since the last call; forget those of `stored`, rows that a listing gave whole."""
+        pending, self._pending = self._pending, []
+        places: Counter[tuple[Key, Span | None]] = Counter()
+        met: dict[UUID, Entry] = {}
+        for row, span in pending:
+            if span is None and self._is_recorded(row):
+                continue
+            place = (key_of(row), span)
+            entry = entry_of(row, span, places[place])
+            places[place] += 1
+            before = self.known.get(entry.identity)
+            met[entry.identity] = entry if before is None else replace(entry, span=narrowest(span, before.span))
+        if self.known:
+            readable = {self._by_key[key] for key in stored if key in self._by_key} - met.keys()
+            await self.forget(tx, readable)
+        new = [identity for identity in met if identity not in self.known]
+        for identity in new[max(0, MAX_ROWS - len(self.known)) :]:
+            del met[identity]
+        if met:
+            rows = await tx.rows(
+                QUERIES["save_skipped_rows"],
+                **self._names,
+                sync_id=self._sync_id,
+                rows=Jsonb([columns_of(entry) for entry in met.values()]),
+            )
+            known_before = set(self.known)
+            for saved in rows:
+                entry = met[saved["identity"]]
+                self._met.add(entry.identity)
+                self._keep(replace(entry, is_mirrored=saved["is_mirrored"], span=recorded_span(saved)))
+                if not entry.is_named:
+                    self._nameless[entry.row.kind].add(entry.identity)
+            await self.forget(tx, self._known_better(known_before, met.keys() - known_before))
+
+    def _is_recorded(self, row: SkippedRow) -> bool:
+        """A row without a name and a place, as listings of changes have them: taken for one that is recorded."""
+        if is_named(row) or row.kind == "pipelines" or row.run_external_id:
+            return False
+        met = {key_of(other) for other in self._in_scan[row.kind] if is_named(other)}
+        recorded = sum(
+            entry.row.kind == row.kind and entry.is_whole and entry.key not in met
+            for identity, entry in self.known.items()
+            if identity not in self._nameless[row.kind]
+        )
+        self._taken[row.kind] += 1
+        return self._taken[row.kind] <= recorded
+
+    def _known_better(self, before: Iterable[UUID], new: Iterable[UUID]) -> set[UUID]:
+        """Rows without a name that a reading has met again and knows better now: one for each of `new`."""
+        nameless = [self.known[identity] for identity in before if not self.known[identity].is_named]
+        known_better: set[UUID] = set()
+        for entry in (self.known[identity] for identity in new):
+            wider = (one.identity for one in nameless if one.identity not in known_better and one.may_be(entry))
+            known_better.update(itertools.islice(wider, 1))
+        return known_better
+
+    async def forget(self, tx: Transaction, identities: Iterable[UUID]) -> None:
+        wanted = [identity for identity in identities if identity in self.known]
+        if wanted:
+            await tx.run(QUERIES["forget_skipped_rows"], **self._names, identities=wanted)
+            for identity in wanted:
+                self._by_key.pop(self.known.pop(identity).key, None)
+
+    async def touch(self, tx: Transaction, entries: Iterable[Entry]) -> None:
+        """They are read again now, with whatever outcome: others are due before them the next time."""
+        identities = [entry.identity for entry in entries]
+        await tx.run(QUERIES["touch_skipped_rows"], **self._names, identities=identities)
+
+    async def settle(self, tx: Transaction, kind: Kind) -> None:
+        """After the scan of `kind` was read to its end: what it did not meet of its scope is readable, or gone."""
+        await self.write(tx)
+        scope, met = self._scopes.get(kind), {key_of(row) for row in self._in_scan[kind] if is_named(row)}
+        new = [identity for identity in self._nameless[kind] if identity in self.known]
+        others = [e for e in self.known.values() if e.row.kind == kind and e.identity not in self._nameless[kind]]
+        unmet = [entry for entry in others if entry.is_within(scope) and entry.key not in met]
+        unmet.sort(key=lambda entry: not entry.is_named)
+        # Each row without a name may be one of which more is known, and that was not met by its name. Windows of
+        # another pass have other bounds.
+        beside = [entry for entry in others if entry not in unmet and overlaps(entry.span, span_of(scope))]
+        better = [*unmet, *(entry for entry in beside if entry.is_named and entry.key not in met)]
+        self._met.update(entry.identity for entry in better[: len(new)])
+        gone = {entry.identity for entry in unmet[len(new) :]} | set(new[: len(better)])
+        wider = [e.identity for e in beside if not e.is_named and e.identity not in self._met]
+        await self.forget(tx, gone | set(wider[: max(0, len(new) - len(better))]))
+        if kind == "task_runs":
+            await self._save_orphans(tx)
+
+    async def forget_placeless(self, tx: Transaction) -> None:
+        """After everything was compared or read: of rows without a name and a place nothing more can be found out."""
+        placeless = (entry for entry in self.known.values() if not entry.is_named and entry.span is None)
+        await self.forget(tx, [entry.identity for entry in placeless if entry.row.kind != "pipelines"])
+
+    async def _save_orphans(self, tx: Transaction) -> None:
+        changed = []
+        for (dag_id, run_id), total in self._orphans.items():
+            identity = self._by_key.get(("runs", dag_id, run_id, None, None))
+            if identity is not None and self.known[identity].task_runs != total:
+                self.known[identity] = replace(self.known[identity], task_runs=total)
+                changed.append({"identity": identity, "task_runs": total})
+        if changed:
+            await tx.run(QUERIES["save_task_runs_of_skipped_rows"], **self._names, rows=Jsonb(changed))
+
+    async def spared(self, tx: Transaction, kind: Kind, window: Window | None = None) -> set[UUID]:
+        """Mirrored rows that may be among those which the newest scan of `kind` skipped: they are not missing."""
+        skipped = [row for row in self._in_scan[kind] if not row.fields]
+        if not skipped:
+            return set()
+        rows = await tx.rows(
+            QUERIES[f"skipped_{kind}"],
+            **self._names,
+            rows=Jsonb([ids_of(row) for row in skipped]),
+            start=window.start if window else None,
+            end=window.end if window else None,
+        )
+        return {row["id"] for row in rows}
+
+    def _keep(self, entry: Entry) -> None:
+        self.known[entry.identity] = entry
+        if entry.is_named:
+            self._by_key[entry.key] = entry.identity
+
+
+async def warn_of_skipped(tx: Transaction, progress: Progress) -> None:
+    """Name the rows that the mirror lacks at the end of a sync, whichever sync met them."""
+    names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
+    rows = await tx.rows(QUERIES["summarize_skipped_rows"], **names, most=MAX_NAMED)
+    progress.skipped = rows[0]["total"] if rows else 0
+    for row in rows:
+        progress.warn(warning_of(skipped_row(row)))
+    if progress.skipped > len(rows):
+        progress.warn(
+            f"And {progress.skipped - len(rows)} more rows of Airflow could not be read or stored completely."
+        )

@@ -1,0 +1,92 @@
+"""Runs that have not ended, whenever they changed: those of the mirror are checked, those from before the history read.
+
+What changed is asked for by the time of its stamp, which is wrong where the host that stamps and the one that tells the
+time disagree, and too old where a backfill runs or a run waits. What has not ended is told by its state alone.
+"""
+
+from datetime import datetime, timedelta
+
+from windsock.providers.contract import Page, ProviderRun
+from windsock.providers.scopes import ChangedSince, Scope, Unfinished
+from windsock.sql import load
+from windsock.sync.reading import Reading
+
+QUERIES = load(__package__, "unfinished.sql")
+MOST_BELIEVED = 5_000
+MOST_LOOKS = 100
+"""Of one pass, each of two requests; the others come in the next one."""
+MOST_PAGES = 50
+MOST_OLDER_RUNS = 5_000
+
+RunKey = tuple[str, str]
+
+
+async def find_ended(reading: Reading) -> tuple[list[RunKey], list[RunKey]]:
+    """The runs that the mirror takes for unfinished and Airflow does not, and those that only Airflow had till now.
+
+    No request where the pass has read all that the mirror takes for unfinished; else one, for the oldest of them. All
+    are read by a pass that also listed the pipelines.
+    """
+    async with reading.db.in_space(reading.progress.space_id) as tx:
+        rows = await tx.rows(QUERIES["unfinished_runs"], **reading.names, most=MOST_BELIEVED)
+    mirrored = {(row["dag_id"], row["run_id"]): (row["status"], row["started_at"]) for row in rows}
+    believed = mirrored.keys() - reading.unfinished_read
+    if not believed:
+        return [], []
+    seen: set[RunKey] = set()
+    ended: list[RunKey] = []
+    created: list[RunKey] = []
+    page: Page[ProviderRun] | None = None
+    for _ in range(MOST_PAGES if reading.has_listed else 1):
+        page = await anext(reading.provider.runs(Unfinished(), page.resume if page else None))
+        reading.progress.expected += len(page.rows)
+        reading.count_requests()
+        # What is as it is here is no news, and no reason to ask who answers.
+        differs = [run for run in page.rows if _is_kept(reading, run) or _key(run) in mirrored]
+        differs = [run for run in differs if mirrored.get(_key(run)) != (run.status, run.started_at)]
+        stored = await reading.store_runs(differs)
+        reading.progress.read += len(page.rows) - len(differs)
+        created += [
+            _key(run)
+            for run in differs
+            if (reading.pipelines.get(run.pipeline_external_id), run.external_id) in stored.created
+        ]
+        seen.update(map(_key, page.rows))
+        if page.resume is None:
+            ended = sorted(believed - seen)
+            break
+    if ended:
+        await reading.vouch()  # another Airflow has none of them
+    return ended[:MOST_LOOKS], created[: MOST_LOOKS - len(ended)] if len(ended) < MOST_LOOKS else []
+
+
+def _is_kept(reading: Reading, run: ProviderRun) -> bool:
+    is_young = reading.oldest is None or run.run_at >= reading.oldest
+    return is_young and run.pipeline_external_id in reading.pipelines
+
+
+def _key(run: ProviderRun) -> RunKey:
+    return run.pipeline_external_id, run.external_id
+
+
+async def read_older_runs(reading: Reading, as_of: datetime) -> None:
+    """Runs from before the history that have not ended, or changed within so many days: backfills, runs that waited.
+
+    Their task runs are read with what else is to be followed (Changes).
+    """
+    goal = reading.goal
+    if reading.oldest is not None and reading.oldest >= goal:
+        return
+    since = as_of - timedelta(days=reading.config.history_days)
+    scopes: tuple[Scope, ...] = (Unfinished(runs_until=goal), ChangedSince(since, runs_until=goal))
+    for scope in scopes:
+        read = 0
+        async for page in reading.scan("runs", reading.provider.runs(scope)):
+            await reading.store_runs(page.rows)
+            read += len(page.rows)
+            if read >= MOST_OLDER_RUNS and page.resume is not None:
+                reading.progress.warn(
+                    f"More than {MOST_OLDER_RUNS:,} runs from before the history run, wait or changed within "
+                    f"{reading.config.history_days} days; the others come when they change (see history_days)."
+                )
+                break

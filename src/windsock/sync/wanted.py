@@ -1,0 +1,25 @@
+"""Which DAGs a connector mirrors: by name, and by tag where the connector names tags."""
+
+from fnmatch import fnmatchcase
+
+from windsock.providers.airflow.config import AirflowConfig
+from windsock.providers.contract import ProviderPipeline, SkippedRow
+
+
+def is_wanted(pipeline: ProviderPipeline, config: AirflowConfig) -> bool:
+    """By name, and by tag."""
+    return _is_named(pipeline.external_id, config) and (
+        not config.include_tags
+        or any(fnmatchcase(tag, pattern) for tag in pipeline.tags for pattern in config.include_tags)
+    )
+
+
+def may_be_wanted(row: SkippedRow, config: AirflowConfig) -> bool:
+    """By name; its tags are not known."""
+    return row.pipeline_external_id is None or _is_named(row.pipeline_external_id, config)
+
+
+def _is_named(dag_id: str, config: AirflowConfig) -> bool:
+    if any(fnmatchcase(dag_id, pattern) for pattern in config.exclude_dags):
+        return False
+    return not config.include_dags or any(fnmatchcase(dag_id, pattern) for pattern in config.include_dags)

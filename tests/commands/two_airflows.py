@@ -1,0 +1,83 @@
+"""A space with two Airflows whose pipelines have the same and confusing names, and a terminal to ask about them."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from click.testing import CliRunner, Result
+
+from conftest import SECRET_KEY
+from live import Live, live_world
+from windsock.__main__ import main
+from windsock.connectors.secrets import Secrets
+from windsock.connectors.store import create_connector
+from windsock.db import Database
+from windsock.providers.contract import ProviderPipeline
+from windsock.sync.mirror import Mirror
+from world import a_pipeline, a_run, airflow_connector
+
+Run = Callable[..., Result]
+
+LIKE_AN_ID = "0b6a3f2e-7c55-4a60-9a35-3b1f0c2d4e5f"
+WITHOUT_DASHES = "7d4448409dc011d1b2455ffdce74fad2"
+LONG = ("a very long name " * 40).strip()
+
+
+@contextlib.contextmanager
+def two_airflows(make_database: Callable[[str], str]) -> Iterator[Live]:
+    """`staging` beside `prod` of the world."""
+    with live_world(make_database, SECRET_KEY, works=False) as made:
+        asyncio.run(_add_another_airflow(made))
+        yield made
+
+
+async def _add_another_airflow(live: Live) -> None:
+    space_id, secrets = live.world.finance.id, Secrets([SECRET_KEY])
+    first = live.world.finance.pipelines
+    db = Database(live.database_url, pool_size=2)
+    await db.open()
+    async with db.in_space(space_id) as tx:
+        connector = await create_connector(tx, space_id, airflow_connector("staging"), secrets)
+        mirror = Mirror(space_id, connector["id"])
+        _, made = await mirror.store_pipelines(
+            tx,
+            [
+                a_pipeline("daily_report"),
+                named(LIKE_AN_ID, "dag_id like an id"),
+                a_pipeline(WITHOUT_DASHES),
+                a_pipeline("UPPER-case"),
+                named("wanted", "other name"),
+                named("unwanted", "wanted"),
+                named("same_1", "same name"),
+                named("same_2", "same name"),
+                named("named_like_an_id", str(first["daily_report"])),
+                named("long", LONG),
+                named("spaces", " within  blanks "),
+            ],
+        )
+        await mirror.store_runs(tx, [a_run("daily_report", "other", "failed", hours_ago=3, minutes=1)], made)
+    await db.close()
+
+
+def named(dag_id: str, name: str) -> ProviderPipeline:
+    return replace(a_pipeline(dag_id), name=name)
+
+
+def runner(live: Live) -> Run:
+    """The command as an editor runs it, on a terminal of any encoding."""
+
+    def run(*arguments: str, charset: str = "utf-8", given: str | bytes | None = None, **environment: str) -> Result:
+        settings = {"WINDSOCK_URL": live.url, "WINDSOCK_API_KEY": live.world.keys["editor"], "COLUMNS": "200"}
+        result = CliRunner(charset=charset).invoke(main, arguments, input=given, env={**settings, **environment})
+        assert not isinstance(result.exception, Exception), result.exception
+        return result
+
+    return run
+
+
+def json_of(result: Result) -> Any:
+    assert result.exit_code == 0, result.output
+    return orjson.loads(result.stdout)

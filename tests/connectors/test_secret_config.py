@@ -1,0 +1,140 @@
+"""What looks like a secret is refused in a config, and is not shown where it came before that."""
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from psycopg.types.json import Jsonb
+
+from checking import CheckedClient
+from world import World
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+CONNECTORS = "/catalog/spaces/finance/connectors"
+PLANTED = "planted-7741"
+
+SECRETS: list[tuple[dict[str, Any], list[str | int]]] = [
+    ({"password": PLANTED}, ["password"]),
+    ({"PASSWORD": PLANTED}, ["PASSWORD"]),
+    ({"dbPassword": PLANTED}, ["dbPassword"]),
+    ({"db": {"user": "a", "pwd": PLANTED}}, ["db", "pwd"]),
+    ({"hosts": [{"url": "https://a"}, {"authToken": PLANTED}]}, ["hosts", 1, "authToken"]),
+    ({"api_key": PLANTED}, ["api_key"]),
+    ({"apiKey": PLANTED}, ["apiKey"]),
+    ({"key": PLANTED}, ["key"]),
+    ({"secret_id": PLANTED}, ["secret_id"]),
+    ({"client-secret": PLANTED}, ["client-secret"]),
+    ({"credentials": {"user": "a", "x": PLANTED}}, ["credentials"]),
+    ({"tokens": [PLANTED]}, ["tokens"]),
+    ({"pin_token": 7741}, ["pin_token"]),
+    ({"headers": {"Authorization": f"Bearer {PLANTED}"}}, ["headers", "Authorization"]),
+    ({"env": [{"name": "DB_PASSWORD", "value": PLANTED}]}, ["env", 0, "value"]),
+    ({"broker": f"amqp://guest:{PLANTED}@mq.example.com/"}, ["broker"]),
+    ({"hook": f"https://a.example.com/x?token={PLANTED}&b=1"}, ["hook"]),
+    ({"dsn": f"host=db user=a password={PLANTED}"}, ["dsn"]),
+    ({"azure": f"AccountName=a;AccountKey={PLANTED};"}, ["azure"]),
+    ({"pem": f"-----BEGIN RSA PRIVATE KEY-----\n{PLANTED}\n-----END RSA PRIVATE KEY-----"}, ["pem"]),
+]
+HARMLESS: dict[str, Any] = {
+    "host": "db.example.com",
+    "user": "a",
+    "partition_key": "day",
+    "primaryKey": "id",
+    "access_key_id": "AKIA",
+    "token_url": "https://sso.example.com/token",
+    "password_file": "/run/secrets/db",
+    "secret_name": "prod/db",
+    "use_token": True,
+    "password": None,
+    "url": "https://a.example.com:8443/x?page=2",
+    "keyspace": "k",
+    "monkey": "m",
+    "author": "a",
+    "passive": 1,
+    "ports": [1, 2.5],
+}
+
+
+def other(config: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "dbt", "connector_type": "dbt", "config": config}
+
+
+@pytest.mark.parametrize(("config", "place"), SECRETS, ids=[str(place) for _, place in SECRETS])
+async def test_secret_in_the_config_is_refused_with_its_place(
+    client: CheckedClient, world: World, config: dict[str, Any], place: list[str | int]
+) -> None:
+    answer = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other(config))
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "config", *place]
+    assert "credentials" in answer.json()["detail"][0]["msg"]
+    assert "planted" not in answer.text
+
+
+async def test_config_without_secrets_is_kept_as_it_is(client: CheckedClient, world: World) -> None:
+    made = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other(HARMLESS))
+    assert (made.status_code, made.json()["config"]) == (201, HARMLESS)
+
+
+async def test_secret_is_refused_in_a_change_too(client: CheckedClient, world: World) -> None:
+    made = (await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other({"host": "a"}))).json()
+    path = f"{CONNECTORS}/{made['id']}"
+    refused = await client.as_(world.keys["editor"], "PATCH", path, json={"config": {"token": PLANTED}})
+    assert refused.status_code == 422
+    assert (await client.as_(world.keys["viewer"], "GET", path)).json()["config"] == {"host": "a"}
+
+
+async def test_secret_of_before_is_shown_neither_in_answers_nor_in_the_audit_log(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    made = (await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other({"host": "a"}))).json()
+    path = f"{CONNECTORS}/{made['id']}"
+    config = {"host": "a", "password": PLANTED, "list": [{"apiKey": PLANTED}], "url": f"https://u:{PLANTED}@b/"}
+    async with db.in_space(world.finance.id):
+        await db.connection.execute("UPDATE connectors SET config = %s WHERE id = %s", (Jsonb(config), made["id"]))
+    redacted = {
+        "host": "a",
+        "password": "[redacted]",
+        "list": [{"apiKey": "[redacted]"}],
+        "url": "https://u:[redacted]@b/",
+    }
+    for caller in ("viewer", "admin"):
+        assert (await client.as_(world.keys[caller], "GET", path)).json()["config"] == redacted
+        assert PLANTED not in (await client.as_(world.keys[caller], "GET", CONNECTORS)).text
+    renamed = await client.as_(world.keys["editor"], "PATCH", path, json={"name": "dbt 2", "config": {"host": "c"}})
+    assert (renamed.status_code, renamed.json()["config"]["host"]) == (200, "c"), "what is there does not hinder"
+    without = await client.as_(world.keys["editor"], "PATCH", path, json={"config": {"password": None}})
+    assert "password" not in without.json()["config"]
+    assert (await client.as_(world.keys["admin"], "DELETE", path)).status_code == 204
+    audit = await client.as_(world.keys["admin"], "GET", "/spaces/finance/audit-events")
+    assert audit.status_code == 200
+    assert made["id"] in audit.text
+    assert PLANTED not in audit.text
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"base_url": f"https://u:{PLANTED}@airflow.example.com"},
+        {"base_url": f"https://{PLANTED}@airflow.example.com"},
+        {"base_url": f"https://:{PLANTED}@airflow.example.com"},
+        {"base_url": "https://a.example.com", "web_url": f"https://u:{PLANTED}@airflow.example.com"},
+        {"base_url": "https://a.example.com", "ca_certificate": f"-----BEGIN PRIVATE KEY-----\n{PLANTED}\n"},
+    ],
+)
+async def test_secret_in_the_config_of_an_airflow_is_refused(
+    client: CheckedClient, world: World, config: dict[str, Any]
+) -> None:
+    body = {"name": "a", "connector_type": "airflow", "config": config}
+    answer = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=body)
+    assert answer.status_code == 422
+    assert "planted" not in answer.text
+
+
+async def test_token_in_the_query_of_an_address_is_not_kept(client: CheckedClient, world: World) -> None:
+    url = f"https://a.example.com/x?token={PLANTED}#{PLANTED}"
+    body = {"name": "a", "connector_type": "airflow", "config": {"base_url": url, "web_url": url}}
+    answer = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=body)
+    assert answer.json()["config"]["base_url"] == "https://a.example.com/x"
+    assert "planted" not in answer.text

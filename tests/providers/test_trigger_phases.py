@@ -1,0 +1,143 @@
+"""A trigger that fails says that nothing was started, unless the request to start a run may have been sent."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from windsock import egress
+from windsock.errors import ProviderFailed
+from windsock.providers.airflow import Airflow, AirflowConfig, TokenCache
+from windsock.providers.scopes import RunRequest
+
+if TYPE_CHECKING:
+    from providers.conftest import Asked, Lab, Reply
+
+REQUEST = RunRequest(pipeline_external_id="d", external_id="ours", conf={}, logical_date=None, note="")
+
+
+def trigger(lab: "Lab", bad: dict[str, "Reply"], *, may_exist: bool) -> tuple[ProviderFailed, Airflow, list[str]]:
+    """What comes of a trigger on an Airflow that answers well but for `bad`."""
+
+    def script(asked: "Asked") -> "Reply":
+        place = f"{asked.method} {asked.path}"
+        if place in bad:
+            return bad[place]
+        if asked.path.endswith("/version"):
+            return lab.Reply({"version": "3.3.2"})
+        if asked.path == "/auth/token":
+            return lab.Reply({"access_token": "jwt"}, status=201)
+        if asked.method == "GET":
+            return lab.Reply({"detail": "The DagRun with dag_id: `d` and run_id: `ours` was not found"}, status=404)
+        return lab.Reply({**lab.runs(1)[0], "dag_run_id": "ours"})
+
+    double = lab.Server(script)
+
+    async def run() -> Airflow:
+        async with double.serving():
+            airflow = airflow_at(lab, double.base_url)
+            made.append(airflow)
+            try:
+                await airflow.trigger(REQUEST, may_exist=may_exist)
+            finally:
+                await airflow.aclose()
+        return airflow
+
+    made: list[Airflow] = []
+    with pytest.raises(ProviderFailed) as caught:
+        asyncio.run(run())
+    return caught.value, made[0], double.paths
+
+
+def airflow_at(lab: "Lab", base_url: str) -> Airflow:
+    return Airflow(
+        AirflowConfig(base_url=base_url, timeout_seconds=1),
+        lab.credentials("password"),
+        api_version=None,
+        tokens=TokenCache(),
+        key="c",
+        policy=egress.Policy.of(loopback=True),
+        sleep=lab.sleep,
+    )
+
+
+@pytest.mark.parametrize("phase", ["GET /api/v2/version", "POST /auth/token", "POST /api/v2/dags/d/dagRuns"])
+@pytest.mark.parametrize("way", ["hangs", "drops", "500"])
+def test_first_trigger_is_in_doubt_only_if_it_was_sent(lab: "Lab", phase: str, way: str) -> None:
+    bad = {
+        "hangs": lab.Reply({}, delay=2.5),
+        "drops": lab.Reply(drops=True),
+        "500": lab.Reply({"detail": "x"}, status=500),
+    }
+    failure, airflow, _ = trigger(lab, {phase: bad[way]}, may_exist=False)
+    is_sent = phase == "POST /api/v2/dags/d/dagRuns"
+    assert (failure.was_sent, airflow.may_have_triggered) == (is_sent, is_sent)
+
+
+@pytest.mark.parametrize("phase", ["GET /api/v2/version", "POST /auth/token", "GET /api/v2/dags/d/dagRuns/ours"])
+def test_repeated_trigger_is_in_doubt_until_it_was_looked_up(lab: "Lab", phase: str) -> None:
+    """The earlier request may have started the run, whatever fails now."""
+    failure, airflow, _ = trigger(lab, {phase: lab.Reply({}, delay=2.5)}, may_exist=True)
+    assert (failure.was_sent, airflow.may_have_triggered) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"status": 302, "headers": {"Location": "/login"}},
+        {"body": b"<html>Sign in</html>", "content_type": "text/html"},
+    ],
+)
+def test_login_page_in_front_of_a_trigger_started_nothing(lab: "Lab", refusal: dict[str, Any]) -> None:
+    failure, _, paths = trigger(lab, {"POST /api/v2/dags/d/dagRuns": lab.Reply(**refusal)}, may_exist=False)
+    assert failure.was_sent is False
+    assert paths.count("POST /api/v2/dags/d/dagRuns") == 1
+
+
+def test_attempt_that_cannot_be_sent_does_not_clear_the_doubt_about_the_one_before(lab: "Lab") -> None:
+    """The first answer is lost, the second connection is refused: the first may still start a run."""
+    double = lab.Server(lambda _: lab.Reply({}))
+
+    async def run() -> None:
+        server = double.serving()
+        await server.__aenter__()
+        airflow = airflow_at(lab, double.base_url)
+        closing: list[Any] = []
+
+        def script(asked: "Asked") -> "Reply":
+            if asked.path.endswith("/version"):
+                return lab.Reply({"version": "3.3.2"})
+            if asked.path == "/auth/token":
+                return lab.Reply({"access_token": "jwt"}, status=201)
+            if asked.method == "GET":
+                return lab.Reply({"detail": "The DagRun with dag_id: `d` and run_id: `ours` was not found"}, status=404)
+            return lab.Reply(drops=True)
+
+        async def sleep(_seconds: float) -> None:
+            if not closing:
+                closing.append(await server.__aexit__(None, None, None))
+
+        double.script, airflow._sleep = script, sleep
+        try:
+            await airflow.trigger(REQUEST, may_exist=False)
+        finally:
+            await airflow.aclose()
+
+    with pytest.raises(ProviderFailed, match="refused") as caught:
+        asyncio.run(run())
+    assert caught.value.was_sent is True
+
+
+def test_connection_that_is_not_made_sent_nothing(lab: "Lab") -> None:
+    """TEST-NET-1 goes nowhere, so that the time-out comes before the request."""
+    airflow = airflow_at(lab, "http://192.0.2.1")
+
+    async def run() -> None:
+        try:
+            await airflow.trigger(REQUEST, may_exist=False)
+        finally:
+            await airflow.aclose()
+
+    with pytest.raises(ProviderFailed) as caught:
+        asyncio.run(run())
+    assert caught.value.was_sent is False

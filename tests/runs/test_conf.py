@@ -1,0 +1,83 @@
+"""The conf of a run is shown as Airflow has it, whatever JSON it is and however deeply it is nested."""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import orjson
+import pytest
+
+from checking import CheckedClient
+from windsock.client import Client
+from windsock.commands.frame import print_json
+from windsock.providers.airflow.fields import MAX_NESTING
+from windsock.sync.mirror import Mirror
+from world import World, a_run, a_task_run
+
+if TYPE_CHECKING:
+    from conftest import RolledBackDatabase
+
+pytestmark = pytest.mark.anyio
+RUNS = "/spaces/finance/orchestration/runs"
+
+
+def nested(levels: int, make: Callable[[Any], Any]) -> Any:
+    value: Any = make(1)
+    for _ in range(levels - 1):
+        value = make(value)
+    return value
+
+
+CONFS = [
+    *["text", "", 5, 0.5, False, [], [1, "two", None, {"three": [4]}], {}, {"a": [1, {"b": None}]}],
+    *[nested(levels, lambda item: {"a": item}) for levels in (200, 252, 253, MAX_NESTING)],
+    nested(MAX_NESTING, lambda item: [item]),
+]
+IDS = [json.dumps(conf)[:20] for conf in CONFS]
+
+
+@pytest.mark.parametrize("conf", CONFS, ids=IDS)
+async def test_conf_of_any_shape_is_stored_and_shown_as_it_is(
+    client: CheckedClient, world: World, db: "RolledBackDatabase", conf: Any
+) -> None:
+    space = world.finance
+    mirror = Mirror(space.id, space.connector_id)
+    run = a_run("never_run", "odd", "success", conf=conf)
+    async with db.in_space(space.id) as tx:
+        first = await mirror.store_runs(tx, [run], space.pipelines)
+        again = await mirror.store_runs(tx, [run], space.pipelines)
+    assert (first.outcomes, again.outcomes) == ({"created": 1}, {"unchanged": 1})
+    (run_id,) = first.ids
+    answer = await client.as_(world.keys["viewer"], "GET", f"{RUNS}/{run_id}")
+    assert answer.status_code == 200
+    assert json.loads(answer.content)["conf"] == conf
+    listed = await client.as_(world.keys["viewer"], "GET", RUNS)
+    assert conf in [row["conf"] for row in json.loads(listed.content)]
+
+    def script(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, content=answer.content)
+
+    with Client("http://w.test", "wsk_x", space="finance", transport=httpx2.MockTransport(script)) as made:
+        assert made.run(run_id).conf == orjson.loads(json.dumps(conf))
+
+
+def test_cli_prints_deep_conf_in_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [{"conf": nested(MAX_NESTING, lambda item: [item]), "note": "ü"}]
+    print_json(runs)
+    assert json.loads(capsys.readouterr().out) == runs
+
+
+async def test_metadata_of_a_task_run_may_be_nested_as_deeply(
+    client: CheckedClient, world: World, db: "RolledBackDatabase"
+) -> None:
+    space = world.finance
+    mirror = Mirror(space.id, space.connector_id)
+    trigger = {"kwargs": nested(MAX_NESTING - 2, lambda item: [item])}
+    task = a_task_run("daily_report", "r1", "deep", "deferred", provider_metadata={"trigger": trigger})
+    async with db.in_space(space.id) as tx:
+        stored = await mirror.store_task_runs(tx, [task], space.pipelines)
+    (task_run_id,) = stored.ids
+    answer = await client.as_(world.keys["viewer"], "GET", f"/spaces/finance/orchestration/task-runs/{task_run_id}")
+    assert answer.status_code == 200
+    assert json.loads(answer.content)["provider_metadata"] == {"trigger": trigger}

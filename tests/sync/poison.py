@@ -1,0 +1,93 @@
+"""A provider between the sync and the double that cannot read some rows, and says so, as the contract wants it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from airflow_double.rows import RunKey, TaskKey
+from sync.doubled import Doubled
+from windsock.connectors.store import AirflowConnector
+from windsock.errors import ProviderRefused
+from windsock.providers.contract import Page, PipelineListing, Provider, ProviderRun, ProviderTaskRun, SkippedRow
+from windsock.providers.scopes import Resume, Scope
+from windsock.sync.execution import Execution
+
+REASON = "Airflow answers 500 wherever it is part of a page"
+
+
+@dataclass
+class Poison:
+    """What cannot be read. `names` False: Airflow does not show which rows they are."""
+
+    dags: set[str] = field(default_factory=set)
+    runs: set[RunKey] = field(default_factory=set)
+    tasks: set[TaskKey] = field(default_factory=set)
+    names: bool = True
+
+    def clear(self) -> None:
+        for kind in (self.dags, self.runs, self.tasks):
+            kind.clear()
+
+
+class Poisoned:
+    """The provider, without the poisoned rows."""
+
+    def __init__(self, provider: Provider, poison: Poison) -> None:
+        self._provider, self._poison = provider, poison
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    async def list_pipelines(self, **more: Any) -> PipelineListing:
+        listing = await self._provider.list_pipelines(**more)
+        poisoned = [row.external_id for row in listing.rows if row.external_id in self._poison.dags]
+        rows = [row for row in listing.rows if row.external_id not in self._poison.dags]
+        return replace(listing, rows=rows, skipped=tuple(self._skipped("pipelines", dag_id) for dag_id in poisoned))
+
+    async def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]:
+        async for page in self._provider.runs(scope, resume):
+            keys = [(row.pipeline_external_id, row.external_id) for row in page.rows]
+            rows = [row for row, key in zip(page.rows, keys, strict=True) if key not in self._poison.runs]
+            skipped = tuple(self._skipped("runs", *key) for key in keys if key in self._poison.runs)
+            yield replace(page, rows=rows, skipped=skipped)
+
+    async def task_runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]:
+        async for page in self._provider.task_runs(scope, resume):
+            keys = [
+                (row.pipeline_external_id, row.run_external_id, row.external_id, row.map_index) for row in page.rows
+            ]
+            rows = [row for row, key in zip(page.rows, keys, strict=True) if key not in self._poison.tasks]
+            skipped = tuple(self._skipped("task_runs", *key) for key in keys if key in self._poison.tasks)
+            yield replace(page, rows=rows, skipped=skipped)
+
+    async def run(self, dag_id: str, run_id: str, *more: Any) -> ProviderRun | None:
+        found = await self._provider.run(dag_id, run_id, *more)
+        if (dag_id, run_id) in self._poison.runs:
+            raise ProviderRefused(500, "Airflow answered 500.", is_transient=True)
+        return found
+
+    def _skipped(self, kind: Any, dag_id: str, *ids: Any) -> SkippedRow:
+        if not self._poison.names:
+            return SkippedRow(kind=kind, reason=REASON)
+        run_id, task_id, map_index = (*ids, None, None, None)[:3]
+        return SkippedRow(
+            kind=kind,
+            reason=REASON,
+            pipeline_external_id=dag_id,
+            run_external_id=run_id,
+            task_external_id=task_id,
+            map_index=map_index,
+        )
+
+
+def poison(doubled: Doubled) -> Poison:
+    """From now on the syncs of this Windsock read through a Poisoned provider."""
+    made = Poison()
+
+    def open_provider(connector: AirflowConnector, api_version: str | None) -> Any:
+        return Poisoned(doubled._open_provider(connector, api_version), made)
+
+    doubled.execution = Execution(doubled.process.db, doubled.process.secrets, open_provider, "a poisoned worker")
+    return made

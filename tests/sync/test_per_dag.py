@@ -1,0 +1,271 @@
+"""An account with rights on single DAGs: lists over all DAGs answer 403, so each DAG is asked by itself."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+
+from sync.doubled import Doubled
+from windsock.connectors.store import get_connector
+from windsock.db import Row
+from windsock.sync import per_dag
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def scoped(doubled: Doubled) -> Doubled:
+    """As an account with rights on its three DAGs sees it; it may not read the event log either."""
+    doubled.double.api.is_scoped = True
+    doubled.double.api.shows_events = False
+    return doubled
+
+
+async def sync(doubled: Doubled, **more: Any) -> Row:
+    doubled.double.asked.clear()
+    row = await doubled.sync(trigger="schedule", **more)
+    assert row["status"] == "complete", row["error"]
+    return row
+
+
+def asked(doubled: Doubled, *parts: str) -> int:
+    return sum(all(part in one for part in parts) for one in doubled.double.asked)
+
+
+async def reads(doubled: Doubled) -> dict[str, Row]:
+    query = (
+        "SELECT p.external_id, p.needs_history, r.* FROM pipelines p LEFT JOIN pipeline_reads r ON r.pipeline_id = p.id"
+        " WHERE p.removed_at IS NULL"
+    )
+    return {row["external_id"]: row for row in await doubled.rows(query)}
+
+
+async def test_first_sync_mirrors_everything_dag_by_dag(scoped: Doubled) -> None:
+    row = await sync(scoped)
+    assert (await scoped.state())["is_per_dag"] is True
+    await scoped.settle()
+    await scoped.assert_equal()
+    assert any("each is read by itself: 3 of 3 pipelines in" in warning for warning in row["warnings"])
+
+
+async def test_idle_sync_sends_two_requests_for_each_dag(scoped: Doubled) -> None:
+    await scoped.settle()
+    await sync(scoped)
+    before = await scoped.everything()
+    row = await sync(scoped)
+    assert row["provider_requests"] == 2 + 2 * 3, scoped.double.asked
+    assert asked(scoped, "/~/dagRuns?") == asked(scoped, "/~/dagRuns/~/") == 0
+    assert await scoped.everything() == before
+    assert (await scoped.state())["last_complete_at"] == row["started_at"]
+
+
+async def test_changes_of_every_kind_arrive(scoped: Doubled) -> None:
+    await scoped.settle()
+    model = scoped.model
+    for _ in range(3):
+        model.let_pass(130)
+        model.start_run("bills", at=model.now() - timedelta(minutes=3))
+        for key in list(model.runs)[-2:]:
+            model.step(key)
+        model.mark_task(("news", "run_0", "load", -1), "failed")
+        await sync(scoped)
+        await scoped.assert_believable()
+    await scoped.settle()
+    await scoped.assert_equal()
+
+
+async def test_deletions_are_found_by_the_totals_of_each_dag(scoped: Doubled) -> None:
+    await scoped.settle()
+    scoped.model.delete_run(("bills", "run_0"))
+    scoped.model.delete_task(("news", "run_1", "load", -1))
+    await scoped.settle()
+    assert ("bills", "run_0") not in await scoped.runs()
+    await scoped.assert_equal()
+
+
+async def test_full_sync_reads_each_dag_and_removes_what_it_missed_twice(scoped: Doubled) -> None:
+    await scoped.settle()
+    scoped.model.delete_run(("bills", "run_0"))
+    first = await scoped.sync(is_full=True)
+    assert (first["status"], first["is_full"], first["runs"]["removed"]) == ("complete", True, 0)
+    second = await scoped.sync(is_full=True)
+    assert second["runs"]["removed"] == 1
+    assert (await scoped.state())["checkpoint"] is None
+    await scoped.assert_equal()
+
+
+async def test_account_that_loses_its_rights_on_all_dags_keeps_its_mirror(doubled: Doubled) -> None:
+    """From lists over all DAGs to single ones, from the watermark on: nothing is read twice, nothing is lost."""
+    await doubled.settle()
+    runs = await doubled.runs()
+    doubled.model.let_pass(300)
+    doubled.model.start_run("news", "meanwhile")
+    doubled.double.api.is_scoped = True
+    row = await sync(doubled)
+    assert (await doubled.state())["is_per_dag"] is True
+    assert row["runs"]["created"] == 1
+    assert (await doubled.runs()).keys() == runs.keys() | {("news", "meanwhile")}
+    await doubled.settle()
+    await doubled.assert_equal()
+
+
+async def test_lists_over_all_dags_are_used_again_once_they_answer(scoped: Doubled) -> None:
+    await scoped.settle()
+    scoped.model.let_pass(300)
+    scoped.model.start_run("bills", "before")
+    await sync(scoped)
+    scoped.double.api.is_scoped = False
+    scoped.model.let_pass(300)
+    scoped.model.start_run("news", "after")
+    await sync(scoped)
+    assert (await scoped.state())["is_per_dag"] is True, "tried with the list of DAGs of every five minutes"
+    await scoped.look_closely()
+    await sync(scoped)
+    assert (await scoped.state())["is_per_dag"] is False
+    assert await scoped.rows("SELECT * FROM pipeline_reads") == []
+    scoped.double.api.shows_events = True
+    await scoped.settle()
+    await scoped.assert_equal()
+    assert (await sync(scoped))["provider_requests"] == 5, "bills has a run that has not ended"
+
+
+async def test_refused_dag_is_skipped_with_a_warning_and_its_data_is_kept(scoped: Doubled) -> None:
+    await scoped.settle()
+    before = {key for key in await scoped.runs() if key[0] == "bills"}
+    scoped.double.api.refused = {"bills"}
+    scoped.model.start_run("bills", "unseen")
+    scoped.model.start_run("news", "seen")
+    row = await sync(scoped)
+    assert any("refuses the runs of 1 of its pipelines (bills)" in warning for warning in row["warnings"])
+    for _ in range(3):
+        await scoped.look_closely()
+        await sync(scoped)
+    runs = await scoped.runs()
+    assert ("news", "seen") in runs
+    assert {key for key in runs if key[0] == "bills"} == before
+    assert (await reads(scoped))["bills"]["needs_history"], "what is shown of it is not called up to date"
+
+    scoped.double.api.refused = set()
+    await scoped.settle()
+    assert ("bills", "unseen") in await scoped.runs()
+    await scoped.assert_equal()
+
+
+async def test_refused_dag_is_not_asked_by_every_sync(scoped: Doubled) -> None:
+    scoped.double.api.refused = {"bills"}
+    await scoped.settle()
+    await sync(scoped)
+    await sync(scoped)
+    assert asked(scoped, "/bills/") == 0
+
+
+async def test_connector_that_leaves_all_dags_out_has_nothing_to_read(scoped: Doubled) -> None:
+    await scoped.connect_to_double(include_tags=["none has it"])
+    row = await sync(scoped)
+    assert (row["status"], await scoped.runs()) == ("complete", {})
+    await scoped.settle()
+
+
+async def test_account_that_may_read_no_dag_fails_with_the_words_of_airflow(scoped: Doubled) -> None:
+    scoped.double.api.refused = {"bills", "mapped", "news"}
+    row = await scoped.sync(trigger="schedule")
+    assert row["status"] in {"partial", "failed"}
+    assert "403" in row["error"]
+    assert row["provider_requests"] < 15
+
+
+async def test_passing_403_does_not_lead_to_single_dags(doubled: Doubled) -> None:
+    await doubled.settle()
+    # In Airflow 3 twice: at the first one, Windsock signs in again.
+    times = 2 if doubled.model.api == "v2" else 1
+    doubled.double.faults.plan, doubled.double.faults.where = ["403"] * times, "/~/dagRuns"
+    row = await doubled.sync(trigger="schedule")
+    assert row["status"] in {"partial", "failed"}
+    assert (await doubled.state())["is_per_dag"] is False
+
+
+async def test_many_dags_take_turns_within_the_budget(scoped: Doubled, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(per_dag, "MAX_REQUESTS", 10)
+    monkeypatch.setattr(per_dag, "CHECK_EVERY", timedelta(days=9))
+    for number in range(17):
+        scoped.model.add_dag(f"more_{number:02}")
+        scoped.model.start_run(f"more_{number:02}", "run", at=scoped.model.now() - timedelta(hours=2))
+    for key in list(scoped.model.runs):
+        scoped.model.mark_run(key, "success")
+    first = await sync(scoped)
+    state = await scoped.state()
+    assert (state["next_sync_at"] - state["last_sync_at"]).total_seconds() < 3, "the others are read at once"
+    assert first["provider_requests"] < 10 + 12 + 20
+    for _ in range(8):
+        await sync(scoped)
+    assert not any(row["needs_history"] for row in (await reads(scoped)).values())
+    await scoped.execute("UPDATE pipeline_reads SET checked_at = now()")
+    scoped.model.let_pass(600)
+    seen: dict[str, datetime] = {dag_id: row["read_at"] for dag_id, row in (await reads(scoped)).items()}
+    for number in range(4):
+        row = await sync(scoped)
+        assert row["provider_requests"] <= 10 + 2 + 2, "the log, the DAGs"
+        state = await scoped.state()
+        now = await reads(scoped)
+        oldest = min(one["read_at"] for one in now.values())
+        assert state["last_complete_at"] in {oldest, row["started_at"]}, "as old as what was read longest ago"
+        assert state["watermark"] == min(one["watermark"] for one in now.values())
+        assert sum(now[dag_id]["read_at"] != at for dag_id, at in seen.items()) == 5 * (number + 1)
+
+
+async def test_dags_with_unfinished_runs_come_first(scoped: Doubled, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        scoped.model.add_dag(f"more_{number}")
+    for key in list(scoped.model.runs):
+        scoped.model.mark_run(key, "success")
+    await scoped.settle()
+    scoped.model.start_run("more_7", "now")
+    await sync(scoped)
+    await scoped.execute("UPDATE pipeline_reads SET checked_at = now()")
+    monkeypatch.setattr(per_dag, "MAX_REQUESTS", 2)
+    for _ in range(3):
+        scoped.model.step(("more_7", "now"))
+        await sync(scoped)
+        assert asked(scoped, "/more_7/dagRuns?") == 1
+        run = (await scoped.runs())["more_7", "now"]
+        assert run["status"] == scoped.model.runs["more_7", "now"].state
+
+
+async def test_watermark_of_a_dag_passes_nothing_that_a_broken_sync_has_not_stored(scoped: Doubled) -> None:
+    await scoped.settle()
+    scoped.model.let_pass(300)
+    for dag_id in ("bills", "mapped", "news"):
+        scoped.model.start_run(dag_id, "new")
+    faults = scoped.double.faults
+    faults.chance, faults.kinds, faults.where = 1.0, ("503",), "/mapped/dagRuns/~/taskInstances"
+    row = await scoped.sync(trigger="schedule")
+    assert row["status"] == "partial"
+    await scoped.assert_believable()
+    faults.chance, faults.where = 0.0, ""
+    scoped.model.let_pass(300)
+    await sync(scoped)
+    await scoped.settle()
+    await scoped.assert_equal()
+
+
+async def test_new_dag_gets_its_history(scoped: Doubled) -> None:
+    await scoped.settle()
+    scoped.model.add_dag("fresh")
+    scoped.model.start_run("fresh", "old", at=scoped.model.now() - timedelta(days=3))
+    for _ in range(8):
+        scoped.model.step(("fresh", "old"))
+    scoped.model.let_pass(1000)
+    await sync(scoped)
+    assert ("fresh", "old") in await scoped.runs()
+
+
+async def test_connector_says_that_its_dags_are_read_one_by_one(scoped: Doubled) -> None:
+    await scoped.settle()
+    names = {"space_id": scoped.space_id, "connector_id": scoped.connector_id}
+    async with scoped.db.in_space(scoped.space_id) as tx:
+        freshness = orjson.loads((await get_connector(tx, **names))["freshness"])
+    assert freshness["state"] == "fresh"
+    assert freshness["is_per_dag"] is True
+    assert "one by one" in freshness["reason"]
+    assert datetime.now(UTC) - datetime.fromisoformat(freshness["as_of"]) < timedelta(minutes=1)

@@ -1,0 +1,155 @@
+"""Values that PostgreSQL cannot store keep nothing else from being mirrored, and are named."""
+
+import random
+from typing import Any
+
+import pytest
+
+from airflow.mirrored import a_client
+from airflow_double.rows import Task
+from sync.doubled import Doubled
+
+pytestmark = pytest.mark.anyio
+
+
+def nested(levels: int) -> Any:
+    value: Any = "the innermost"
+    for _ in range(levels - 1):
+        value = {"in": value}
+    return {"in": value}
+
+
+def depth_of(value: Any) -> int:
+    depth = 0
+    while isinstance(value, dict):
+        value, depth = value["in"], depth + 1
+    return depth
+
+
+def cjk(length: int, seed: int = 0) -> str:
+    """Text that cannot be compressed."""
+    chooser = random.Random(seed)  # noqa: S311 - repeatable on purpose
+    return "".join(chr(chooser.randrange(0x4E00, 0x9FA0)) for _ in range(length))
+
+
+def a_task(doubled: Doubled, dag_id: str = "mapped") -> Task:
+    return next(task for key, task in doubled.model.tasks.items() if key[0] == dag_id and task.map_index >= 0)
+
+
+@pytest.mark.parametrize("levels", [252, 253, 254])
+async def test_deeply_nested_conf_and_trigger_arguments_are_stored_and_shown_as_they_are(
+    doubled: Doubled, levels: int
+) -> None:
+    run = doubled.model.runs["bills", "run_0"]
+    run.conf = nested(levels)
+    task = a_task(doubled)
+    task.trigger = {"kwargs": nested(min(levels, 252))}
+    sync = await doubled.sync()
+    assert (sync["status"], sync["warnings"], sync["coverage"]["skipped"]) == ("complete", [], 0)
+    await doubled.assert_equal()
+    (row,) = await doubled.rows("SELECT id FROM runs WHERE conf <> '{}'")
+    async with a_client(doubled, f"deep-{levels}-{doubled.model.api}@example.com") as (client, key):
+        (space,) = await doubled.rows("SELECT slug FROM spaces WHERE id = current_space()")
+        answer = await client.as_(key, "GET", f"/spaces/{space['slug']}/orchestration/runs/{row['id']}")
+        assert depth_of(answer.json()["conf"]) == levels
+        page = await client.get(f"/spaces/{space['slug']}/runs/{row['id']}", headers={"Accept": "text/html"})
+        assert page.status_code < 500
+
+
+@pytest.mark.parametrize("levels", [253, 254, 900])
+async def test_trigger_nested_too_deeply_beside_other_fields_is_left_out_and_named(
+    doubled: Doubled, levels: int
+) -> None:
+    task = a_task(doubled)
+    task.trigger = {"kwargs": nested(levels)}
+    sync = await doubled.sync()
+    assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", 1)
+    (warning,) = sync["warnings"]
+    assert f"Task {task.task_id}" in warning
+    assert "is stored without trigger" in warning
+    assert len(await doubled.tasks()) == len(doubled.model.tasks)
+
+
+async def test_display_names_of_a_thousand_cjk_characters_are_mirrored_and_listed(doubled: Doubled) -> None:
+    for number, dag in enumerate(doubled.model.dags.values()):
+        dag.name = cjk(1_000 * (number + 1) if number < 2 else 2_000, number)
+    sync = await doubled.sync()
+    assert (sync["status"], sync["warnings"]) == ("complete", [])
+    await doubled.settle()
+    await doubled.assert_equal()
+    async with a_client(doubled, f"cjk-{doubled.model.api}@example.com") as (client, key):
+        (space,) = await doubled.rows("SELECT slug FROM spaces WHERE id = current_space()")
+        answer = await client.as_(key, "GET", f"/spaces/{space['slug']}/orchestration/pipelines")
+        names = [row["name"] for row in answer.json()]
+    assert names == sorted(dag.name or "" for dag in doubled.model.dags.values())
+
+
+@pytest.mark.parametrize("changes", [{"map_index": 2**31}, {"map_index": 2**70}])
+async def test_task_run_whose_identity_does_not_fit_is_skipped_and_named(
+    doubled: Doubled, changes: dict[str, int]
+) -> None:
+    task = a_task(doubled)
+    before = len(doubled.model.tasks)
+    task.map_index = changes["map_index"]
+    sync = await doubled.sync()
+    assert sync["status"] == "complete", sync["error"]
+    assert sync["coverage"]["skipped"] == 1
+    (warning,) = sync["warnings"]
+    assert f"Task {task.task_id}" in warning
+    assert f"run {task.run_id} of DAG {task.dag_id}" in warning
+    assert str(changes["map_index"])[:40] in warning
+    assert len(await doubled.tasks()) == before - 1
+    idle = await doubled.sync(trigger="schedule")
+    assert (idle["status"], idle["warnings"]) == ("complete", [warning]), "it is still so"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("try_number", 2**40), ("try_number", -(2**70)), ("max_tries", 2**31)],
+)
+async def test_task_run_is_stored_without_the_field_that_does_not_fit_until_it_does(
+    doubled: Doubled, field: str, value: int
+) -> None:
+    task = a_task(doubled)
+    was = getattr(task, field)
+    setattr(task, field, value)
+    sync = await doubled.sync()
+    assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", 1)
+    (warning,) = sync["warnings"]
+    assert f"is stored without {field}" in warning
+    stored = await doubled.tasks()
+    assert len(stored) == len(doubled.model.tasks)
+    mine = stored[task.dag_id, task.run_id, task.task_id, task.map_index]
+    assert (mine[field], mine["status"]) == (0, task.state)
+    setattr(task, field, was)
+    await doubled.look_closely()
+    again = await doubled.sync(trigger="schedule")
+    assert (again["status"], again["warnings"], again["coverage"]["skipped"]) == ("complete", [], 0)
+    await doubled.settle()
+    await doubled.assert_equal()
+
+
+async def test_many_rows_with_several_bad_values_are_each_stored_without_just_these(doubled: Doubled) -> None:
+    tasks = list(doubled.model.tasks.values())
+    for task in tasks[::3]:
+        task.try_number, task.max_tries, task.note = 2**40, 2**50, "kept"
+    sync = await doubled.sync()
+    assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", len(tasks[::3]))
+    assert all("without max_tries, try_number" in warning for warning in sync["warnings"]), sync["warnings"]
+    stored = await doubled.tasks()
+    assert len(stored) == len(tasks)
+    assert sum(row["note"] == "kept" for row in stored.values()) == len(tasks[::3])
+
+
+async def test_pipelines_and_runs_with_texts_beyond_an_index_are_skipped_and_named(doubled: Doubled) -> None:
+    doubled.model.add_dag(cjk(3_000))
+    doubled.model.start_run("bills", cjk(3_000, 1))
+    doubled.model.runs["bills", "run_0"].run_type = cjk(3_000, 2)
+    sync = await doubled.sync()
+    assert sync["status"] == "complete", sync["error"]
+    runs = await doubled.runs()
+    assert {("bills", "run_1"), ("news", "run_0")} <= runs.keys()
+    assert ("bills", "run_0") not in runs
+    assert len(await doubled.rows("SELECT id FROM pipelines")) == 3
+    assert sync["coverage"]["skipped"] == len(sync["warnings"]) == 3
+    assert any("Run run_0 of DAG bills" in warning and "index row" in warning for warning in sync["warnings"])

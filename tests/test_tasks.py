@@ -1,0 +1,69 @@
+"""Tasks end within a time, whatever they do when they are cancelled; a process opens and closes at any moment."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import SECRET_KEY
+from windsock import tasks
+from windsock.process import Process
+from windsock.settings import Settings
+from windsock.storage import Storage
+from windsock.tasks import end_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.anyio
+
+
+async def stubborn(cancels: int) -> None:
+    """Catches so many cancellations, as a library may."""
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            if cancels == 0:
+                raise
+            cancels -= 1
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "CANCEL_SECONDS", 0.2)
+
+
+@pytest.mark.parametrize(("cancels", "ends"), [(0, True), (1, True), (2, True), (100, False)])
+async def test_task_that_catches_its_cancellation_is_cancelled_again_and_at_last_left(
+    cancels: int, *, ends: bool
+) -> None:
+    task = asyncio.create_task(stubborn(cancels))
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    await end_tasks([task], patience=0.05)
+    assert task.done() is ends
+    assert time.monotonic() - began < 20
+    for _ in range(cancels + 1):
+        task.cancel()
+        await asyncio.sleep(0)
+
+
+async def test_task_that_ends_in_time_is_not_cancelled() -> None:
+    task = asyncio.create_task(asyncio.sleep(0.05, "done"))
+    await end_tasks([task], patience=10)
+    assert task.result() == "done"
+
+
+@pytest.mark.parametrize("seconds", [0, 0.003, 0.03])
+async def test_process_that_is_closed_just_after_opening_ends(
+    make_database: "Callable[[str], str]", seconds: float
+) -> None:
+    url = make_database(f"closed_after_{round(seconds * 1000)}")
+    for _ in range(5):
+        process = Process(Settings(data=Path("nowhere")), Storage(url, (SECRET_KEY,), None))
+        async with asyncio.timeout(60), process.opened(works=True):
+            await asyncio.sleep(seconds)
+    assert {task.get_name() for task in asyncio.all_tasks()}.isdisjoint({"worker", "dispatcher", "retention"})
