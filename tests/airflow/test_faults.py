@@ -35,8 +35,10 @@ def truncated(answer: Answer) -> Answer:
 
 
 def fewer_rows(answer: Answer) -> Answer:
-    """Half of the rows, and the total that was true."""
+    """Half of the rows, and a total of a thousand more: a few that are counted and never listed are no fault."""
     value = json.loads(answer.body)
+    if isinstance(value.get("total_entries"), int):
+        value["total_entries"] += 1000
     for key in ("dags", "dag_runs", "task_instances"):
         if key in value:
             value[key] = value[key][: len(value[key]) // 2]
