@@ -139,6 +139,7 @@ def _pipeline(
         "connector": {"id": one.connector.id, "name": one.connector.name},
         "team": one.team and {"id": one.team.id, "name": one.team.name},
         "is_watched": one.id in watched,
+        "is_next_run_due": one.next_run_at is not None and one.next_run_at <= datetime.now(UTC),
         "recent_runs": one.strip.recent_runs if one.strip else [],
         "last_synced_at": max(one.last_synced_at, state.last_complete_at or one.last_synced_at),
         "provider_url": pipeline_url(one.connector.config["base_url"], state.api_version, one.external_id),

@@ -68,6 +68,7 @@ class Pipeline(Base):
     schedule_description: Mapped[str | None]
     next_run_at: Mapped[datetime | None]
     is_paused: Mapped[bool]
+    is_draining: Mapped[bool]
     is_active: Mapped[bool]
     has_import_errors: Mapped[bool]
     status: Mapped[str]
