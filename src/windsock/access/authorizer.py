@@ -42,7 +42,7 @@ class Uses:
                 self._sessions.add(row["session_id"])
 
     async def write(self) -> None:
-        """What could not be written, or is locked, is noted again by the next request."""
+        """A use that was not written, because its row was locked, is noted again by the next request."""
         keys, self._keys = list(self._keys), set()
         sessions, self._sessions = list(self._sessions), set()
         async with self._db.transaction() as tx:
@@ -111,6 +111,6 @@ class Authorizer:
 
 
 def _look_at(task: asyncio.Task[Row | None]) -> None:
-    """An error is told to those who wait, if there is still anybody."""
+    """Mark the exception as retrieved; the callers that still wait receive it."""
     if not task.cancelled():
         task.exception()

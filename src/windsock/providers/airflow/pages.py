@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from windsock.errors import ProviderFailed, ProviderIncomplete, ProviderNonsense, ProviderRefused
+from windsock.providers.airflow.completeness import CompletenessCheck, Deduplicator, is_small, miscounted
 from windsock.providers.airflow.http import Answer, Params
 from windsock.providers.airflow.isolation import Isolation, was_repeated
-from windsock.providers.airflow.ledger import Ledger, Sieve, is_small, miscounted
 from windsock.providers.airflow.listing import Ask, Key, Limits, Listing, Part, read, time_of
 from windsock.providers.airflow.naming import Namer
 from windsock.providers.airflow.slices import SliceReader
@@ -38,8 +38,8 @@ class PageScan(Generic[T]):
         self._listing = listing
         self._limits = limits
         self._offers_cursor = offers_cursor
-        self._ledger = Ledger(listing.what, limits)
-        self._sieve: Sieve[T] = Sieve()
+        self._check = CompletenessCheck(listing.what, limits)
+        self._deduplicator: Deduplicator[T] = Deduplicator()
         self._as_of: datetime | None = None
         self._failure: ProviderFailed | None = None
         self._isolation = Isolation(self._ask_counted, listing, limits)
@@ -50,10 +50,10 @@ class PageScan(Generic[T]):
         place = _Place.of(resume)
         if place is not None:
             self._as_of = place.as_of
-            self._ledger = Ledger(
+            self._check = CompletenessCheck(
                 self._listing.what, self._limits, read=place.read, least=place.least, grown=place.grown
             )
-            self._ledger.remember(place.tail)
+            self._check.remember(place.tail)
         if self._offers_cursor and (place is None or place.cursor):
             async for page in self._by_cursor(place.cursor if place else ""):
                 yield page
@@ -71,11 +71,11 @@ class PageScan(Generic[T]):
         cursors: set[str] = set()
         before: str | None = None
         while part is not None:
-            is_new = self._ledger.take(part)
+            is_new = self._check.add(part)
             if part.next_cursor is None:
                 if before is not None and not part.rows:
                     await self._confirm_the_end(before)
-                if self._ledger.missing:
+                if self._check.missing:
                     # Maybe committed after the rows were read, and before they were counted.
                     yield self._page(part, self._place(self._behind(), part))
                     break
@@ -89,7 +89,7 @@ class PageScan(Generic[T]):
             part = await self._ask_or_step_aside(here)
             if part is not None and not part.has_cursor:
                 raise ProviderNonsense(f"Airflow stopped paging the {self._listing.what} by cursor midway.")
-        self._ledger.forget_promise()
+        self._check.forget_promise()
         async for page in self._by_offset(None, self._behind()):
             yield page
 
@@ -103,7 +103,7 @@ class PageScan(Generic[T]):
             if not cursor or failure.status not in {400, 422}:
                 raise
         # The cursor of an interrupted scan means nothing any more: from the start, as of then.
-        self._ledger = Ledger(self._listing.what, self._limits)
+        self._check = CompletenessCheck(self._listing.what, self._limits)
         return await self._ask_or_step_aside(""), ""
 
     async def _ask_or_step_aside(self, cursor: str) -> Part[T] | None:
@@ -122,11 +122,11 @@ class PageScan(Generic[T]):
         return None
 
     def _knows(self, key: Key) -> bool:
-        return self._ledger.has(key)
+        return self._check.has(key)
 
     def _behind(self) -> int:
         """The place of the last row that was read."""
-        return max(0, self._ledger.read - 1)
+        return max(0, self._check.read - 1)
 
     async def _confirm_the_end(self, before: str) -> None:
         """A cursor promises rows. Where none came they were deleted meanwhile, which the page before shows then too."""
@@ -144,18 +144,18 @@ class PageScan(Generic[T]):
         step, steps, stalls, farthest = _TAIL, 0, 0, 0
         while True:
             part, first = first or await self._read(offset), None
-            if offset and not (part.marks and self._ledger.knows(part.marks[0])):
-                self._ledger.hear(part.total)
+            if offset and not (part.marks and self._check.knows(part.marks[0])):
+                self._check.observe_total(part.total)
                 offset, step, steps = max(0, offset - step), step * 2, steps + 1
                 if steps > _MOST_STEPS_BACK:
                     raise ProviderIncomplete(f"Airflow's list of {self._listing.what} never stood still.")
                 continue
             step = _TAIL
-            is_new = self._ledger.take(part)
+            is_new = self._check.add(part)
             end = offset + part.received
             is_end = part.total is None or end >= part.total or not part.received
             stalls = 0 if is_new or end < farthest else stalls + 1
-            missing = self._ledger.missing
+            missing = self._check.missing
             if is_end or (stalls and missing and is_small(missing, part.total or 0)):
                 closed = await self._closed(part, is_end=is_end)
                 if closed is not None:
@@ -163,7 +163,7 @@ class PageScan(Generic[T]):
                     return
             farthest = max(farthest, end)
             if stalls > _MOST_STALLS:
-                self._ledger.refuse()
+                self._check.refuse()
             offset = max(0, end - 1)
             if is_new:
                 yield self._page(part, self._place(offset, part))
@@ -174,19 +174,19 @@ class PageScan(Generic[T]):
         Fewer rows than promised are complete where the list shows nothing behind the last one, and counts as many as
         before: rows that are counted and hidden from the account. Another number means that rows were lost.
         """
-        missing = self._ledger.missing
+        missing = self._check.missing
         if not missing:
             return part
-        if not is_small(missing, self._ledger.least or 0):
+        if not is_small(missing, self._check.least or 0):
             if is_end:
-                self._ledger.refuse()
+                self._check.refuse()
             return None
-        behind = await self._slice(self._ledger.read, self._limits.page)
-        self._ledger.hear(behind.total)
-        if not self._ledger.missing:
+        behind = await self._slice(self._check.read, self._limits.page)
+        self._check.observe_total(behind.total)
+        if not self._check.missing:
             return part
-        has_more = behind.received > missing or not all(self._ledger.knows(mark) for mark in behind.marks)
-        if self._ledger.missing == missing and not has_more:
+        has_more = behind.received > missing or not all(self._check.knows(mark) for mark in behind.marks)
+        if self._check.missing == missing and not has_more:
             return part.with_skipped(("miscounted",), miscounted(self._listing, missing))
         return None
 
@@ -204,7 +204,7 @@ class PageScan(Generic[T]):
         return part
 
     async def _ask_counted(self, path: str, params: Params) -> Answer:
-        self._ledger.count_request()
+        self._check.count_request()
         return await self._ask_server(path, params)
 
     @staticmethod
@@ -213,11 +213,11 @@ class PageScan(Generic[T]):
 
     def _page(self, part: Part[T], place: Resume | None) -> Page[T]:
         as_of = self._as_of or part.as_of
-        ledger = self._ledger
-        progress = {"as_of": as_of.isoformat(), "read": ledger.read, "least": ledger.least, "grown": ledger.grown}
+        check = self._check
+        progress = {"as_of": as_of.isoformat(), "read": check.read, "least": check.least, "grown": check.grown}
         return Page(
-            rows=self._sieve.sift(part),
-            skipped=self._sieve.sift_skipped(part),
+            rows=self._deduplicator.dedupe(part),
+            skipped=self._deduplicator.dedupe_skipped(part),
             as_of=as_of,
             expected=part.total,
             resume=None if place is None else {**place, **progress},

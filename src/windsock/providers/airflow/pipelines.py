@@ -1,9 +1,9 @@
 """Lists all DAGs, and knows when the list did not stand still while it was read."""
 
 from windsock.errors import ProviderFailed, ProviderIncomplete, ProviderNonsense
+from windsock.providers.airflow.completeness import is_small, miscounted
 from windsock.providers.airflow.counting import count_import_errors
 from windsock.providers.airflow.isolation import Isolation
-from windsock.providers.airflow.ledger import is_small, miscounted
 from windsock.providers.airflow.listing import Ask, Key, Limits, Listing, Part, read
 from windsock.providers.airflow.naming import Namer
 from windsock.providers.airflow.slices import SliceReader

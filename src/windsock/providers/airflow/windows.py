@@ -14,9 +14,9 @@ from math import ceil
 from typing import Generic, TypeVar
 
 from windsock.errors import ProviderFailed, ProviderIncomplete
+from windsock.providers.airflow.completeness import CompletenessCheck, Deduplicator, is_small, miscounted
 from windsock.providers.airflow.http import Answer, Params
 from windsock.providers.airflow.isolation import Isolation, cause_of, was_repeated
-from windsock.providers.airflow.ledger import Ledger, Sieve, is_small, miscounted
 from windsock.providers.airflow.listing import Ask, Limits, Listing, Part, read, time_of
 from windsock.providers.airflow.naming import Namer
 from windsock.providers.airflow.slices import SliceReader
@@ -46,15 +46,15 @@ class WindowScan(Generic[T]):
         self._limits = limits
         self._field = field
         self._whole = window
-        self._ledger = Ledger(listing.what, limits)
-        self._sieve: Sieve[T] = Sieve()
+        self._check = CompletenessCheck(listing.what, limits)
+        self._deduplicator: Deduplicator[T] = Deduplicator()
         self._as_of: datetime | None = None
         self._expected: int | None = None
         self._slow = 0
         self._before_split: int | None = None
         self._repeated: Window | None = None
         self._isolation = Isolation(self._ask_counted, listing, limits)
-        self._namer = Namer(self._ask_counted, listing, limits, self._ledger.has)
+        self._namer = Namer(self._ask_counted, listing, limits, self._check.has)
 
     async def pages(self, resume: Resume | None) -> AsyncIterator[Page[T]]:
         windows = self._restore(resume) or [self._whole]
@@ -64,7 +64,7 @@ class WindowScan(Generic[T]):
                 windows[:1] = outcome
                 continue
             del windows[0]
-            self._ledger.take(outcome)
+            self._check.add(outcome)
             yield self._page(outcome, windows)
 
     async def _read_or_split(self, window: Window) -> "Part[T] | list[Window]":
@@ -165,7 +165,7 @@ class WindowScan(Generic[T]):
         return part
 
     async def _ask_counted(self, path: str, params: Params) -> Answer:
-        self._ledger.count_request()
+        self._check.count_request()
         return await self._ask_server(path, params)
 
     def _filters(self, window: Window) -> Mapping[str, str]:
@@ -180,8 +180,8 @@ class WindowScan(Generic[T]):
             bounds = [[start.isoformat(), end and end.isoformat()] for start, end in windows]
             resume = {"windows": bounds, "as_of": as_of.isoformat(), "expected": self._expected}
         return Page(
-            rows=self._sieve.sift(part),
-            skipped=self._sieve.sift_skipped(part),
+            rows=self._deduplicator.dedupe(part),
+            skipped=self._deduplicator.dedupe_skipped(part),
             as_of=as_of,
             expected=self._expected,
             resume=resume,

@@ -12,7 +12,7 @@ T = TypeVar("T")
 _SMALL: Final = 5
 
 
-class Ledger:
+class CompletenessCheck:
     """What a scan has seen, to tell a complete one from one that stopped early or runs in circles.
 
     Only hashes are kept: a million rows are some 100 MB as tuples. After a resume `read` carries the rows of before.
@@ -49,20 +49,20 @@ class Ledger:
                 f"After {self._limits.requests:,} requests the {self._what} had not come to an end."
             )
 
-    def take(self, part: Part[T]) -> bool:
+    def add(self, part: Part[T]) -> bool:
         """Whether the answer brought anything that was not seen before. What was skipped is seen too."""
         before = len(self._marks) + len(self._keys)
         self.remember(part.marks)
         self._keys.update(hash(key) for key in part.keys)
         self._keys.update(hash(key) for key in part.skipped)
-        self.hear(part.total)
+        self.observe_total(part.total)
         if self.read > self._limits.rows:
             raise ProviderIncomplete(
                 f"More than {self._limits.rows:,} {self._what} in one scan; read a shorter time (history_days)."
             )
         return len(self._marks) + len(self._keys) > before
 
-    def hear(self, total: int | None) -> None:
+    def observe_total(self, total: int | None) -> None:
         """What an answer promises counts also where its rows could not be used: rows may have come and gone since."""
         if total is None:
             return
@@ -97,19 +97,19 @@ def miscounted(listing: Listing[Any], missing: int) -> SkippedRow:
     return SkippedRow(kind=listing.kind, reason=f"Airflow counts {missing} more {what} than it lists.")
 
 
-class Sieve(Generic[T]):
+class Deduplicator(Generic[T]):
     """Leaves out rows given twice in one page, and those of the page before that come again unchanged."""
 
     def __init__(self) -> None:
         self._previous: dict[Key, T] = {}
         self._skipped: dict[Key, SkippedRow] = {}
 
-    def sift_skipped(self, part: Part[T]) -> tuple[SkippedRow, ...]:
+    def dedupe_skipped(self, part: Part[T]) -> tuple[SkippedRow, ...]:
         fresh = tuple(skipped for key, skipped in part.skipped.items() if self._skipped.get(key) != skipped)
         self._skipped = part.skipped
         return fresh
 
-    def sift(self, part: Part[T]) -> list[T]:
+    def dedupe(self, part: Part[T]) -> list[T]:
         latest = dict(zip(part.keys, part.rows, strict=True))
         fresh = [row for key, row in latest.items() if self._previous.get(key) != row]
         self._previous = latest
