@@ -13,7 +13,7 @@ import pytest
 
 import airflow_environment
 from airflow.mirrored import Windsock, a_windsock, beside
-from airflow_lab import SAMPLE_DAGS, AirflowLab, Version
+from airflow_lab import SAMPLE_DAGS, AirflowLab, Version, install
 from conftest import SECRET_KEY
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,8 @@ PERMITS_ALL = "^.*$"
 def permissive(request: pytest.FixtureRequest) -> Iterator[AirflowLab]:
     """An Airflow of its own: the setting is read at its start."""
     version: Version = request.param
-    envs = os.environ.get("WINDSOCK_TEST_AIRFLOW_ENVS") or Path(__file__).parents[2] / ".airflow"
+    installed = Path(os.environ.get("WINDSOCK_TEST_AIRFLOW_ENVS") or Path(__file__).parents[2] / ".airflow") / version
+    install(version, installed, print)
     folder = Path(tempfile.mkdtemp(prefix=f"windsock-airflow{version}-ids-"))
     folder.chmod(0o711)
     patch = pytest.MonkeyPatch()
@@ -35,7 +36,7 @@ def permissive(request: pytest.FixtureRequest) -> Iterator[AirflowLab]:
     patch.setattr(airflow_environment, "BOTH", airflow_environment.BOTH | setting)
     try:
         shutil.copytree(SAMPLE_DAGS, folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-        with AirflowLab(version, Path(envs) / version, folder / "home", dags=folder / "dags") as lab:
+        with AirflowLab(version, installed, folder / "home", dags=folder / "dags") as lab:
             lab.wait_ready(print)
             yield lab
     finally:

@@ -77,6 +77,7 @@ async def live(db: "RolledBackDatabase", world: World, random: Random) -> None:
         async with db.in_space(space.id) as tx:
             await Mirror(space.id, space.connector_id).store_runs(tx, list(known.values()), space.pipelines)
             share = {"share": random.choice([0.0, 0.1])}
+            await tx.run(Query("SELECT setseed(%(seed)s)"), seed=random.random())  # PostgreSQL's random() below
             await tx.run(Query("UPDATE runs SET removed_at = now() WHERE random() < %(share)s"), **share)
             await tx.run(Query("DELETE FROM runs WHERE random() < %(share)s"), **share)
 
