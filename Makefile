@@ -59,7 +59,7 @@ openapi: setup ## Write docs/openapi.json, with examples recorded from real answ
 	WINDSOCK_TEST_WRITE_OPENAPI=1 $(RUN) pytest -q tests/laws/test_openapi.py -k "examples_are or in_docs"
 
 mutations: setup ## Break the sync in many ways and see that the property test notices (an hour; ARGS="--jobs 2" is quicker)
-	$(RUN) python tests/sync/mutations.py $(ARGS)
+	PYTHONPATH=tests $(RUN) python -m sync.mutations $(ARGS)
 
 bench: setup ## The API under load on a seeded fleet, against what it is compared with (needs wrk; ARGS="--size XS --rounds 1" is quick)
 	$(RUN) python bench/api/run.py $(ARGS)

@@ -151,9 +151,9 @@ class Model:
             return
         if run.state == "queued":
             run.state, run.started_at = "running", self._now()
-            self._touch(run)
+            self.touch(run)
             return
-        self._touch(run)  # the scheduler looks at a running run again and again
+        self.touch(run)  # the scheduler looks at a running run again and again
         for task in sorted(self.tasks_of(key), key=lambda task: task.id):
             if (task.state or "none") in UNFINISHED:
                 self._step_task(task, fails=fails)
@@ -179,20 +179,20 @@ class Model:
             task.state, task.ended_at = ("failed" if fails else "success"), now
             if task.state == "success" and dag is not None:
                 self._insert(self.regions.next_iteration(self.runs[task.dag_id, task.run_id], dag, task))
-        self._touch(task)
+        self.touch(task)
 
     def _expand(self, task: Task) -> None:
         """The placeholder is re-keyed in place to map_index 0, and others are inserted."""
         del self.tasks[task.key]
         task.become(0)
         self.tasks[task.key] = task
-        self._touch(task)
+        self.touch(task)
         self._insert(self.regions.others(task))
 
     def clear_run(self, key: RunKey) -> None:
         run = self.runs[key]
         run.state, run.started_at, run.ended_at, run.queued_at = "queued", None, None, self._now()
-        self._touch(run)
+        self.touch(run)
         for task in self.tasks_of(key):
             if task.key in self.tasks:  # not taken away with a gate before it
                 self._clear(task)
@@ -206,18 +206,18 @@ class Model:
     def mark_run(self, key: RunKey, state: str) -> None:
         run = self.runs[key]
         run.state, run.ended_at = state, self._now()
-        self._touch(run)
+        self.touch(run)
         for task in self.tasks_of(key):
             if (task.state or "none") in UNFINISHED:
                 task.state, task.ended_at = "skipped", self._now()
-                self._touch(task)
+                self.touch(task)
         self._log("patch_dag_run", *key)
 
     def mark_task(self, key: TaskKey, state: str) -> None:
         """In a finished run only the task instance is touched."""
         task = self.tasks[key]
         task.state, task.ended_at = state, self._now()
-        self._touch(task)
+        self.touch(task)
         self._log("patch_task_instance", key[0], key[1], key[2])
 
     def note_run(self, key: RunKey, note: str) -> None:
@@ -257,14 +257,14 @@ class Model:
         task.state, task.max_tries = None, task.try_number + 1
         task.queued_at = task.started_at = task.ended_at = None
         self._renew(task)
-        self._touch(task)
+        self.touch(task)
 
     def _renew(self, task: Task) -> None:
         """Airflow 3 gives a new id at every try."""
         if self.api == "v2":
             task.id = self._id()
 
-    def _touch(self, row: Run | Task) -> None:
+    def touch(self, row: Run | Task) -> None:
         row.updated_at, row.changed_at = self._now(), self.now()
         if isinstance(row, Task):  # an updated row gets a new place in the heap, which is the order of 2.x
             self.tasks[row.key] = self.tasks.pop(row.key)

@@ -32,6 +32,11 @@ ODD_VALUES: Final[dict[str, tuple[dict[str, Any], ...]]] = {
     ),
 }  # fmt: skip
 """Each is stored without those fields, or as it is; only the last one of the tasks cannot be."""
+ODD_FIELDS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
+    "run": ({"start_date": "yesterday"}, {"conf": nested(400)}, {"end_date": 5}, {"state": []}),
+    "task": ({"try_number": 2**40}, {"max_tries": -(2**70)}, {"end_date": "2026-13-01T00:00:00Z"}, {"state": {}}),
+}
+"""Of ODD_VALUES those that no column takes: the row is stored without them."""
 
 
 @dataclass

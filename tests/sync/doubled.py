@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from airflow.mirrored import PIPELINES, Windsock
 from airflow_double.faults import Double
+from airflow_double.oddities import Key
 from airflow_double.rows import RunKey, TaskKey
 from sync.truth import OVERLAP, Mirrored, Truth
 from windsock import egress
@@ -60,6 +61,8 @@ class Doubled(Windsock):
         """DAGs that were out of sight between two lists, so that only a full sync can know what they did meanwhile."""
         self.lists = 0
         """How many lists of DAGs were stored."""
+        self.unreadable: Collection[Key] = ()
+        """Rows that could not be read for a while, which may be missing or as they were before."""
         self.shows_clocks = False
         """Whether syncs warn of a clock that is ahead of ours, as the double's is once a test has let time pass."""
         self._is_another = False
@@ -186,7 +189,7 @@ class Doubled(Windsock):
         return (await self.mirrored()).tasks
 
     def truth(self) -> Truth:
-        return Truth(self.double.api, self.config, self.retention_days)
+        return Truth(self.double.api, self.config, self.retention_days, self.unreadable)
 
     async def assert_equal(self, *, heard_all: bool = True) -> None:
         self.truth().assert_equal(await self.mirrored(), heard_all=heard_all)

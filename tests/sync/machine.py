@@ -21,13 +21,14 @@ from airflow_double.happenings import pick
 from airflow_double.model import Model
 from sync.budget import of_an_idle_sync
 from sync.life import NUMBERS
-from sync.syncs import SYNCS, Syncs
+from sync.syncs import SYNCS
+from sync.unreadable import Unreadable
 from windsock.sync import polling
 from windsock.sync.holding import ENOUGH_WITNESSES, MASS_LOSS
 from windsock.sync.reading import UNFINISHED
 
 
-class Life(Syncs):
+class Life(Unreadable):
     def teardown(self) -> None:
         if hasattr(self, "losses"):
             try:
@@ -86,6 +87,7 @@ class Life(Syncs):
 
     async def _come_to_rest(self) -> None:
         doubled = self.doubled
+        await self.rest_with_unreadable()
         await doubled.settle(accepts=True)
         if not self._learns_all():  # then only a reading of everything finds it; what is missing, at the second look
             for _ in range(2):

@@ -140,7 +140,11 @@ class Syncs(Happens, People):
         if looks:
             await self.doubled.look_closely()
         mirrored = await self.doubled.mirrored()
-        most = most_requests(self.doubled, self.knobs, mirrored, kind, looks=looks) if is_calm else None
+        most = (
+            most_requests(self.doubled, self.knobs, mirrored, kind, looks=looks)
+            if is_calm and not self.doubled.unreadable
+            else None
+        )
         sync = await self._watched(self.doubled.carry_out(await self._queue(kind)))
         if most is not None and sync["status"] == "complete":
             assert sync["provider_requests"] <= most, f"(d) {sync['provider_requests']} requests, not {most}"

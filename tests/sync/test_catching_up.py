@@ -112,7 +112,7 @@ async def test_a_run_from_before_the_history_that_changes_comes_with_all_its_tas
     await doubled.settle()
     assert key not in await doubled.runs()
     model.runs[key].state = "failed"
-    model._touch(model.runs[key])
+    model.touch(model.runs[key])
     model.let_pass(10)
     await doubled.sync(trigger="schedule")
     assert (await doubled.runs())[key]["task_counts"] == {"success": 2}
@@ -146,7 +146,7 @@ async def test_a_run_past_the_retention_is_followed_to_its_end_and_no_older_one_
     model.let_pass(600)
     for number in range(40):
         for task in model.tasks_of(("news", f"old{number}")):
-            model._touch(task)
+            model.touch(task)
     sync = await doubled.sync(trigger="schedule")
     assert sync["provider_requests"] < 10
     for _ in range(14):
@@ -256,7 +256,7 @@ async def test_a_run_from_before_the_history_is_gone_when_it_was_not_there_twice
     changed_last(model, key, days_ago=30)
     await doubled.settle()
     model.let_pass(300)
-    model._touch(model.runs[key])
+    model.touch(model.runs[key])
 
     def is_deleted_once_it_was_listed() -> None:
         if key in model.runs and "dagRuns" in str(doubled.double.asked[-1]):

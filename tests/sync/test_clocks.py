@@ -42,6 +42,29 @@ async def again(doubled: Doubled, seconds: float = 1) -> None:
 @pytest.mark.parametrize("lag", [0, 25, 100, 300, 5 * HOUR, 3 * YEAR, -300])
 async def test_whatever_the_clocks_say_no_change_is_missed(doubled: Doubled, lag: float, skew: float) -> None:
     """Of runs that have ended too, which only their stamps tell of."""
+    await no_change_is_missed(doubled, lag, skew)
+
+
+@pytest.mark.parametrize("lag", [100, 300, 5 * HOUR])
+async def test_no_change_is_missed_where_each_dag_is_read_by_itself(doubled: Doubled, lag: float) -> None:
+    doubled.double.api.is_scoped = True
+    await no_change_is_missed(doubled, lag, 0)
+
+
+async def test_difference_found_after_the_first_sync_goes_back_in_each_dag_that_is_read_by_itself(
+    doubled: Doubled,
+) -> None:
+    doubled.double.api.is_scoped = True
+    model, key = doubled.model, ("news", "run_0")
+    shift(doubled, lag=300)
+    await again(doubled)
+    model.runs[key].state = "failed"  # as the scheduler does it, without an entry in the log
+    model.touch(model.runs[key])
+    await again(doubled, 1_200)
+    assert (await doubled.runs())[key]["status"] == "failed"
+
+
+async def no_change_is_missed(doubled: Doubled, lag: float, skew: float) -> None:
     shift(doubled, lag=lag, skew=skew)
     await again(doubled)
     await again(doubled)

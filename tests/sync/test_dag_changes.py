@@ -117,3 +117,11 @@ async def test_list_that_changed_is_stored_again_after_a_sync_that_broke_off(dou
     dag.name = None
     await doubled.sync(trigger="schedule")
     assert (await doubled.mirrored()).pipelines["bills"]["name"] == "bills"
+
+
+async def test_idle_syncs_without_the_log_compare_no_totals_out_of_turn(doubled: Doubled) -> None:
+    doubled.double.api.shows_events = False
+    await doubled.settle()
+    doubled.model.let_pass(1_200)
+    asked = [(await doubled.sync(trigger="schedule"))["provider_requests"] for _ in range(5)]
+    assert asked == [4] * 5, doubled.double.asked

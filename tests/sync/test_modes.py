@@ -66,7 +66,7 @@ async def test_task_run_that_changed_before_its_run_is_not_lost_in_large_mode(
     await doubled.sync(trigger="schedule")
     task = doubled.model.tasks["bills", "new", "load", -1]
     task.state, task.hostname = "running", "elsewhere"
-    doubled.model._touch(task)
+    doubled.model.touch(task)
     for _ in range(2):
         doubled.model.let_pass(140)
         assert await task_requests_of(doubled) == 0

@@ -113,7 +113,7 @@ async def test_a_run_that_is_back_as_it_was_is_the_same_run(doubled: Doubled) ->
     model.runs[KEY] = run
     for task in tasks:
         model.tasks[task.dag_id, task.run_id, task.task_id, task.map_index] = task
-    model._touch(run)
+    model.touch(run)
     await doubled.settle()
     (row,) = await rows(doubled)
     assert (row["said"], row["removed_at"]) == (["the disk was full"], None)

@@ -240,7 +240,8 @@ class Changes:
             "missed": [],
             **self._log,
         }
-        if not hints.is_whole or len(wanted) > MOST_HINTED_RUNS + MOST_PENDING_RUNS or hints.deleted_pipelines:
+        is_cut = hints.seen is not None and not hints.is_whole
+        if is_cut or len(wanted) > MOST_HINTED_RUNS + MOST_PENDING_RUNS or hints.deleted_pipelines:
             self.compares = True
         for key in wanted[:MOST_HINTED_RUNS]:
             if not await self._look_at(*key, is_proven=key in proven):

@@ -2,6 +2,7 @@
 
 from psycopg.types.json import Jsonb
 
+from windsock.sync.per_dag import QUERIES as PER_DAG
 from windsock.sync.progress import QUERIES
 from windsock.sync.reading import Reading
 
@@ -11,19 +12,25 @@ async def measure_clocks(reading: Reading) -> None:
     clocks, state = reading.clocks, reading.state
     await clocks.measure()
     watermark = clocks.apply(state["watermark"])
-    if watermark != state["watermark"]:
+    is_corrected = watermark != state["watermark"]
+    if is_corrected:
         state["watermark"], state["quick_from"] = watermark, state["quick_from"] and watermark
         if (state["checkpoint"] or {}).get("kind") == "changes":
             state["checkpoint"] = None
-    await save_clocks(reading)
+    await save_clocks(reading, is_corrected=is_corrected)
     if clocks.measured.sentence:
         reading.progress.warn(clocks.measured.sentence)
 
 
-async def save_clocks(reading: Reading) -> None:
-    """With the watermark, so that what was corrected stays so if this pass breaks off."""
+async def save_clocks(reading: Reading, *, is_corrected: bool = False) -> None:
+    """With the watermark, so that what was corrected stays so if this pass breaks off.
+
+    `is_corrected`: the watermark was. Then no pipeline that is read by itself is read from a later moment on.
+    """
     clocks = reading.clocks.take_changed()
     if clocks is not None:
         places = {name: reading.state[name] for name in ("watermark", "quick_from")}
         async with reading.db.in_space(reading.progress.space_id) as tx:
             await tx.run(QUERIES["save_clocks"], **reading.names, **places, clocks=Jsonb(clocks))
+            if is_corrected and reading.state["is_per_dag"]:
+                await tx.run(PER_DAG["correct_reads"], **reading.names, watermark=places["watermark"])

@@ -32,6 +32,12 @@ VALUES (%(space_id)s, %(pipeline_id)s, %(watermark)s, %(read_at)s, %(checked_at)
 ON CONFLICT (space_id, pipeline_id) DO UPDATE
 SET watermark = excluded.watermark, read_at = excluded.read_at, refused_at = NULL, checked_at = excluded.checked_at
 
+-- name: correct_reads
+UPDATE pipeline_reads r SET watermark = %(watermark)s
+FROM pipelines p
+WHERE r.space_id = %(space_id)s AND p.space_id = %(space_id)s AND p.id = r.pipeline_id AND p.connector_id = %(connector_id)s
+  AND r.watermark > %(watermark)s
+
 -- name: save_refusal
 INSERT INTO pipeline_reads (space_id, pipeline_id, refused_at) VALUES (%(space_id)s, %(pipeline_id)s, now())
 ON CONFLICT (space_id, pipeline_id) DO UPDATE SET refused_at = now()
