@@ -226,3 +226,18 @@ async def test_deletion_beside_skipped_rows_is_seen_by_the_totals(doubled: Doubl
         await look(doubled)
     assert ("news", "run_1") not in await doubled.runs()
     assert ("news", "run_0") in await doubled.runs()
+
+
+async def test_run_whose_state_cannot_be_read_is_not_asked_for_by_every_sync(doubled: Doubled) -> None:
+    await doubled.settle()
+    doubled.model.let_pass(1_000)
+    clean = [(await doubled.sync(trigger="schedule"))["provider_requests"] for _ in range(2)]
+    run = doubled.model.start_run("bills", "of an odd state")
+    await doubled.sync()
+    run.state = "success"
+    doubled.model.touch(run)
+    doubled.double.api.oddities.odd["bills", run.run_id] = {"state": []}
+    await doubled.settle()
+    doubled.model.let_pass(1_000)
+    idle = [(await doubled.sync(trigger="schedule"))["provider_requests"] for _ in range(3)]
+    assert idle[1:] == clean[1:] * 2, doubled.double.asked[-8:]

@@ -115,6 +115,10 @@ class Skips:
         """In the newest scans of runs and task runs, or before."""
         return bool(self.known or self._pending or self._in_scan["runs"] or self._in_scan["task_runs"])
 
+    def has_run(self, dag_id: str, run_id: str) -> bool:
+        """It is recorded, as a whole or with some of its fields."""
+        return ("runs", dag_id, run_id, None, None) in self._by_key
+
     def skips_run(self, dag_id: str, run_id: str) -> bool:
         identity = self._by_key.get(("runs", dag_id, run_id, None, None))
         if identity is not None:

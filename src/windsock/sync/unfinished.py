@@ -30,7 +30,8 @@ async def find_ended(reading: Reading) -> tuple[list[RunKey], list[RunKey]]:
     async with reading.db.in_space(reading.progress.space_id) as tx:
         rows = await tx.rows(QUERIES["unfinished_runs"], **reading.names, most=MOST_BELIEVED)
     mirrored = {(row["dag_id"], row["run_id"]): (row["status"], row["started_at"]) for row in rows}
-    believed = mirrored.keys() - reading.unfinished_read
+    # What cannot be read completely is read again by reread_skipped.
+    believed = {key for key in mirrored.keys() - reading.unfinished_read if not reading.skips.has_run(*key)}
     if not believed:
         return [], []
     seen: set[RunKey] = set()
