@@ -214,6 +214,8 @@ CREATE TABLE sync_states (
     is_per_dag          boolean          NOT NULL DEFAULT false,
     -- The running sync waited long for one answer while others waited for a worker: it goes on in the queue of slow connectors.
     is_stuck            boolean          NOT NULL DEFAULT false,
+    -- Lists that gave fewer rows than their totals count: for each its name, how many fewer, and in how many syncs in a row.
+    miscounts           jsonb            NOT NULL DEFAULT '[]',
     CONSTRAINT sync_states_pkey PRIMARY KEY (space_id, connector_id),
     CONSTRAINT sync_states_mode_is_known CHECK (mode = ANY (ARRAY['small', 'large'])),
     CONSTRAINT sync_states_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
@@ -699,6 +701,10 @@ CREATE TABLE skipped_rows (
     sync_id              uuid        NOT NULL,
     first_seen_at        timestamptz NOT NULL DEFAULT now(),
     last_seen_at         timestamptz NOT NULL DEFAULT now(),  -- When a sync last met it, or looked for it.
+    region_id            text,  -- Of a task run in a loop or in an expansion, as in task_runs.
+    region_index         bigint,
+    -- How many rows Airflow counts in the window and never lists; 0: this is one row.
+    unlisted             integer     NOT NULL DEFAULT 0,
     CONSTRAINT skipped_rows_pkey PRIMARY KEY (space_id, connector_id, identity),
     CONSTRAINT skipped_rows_kind_is_known CHECK (kind = ANY (ARRAY['pipelines', 'runs', 'task_runs'])),
     CONSTRAINT skipped_rows_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE

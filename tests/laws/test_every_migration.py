@@ -46,6 +46,7 @@ SHA_256 = {
     "v0020_polling.sql": "d1936db4616de5673545a7c9f467ebda938902b996b718d232320b4fa06dabf3",
     "v0021_fair_shares.sql": "d8f68a51e3ee5b43266120f0875a0307fdfcd8c03a744e9be54c17e0abe3f4f0",
     "v0022_connectors.sql": "7a5e5bd5d0826590c9ee574c512dee5464686f3f52e3c29c52e1c66674741633",
+    "v0023_hidden_rows.sql": "2855c2bb67987fe7b7a4a94cd3b102144fd4b4532902bf4f36193d19bdb968d8",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""
 

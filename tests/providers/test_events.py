@@ -11,7 +11,7 @@ from windsock.errors import ProviderRefused
 if TYPE_CHECKING:
     from providers.conftest import Asked, Double, Lab, Reply, Script
     from windsock.providers.airflow import Airflow
-    from windsock.providers.contract import Hints
+    from windsock.providers.hints import Hints
 
 NOW = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=2)

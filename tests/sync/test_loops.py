@@ -50,6 +50,34 @@ def gates(doubled: Doubled) -> list[Task]:
     return sorted((one for one in doubled.model.tasks.values() if is_gate(one)), key=lambda one: one.region_index)
 
 
+@pytest.mark.parametrize("odd", [{"try_number": 2**40}, {"map_index": 2**31}])
+async def test_skipped_iterations_of_a_task_differ_in_their_region(doubled: Doubled, odd: dict[str, Any]) -> None:
+    """Each is named by its region; nothing else of the loop is spared or taken for one of them."""
+    go_on(doubled)
+    await doubled.settle()
+    before = (await doubled.tasks()).keys()
+    doubled.double.api.oddities.odd = {(*RUN, "repeat.gate", -1): odd}
+    for _ in range(2):
+        sync = await doubled.carry_out(await doubled.queue(is_full=True, trigger="manual"))
+        assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", 3), sync["warnings"]
+    for gate in gates(doubled):
+        start = f"Task repeat.gate (region {gate.region_id}, index {gate.region_index}) of run once"
+        assert sum(warning.startswith(start) for warning in sync["warnings"]) == 1
+    known = await doubled.rows("SELECT DISTINCT region_id, region_index FROM skipped_rows WHERE is_mirrored")
+    assert {(row["region_id"], row["region_index"]) for row in known} == {
+        (gate.region_id, gate.region_index) for gate in gates(doubled)
+    }
+    assert (await doubled.tasks()).keys() == before
+    deleted = doubled.model.tasks.pop(next(key for key in doubled.model.tasks if key[2] == "repeat.choose"))
+    for _ in range(2):
+        await doubled.carry_out(await doubled.queue(is_full=True, trigger="manual"))
+    assert (await doubled.tasks()).keys() == before - {deleted.key}
+    doubled.double.api.oddities.odd = {}
+    await doubled.look_closely()
+    sync = await doubled.sync(trigger="schedule")
+    assert (sync["warnings"], sync["coverage"]["skipped"]) == ([], 0)
+
+
 async def live(doubled: Doubled) -> list[Row]:
     return await doubled.rows(
         "SELECT * FROM task_runs WHERE removed_at IS NULL AND loop_id = 'repeat'"

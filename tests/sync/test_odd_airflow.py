@@ -4,6 +4,7 @@ import pytest
 
 from sync.doubled import Doubled
 from sync.test_gone import freshness, look
+from windsock.providers.miscounts import ENOUGH_PASSES
 
 pytestmark = pytest.mark.anyio
 
@@ -20,9 +21,11 @@ async def test_row_that_no_list_gives_is_one_warning_until_it_is_back(
         await doubled.settle()
     bad = getattr(doubled.double.api.oddities, what)
     bad.add(key)
-    for _ in range(3):
-        assert (await look(doubled))["status"] == "complete"
-    full = await doubled.carry_out(await doubled.queue(is_full=True, trigger="manual"))
+    for number in range(1, 6):  # a row that is only counted is believed to be hidden after some passes
+        assert (await look(doubled))["status"] == "complete" or (what == "hidden" and number < ENOUGH_PASSES)
+    for number in range(1, ENOUGH_PASSES + 1):
+        full = await doubled.carry_out(await doubled.queue(is_full=True, trigger="manual"))
+        assert full["status"] == "complete" or (what == "hidden" and number < ENOUGH_PASSES), full["error"]
     idle = await doubled.sync(trigger="schedule")
     for sync in (full, idle):
         assert sync["status"] == "complete", sync["error"]

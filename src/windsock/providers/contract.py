@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, Resume, RunRequest, RunsBetween, Scope, TaskRunId
+from windsock.providers.hints import Hints
+from windsock.providers.miscounts import Miscounts
+from windsock.providers.scopes import (
+    NO_REGION,
+    NO_REGION_INDEX,
+    ProviderParam,
+    Resume,
+    RunRequest,
+    RunsBetween,
+    Scope,
+    TaskRunId,
+)
 
 T = TypeVar("T")
 
@@ -111,7 +122,8 @@ class SkippedRow:
     """A row of the provider that could not be listed, parsed or stored; with `fields`, it is stored without those.
 
     The ids are None where the provider did not show them (a row that cannot be listed, or of another kind).
-    `reason` is a sentence for people, without the ids.
+    `reason` is a sentence for people, without the ids. `unlisted`: it stands for so many rows that are in the total of
+    their list and that the list never gives, whichever they are; 0 for a single row.
     """
 
     kind: Literal["pipelines", "runs", "task_runs"]
@@ -119,8 +131,11 @@ class SkippedRow:
     pipeline_external_id: str | None = None
     run_external_id: str | None = None
     task_external_id: str | None = None
+    region_id: str | None = None
+    region_index: int | None = None
     map_index: int | None = None
     fields: tuple[str, ...] = ()
+    unlisted: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,39 +171,11 @@ class PipelineListing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hints:
-    """What the provider's own log says people did, for what no listing of changes shows: notes, deletions, pauses.
-
-    A hint proves nothing by itself; the thing is read again. `runs` are (pipeline, run), the newest first.
-    `deleted_pipelines` and `touches_pipelines` come from entries about a pipeline. `seen` and `once` are ids of
-    entries, to be handed over the next time: done with, and too young to be. `seen` is None when the account may not
-    read the log. `is_whole`: nothing was left out.
-    """
-
-    runs: list[tuple[str, str]]
-    deleted_pipelines: set[str]
-    touches_pipelines: bool
-    seen: list[int] | None
-    once: list[int]
-    is_whole: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """Which API answers: `api_version` is "v1" or "v2", `version` the provider's own ("3.3.2")."""
 
     api_version: str
     version: str
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderParam:
-    """A parameter of a run that the pipeline declares; `schema`: JSON Schema, as Airflow checks it."""
-
-    name: str
-    value: Any
-    schema: dict[str, Any]
-    description: str | None
 
 
 class Provider(Protocol):
@@ -220,6 +207,13 @@ class Provider(Protocol):
         """Correct every `as_of` from now on: it is by the clock of the host that stamps rows, so far behind.
 
         Without `is_confirmed` it is not later than by our own clock either.
+        """
+        ...
+
+    def set_miscounts(self, miscounts: Miscounts) -> None:
+        """Set the record of lists that lack rows of their totals, which the scans read and extend.
+
+        A list that lacks rows gives them all, and then raises ProviderIncomplete, until `miscounts` believe it.
         """
         ...
 

@@ -85,3 +85,13 @@ class RunRequest:
     conf: dict[str, Any]
     logical_date: datetime | None
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderParam:
+    """A parameter of a run that the pipeline declares; `schema`: JSON Schema, as Airflow checks it."""
+
+    name: str
+    value: Any
+    schema: dict[str, Any]
+    description: str | None

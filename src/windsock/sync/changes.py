@@ -23,7 +23,7 @@ from windsock.errors import (
     ProviderRejectedCredentials,
     ProviderUnreachable,
 )
-from windsock.providers.contract import Hints
+from windsock.providers.hints import Hints
 from windsock.providers.scopes import ChangedSince, OfRun
 from windsock.sync.page_store import Save
 from windsock.sync.polling import Polling, RunKey, note_revisions

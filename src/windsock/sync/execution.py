@@ -206,6 +206,8 @@ class Execution:
                 if state["skipped"] or progress.skipped:
                     await warn_of_skipped(tx, progress)
                 await progress.finish(tx, status=outcome.status, error=outcome.error)
+                if progress.miscounts is not None and progress.miscounts.to_json() != state["miscounts"]:
+                    await tx.run(QUERIES["save_miscounts"], **names, miscounts=Jsonb(progress.miscounts.to_json()))
                 if learnt is not None:
                     await tx.run(
                         QUERIES["save_what_was_learnt"],

@@ -142,6 +142,8 @@ def skipped_row(kind: Kind, row: T, reason: str, without: tuple[str, ...] = ()) 
         pipeline_external_id=row.pipeline_external_id,
         run_external_id=row.run_external_id if isinstance(row, ProviderTaskRun) else row.external_id,
         task_external_id=row.external_id if is_task else None,
+        region_id=row.region_id if isinstance(row, ProviderTaskRun) else None,
+        region_index=row.region_index if isinstance(row, ProviderTaskRun) else None,
         map_index=row.map_index if isinstance(row, ProviderTaskRun) else None,
         fields=without,
     )

@@ -138,6 +138,10 @@ class Pass:
             save_as_checkpoint(self._reading),
             finds_missing=True,
         )
+        if place is None:  # before the first row: a window that is not whole is read again, as it is now
+            async with self._db.in_space(self._progress.space_id) as tx:
+                await self._progress.save(tx)
+                await save_as_checkpoint(self._reading)(again.place)(tx)
         await again.read(seconds=None, between=self._poll_when_due)
         await read_older_runs(self._reading, watermark)
         history = self._history(watermark)

@@ -19,6 +19,7 @@ from windsock.providers.contract import (
     Provider,
     ProviderPipeline,
 )
+from windsock.providers.miscounts import Miscounts
 from windsock.sync.clocks import Clocks
 from windsock.sync.gone import Gone
 from windsock.sync.mirror import Mirror, Stored
@@ -74,6 +75,8 @@ class PipelineReading(PageStore):
             self.pipelines = await self.mirror.known_pipelines(tx)
             if self.state["skipped"]:
                 await self.skips.load(tx)
+        self.progress.miscounts = Miscounts(self.state["miscounts"], self.skips.unlisted)
+        self.provider.set_miscounts(self.progress.miscounts)
 
     async def position_of(self, dag_id: str, run_id: str) -> datetime | None:
         """Where the provider's lists have a mirrored run in time (see RunsBetween)."""

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 
 from windsock.db import Row, Transaction
 from windsock.providers.contract import Provider
+from windsock.providers.miscounts import Miscounts
 from windsock.sql import load
 from windsock.sync.mirror import Stored
 
@@ -85,6 +86,7 @@ class Progress:
     is_cancelled: bool = False
     provider_requests_before: int = 0
     provider: Provider | None = None
+    miscounts: Miscounts | None = None
     is_doubtful: bool = True
     """It runs in the queue of slow connectors, where it keeps its place."""
     is_stuck: bool = False

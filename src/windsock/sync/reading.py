@@ -16,12 +16,12 @@ from windsock.providers.contract import (
     ProviderRun,
     ProviderTaskRun,
 )
-from windsock.providers.scopes import NO_REGION, Scope
+from windsock.providers.scopes import Scope
 from windsock.sync.isolation import skipped_row
 from windsock.sync.mirror import MOST_UNKNOWN_RUNS, Stored
 from windsock.sync.page_store import Save, Stream
 from windsock.sync.pipeline_reading import PipelineReading
-from windsock.sync.skipped_rows import key_of
+from windsock.sync.skipped_rows import key_of, key_of_run
 
 T = TypeVar("T", ProviderRun, ProviderTaskRun)
 UNFINISHED = frozenset({"queued", "running"})
@@ -67,7 +67,7 @@ class Reading(PipelineReading):
             return await self.mirror.store_runs(tx, part, self.pipelines, self.oldest)
 
         async def finish(tx: Transaction, stored: Stored) -> Stored:
-            keys = (("runs", run.pipeline_external_id, run.external_id, None, None) for run in rows)
+            keys = (key_of_run(run.pipeline_external_id, run.external_id) for run in rows)
             await self.skips.write(tx, keys if is_listed else ())
             await self.end_page(tx, "runs", stored, len(rows), save)
             return stored
@@ -94,9 +94,7 @@ class Reading(PipelineReading):
 
         async def finish(tx: Transaction, stored: Stored) -> Stored:
             self.skips.count_task_runs(rows)
-            # Instances in a loop share the key, so that one of them does not tell that the others are whole.
-            plain = (task for task in rows if task.region_id == NO_REGION)
-            await self.skips.write(tx, (key_of(skipped_row("task_runs", task, "")) for task in plain))
+            await self.skips.write(tx, (key_of(skipped_row("task_runs", task, "")) for task in rows))
             await self.end_page(tx, "task_runs", stored, len(rows), save)
             return stored
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -11,7 +13,7 @@ import orjson
 
 from windsock.db import Row
 from windsock.providers.contract import SkippedRow
-from windsock.providers.scopes import NOT_MAPPED, OfRun, RunsBetween, Scope
+from windsock.providers.scopes import NO_REGION_INDEX, NOT_MAPPED, OfRun, RunsBetween, Scope
 
 SMALLEST_INDEX, LARGEST_INDEX = -(2**63), 2**63 - 1
 OPEN_END = datetime.max.replace(tzinfo=UTC)
@@ -19,8 +21,8 @@ MAX_NAME_LENGTH, MAX_REASON_LENGTH = 250, 500
 
 Span = tuple[datetime, datetime]
 """A window of runs, both ends included."""
-Key = tuple[str, str | None, str | None, str | None, int | None]
-"""Kind, DAG, run, task, map_index."""
+Key = tuple[str, str | None, str | None, str | None, int | None, str | None, int | None]
+"""Kind, DAG, run, task, map_index, region_id, region_index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,16 @@ class Entry:
         """Nothing of the row is stored as it is now."""
         return not self.row.fields
 
+    def counted(self, kind: str, window: RunsBetween) -> int:
+        """How many rows of the window that are in the provider's totals and not in the mirror it stands for."""
+        if not self.is_whole or self.is_mirrored or self.span is None or not is_inside(self.span, window):
+            return 0
+        if window.pipeline_external_id not in {None, self.row.pipeline_external_id}:
+            return 0
+        if self.row.kind == kind:
+            return max(1, self.row.unlisted)
+        return self.task_runs if (self.row.kind, kind) == ("runs", "task_runs") else 0
+
     def is_within(self, scope: Scope | None) -> bool:
         """Whether reading all of `scope` must have met the row."""
         row = self.row
@@ -65,6 +77,8 @@ class Entry:
         """This one has no name, and `other`, of which more is known, may be the same row."""
         if self.is_named or other.span is None or self.row.kind != other.row.kind:
             return False
+        if bool(self.row.unlisted) != bool(other.row.unlisted):
+            return False
         if (self.key, self.span) == (other.key, other.span):
             return False
         ids = zip(self.key[1:], other.key[1:], strict=True)
@@ -72,12 +86,22 @@ class Entry:
         return is_wider and all(mine in {None, theirs} for mine, theirs in ids)
 
 
+def unlisted_rows(entries: Iterable[Entry]) -> Counter[str]:
+    """By kind, how many rows of runs the provider counts and never lists."""
+    total: Counter[str] = Counter()
+    for entry in entries:
+        total[entry.row.kind] += entry.row.unlisted if entry.row.kind != "pipelines" else 0
+    return total
+
+
 def entry_of(row: SkippedRow, span: Span | None, place: int) -> Entry:
     """`place`: of a row without a name, which of those with the same ids in the same reading it is."""
     where: list[object] = []
     if not is_named(row):
         where = [place, None if row.run_external_id or span is None else [at.isoformat() for at in span]]
-    digest = hashlib.sha256(orjson.dumps([key_of(row), where])).digest()
+    key = key_of(row)
+    ids = key if row.region_id else key[:5]  # as it was before there were regions
+    digest = hashlib.sha256(orjson.dumps([ids, where])).digest()
     return Entry(UUID(bytes=digest[:16]), row, span)
 
 
@@ -85,7 +109,7 @@ def key_of(row: SkippedRow) -> Key:
     """Of a task run that is not mapped, NOT_MAPPED is as good as no map_index."""
     index = _stored_index(row.map_index)
     ids = (row.pipeline_external_id, row.run_external_id, row.task_external_id)
-    return row.kind, *ids, None if index == NOT_MAPPED else index
+    return row.kind, *ids, None if index == NOT_MAPPED else index, *_region(row)
 
 
 def is_named(row: SkippedRow) -> bool:
@@ -109,7 +133,10 @@ def is_inside(span: Span, window: RunsBetween) -> bool:
 
 
 def overlaps(span: Span | None, other: Span | None) -> bool:
-    return span is not None and other is not None and span[0] <= other[1] and other[0] <= span[1]
+    """Not where one begins as the other ends: those are neighbours."""
+    if span is None or other is None:
+        return False
+    return span == other or (span[0] < other[1] and other[0] < span[1])
 
 
 def narrowest(span: Span | None, before: Span | None) -> Span | None:
@@ -123,6 +150,8 @@ def ids_of(row: SkippedRow) -> Row:
         "pipeline_external_id": row.pipeline_external_id,
         "run_external_id": row.run_external_id,
         "task_external_id": row.task_external_id,
+        "region_id": _region(row)[0],
+        "region_index": _region(row)[1],
         "map_index": _stored_index(row.map_index),
     }
 
@@ -135,6 +164,7 @@ def columns_of(entry: Entry) -> Row:
         **ids_of(entry.row),
         "fields": list(entry.row.fields),
         "reason": entry.row.reason[:MAX_REASON_LENGTH],
+        "unlisted": entry.row.unlisted,
         "window_start": start,
         "window_end": end,
     }
@@ -150,12 +180,22 @@ def recorded_span(row: Row) -> Span | None:
 
 
 def skipped_row(row: Row) -> SkippedRow:
-    names = ("kind", "reason", "pipeline_external_id", "run_external_id", "task_external_id", "map_index")
+    names = ("kind", "reason", "unlisted", *ids_of(SkippedRow(kind="runs", reason="")))
     return SkippedRow(**{name: row[name] for name in names}, fields=tuple(row["fields"]))
 
 
 def _stored_index(map_index: int | None) -> int | None:
     return map_index if map_index is not None and SMALLEST_INDEX <= map_index <= LARGEST_INDEX else None
+
+
+def _region(row: SkippedRow) -> tuple[str | None, int | None]:
+    """Nothing where there is none."""
+    index = _stored_index(row.region_index)
+    return (row.region_id, None if index == NO_REGION_INDEX else index) if row.region_id else (None, None)
+
+
+def key_of_run(dag_id: str, run_id: str) -> Key:
+    return "runs", dag_id, run_id, None, None, None, None
 
 
 def warning_of(row: SkippedRow) -> str:
@@ -170,7 +210,10 @@ def warning_of(row: SkippedRow) -> str:
     else:
         is_mapped = row.map_index is not None and row.map_index != NOT_MAPPED
         index = f"[{row.map_index}]" if is_mapped else ""
-        subject = f"{_named('task', row.task_external_id)}{index}{of_run}"
+        region_id, region_index = _region(row)
+        of_region = "" if region_index in {None, row.map_index} else f", index {region_index}"
+        region = f" (region {region_id[:MAX_NAME_LENGTH]}{of_region})" if region_id else ""
+        subject = f"{_named('task', row.task_external_id)}{index}{region}{of_run}"
     subject = subject[0].upper() + subject[1:]
     reason = row.reason.replace("\0", "\ufffd")[:MAX_REASON_LENGTH].rstrip(". ")
     if row.fields:

@@ -24,15 +24,16 @@ from windsock.sync.skipped_rows import (
     columns_of,
     entry_of,
     ids_of,
-    is_inside,
     is_named,
     key_of,
+    key_of_run,
     narrowest,
     overlaps,
     recorded,
     recorded_span,
     skipped_row,
     span_of,
+    unlisted_rows,
     warning_of,
     within,
 )
@@ -120,7 +121,7 @@ class Skips:
         return ("runs", dag_id, run_id, None, None) in self._by_key
 
     def skips_run(self, dag_id: str, run_id: str) -> bool:
-        identity = self._by_key.get(("runs", dag_id, run_id, None, None))
+        identity = self._by_key.get(key_of_run(dag_id, run_id))
         if identity is not None:
             return self.known[identity].is_whole
         return any(
@@ -151,16 +152,14 @@ class Skips:
             entry.row.kind == "pipelines" and entry.is_whole and not entry.is_mirrored for entry in self.known.values()
         )
 
+    @property
+    def unlisted(self) -> Mapping[str, int]:
+        """By kind, how many rows of runs the provider counts and never lists."""
+        return unlisted_rows(self.known.values())
+
     def counted(self, kind: Kind, window: RunsBetween) -> int:
         """Rows of the window that are in the provider's totals and not in the mirror."""
-        total = 0
-        for entry in self.known.values():
-            span = entry.span
-            if not entry.is_whole or entry.is_mirrored or span is None or not is_inside(span, window):
-                continue
-            total += entry.row.kind == kind
-            total += entry.task_runs if (entry.row.kind, kind) == ("runs", "task_runs") else 0
-        return total
+        return sum(entry.counted(kind, window) for entry in self.known.values())
 
     # --- In the transaction of a page --------------------------------------------------------------------------------
 
@@ -205,7 +204,10 @@ class Skips:
             return False
         met = {key_of(other) for other in self._in_scan[row.kind] if is_named(other)}
         recorded = sum(
-            entry.row.kind == row.kind and entry.is_whole and entry.key not in met
+            entry.row.kind == row.kind
+            and entry.is_whole
+            and entry.key not in met
+            and bool(entry.row.unlisted) == bool(row.unlisted)
             for identity, entry in self.known.items()
             if identity not in self._nameless[row.kind]
         )
@@ -230,8 +232,7 @@ class Skips:
 
     async def touch(self, tx: Transaction, entries: Iterable[Entry]) -> None:
         """They are read again now, with whatever outcome: others are due before them the next time."""
-        identities = [entry.identity for entry in entries]
-        await tx.run(QUERIES["touch_skipped_rows"], **self._names, identities=identities)
+        await tx.run(QUERIES["touch_skipped_rows"], **self._names, identities=[entry.identity for entry in entries])
 
     async def settle(self, tx: Transaction, kind: Kind) -> None:
         """After the scan of `kind` was read to its end: what it did not meet of its scope is readable, or gone."""
@@ -246,9 +247,12 @@ class Skips:
         beside = [entry for entry in others if entry not in unmet and overlaps(entry.span, span_of(scope))]
         better = [*unmet, *(entry for entry in beside if entry.is_named and entry.key not in met)]
         self._met.update(entry.identity for entry in better[: len(new)])
+        span = span_of(scope)
+        self._pending += [(e.row, span) for e in better[: len(new)] if e.is_named and narrowest(span, e.span) != e.span]
         gone = {entry.identity for entry in unmet[len(new) :]} | set(new[: len(better)])
         wider = [e.identity for e in beside if not e.is_named and e.identity not in self._met]
         await self.forget(tx, gone | set(wider[: max(0, len(new) - len(better))]))
+        await self.write(tx)
         if kind == "task_runs":
             await self._save_orphans(tx)
 
@@ -260,7 +264,7 @@ class Skips:
     async def _save_orphans(self, tx: Transaction) -> None:
         changed = []
         for (dag_id, run_id), total in self._orphans.items():
-            identity = self._by_key.get(("runs", dag_id, run_id, None, None))
+            identity = self._by_key.get(key_of_run(dag_id, run_id))
             if identity is not None and self.known[identity].task_runs != total:
                 self.known[identity] = replace(self.known[identity], task_runs=total)
                 changed.append({"identity": identity, "task_runs": total})

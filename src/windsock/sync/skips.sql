@@ -1,6 +1,6 @@
 -- name: skipped_rows
-SELECT identity, kind, pipeline_external_id, run_external_id, task_external_id, map_index, fields, reason, is_mirrored,
-       task_runs, window_start, window_end
+SELECT identity, kind, pipeline_external_id, run_external_id, task_external_id, region_id, region_index, map_index, fields,
+       reason, unlisted, is_mirrored, task_runs, window_start, window_end
 FROM skipped_rows
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 ORDER BY last_seen_at, identity
@@ -9,9 +9,10 @@ LIMIT %(most)s
 -- name: save_skipped_rows
 -- The window is that of the narrowest reading in which the row was met; of a mirrored run it is known.
 INSERT INTO skipped_rows AS s (space_id, connector_id, identity, kind, pipeline_external_id, run_external_id,
-                               task_external_id, map_index, fields, reason, is_mirrored, window_start, window_end, sync_id)
+                               task_external_id, region_id, region_index, map_index, fields, reason, unlisted,
+                               is_mirrored, window_start, window_end, sync_id)
 SELECT %(space_id)s, %(connector_id)s, i.identity, i.kind, i.pipeline_external_id, i.run_external_id, i.task_external_id,
-       i.map_index, i.fields, i.reason,
+       i.region_id, i.region_index, i.map_index, i.fields, i.reason, i.unlisted,
        CASE i.kind
            WHEN 'pipelines' THEN EXISTS (
                SELECT FROM pipelines p
@@ -21,12 +22,13 @@ SELECT %(space_id)s, %(connector_id)s, i.identity, i.kind, i.pipeline_external_i
            ELSE EXISTS (
                SELECT FROM task_runs t
                WHERE t.space_id = %(space_id)s AND t.run_id = r.id AND t.external_id = i.task_external_id
-                 AND t.map_index = coalesce(i.map_index, -1) AND t.removed_at IS NULL)
+                 AND t.map_index = coalesce(i.map_index, -1) AND t.removed_at IS NULL
+                 AND (i.region_id IS NULL OR (t.region_id, t.region_index) = (i.region_id, coalesce(i.region_index, -1))))
        END,
        coalesce(r.position, i.window_start), coalesce(r.position, i.window_end), %(sync_id)s
 FROM jsonb_to_recordset(%(rows)s) AS i (
-    identity uuid, kind text, pipeline_external_id text, run_external_id text, task_external_id text, map_index bigint,
-    fields text[], reason text, window_start timestamptz, window_end timestamptz)
+    identity uuid, kind text, pipeline_external_id text, run_external_id text, task_external_id text, region_id text,
+    region_index bigint, map_index bigint, fields text[], reason text, unlisted integer, window_start timestamptz, window_end timestamptz)
 LEFT JOIN LATERAL (
     SELECT r.id, coalesce(r.run_after, r.logical_date) AS position
     FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
@@ -35,7 +37,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) r ON true
 ON CONFLICT (space_id, connector_id, identity) DO UPDATE
-SET fields = excluded.fields, reason = excluded.reason, is_mirrored = excluded.is_mirrored,
+SET fields = excluded.fields, reason = excluded.reason, unlisted = excluded.unlisted, is_mirrored = excluded.is_mirrored,
     window_start = excluded.window_start, window_end = excluded.window_end, sync_id = excluded.sync_id, last_seen_at = now()
 RETURNING identity, is_mirrored, window_start, window_end
 
@@ -54,7 +56,7 @@ WHERE s.space_id = %(space_id)s AND s.connector_id = %(connector_id)s AND s.iden
 
 -- name: summarize_skipped_rows
 -- The rows that a sync names, and how many there are.
-SELECT kind, pipeline_external_id, run_external_id, task_external_id, map_index, fields, reason,
+SELECT kind, pipeline_external_id, run_external_id, task_external_id, region_id, region_index, map_index, fields, reason, unlisted,
        count(*) OVER () AS total
 FROM skipped_rows
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
@@ -63,7 +65,8 @@ LIMIT %(most)s
 
 -- fragment: skipped
 -- Ids that the provider did not show may be any.
-jsonb_to_recordset(%(rows)s) AS i (pipeline_external_id text, run_external_id text, task_external_id text, map_index bigint)
+jsonb_to_recordset(%(rows)s) AS i (
+    pipeline_external_id text, run_external_id text, task_external_id text, region_id text, region_index bigint, map_index bigint)
 
 -- name: skipped_runs
 -- Mirrored runs that a skipped row may be: not seeing them proves nothing.
@@ -85,4 +88,5 @@ WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND t.remo
   AND (i.pipeline_external_id IS NULL OR i.pipeline_external_id = p.external_id)
   AND (i.run_external_id IS NULL OR i.run_external_id = r.external_id)
   AND (i.task_external_id IS NULL OR i.task_external_id = t.external_id)
+  AND (i.region_id IS NULL OR (i.region_id, coalesce(i.region_index, -1)) = (t.region_id, t.region_index))
   AND (i.map_index IS NULL OR i.map_index = t.map_index)

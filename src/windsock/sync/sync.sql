@@ -112,7 +112,7 @@ WHERE s.space_id = %(space_id)s AND s.connector_id = %(connector_id)s AND c.spac
 -- name: get_state
 SELECT y.api_version, y.provider_version, y.watermark, y.pipelines_listed_at, y.unwanted, y.checkpoint, y.failures,
        y.mode, y.poll_seconds, y.quick_from, y.history, y.checked_at, y.checked_whole_at, y.looks_again, y.events, y.witnesses, y.address,
-       y.held, y.vouched_until, y.skipped, y.polling, y.listing, y.is_per_dag, y.clocks, y.last_complete_at, s.retention_days
+       y.held, y.vouched_until, y.skipped, y.polling, y.listing, y.miscounts, y.is_per_dag, y.clocks, y.last_complete_at, s.retention_days
 FROM sync_states y JOIN spaces s ON s.id = y.space_id
 WHERE y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
 
@@ -159,6 +159,7 @@ SET accepted = held, accepted_at = now(), held = NULL, next_sync_at = now(), fai
     vouched_at = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE vouched_at END,
     watermark = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE watermark END,
     history = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE history END,
+    miscounts = CASE WHEN held ->> 'kind' = 'other_airflow' THEN '[]' ELSE miscounts END,
     checkpoint = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE checkpoint END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND held ->> 'kind' = %(kind)s
 RETURNING accepted
@@ -196,6 +197,9 @@ SET mode = %(mode)s, poll_seconds = coalesce(%(poll_seconds)s, poll_seconds), qu
     vouched_until = CASE WHEN %(is_vouched_for)s THEN %(watermark)s::timestamptz ELSE vouched_until END,
     vouched_at = CASE WHEN %(is_vouched_for)s THEN %(started_at)s::timestamptz ELSE vouched_at END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
+
+-- name: save_miscounts
+UPDATE sync_states SET miscounts = %(miscounts)s WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: finish_state
 UPDATE sync_states

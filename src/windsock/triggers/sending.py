@@ -28,12 +28,8 @@ from windsock.errors import (
     ProviderRejectedCredentials,
     ProviderTimedOut,
 )
-from windsock.providers.contract import (
-    Provider,
-    ProviderParam,
-    ProviderRun,
-)
-from windsock.providers.scopes import RunRequest
+from windsock.providers.contract import Provider, ProviderRun
+from windsock.providers.scopes import ProviderParam, RunRequest
 from windsock.triggers.models import TriggerIn
 from windsock.triggers.store import (
     Claim,

@@ -10,7 +10,7 @@ import orjson
 from windsock.errors import BadRequest
 from windsock.inputs import is_storable
 from windsock.pages import to_json
-from windsock.providers.contract import ProviderParam
+from windsock.providers.scopes import ProviderParam
 from windsock.web.forms import with_newlines
 
 Kind = Literal["text", "lines", "number", "flag", "json", "choice"]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import quote
@@ -25,19 +25,14 @@ from windsock.providers.airflow.trigger import trigger
 from windsock.providers.airflow.v1 import V1
 from windsock.providers.airflow.v2 import V2
 from windsock.providers.airflow.values import identity, mapping, moment, texts
-from windsock.providers.contract import (
-    Hints,
-    Identity,
-    Page,
-    PipelineListing,
-    ProviderParam,
-    ProviderRun,
-    ProviderTaskRun,
-)
+from windsock.providers.contract import Identity, Page, PipelineListing, ProviderRun, ProviderTaskRun
+from windsock.providers.hints import Hints
+from windsock.providers.miscounts import Miscounts
 from windsock.providers.scopes import (
     NO_REGION,
     NOT_MAPPED,
     OfRun,
+    ProviderParam,
     Resume,
     RunRequest,
     RunsBetween,
@@ -120,6 +115,9 @@ class Airflow:
 
     def set_clock(self, *, behind: timedelta, is_confirmed: bool) -> None:
         self._http.clock.behind, self._http.clock.is_confirmed = behind, is_confirmed
+
+    def set_miscounts(self, miscounts: Miscounts) -> None:
+        self._limits = replace(self._limits, miscounts=miscounts)
 
     @property
     def told_at(self) -> datetime | None:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from windsock.errors import ProviderIncomplete
-from windsock.providers.airflow.listing import Key, Limits, Listing, Part
+from windsock.providers.airflow.listing import NAMELESS, Key, Limits, Listing, Part
 from windsock.providers.contract import SkippedRow
+from windsock.providers.miscounts import ENOUGH_PASSES
 
 T = TypeVar("T")
 
@@ -16,11 +17,13 @@ class CompletenessCheck:
     """What a scan has seen, to tell a complete one from one that stopped early or runs in circles.
 
     Only hashes are kept: a million rows are some 100 MB as tuples. After a resume `read` carries the rows of before.
+    `alike`: rows without ids that may have been met before, or be others that are like those.
     """
 
     def __init__(self, what: str, limits: Limits, *, read: int = 0, least: int | None = None, grown: int = 0) -> None:
         self.least = least
         self.grown = grown
+        self.alike = 0
         self._total: int | None = None
         self._what = what
         self._limits = limits
@@ -52,6 +55,7 @@ class CompletenessCheck:
     def add(self, part: Part[T]) -> bool:
         """Whether the answer brought anything that was not seen before. What was skipped is seen too."""
         before = len(self._marks) + len(self._keys)
+        self.alike += sum(key[0] == NAMELESS and self.has(key) for key in part.skipped)
         self.remember(part.marks)
         self._keys.update(hash(key) for key in part.keys)
         self._keys.update(hash(key) for key in part.skipped)
@@ -84,7 +88,16 @@ class CompletenessCheck:
         return 0 if self.least is None else max(0, self.least - self.grown - self.read)
 
     def refuse(self) -> NoReturn:
-        raise ProviderIncomplete(f"Airflow promised {self.least} {self._what} and gave {self.read}.")
+        refuse(self.least, self._what, self.read)
+
+
+def refuse(promised: int | None, what: str, received: int) -> NoReturn:
+    sentence = f"Airflow promised {promised} {what} and gave {received}."
+    if promised is not None and is_small(promised - received, promised):
+        sentence += (
+            f" Where {ENOUGH_PASSES} syncs in a row find the same, they are taken to be hidden from the account."
+        )
+    raise ProviderIncomplete(sentence)
 
 
 def is_small(missing: int, total: int) -> bool:
@@ -94,7 +107,8 @@ def is_small(missing: int, total: int) -> bool:
 
 def miscounted(listing: Listing[Any], missing: int) -> SkippedRow:
     what = listing.what.removesuffix("s") if missing == 1 else listing.what
-    return SkippedRow(kind=listing.kind, reason=f"Airflow counts {missing} more {what} than it lists.")
+    reason = f"Airflow counts {missing} more {what} than it lists."
+    return SkippedRow(kind=listing.kind, reason=reason, unlisted=missing)
 
 
 class Deduplicator(Generic[T]):

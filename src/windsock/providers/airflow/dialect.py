@@ -7,15 +7,8 @@ from urllib.parse import quote
 
 from windsock.providers.airflow.fields import Fields
 from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
-from windsock.providers.contract import (
-    Json,
-    Page,
-    ProviderParam,
-    ProviderPipeline,
-    ProviderRun,
-    ProviderTaskRun,
-)
-from windsock.providers.scopes import OfRun, Resume, RunRequest, RunsBetween, Scope, Unfinished
+from windsock.providers.contract import Json, Page, ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.providers.scopes import OfRun, ProviderParam, Resume, RunRequest, RunsBetween, Scope, Unfinished
 
 UNFINISHED = ("queued", "running")
 """States of a run that has not ended, in both APIs."""

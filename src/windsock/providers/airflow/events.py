@@ -17,7 +17,8 @@ from windsock.providers.airflow.listing import Ask, Key, Limits, Listing, Part, 
 from windsock.providers.airflow.naming import Namer
 from windsock.providers.airflow.slices import SliceReader
 from windsock.providers.airflow.values import mapping, moment, text
-from windsock.providers.contract import Hints, Json
+from windsock.providers.contract import Json
+from windsock.providers.hints import Hints
 
 _MOST_PAGES, _MOST_PAGES_OF_ALL = 50, 5
 """The second is for servers that cannot leave out what their machines write: most of what they give is that."""

@@ -11,7 +11,10 @@ from typing import Any, Final, Generic, Literal, Self, TypeVar
 from windsock.errors import ProviderNonsense
 from windsock.providers.airflow.fields import MAX_INTEGER, Fields
 from windsock.providers.airflow.http import Answer, Params
+from windsock.providers.airflow.loops import region_of
 from windsock.providers.contract import Json, SkippedRow
+from windsock.providers.miscounts import Miscounts
+from windsock.providers.scopes import NO_REGION
 
 T = TypeVar("T")
 
@@ -29,7 +32,7 @@ class Limits:
     server has no cap and no order (task instances of 2.x): 10,000 took 45 MB here and 10 s there. `rows`, `requests`:
     the most of a scan. `shortest`: the window of time that is not split further. `failed_requests`: the most of a scan
     that take a failing page apart, besides one for every fourth row that could be read. `naming_requests`: the most of
-    a scan that find out which rows cannot be listed.
+    a scan that find out which rows cannot be listed. `miscounts`: which lists may lack some of the rows they count.
     """
 
     page: int = 100
@@ -39,6 +42,7 @@ class Limits:
     shortest: timedelta = timedelta(milliseconds=1)
     failed_requests: int = 300
     naming_requests: int = 60
+    miscounts: Miscounts = field(default_factory=Miscounts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,11 @@ class Listing(Generic[T]):
     @property
     def kind(self) -> Kind:
         return _KINDS.get(self.name, "task_runs")
+
+    def name_of(self, filters: Params | None = None) -> str:
+        """The same for the same list in another pass, whatever the time from which on, or up to which, it is."""
+        stems = {name.removesuffix("_gte").removesuffix("_lte") for name in {**self.params, **(filters or {})}}
+        return " ".join([self.path, *sorted(stems)])
 
     @property
     def root(self) -> str:
@@ -190,12 +199,18 @@ def _skipped(kind: Kind, fields: Fields, reason: str) -> SkippedRow:
     dag, run, task = (_text(fields.get(name)) for name in ("dag_id", "dag_run_id", "task_id"))
     index = fields.get("map_index")
     is_index = isinstance(index, int) and not isinstance(index, bool) and -1 <= index <= MAX_INTEGER
+    try:
+        region = region_of(fields) if kind == "task_runs" else None
+    except ProviderNonsense:
+        region = None
     return SkippedRow(
         kind=kind,
         reason=reason,
         pipeline_external_id=dag,
         run_external_id=None if kind == "pipelines" else run,
         task_external_id=task if kind == "task_runs" else None,
+        region_id=region.region_id if region and region.region_id != NO_REGION else None,
+        region_index=region.region_index if region and region.region_id != NO_REGION else None,
         map_index=index if kind == "task_runs" and is_index else None,
     )
 
@@ -204,25 +219,29 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+NAMELESS: Final = "nameless"
+"""The first part of a key that several rows may have in common: they have no ids, and are alike."""
 _IDS: Final[dict[Kind, tuple[str, ...]]] = {
     "pipelines": ("dag_id",),
     "runs": ("dag_id", "dag_run_id"),
     "task_runs": ("dag_id", "dag_run_id", "task_id", "map_index"),
 }
+_REGION: Final = ("region_id", "region_index")
 
 
 def _key_of_unreadable(item: object, kind: Kind, nameless: Counter[str]) -> Key:
     """By its ids where it has all of them; else by all of it, and how many such rows came before it in the answer."""
     ids = tuple(item.get(name) for name in _IDS[kind]) if isinstance(item, dict) else ()
-    if ids and all(isinstance(one, str | int) for one in ids):
-        return ("unreadable", *ids)
+    region = tuple(item[name] for name in _REGION if item.get(name) is not None) if isinstance(item, dict) else ()
+    if ids and all(isinstance(one, str | int) for one in (*ids, *region)):
+        return ("unreadable", *ids, *region)
     try:
         written = json.dumps(item, sort_keys=True)
     except RecursionError:
         written = ""
     digest = hashlib.sha256(written.encode()).hexdigest()
     nameless[digest] += 1
-    return ("unreadable", digest, nameless[digest])
+    return (NAMELESS, digest, nameless[digest])
 
 
 def _total(body: Json, listing: Listing[Any], *, has_cursor: bool) -> int | None:

@@ -57,15 +57,18 @@ async def find_run(
     except _AddressUnusable as unusable:
         if position is None:
             raise unusable.as_failure(dag_id, run_id) from None
-    found = None
+    found, may_be_skipped = None, False
     try:
         async for page in dialect.runs(ask, limits, _moment(dag_id, position), None):
+            may_be_skipped |= any(row.run_external_id in {None, run_id} and not row.fields for row in page.skipped)
             for run in page.rows:
                 if (run.pipeline_external_id, run.external_id) == (dag_id, run_id):
                     found = run
     except ProviderRefused as failure:
         if not _says_missing(failure, dag_id):
             raise
+    if found is None and may_be_skipped:
+        raise ProviderCannotTell(f"The list in which a run {run_id!r} of {dag_id!r} would stand lacks rows.")
     return found
 
 

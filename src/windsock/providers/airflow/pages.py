@@ -4,7 +4,7 @@ By cursor where there is one, else by offset with an overlap that proves that no
 rest is read by offset, since no cursor steps over a row.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -37,6 +37,7 @@ class PageScan(Generic[T]):
         self._ask_server = ask
         self._listing = listing
         self._limits = limits
+        self._name = listing.name_of()
         self._offers_cursor = offers_cursor
         self._check = CompletenessCheck(listing.what, limits)
         self._deduplicator: Deduplicator[T] = Deduplicator()
@@ -47,7 +48,7 @@ class PageScan(Generic[T]):
         self._slices = SliceReader(self._slice, self._isolation, listing, limits.page, namer)
 
     async def pages(self, resume: Resume | None) -> AsyncIterator[Page[T]]:
-        place = _Place.of(resume)
+        place = None if self._limits.miscounts.must_restart(self._name) else _Place.of(resume)
         if place is not None:
             self._as_of = place.as_of
             self._check = CompletenessCheck(
@@ -73,13 +74,13 @@ class PageScan(Generic[T]):
         while part is not None:
             is_new = self._check.add(part)
             if part.next_cursor is None:
-                if before is not None and not part.rows:
-                    await self._confirm_the_end(before)
-                if self._check.missing:
+                await self._confirm_the_end(before, part)
+                if self._check.missing not in {0, self._limits.miscounts.expected(self._name)}:
                     # Maybe committed after the rows were read, and before they were counted.
                     yield self._page(part, self._place(self._behind(), part))
                     break
-                yield self._page(part, None)
+                for page in self._end(part):
+                    yield page
                 return
             if not is_new or part.next_cursor in cursors:
                 raise ProviderIncomplete(f"Airflow's pages of {self._listing.what} go round in circles.")
@@ -128,8 +129,10 @@ class PageScan(Generic[T]):
         """The place of the last row that was read."""
         return max(0, self._check.read - 1)
 
-    async def _confirm_the_end(self, before: str) -> None:
+    async def _confirm_the_end(self, before: str | None, part: Part[T]) -> None:
         """A cursor promises rows. Where none came they were deleted meanwhile, which the page before shows then too."""
+        if before is None or part.rows:
+            return
         again = await self._ask(cursor=before)
         if again.next_cursor is not None:
             raise ProviderIncomplete(f"Airflow promised more {self._listing.what} and gave an empty page.")
@@ -159,7 +162,8 @@ class PageScan(Generic[T]):
             if is_end or (stalls and missing and is_small(missing, part.total or 0)):
                 closed = await self._closed(part, is_end=is_end)
                 if closed is not None:
-                    yield self._page(closed, None)
+                    for page in self._end(closed):
+                        yield page
                     return
             farthest = max(farthest, end)
             if stalls > _MOST_STALLS:
@@ -169,10 +173,9 @@ class PageScan(Generic[T]):
                 yield self._page(part, self._place(offset, part))
 
     async def _closed(self, part: Part[T], *, is_end: bool) -> Part[T] | None:
-        """The last part of a complete scan; None where there may be more to read.
+        """The last part of a scan that has read all that is listed; None where there may be more to read.
 
-        Fewer rows than promised are complete where the list shows nothing behind the last one, and counts as many as
-        before: rows that are counted and hidden from the account. Another number means that rows were lost.
+        That is so where the list shows nothing behind the last row, and counts as many as before.
         """
         missing = self._check.missing
         if not missing:
@@ -186,9 +189,20 @@ class PageScan(Generic[T]):
         if not self._check.missing:
             return part
         has_more = behind.received > missing or not all(self._check.knows(mark) for mark in behind.marks)
-        if self._check.missing == missing and not has_more:
-            return part.with_skipped(("miscounted",), miscounted(self._listing, missing))
-        return None
+        return part if self._check.missing == missing and not has_more else None
+
+    def _end(self, part: Part[T]) -> Iterator[Page[T]]:
+        """The last page; a list that lacks rows is an error behind it, unless it has lacked as many for long."""
+        missing = self._check.missing
+        if missing <= self._check.alike:
+            self._limits.miscounts.note_whole(self._name)
+            missing = 0
+        elif self._limits.miscounts.believe(self._listing.kind, self._name, missing):
+            part = part.with_skipped(("miscounted",), miscounted(self._listing, missing))
+            missing = 0
+        yield self._page(part, None)
+        if missing:
+            self._check.refuse()
 
     async def _read(self, offset: int) -> Part[T]:
         failure, self._failure = self._failure, None

@@ -1,10 +1,10 @@
 """Lists all DAGs, and knows when the list did not stand still while it was read."""
 
 from windsock.errors import ProviderFailed, ProviderIncomplete, ProviderNonsense
-from windsock.providers.airflow.completeness import is_small, miscounted
+from windsock.providers.airflow.completeness import is_small, miscounted, refuse
 from windsock.providers.airflow.counting import count_import_errors
 from windsock.providers.airflow.isolation import Isolation
-from windsock.providers.airflow.listing import Ask, Key, Limits, Listing, Part, read
+from windsock.providers.airflow.listing import NAMELESS, Ask, Key, Limits, Listing, Part, read
 from windsock.providers.airflow.naming import Namer
 from windsock.providers.airflow.slices import SliceReader
 from windsock.providers.contract import PipelineListing, ProviderPipeline
@@ -20,21 +20,27 @@ async def list_pipelines(
     Raises ProviderIncomplete after three restarts.
 
     DAGs are ordered by name, so that one which appears or goes moves all after it over the bounds of the pages; then
-    the total differs, or rows are missing, and the list is read again from the start. When it lacks the same few twice,
-    these are counted and hidden.
+    the total differs, or rows are missing, and the list is read again from the start. When it lacks the same few twice
+    in each of several passes, these are counted and hidden. The list with the import errors is read to its end: it
+    tells when they are hidden no more.
     """
-    missing = None
+    missing, name = None, listing.name_of()
+    expected = limits.miscounts.expected(name)
     for _ in range(_RESTARTS + 1):
-        found = await _list_once(ask, listing, limits)
+        found = await _list_once(ask, listing, limits, lacks=0 if import_errors_path else expected)
         if found is None:
             continue
-        unreadable = [skipped.reason for key, skipped in found.skipped.items() if key[0] == "unreadable"]
+        unreadable = [skipped.reason for key, skipped in found.skipped.items() if key[0] in {"unreadable", NAMELESS}]
         if unreadable and not found.rows:  # of another program, rather than a list with a strange row
             raise ProviderNonsense(unreadable[0])
         known = {*found.keys, *found.skipped}
         was_missing, missing = missing, (found.total or 0) - len(known)
-        if missing > 0 and missing == was_missing and is_small(missing, found.total or 0):
+        if missing > 0 and missing in {was_missing, expected} and is_small(missing, found.total or 0):
+            if not limits.miscounts.believe(listing.kind, name, missing):
+                refuse(found.total, listing.what, len(known))
             found, missing = found.with_skipped(("miscounted",), miscounted(listing, missing)), 0
+        elif missing == 0:
+            limits.miscounts.note_whole(name)
         if missing == 0:
             rows = list(dict(zip(found.keys, found.rows, strict=True)).values())
             errors = None if import_errors_path is None else await _import_errors(ask, import_errors_path)
@@ -45,8 +51,10 @@ async def list_pipelines(
     )
 
 
-async def _list_once(ask: Ask, listing: Listing[ProviderPipeline], limits: Limits) -> Part[ProviderPipeline] | None:
-    """All pages as one, or None when the list changed meanwhile."""
+async def _list_once(
+    ask: Ask, listing: Listing[ProviderPipeline], limits: Limits, *, lacks: int
+) -> Part[ProviderPipeline] | None:
+    """All pages as one, or None when the list changed meanwhile. `lacks`: how many of its total are not waited for."""
     found: Part[ProviderPipeline] | None = None
 
     async def fetch(offset: int, limit: int) -> Part[ProviderPipeline]:
@@ -59,7 +67,7 @@ async def _list_once(ask: Ask, listing: Listing[ProviderPipeline], limits: Limit
     slices = SliceReader(
         fetch, Isolation(ask, listing, limits), listing, limits.page, Namer(ask, listing, limits, knows)
     )
-    while found is None or found.received < (found.total or 0):
+    while found is None or found.received < (found.total or 0) - lacks:
         part = await slices.read(0 if found is None else found.received)
         if found is not None and part.total != found.total:
             return None

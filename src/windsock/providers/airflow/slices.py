@@ -162,14 +162,8 @@ class SliceReader(Generic[T]):
 
     def _key(self, gap: _Gap[T], skipped: SkippedRow) -> Key:
         if skipped.run_external_id or skipped.task_external_id:
-            index = skipped.map_index
-            return (
-                "unlistable",
-                skipped.pipeline_external_id,
-                skipped.run_external_id,
-                skipped.task_external_id,
-                index,
-            )
+            ids = (skipped.pipeline_external_id, skipped.run_external_id, skipped.task_external_id)
+            return ("unlistable", *ids, skipped.region_id, skipped.region_index, skipped.map_index)
         before = () if gap.before is None else self._listing.key(gap.before)
         return ("unlistable", gap.place, *before)
 

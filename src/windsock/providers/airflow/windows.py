@@ -6,7 +6,8 @@ touched meanwhile moves to a later time. Only a window that fails is read in pag
 different rows as it promises.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -14,7 +15,7 @@ from math import ceil
 from typing import Generic, TypeVar
 
 from windsock.errors import ProviderFailed, ProviderIncomplete
-from windsock.providers.airflow.completeness import CompletenessCheck, Deduplicator, is_small, miscounted
+from windsock.providers.airflow.completeness import CompletenessCheck, Deduplicator, is_small, miscounted, refuse
 from windsock.providers.airflow.http import Answer, Params
 from windsock.providers.airflow.isolation import Isolation, cause_of, was_repeated
 from windsock.providers.airflow.listing import Ask, Limits, Listing, Part, read, time_of
@@ -50,14 +51,16 @@ class WindowScan(Generic[T]):
         self._deduplicator: Deduplicator[T] = Deduplicator()
         self._as_of: datetime | None = None
         self._expected: int | None = None
-        self._slow = 0
+        self._name = listing.name_of(self._filters(window))
+        self._missing = self._slow = 0
         self._before_split: int | None = None
         self._repeated: Window | None = None
         self._isolation = Isolation(self._ask_counted, listing, limits)
         self._namer = Namer(self._ask_counted, listing, limits, self._check.has)
 
     async def pages(self, resume: Resume | None) -> AsyncIterator[Page[T]]:
-        windows = self._restore(resume) or [self._whole]
+        must_restart = self._limits.miscounts.must_restart(self._name)
+        windows = ([] if must_restart else self._restore(resume)) or [self._whole]
         while windows:
             outcome = await self._read_or_split(windows[0])
             if isinstance(outcome, list):
@@ -65,7 +68,20 @@ class WindowScan(Generic[T]):
                 continue
             del windows[0]
             self._check.add(outcome)
-            yield self._page(outcome, windows)
+            for page in [self._page(outcome, windows)] if windows else self._end(outcome):
+                yield page
+
+    def _end(self, part: Part[T]) -> Iterator[Page[T]]:
+        """The last page; windows that lack rows are an error behind it, unless they have lacked as many for long."""
+        missing = self._missing
+        if not missing:
+            self._limits.miscounts.note_whole(self._name)
+        elif self._limits.miscounts.believe(self._listing.kind, self._name, missing):
+            part = part.with_skipped(("miscounted",), miscounted(self._listing, missing))
+            missing = 0
+        yield self._page(part, [])
+        if missing:
+            refuse(self._check.read + missing, self._listing.what, self._check.read)
 
     async def _read_or_split(self, window: Window) -> "Part[T] | list[Window]":
         """The rows of the window, all of them, or the smaller windows to read in its place."""
@@ -137,8 +153,8 @@ class WindowScan(Generic[T]):
             return again
         behind = await self._slice(window, part.received, limit)
         if behind.total == part.total and behind.received <= missing and set(behind.marks) <= set(part.marks):
-            key = ("miscounted", *(at and at.isoformat() for at in window))
-            return again.with_skipped(key, miscounted(self._listing, missing), received=missing)
+            self._missing += missing
+            return replace(again, received=again.received + missing)
         return again
 
     def _is_lump(self, part: Part[T]) -> bool:
@@ -178,7 +194,12 @@ class WindowScan(Generic[T]):
         resume: Resume | None = None
         if windows:
             bounds = [[start.isoformat(), end and end.isoformat()] for start, end in windows]
-            resume = {"windows": bounds, "as_of": as_of.isoformat(), "expected": self._expected}
+            resume = {
+                "windows": bounds,
+                "as_of": as_of.isoformat(),
+                "expected": self._expected,
+                "missing": self._missing,
+            }
         return Page(
             rows=self._deduplicator.dedupe(part),
             skipped=self._deduplicator.dedupe_skipped(part),
@@ -202,6 +223,8 @@ class WindowScan(Generic[T]):
         self._as_of = as_of
         expected = resume.get("expected")
         self._expected = expected if isinstance(expected, int) else None
+        missing = resume.get("missing")
+        self._missing = missing if isinstance(missing, int) else 0
         return windows
 
 
