@@ -6,11 +6,11 @@ Each pipeline has its own watermark. A sync sends a bounded number of requests; 
 from datetime import UTC, datetime, timedelta
 
 from windsock.db import Row
-from windsock.errors import ProviderRefused
+from windsock.errors import ProviderIncomplete, ProviderRefused
 from windsock.providers.scopes import ChangedSince, RunsBetween
 from windsock.sql import load
 from windsock.sync.changes import OVERLAP, Polled
-from windsock.sync.comparison import IN_FLUX
+from windsock.sync.comparison import IN_FLUX, KINDS
 from windsock.sync.mirror import Window
 from windsock.sync.reading import Reading
 from windsock.sync.times import iso, time
@@ -45,6 +45,7 @@ class PerDag:
         reading, progress = self._reading, self._reading.progress
         requests, visited = self._provider.requests, 0
         failure: ProviderRefused | None = None
+        incomplete: ProviderIncomplete | None = None
         rows = await self._in_turn()
         for row in rows:
             if visited and not self._is_full and self._provider.requests - requests >= MAX_REQUESTS:
@@ -59,9 +60,13 @@ class PerDag:
                     raise
                 failure = failure or refusal
                 await self._note_refusal(row)
+            except ProviderIncomplete as lacking:  # the others have no part in it
+                incomplete = incomplete or lacking
             progress.go_on_or_stop()
             if self._is_full and reading.let_others is not None:
                 await reading.let_others()
+        if incomplete is not None:
+            raise incomplete
         async with reading.db.in_space(progress.space_id) as tx:
             found = await tx.row(QUERIES["sum_up_reads"], **reading.names) or {}
         if failure is not None and len(found["refused"]) == found["pipelines"]:
@@ -102,8 +107,9 @@ class PerDag:
             as_of = await self._scan(ChangedSince(since, pipeline_external_id=dag_id))
             if checked_at is None or read_at - checked_at >= CHECK_EVERY:
                 missing = reading.missing
-                if not await self._has_equal_totals(row, as_of):
-                    await self._read_whole(whole, row, finds_missing=True)
+                compared = self._compared(dag_id, as_of)
+                if not await self._has_equal_totals(row, compared):
+                    await self._read_whole(compared, row, finds_missing=True)
                 checked_at = read_at if reading.missing == missing else None  # the second look decides
         async with reading.db.in_space(reading.progress.space_id) as tx:
             await reading.progress.save(tx)
@@ -120,7 +126,9 @@ class PerDag:
     async def _read_whole(self, scope: RunsBetween, row: Row, *, finds_missing: bool) -> datetime:
         """All runs of the pipeline; what it had and does not show any more is marked missing."""
         reading, begun_at = self._reading, datetime.now(UTC)
-        runs, tasks, window = set(), set(), Window(scope.start, None)
+        # Both ends belong to a scope, to a window only the first: a moment more lets the last one in.
+        window = Window(scope.start, scope.end and scope.end + timedelta(microseconds=1))
+        runs, tasks = set(), set()
         as_of: datetime | None = None
         async for page in reading.scan("runs", self._provider.runs(scope), scope):
             as_of = as_of or page.as_of
@@ -145,13 +153,20 @@ class PerDag:
             await reading.store_task_runs(task_page.rows)
         return as_of or scope.since
 
-    async def _has_equal_totals(self, row: Row, as_of: datetime) -> bool:
+    def _compared(self, dag_id: str, as_of: datetime) -> RunsBetween:
+        """The history of a DAG up to the part that may still be in flux."""
         reading = self._reading
         start = max(reading.goal, reading.oldest + timedelta(hours=1)) if reading.oldest else reading.goal
-        window = RunsBetween(start, as_of - IN_FLUX, row["external_id"])
+        return RunsBetween(start, as_of - IN_FLUX, dag_id)
+
+    async def _has_equal_totals(self, row: Row, window: RunsBetween) -> bool:
+        reading = self._reading
         theirs = [await self._provider.count_runs(window), await self._provider.count_task_runs(window)]
         async with reading.db.in_space(reading.progress.space_id) as tx:
-            ours = [await reading.gone.count(tx, kind, window, pipeline_id=row["id"]) for kind in ("runs", "task_runs")]
+            ours = [
+                await reading.gone.count(tx, kind, window, pipeline_id=row["id"]) + reading.skips.counted(kind, window)
+                for kind in KINDS
+            ]
         return ours == theirs
 
     async def _note_refusal(self, row: Row) -> None:

@@ -1,0 +1,86 @@
+"""Rows that cannot be read, or are only counted, where each DAG is read by itself: they cost no more than others."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sync.doubled import Doubled
+from sync.poison import Poison, poison
+from windsock.db import Row
+from windsock.providers.miscounts import ENOUGH_PASSES
+
+pytestmark = pytest.mark.anyio
+
+RUN, TASK = ("bills", "run_0"), ("news", "run_0", "load", -1)
+
+
+@pytest.fixture
+def scoped(doubled: Doubled) -> Doubled:
+    doubled.double.api.is_scoped = True
+    doubled.double.api.shows_events = False
+    return doubled
+
+
+@pytest.fixture
+def bad(scoped: Doubled) -> Poison:
+    return poison(scoped)
+
+
+async def check(doubled: Doubled) -> Row:
+    """A sync that compares the totals of each DAG."""
+    doubled.double.asked.clear()
+    await doubled.execute("UPDATE pipeline_reads SET checked_at = NULL")
+    return await doubled.sync(trigger="schedule")
+
+
+def whole_readings(doubled: Doubled) -> list[str]:
+    """Lists that hold all rows of a DAG: neither of changes nor without rows."""
+    names = ("run_after_gte", "execution_date_gte")
+    lists = [url for url in doubled.double.asked if any(name in url for name in names)]
+    return [url for url in lists if "limit=0" not in url and "limit=1&" not in url and not url.endswith("limit=1")]
+
+
+@pytest.mark.parametrize("names", [True, False])
+@pytest.mark.parametrize("what", ["runs", "tasks"])
+@pytest.mark.parametrize("is_mirrored", [True, False])
+async def test_skipped_row_is_counted_when_the_totals_of_its_dag_are_compared(
+    scoped: Doubled, bad: Poison, what: str, *, is_mirrored: bool, names: bool
+) -> None:
+    if is_mirrored:
+        await scoped.settle()
+    getattr(bad, what).add(RUN if what == "runs" else TASK)
+    bad.names = names
+    for _ in range(3):
+        scoped.model.let_pass(1_000)
+        sync = await check(scoped)
+        assert sync["status"] == "complete", sync["error"]
+    sync = await check(scoped)
+    assert whole_readings(scoped) == []
+    assert sync["provider_requests"] == 1 + 1 + 4 * 3, scoped.double.asked
+    idle = await scoped.sync(trigger="schedule")
+    assert idle["provider_requests"] == 1 + 1 + 2 * 3
+
+
+async def test_hidden_row_of_one_dag_keeps_no_other_dag_from_being_read(scoped: Doubled) -> None:
+    await scoped.settle()
+    scoped.double.api.oddities.hidden = {("bills", "run_0", "load", -1)}
+    scoped.model.mark_task(("bills", "run_0", "load", -1), "failed")
+    scoped.model.mark_task(TASK, "failed")
+    for number in range(1, ENOUGH_PASSES + 1):
+        sync = await scoped.sync(trigger="schedule")
+        assert (sync["status"] == "complete") == (number == ENOUGH_PASSES), sync["error"]
+        assert (await scoped.tasks())[TASK]["status"] == "failed"
+        scoped.model.let_pass(60)
+
+
+async def test_deletion_beside_a_skipped_row_is_found_by_the_totals_of_its_dag(scoped: Doubled, bad: Any) -> None:
+    bad.runs.add(RUN)
+    scoped.model.start_run("bills", "another", at=scoped.model.now() - timedelta(hours=2))
+    for _ in range(3):
+        scoped.model.let_pass(1_000)
+        await check(scoped)
+    scoped.model.delete_run(("bills", "run_1"))
+    for _ in range(3):
+        await check(scoped)
+    assert ("bills", "run_1") not in await scoped.runs()
