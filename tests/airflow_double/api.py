@@ -216,7 +216,9 @@ class Api:
 
         if self.model.api == "v1":  # no order, no cap
             limit, offset = int(params.get("limit", 100)) or 100, int(params.get("offset", 0))
-            shown = [shape(task) for task in self.oddities.listed(rows)[offset : offset + limit]]
+            shown = [
+                shape(task) for task in self.oddities.unordered(self.oddities.listed(rows))[offset : offset + limit]
+            ]
             return Reply({"task_instances": shown, "total_entries": len(rows)})
         return self._page("task_instances", sorted(rows, key=lambda task: task.id), shape, params)
 

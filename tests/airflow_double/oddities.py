@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar
@@ -43,12 +44,15 @@ ODD_FIELDS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
 class Oddities:
     """`poisoned`: whatever answer holds such a row is a 500, also its own. `odd`: fields in place of the true ones.
 
-    `hidden`: counted in totals, and in no list. `most_rows`: a list with more rows fails as `too_many` says.
+    `hidden`: counted in totals, and in no list. `has_no_order`: task instances of 2.x are shuffled in each answer.
+    `most_rows`: a list with more rows fails as `too_many` says.
     """
 
     poisoned: set[Key] = field(default_factory=set)
     odd: dict[Key, dict[str, Any]] = field(default_factory=dict)
     hidden: set[Key] = field(default_factory=set)
+    has_no_order: bool = False
+    chooser: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311 - repeatable on purpose
     most_rows: int | None = None
     too_many: Literal["slow", "drop", "cut", "504"] = "504"
 
@@ -60,6 +64,9 @@ class Oddities:
 
     def listed(self, rows: list[T]) -> list[T]:
         return [row for row in rows if key_of(row) not in self.hidden] if self.hidden else rows
+
+    def unordered(self, rows: list[T]) -> list[T]:
+        return self.chooser.sample(rows, len(rows)) if self.has_no_order else rows
 
     def fault(self, body: object) -> str | None:
         if self.most_rows is None or not isinstance(body, dict):

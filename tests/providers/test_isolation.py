@@ -1,5 +1,6 @@
 """Rows that cannot be listed are passed over and named, and everything else of the list is read."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -50,6 +51,27 @@ def test_poisoned_task_runs_are_named_and_all_others_are_read(kind: str, numbers
         pages = use(double, reading("task_runs", scope))
         assert keys(pages, "task_runs") == set(every) - poisoned
         assert {ids(one) for one in skipped(pages)} == poisoned
+
+
+@pytest.mark.parametrize("instances", [1, 8])
+@pytest.mark.parametrize("scope", [CHANGED, BETWEEN, OfRun("dag_01", "run_001")])
+def test_poisoned_task_run_of_a_run_whose_list_has_no_order_is_passed_over(scope: Any, instances: int) -> None:
+    """Its instances are of one moment, so that no window of time parts them, and no pages either."""
+    double = a_double("v1", runs=3)
+    key = ("dag_01", "run_001")
+    first = double.model.tasks[(*key, "load", -1)]
+    first.updated_at -= timedelta(seconds=30)
+    for number in range(2, instances):
+        task = replace(first, id=1_000 + number, task_id=f"more_{number}")
+        task.updated_at -= timedelta(seconds=7 * number - 25)
+        double.model.tasks[task.key] = task
+    poisoned = (*key, "load", -1)
+    double.api.oddities.poisoned, double.api.oddities.has_no_order = {poisoned}, True
+    pages = use(double, reading("task_runs", scope))
+    expected = {task for task in double.model.tasks if not isinstance(scope, OfRun) or task[:2] == key}
+    assert keys(pages, "task_runs") == expected - {poisoned}
+    assert len(skipped(pages)) == 1
+    assert len(double.asked) < 250
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from windsock.errors import ProviderNonsense
@@ -11,7 +11,7 @@ from windsock.providers.airflow.fields import Fields
 from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
 from windsock.providers.airflow.pages import PageScan
 from windsock.providers.airflow.values import between, number, text, to_wire
-from windsock.providers.airflow.windows import WindowScan
+from windsock.providers.airflow.windows import BEFORE_ALL, CHANGE, WindowScan
 from windsock.providers.contract import (
     Json,
     Page,
@@ -31,7 +31,6 @@ from windsock.providers.scopes import (
 )
 
 _PIPELINE_COLUMNS = dialect.PIPELINE_COLUMNS | {"is_active", "schedule_interval", "timetable_description"}
-_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 _PLURALS = ("years", "months", "days", "hours", "minutes", "seconds", "microseconds")
 _SINGULARS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
 
@@ -91,10 +90,10 @@ class V1:
         elif isinstance(scope, Unfinished):
             raise TypeError("Unfinished is a scope of runs.")
         elif isinstance(scope, OfRun):  # all instances of one run have its logical date: no split parts them
-            window, limits = (_BEFORE_ALL, None), replace(limits, shortest=timedelta.max)
+            window, limits = (BEFORE_ALL, None), replace(limits, shortest=timedelta.max)
         else:
             window = (scope.start, scope.end)
-        field = "updated_at" if is_change else "execution_date"
+        field = CHANGE if is_change else "execution_date"
         return WindowScan(ask, listing, limits, field=field, window=window).pages(resume)
 
     def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:

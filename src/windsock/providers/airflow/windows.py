@@ -3,7 +3,7 @@
 Pages of it lose rows: measured on 2.11.2, 5 of 163 for ever. So each window is asked for in one answer; one that holds
 more than the answer is split, and the windows are read in ascending order, the last one open, because a row that is
 touched meanwhile moves to a later time. Only a window that fails is read in pages, and only if they hold as many
-different rows as it promises.
+different rows as it promises; one that is of one moment, by when its rows changed last.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from math import ceil
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from windsock.errors import ProviderFailed, ProviderIncomplete
 from windsock.providers.airflow.completeness import CompletenessCheck, Deduplicator, is_small, miscounted, refuse
@@ -30,6 +30,8 @@ T = TypeVar("T")
 Window = tuple[datetime, datetime | None]
 """From and to, both included; None is open."""
 
+CHANGE: Final = "updated_at"
+BEFORE_ALL: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_PIECES = 250
 """All of them stand in the resume token of each page."""
 _PIECES_OF_A_SLOW_WINDOW = 4
@@ -55,6 +57,7 @@ class WindowScan(Generic[T]):
         self._missing = self._slow = 0
         self._before_split: int | None = None
         self._repeated: Window | None = None
+        self._has_order = True
         self._isolation = Isolation(self._ask_counted, listing, limits)
         self._namer = Namer(self._ask_counted, listing, limits, self._check.has)
 
@@ -130,18 +133,41 @@ class WindowScan(Generic[T]):
         if pieces and total > self._limits.window:
             wanted = ceil(1.5 * total / self._limits.window)
             return split(window, wanted, datetime.now(UTC), self._limits.shortest) or pieces
-        slices = SliceReader(partial(self._slice, window), self._isolation, self._listing, total, self._namer)
-        try:
-            part = await slices.take_apart(0, max(1, total))
-            is_whole = part.total == len({*part.keys, *part.skipped})
-        except ProviderIncomplete:
-            is_whole = False
-        if is_whole:
-            self._slow = 0
-            return part
-        if not pieces:
+        if total <= 1 or self._has_order:
+            slices = SliceReader(partial(self._slice, window), self._isolation, self._listing, total, self._namer)
+            try:
+                part = await slices.take_apart(0, max(1, total))
+                is_whole = part.total == len({*part.keys, *part.skipped})
+            except ProviderIncomplete:
+                is_whole = False
+            self._has_order = self._has_order and is_whole
+            if is_whole:
+                self._slow = 0
+                return part
+        return pieces or await self._read_by_change(window, total, failure)
+
+    async def _read_by_change(self, window: Window, total: int, failure: ProviderFailed) -> Part[T]:
+        """Rows of one moment, read in windows of the time of their last change, which need no order either.
+
+        Raises the failure where that does not give all of them: rows that changed at the same moment stay together.
+        """
+        if self._field == CHANGE:
             raise failure
-        return pieces
+        listing = replace(self._listing, params={**self._listing.params, **self._filters(window)})
+        limits = replace(self._limits, shortest=Limits().shortest)
+        scan = WindowScan(self._ask_counted, listing, limits, field=CHANGE, window=(BEFORE_ALL, None))
+        scan._has_order = False
+        found: Part[T] | None = None
+        windows = [scan._whole]
+        while windows:
+            outcome = await scan._read_or_split(windows[0])
+            windows[:1] = outcome if isinstance(outcome, list) else []
+            if isinstance(outcome, Part):
+                found = outcome if found is None else found.joined(outcome)
+        if found is None or total != len({*found.keys, *found.skipped}):
+            raise failure
+        self._slow = 0
+        return found
 
     async def _recounted(self, window: Window, part: Part[T], limit: int) -> Part[T]:
         """Ask again for what is missing although there was room for it: committed meanwhile, or counted and hidden."""
