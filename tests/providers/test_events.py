@@ -147,3 +147,43 @@ def test_a_log_that_may_not_be_read_gives_no_hints_and_one_in_trouble_is_an_erro
     assert (found.runs, found.seen, found.once, found.is_whole) == ([], None, [], False)
     with pytest.raises(ProviderRefused):
         hints(lab, lambda _: lab.Reply({"detail": "Database error"}, status=500))
+
+
+BULK = [
+    ('{"actions": [{"action": "update", "entities": [{"dag_run_id": "r/1", "note": "n"}]}]}', [("d", "r/1")]),
+    ('{"actions": [{"action": "delete", "entities": ["r1", {"dag_run_id": "r2"}]}]}', [("d", "r1"), ("d", "r2")]),
+    (
+        '{"actions": [{"entities": [{"dag_run_id": "r1", "dag_id": "e"}]}, {"entities": ["r2"]}]}',
+        [("e", "r1"), ("d", "r2")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("sent", "runs"), BULK)
+def test_runs_of_a_bulk_request_are_each_followed(lab: "Lab", sent: str, runs: list[tuple[str, str]]) -> None:
+    found, _ = hints(lab, serving(lab, [entry(7, "bulk_dag_runs", run_id=None, extra=sent)]))
+    assert (found.runs, found.touches_pipelines, found.seen) == (runs, False, [7])
+
+
+def test_runs_of_a_bulk_clear_are_followed_where_it_leaves_a_note(lab: "Lab") -> None:
+    sent = '{"dag_runs": [{"dag_run_id": "r1"}, {"dag_run_id": "r2"}], "note": "again"}'
+    found, _ = hints(lab, serving(lab, [entry(7, "clear_dag_runs", run_id=None, extra=sent)]))
+    assert found.runs == [("d", "r1"), ("d", "r2")]
+    found, _ = hints(
+        lab, serving(lab, [entry(7, "clear_dag_runs", run_id=None, extra=sent.replace("note", "nothing"))])
+    )
+    assert found.runs == []
+
+
+def test_bulk_request_to_all_dags_is_followed_where_its_entities_name_their_dag(lab: "Lab") -> None:
+    sent = '{"actions": [{"action": "delete", "entities": [{"dag_id": "d", "dag_run_id": "r1"}, "r2"]}]}'
+    found, _ = hints(lab, serving(lab, [entry(7, "bulk_dag_runs", dag_id="~", run_id=None, extra=sent)]))
+    assert found.runs == [("d", "r1")]
+
+
+@pytest.mark.parametrize(
+    "sent", ['{"actions": 5}', '{"actions": [5, {"entities": {}}]}', '{"actions": [{"entities": [5, null, [], ""]}]}']
+)
+def test_bulk_request_that_cannot_be_understood_makes_the_dags_be_listed(lab: "Lab", sent: str) -> None:
+    found, _ = hints(lab, serving(lab, [entry(7, "bulk_dag_runs", run_id=None, extra=sent)]))
+    assert (found.runs, found.touches_pipelines) == ([], True)

@@ -3,12 +3,16 @@
 Measured on 3.3.2 and 2.11.2: neither changes any `updated_at`. Viewers of 2.x, and of 3.x with FAB, may not read the
 log (403). Attempts that failed are in it too, so an entry is a hint to look, not a fact. And both commit the entry
 before they act: who looks at once may see what was there before.
+
+Measured on 3.3.2 and 3.4.0b2: bulk requests on the runs of a DAG name them only in the body that is logged. Those
+on the runs of all DAGs are logged, but not listed; those on task instances are not logged.
 """
 
 import json
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 from windsock.errors import ProviderNonsense, ProviderRefused
 from windsock.providers.airflow.dialect import WRITTEN_BY_MACHINES
@@ -23,6 +27,8 @@ from windsock.providers.hints import Hints
 _MOST_PAGES, _MOST_PAGES_OF_ALL = 50, 5
 """The second is for servers that cannot leave out what their machines write: most of what they give is that."""
 _MOST_REMEMBERED: Final = 5_000
+_ALL_DAGS: Final = "~"
+"""Stands for all DAGs in a path; the entities of such a bulk request name their own DAG."""
 _UNKNOWN_PARAMETER: Final = 400
 _FORBIDDEN: Final = frozenset({401, 403, 404})
 _NOT_ABOUT_THE_DAG: Final = ("trigger", "backfill", "clear", "task", "post_dag_run", "materialize")
@@ -143,9 +149,9 @@ def _said(rows: list[Json]) -> tuple[list[tuple[str, str]], set[str], bool]:
     touches = False
     for row in rows:
         event, dag = text(row.get("event")) or "", text(row.get("dag_id"))
-        run = text(row.get("run_id")) or _run_in(row)
-        if dag and run:
-            runs.setdefault((dag, run))
+        named = _named_runs(row)
+        if named:
+            runs.update(dict.fromkeys(named))
         elif dag and not any(word in event for word in _NOT_ABOUT_THE_DAG):
             touches = True
             if "delete" in event:
@@ -153,10 +159,34 @@ def _said(rows: list[Json]) -> tuple[list[tuple[str, str]], set[str], bool]:
     return list(runs), deleted, touches
 
 
-def _run_in(row: Json) -> str | None:
-    """Some entries name the run only among what was sent."""
-    sent = _sent(row)
-    return text(sent.get("dag_run_id") or sent.get("run_id"))
+def _named_runs(row: Json) -> list[tuple[str, str]]:
+    """The runs that an entry names: in its own columns, or in the body of the request, which may name many."""
+    dag, run = text(row.get("dag_id")), text(row.get("run_id"))
+    if run:
+        return [(dag, run)] if dag else []
+    found = (_named_run(item, dag) for item in _sent_items(_sent(row)))
+    return [named for named in found if named is not None]
+
+
+def _sent_items(body: Json) -> Iterator[Any]:
+    """The body itself and what is nested in that of a bulk request of Airflow 3: `dag_runs`, `actions[].entities`."""
+    yield body
+    yield from _list_in(body, "dag_runs")
+    for action in _list_in(body, "actions"):
+        yield from _list_in(mapping(action), "entities")
+
+
+def _named_run(item: Any, dag: str | None) -> tuple[str, str] | None:  # noqa: ANN401 - JSON may be anything
+    """The entity of a bulk deletion may be the run id alone."""
+    sent = mapping(item)
+    run = text(sent.get("dag_run_id") or sent.get("run_id") or (item if isinstance(item, str) else None))
+    dag = text(sent.get("dag_id")) or dag
+    return (dag, run) if dag and run and dag != _ALL_DAGS else None
+
+
+def _list_in(body: Json, name: str) -> list[Any]:
+    found = body.get(name)
+    return found if isinstance(found, list) else []
 
 
 def _sent(row: Json) -> Json:

@@ -10,7 +10,7 @@ from windsock.providers.contract import Json
 from windsock.providers.scopes import NOT_MAPPED
 
 MAX_NESTING: Final = 254
-"""Levels of a JSON value that are stored: as many as Airflow 3 accepts, and as Pydantic can write in an answer."""
+"""Levels of a JSON value that are stored: as many as Pydantic can write in an answer. Airflow 3 itself accepts 255."""
 MAX_INTEGER: Final = 2**31 - 1
 """PostgreSQL's integer, in which the mirror stores numbers."""
 
