@@ -22,6 +22,7 @@ BOTH: Final = {
     "AIRFLOW__CORE__PARALLELISM": "4",
     "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
     "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+    "AIRFLOW__SCHEDULER__ALLOWED_RUN_ID_PATTERN": "^.*$",  # some deployments permit more than the default, such as a /
     "AIRFLOW__SCHEDULER__PARSING_CLEANUP_INTERVAL": "10",
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     "SCARF_ANALYTICS": "false",

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from airflow.mirrored import PIPELINES, Windsock, beside
 from airflow_lab import AirflowLab
@@ -63,8 +64,18 @@ def tasks_of(lab: AirflowLab, runs: list[tuple[str, str]]) -> dict[TaskKey, dict
     return {
         (dag_id, run_id, row["task_id"], row.get("region_id", ""), row.get("region_index", -1), row["map_index"]): row
         for dag_id, run_id in runs
-        for row in listing(lab, f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances", "task_instances")
+        for row in tasks_of_run(lab, dag_id, run_id)
     }
+
+
+def tasks_of_run(lab: AirflowLab, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    if "/" not in run_id:
+        return listing(lab, f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances", "task_instances")
+    body = {"dag_ids": [dag_id], "dag_run_ids": [run_id], "page_limit": PAGE}  # its path would be taken apart
+    found = lab.api("POST", "/dags/~/dagRuns/~/taskInstances/list", json=body)
+    rows: list[dict[str, Any]] = found["task_instances"]
+    assert len(rows) == found["total_entries"]
+    return rows
 
 
 async def assert_mirror_equals(lab: AirflowLab, windsock: Windsock) -> Counter[str]:

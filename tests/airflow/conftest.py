@@ -1,8 +1,9 @@
 """A real Airflow for the tests here: installed once under the repository, started when a test first asks for it.
 
 A test that takes `airflow` runs on Airflow 3 and on Airflow 2; one that takes `airflow3`, `airflow2` or `airflow34` on
-that one. They are the same session fixture with another parameter, so that never two Airflows run at a time. 3.4 has
-DAGs of its own: what the others test of 3 need not be told again, what loops do there must.
+that one; one that takes `every_airflow` on all three. They are the same session fixture with another parameter, so that
+never two Airflows run at a time. 3.4 has DAGs of its own: what the others test of 3 need not be told again, what loops
+do there must.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psycopg
 import pytest
 
+from airflow.extremes import CATALOGUE, REPETITION, STRANGE_PREFIX
 from airflow_lab import LOOP_DAGS, SAMPLE_DAGS, AirflowLab, Version, install
+from sample_runs import EXPECTED_DAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,14 +27,14 @@ if TYPE_CHECKING:
 HERE: Final = Path(__file__).parent
 VERSIONS: Final[tuple[Version, ...]] = ("3", "2", "3.4")
 EVERYTHING: Final = VERSIONS[:2]
-LOOPS: Final = frozenset({"price_search", "stock_batches", "shop_calls", "shelves"})
+LOOPS: Final = frozenset({"price_search", "stock_batches", "shop_calls", "shelves", REPETITION, CATALOGUE})
 SECONDS: Final = 900  # the first test of a version may have to install it
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "airflow" in metafunc.fixturenames:  # also below airflow3 and the like
         only = [version for version in VERSIONS if f"airflow{version.replace('.', '')}" in metafunc.fixturenames]
-        versions = only or EVERYTHING
+        versions = VERSIONS if "every_airflow" in metafunc.fixturenames else only or EVERYTHING
         ids = [f"airflow{version}" for version in versions]
         metafunc.parametrize("airflow", versions, ids=ids, indirect=True, scope="session")
 
@@ -57,7 +61,10 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.fixture(scope="session")
 def airflow(request: pytest.FixtureRequest) -> Iterator[AirflowLab]:
-    """A running Airflow with a copy of the sample DAGs in `airflow.dags`, which tests may change and must restore."""
+    """A running Airflow with a copy of the sample DAGs and those of `dags` here in `airflow.dags`.
+
+    Tests may change them and must restore them. Any run id is permitted.
+    """
     version: Version = request.param
     installed = Path(os.environ.get("WINDSOCK_TEST_AIRFLOW_ENVS") or HERE.parents[1] / ".airflow") / version
     install(version, installed, print)
@@ -66,13 +73,13 @@ def airflow(request: pytest.FixtureRequest) -> Iterator[AirflowLab]:
     folder.chmod(0o711)
     try:
         dags = folder / "dags"
-        source = LOOP_DAGS if version == "3.4" else SAMPLE_DAGS
-        shutil.copytree(source, dags, ignore=shutil.ignore_patterns("__pycache__"))
+        for source in (LOOP_DAGS if version == "3.4" else SAMPLE_DAGS, HERE / "dags"):
+            shutil.copytree(source, dags, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
         with AirflowLab(version, installed, folder / "home", dags=dags) as lab:
             if version == "3.4":
                 lab.wait_ready(print, expected=LOOPS, broken=())
             else:
-                lab.wait_ready(print)
+                lab.wait_ready(print, expected=EXPECTED_DAGS | {CATALOGUE})
             yield lab
     finally:
         shutil.rmtree(folder)
@@ -92,3 +99,16 @@ def airflow2(airflow: AirflowLab) -> AirflowLab:
 def airflow34(airflow: AirflowLab) -> AirflowLab:
     """With the DAGs of LOOP_DAGS."""
     return airflow
+
+
+@pytest.fixture(scope="session")
+def every_airflow(airflow: AirflowLab) -> AirflowLab:
+    return airflow
+
+
+@pytest.fixture
+def strange_runs(airflow: AirflowLab) -> Iterator[None]:
+    """Runs of which the test has made the ids with `strange_id` are deleted after it: others build paths of any id."""
+    yield
+    with psycopg.connect(airflow.database_url) as connection:
+        connection.execute("DELETE FROM dag_run WHERE starts_with(run_id, %s)", (STRANGE_PREFIX,))

@@ -94,7 +94,7 @@ def compare(lab: AirflowLab, server: Installation) -> None:
     where = "/spaces/finance/orchestration"
     pipelines = server.answer("GET", f"{where}/pipelines", params={"size": 500})
     names = [pipeline["external_id"] for pipeline in pipelines]
-    assert len(names) == len(set(names)) == 14
+    assert len(names) == len(set(names)) == 15
     compared = 0
     for pipeline in pipelines:
         theirs = lab.api("GET", f"/dags/{pipeline['external_id']}/dagRuns", params={"limit": 100})["dag_runs"]

@@ -38,7 +38,7 @@ async def test_the_mirror_equals_airflow_after_syncs_while_runs_went_on(
     assert (await windsock.sync())["status"] == "complete"
 
     compared = await assert_mirror_equals(airflow, windsock)
-    assert compared["pipelines"] == 14
+    assert compared["pipelines"] == 15
     assert compared["runs"] >= 21
     assert compared["task_runs"] >= 80
     states = {row["status"] for row in await windsock.rows("SELECT DISTINCT status FROM task_runs")}

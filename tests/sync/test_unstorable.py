@@ -1,35 +1,13 @@
 """Values that PostgreSQL cannot store keep nothing else from being mirrored, and are named."""
 
-import random
-from typing import Any
-
 import pytest
 
+from airflow.extremes import cjk, depth_of, nested
 from airflow.mirrored import a_client
 from airflow_double.rows import Task
 from sync.doubled import Doubled
 
 pytestmark = pytest.mark.anyio
-
-
-def nested(levels: int) -> Any:
-    value: Any = "the innermost"
-    for _ in range(levels - 1):
-        value = {"in": value}
-    return {"in": value}
-
-
-def depth_of(value: Any) -> int:
-    depth = 0
-    while isinstance(value, dict):
-        value, depth = value["in"], depth + 1
-    return depth
-
-
-def cjk(length: int, seed: int = 0) -> str:
-    """Text that cannot be compressed."""
-    chooser = random.Random(seed)  # noqa: S311 - repeatable on purpose
-    return "".join(chr(chooser.randrange(0x4E00, 0x9FA0)) for _ in range(length))
 
 
 def a_task(doubled: Doubled, dag_id: str = "mapped") -> Task:
