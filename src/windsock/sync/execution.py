@@ -39,7 +39,7 @@ from windsock.sync.progress import (
     LeaseLost,
     Progress,
 )
-from windsock.sync.skips import warn_of_skipped
+from windsock.sync.skip_warnings import warn_of_skipped
 
 LONGEST_PAUSE = timedelta(minutes=15)
 

@@ -16,7 +16,6 @@ from windsock.providers.scopes import RunsBetween, Scope
 from windsock.sql import load
 from windsock.sync.isolation import Kind
 from windsock.sync.mirror import Window
-from windsock.sync.progress import Progress
 from windsock.sync.skipped_rows import (
     Entry,
     Key,
@@ -31,17 +30,13 @@ from windsock.sync.skipped_rows import (
     overlaps,
     recorded,
     recorded_span,
-    skipped_row,
     span_of,
     unlisted_rows,
-    warning_of,
     within,
 )
 
 QUERIES = load(__package__, "skips.sql")
 
-MAX_NAMED = 20
-"""Warnings of one sync."""
 MAX_ROWS = 1_000
 """Recorded per connector. What is beyond that is protected by the reading that meets it, but not named."""
 
@@ -118,7 +113,7 @@ class Skips:
 
     def has_run(self, dag_id: str, run_id: str) -> bool:
         """It is recorded, as a whole or with some of its fields."""
-        return ("runs", dag_id, run_id, None, None) in self._by_key
+        return key_of_run(dag_id, run_id) in self._by_key
 
     def skips_run(self, dag_id: str, run_id: str) -> bool:
         identity = self._by_key.get(key_of_run(dag_id, run_id))
@@ -289,16 +284,3 @@ class Skips:
         self.known[entry.identity] = entry
         if entry.is_named:
             self._by_key[entry.key] = entry.identity
-
-
-async def warn_of_skipped(tx: Transaction, progress: Progress) -> None:
-    """Name the rows that the mirror lacks at the end of a sync, whichever sync met them."""
-    names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
-    rows = await tx.rows(QUERIES["summarize_skipped_rows"], **names, most=MAX_NAMED)
-    progress.skipped = rows[0]["total"] if rows else 0
-    for row in rows:
-        progress.warn(warning_of(skipped_row(row)))
-    if progress.skipped > len(rows):
-        progress.warn(
-            f"And {progress.skipped - len(rows)} more rows of Airflow could not be read or stored completely."
-        )
