@@ -121,7 +121,7 @@ class Unreadable(Syncs):
         for kind in ("dag", "run", "task", "event"):
             keys = [key_of(row) for row in self._rows(kind).values()]
             poisoned = [key for key in keys if key in self.api.oddities.poisoned]
-            if len(poisoned) * 2 > len(keys):
+            if len(poisoned) * 3 > len(keys):
                 self.api.oddities.poisoned.difference_update(poisoned)
 
     async def _full(self) -> Row:

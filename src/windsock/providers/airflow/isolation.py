@@ -98,7 +98,9 @@ class Isolation:
             raise failure
 
     async def _can_read_one_of(self, total: int, path: str, params: Params, failure: ProviderFailed) -> bool:
-        for place in dict.fromkeys((total - 1, total // 2, 1, 0)):
+        quarter = total // 4
+        spread = (total - 1, 2 * quarter, 1, 0, quarter, 3 * quarter, max(0, total - 2), min(2, total - 1))
+        for place in dict.fromkeys(spread):
             try:
                 body = (await self._ask(path, {**params, "limit": "1", "offset": str(place)})).body
             except ProviderFailed as other:
