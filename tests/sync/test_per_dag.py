@@ -269,23 +269,3 @@ async def test_connector_says_that_its_dags_are_read_one_by_one(scoped: Doubled)
     assert freshness["is_per_dag"] is True
     assert "one by one" in freshness["reason"]
     assert datetime.now(UTC) - datetime.fromisoformat(freshness["as_of"]) < timedelta(minutes=1)
-
-
-async def test_dag_whose_rows_all_break_their_lists_stops_nothing(scoped: Doubled) -> None:
-    await scoped.settle()
-    oddities = scoped.double.api.oddities
-    bad = {key for key in scoped.model.runs if key[0] == "bills"}
-    for number in range(3):
-        run = scoped.model.start_run("bills", f"unreadable {number}")
-        bad.add(("bills", run.run_id))
-    oddities.poisoned |= bad
-    fresh = scoped.model.start_run("news", "readable")
-    for _ in range(2):
-        row = await sync(scoped, is_full=True)
-        assert row["coverage"]["skipped"] == len(bad)
-    assert ("news", fresh.run_id) in await scoped.runs()
-    assert ("bills", "run_0") in await scoped.runs(), "it is not taken for gone"
-    oddities.poisoned.clear()
-    await sync(scoped, is_full=True)
-    await scoped.settle()
-    await scoped.assert_equal()

@@ -228,16 +228,21 @@ async def test_deletion_beside_skipped_rows_is_seen_by_the_totals(doubled: Doubl
     assert ("news", "run_0") in await doubled.runs()
 
 
-async def test_run_whose_state_cannot_be_read_is_not_asked_for_by_every_sync(doubled: Doubled) -> None:
+@pytest.mark.parametrize("state", ["queued", "success"])
+async def test_run_whose_state_cannot_be_read_stays_named_and_costs_an_idle_sync_nothing(
+    doubled: Doubled, state: str
+) -> None:
     await doubled.settle()
+    doubled.model.start_run("news", "waits for long")
     doubled.model.let_pass(1_000)
-    clean = [(await doubled.sync(trigger="schedule"))["provider_requests"] for _ in range(2)]
+    clean = [(await doubled.sync(trigger="schedule"))["provider_requests"] for _ in range(3)]
     run = doubled.model.start_run("bills", "of an odd state")
     await doubled.sync()
-    run.state = "success"
+    run.state = state
     doubled.model.touch(run)
     doubled.double.api.oddities.odd["bills", run.run_id] = {"state": []}
     await doubled.settle()
     doubled.model.let_pass(1_000)
-    idle = [(await doubled.sync(trigger="schedule"))["provider_requests"] for _ in range(3)]
-    assert idle[1:] == clean[1:] * 2, doubled.double.asked[-8:]
+    idle = [await doubled.sync(trigger="schedule") for _ in range(3)]
+    assert [sync["coverage"]["skipped"] for sync in idle] == [1, 1, 1]
+    assert [sync["provider_requests"] for sync in idle[1:]] == clean[1:], doubled.double.asked[-8:]

@@ -98,19 +98,19 @@ class PerDag:
         is_new = row["needs_history"] or watermark is None
         whole = RunsBetween(reading.goal, None, dag_id)
         checked_at: datetime | None = row["checked_at"]
-        if is_new or self._is_full:
-            as_of = await self._read_whole(whole, row, finds_missing=not is_new)
-            checked_at = read_at
-        else:
-            # Where nobody vouched since, another Airflow may have answered: see Changes.
+        as_of = None
+        if watermark is not None:  # where nobody vouched since, another Airflow may have answered: see Changes
             since = min(watermark, reading.state["vouched_until"] or watermark) - OVERLAP
             as_of = await self._scan(ChangedSince(since, pipeline_external_id=dag_id))
-            if checked_at is None or read_at - checked_at >= CHECK_EVERY:
-                missing = reading.missing
-                compared = self._compared(dag_id, as_of)
-                if not await self._has_equal_totals(row, compared):
-                    await self._read_whole(compared, row, finds_missing=True)
-                checked_at = read_at if reading.missing == missing else None  # the second look decides
+        if as_of is None or is_new or self._is_full:  # runs from before the history are among the changes only
+            read_as_of = await self._read_whole(whole, row, finds_missing=not is_new)
+            as_of, checked_at = min(as_of or read_as_of, read_as_of), read_at
+        elif checked_at is None or read_at - checked_at >= CHECK_EVERY:
+            missing = reading.missing
+            compared = self._compared(dag_id, as_of)
+            if not await self._has_equal_totals(row, compared):
+                await self._read_whole(compared, row, finds_missing=True)
+            checked_at = read_at if reading.missing == missing else None  # the second look decides
         async with reading.db.in_space(reading.progress.space_id) as tx:
             await reading.progress.save(tx)
             await tx.run(

@@ -6,7 +6,7 @@ time disagree, and too old where a backfill runs or a run waits. What has not en
 
 from datetime import datetime, timedelta
 
-from windsock.providers.contract import Page, ProviderRun
+from windsock.providers.contract import Page, ProviderRun, SkippedRow
 from windsock.providers.scopes import ChangedSince, Scope, Unfinished
 from windsock.sql import load
 from windsock.sync.reading import Reading
@@ -45,7 +45,10 @@ async def find_ended(reading: Reading) -> tuple[list[RunKey], list[RunKey]]:
         # What is as it is here is no news, and no reason to ask who answers.
         differs = [run for run in page.rows if _is_kept(reading, run) or _key(run) in mirrored]
         differs = [run for run in differs if mirrored.get(_key(run)) != (run.status, run.started_at)]
-        stored = await reading.store_runs(differs)
+        # Those that cannot be read completely are named once, and read again by reread_skipped.
+        differs = [run for run in differs if not reading.skips.has_run(*_key(run))]
+        reading.skips.meet(_incomplete(page, differs), is_listed=False)
+        stored = await reading.store_runs(differs, is_listed=False)
         reading.progress.read += len(page.rows) - len(differs)
         created += [
             _key(run)
@@ -59,6 +62,12 @@ async def find_ended(reading: Reading) -> tuple[list[RunKey], list[RunKey]]:
     if ended:
         await reading.vouch()  # another Airflow has none of them
     return ended[:MOST_LOOKS], created[: MOST_LOOKS - len(ended)] if len(ended) < MOST_LOOKS else []
+
+
+def _incomplete(page: Page[ProviderRun], runs: list[ProviderRun]) -> list[SkippedRow]:
+    """What the page says of these runs: which of their fields cannot be read."""
+    keys = {_key(run) for run in runs}
+    return [row for row in page.skipped if (row.pipeline_external_id, row.run_external_id) in keys]
 
 
 def _is_kept(reading: Reading, run: ProviderRun) -> bool:

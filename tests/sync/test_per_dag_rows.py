@@ -1,0 +1,58 @@
+"""An account with rights on single DAGs: rows that break their lists, and runs from before the history."""
+
+from datetime import timedelta
+
+import pytest
+
+from sync.doubled import Doubled
+from sync.test_per_dag import sync
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def scoped(doubled: Doubled) -> Doubled:
+    doubled.double.api.is_scoped = True
+    doubled.double.api.shows_events = False
+    return doubled
+
+
+async def test_dag_whose_rows_all_break_their_lists_stops_nothing(scoped: Doubled) -> None:
+    await scoped.settle()
+    oddities = scoped.double.api.oddities
+    bad = {key for key in scoped.model.runs if key[0] == "bills"}
+    for number in range(3):
+        run = scoped.model.start_run("bills", f"unreadable {number}")
+        bad.add(("bills", run.run_id))
+    oddities.poisoned |= bad
+    fresh = scoped.model.start_run("news", "readable")
+    for _ in range(2):
+        row = await sync(scoped, is_full=True)
+        assert row["coverage"]["skipped"] == len(bad)
+    assert ("news", fresh.run_id) in await scoped.runs()
+    assert ("bills", "run_0") in await scoped.runs(), "it is not taken for gone"
+    oddities.poisoned.clear()
+    await sync(scoped, is_full=True)
+    await scoped.settle()
+    await scoped.assert_equal()
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_old_run_that_changed_while_its_dag_was_refused_or_before_a_full_sync_is_read(
+    scoped: Doubled, *, is_full: bool
+) -> None:
+    key = ("bills", "from before the history")
+    scoped.model.start_run(*key, at=scoped.model.now() - timedelta(days=400))
+    await scoped.settle()
+    scoped.model.runs[key].state = "running"
+    scoped.model.touch(scoped.model.runs[key])
+    await sync(scoped)
+    scoped.double.api.refused = set() if is_full else {"bills"}
+    scoped.model.runs[key].state = "failed"
+    scoped.model.touch(scoped.model.runs[key])
+    scoped.model.let_pass(1_000)
+    await scoped.sync(trigger="schedule", is_full=is_full)
+    scoped.double.api.refused = set()
+    await scoped.look_closely()
+    await scoped.settle()
+    assert (await scoped.runs())[key]["status"] == "failed"
