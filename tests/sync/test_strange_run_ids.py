@@ -91,3 +91,18 @@ async def test_a_proxy_that_lost_the_way_to_single_runs_removes_nothing(doubled:
     assert (await doubled.state())["held"] is None
     assert (await doubled.runs())["news", "plain"]["note"] == "seen"
     await doubled.assert_equal()
+
+
+@pytest.mark.parametrize("run_id", ["2026/11/23", "~"])
+async def test_incomplete_task_runs_of_a_run_without_an_address_are_read_again(doubled: Doubled, run_id: str) -> None:
+    start(doubled, "news", run_id)
+    odd = doubled.double.api.oddities.odd
+    odd["news", run_id, "load", -1] = {"max_tries": -(2**70)}
+    sync = await doubled.sync()
+    assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", 1)
+    odd.clear()
+    await look(doubled)
+    sync = await doubled.sync(trigger="schedule")
+    assert (sync["warnings"], sync["coverage"]["skipped"]) == ([], 0)
+    await doubled.settle()
+    await doubled.assert_equal()

@@ -49,7 +49,8 @@ async def _reread(reading: Reading, entry: Entry) -> None:
             start, end = entry.span
             await read_window(reading, Window(start, None if end == OPEN_END else end), None, finds_missing=False)
     elif row.kind == "task_runs":
-        scope = OfRun(row.pipeline_external_id, row.run_external_id)
+        position = await reading.position_of(row.pipeline_external_id, row.run_external_id)
+        scope = OfRun(row.pipeline_external_id, row.run_external_id, position)
         async for page in reading.scan("task_runs", reading.provider.task_runs(scope), scope):
             await reading.store_task_runs(page.rows)
         await reading.end_scan("task_runs")
@@ -73,7 +74,7 @@ async def _reread_run(reading: Reading, entry: Entry, dag_id: str, run_id: str) 
         await reading.store_runs(page.rows)
     await reading.end_scan("runs")
     if not entry.row.fields:
-        of_run = OfRun(dag_id, run_id)
+        of_run = OfRun(dag_id, run_id, run.position)
         async for task_page in reading.scan("task_runs", reading.provider.task_runs(of_run), of_run):
             await reading.store_task_runs(task_page.rows)
         await reading.end_scan("task_runs")
