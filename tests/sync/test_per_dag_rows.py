@@ -56,3 +56,21 @@ async def test_old_run_that_changed_while_its_dag_was_refused_or_before_a_full_s
     await scoped.look_closely()
     await scoped.settle()
     assert (await scoped.runs())[key]["status"] == "failed"
+
+
+async def test_row_that_breaks_its_lists_does_not_break_the_totals_of_its_dag(scoped: Doubled) -> None:
+    await scoped.settle()
+    scoped.double.api.oddities.poisoned.add(("bills", "run_0"))
+    await sync(scoped, is_full=True)
+    for _ in range(3):
+        await scoped.look_closely()
+        row = await sync(scoped)
+    assert row["coverage"]["skipped"] == 1
+    assert not any("totals" in warning for warning in row["warnings"])
+    scoped.double.api.oddities.poisoned.clear()
+    for _ in range(3):
+        await scoped.look_closely()
+        row = await sync(scoped)
+    assert row["coverage"]["skipped"] == 0
+    await scoped.settle()
+    await scoped.assert_equal()

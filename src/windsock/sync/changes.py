@@ -261,9 +261,11 @@ class Changes:
     async def _look_at(self, dag_id: str, run_id: str, *, is_proven: bool) -> bool:
         """Read it again. False where it is not there, and nothing else says that it is gone."""
         reading, begun_at = self._reading, datetime.now(UTC)
+        position = await reading.position_of(dag_id, run_id)
         try:
-            run = await self._provider.run(dag_id, run_id, await reading.position_of(dag_id, run_id))
-        except ProviderCannotTell:  # it is not mirrored, so that there is nothing to take away; changes bring it
+            run = await self._provider.run(dag_id, run_id, position)
+        except ProviderCannotTell as unknown:  # where it is not mirrored, there is nothing to take away
+            reading.skip_unlisted_run(dag_id, run_id, position, unknown)
             return True
         except ProviderFailed as failure:  # a DAG that the account may no longer read proves nothing, nor a bad row
             is_forbidden = isinstance(failure, ProviderRefused) and failure.status == FORBIDDEN

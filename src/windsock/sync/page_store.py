@@ -1,13 +1,14 @@
 """Stores pages with their counts, their place and their skipped rows, in one transaction each."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import partial
 from typing import Literal, TypeVar
 from uuid import UUID
 
 from windsock import log
 from windsock.db import Database, Transaction
-from windsock.errors import ProviderFailed, ProviderNonsense
+from windsock.errors import ProviderCannotTell, ProviderFailed, ProviderNonsense
 from windsock.providers.contract import Provider, ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.sync.isolation import Kind, Unstorable, store_isolated, storing
 from windsock.sync.mirror import Stored, Window, merged
@@ -106,6 +107,13 @@ class PageStore:
             return False
         self.skips.meet_run(dag_id, run_id, str(failure))
         return True
+
+    def skip_unlisted_run(
+        self, dag_id: str, run_id: str, position: datetime | None, failure: ProviderCannotTell
+    ) -> None:
+        """A mirrored run without an address, where the list of its moment lacks rows: it may be one of those."""
+        if position is not None:
+            self.skips.meet_run(dag_id, run_id, str(failure))
 
     def count(self, kind: str, stored: Stored, *, read: int) -> None:
         self.count_requests()

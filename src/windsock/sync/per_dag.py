@@ -4,6 +4,7 @@ Each pipeline has its own watermark. A sync sends a bounded number of requests; 
 """
 
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 
 from windsock.db import Row
 from windsock.errors import ProviderIncomplete, ProviderRefused
@@ -106,11 +107,7 @@ class PerDag:
             read_as_of = await self._read_whole(whole, row, finds_missing=not is_new)
             as_of, checked_at = min(as_of or read_as_of, read_as_of), read_at
         elif checked_at is None or read_at - checked_at >= CHECK_EVERY:
-            missing = reading.missing
-            compared = self._compared(dag_id, as_of)
-            if not await self._has_equal_totals(row, compared):
-                await self._read_whole(compared, row, finds_missing=True)
-            checked_at = read_at if reading.missing == missing else None  # the second look decides
+            checked_at = await self._compare(row, as_of, read_at)
         async with reading.db.in_space(reading.progress.space_id) as tx:
             await reading.progress.save(tx)
             await tx.run(
@@ -158,6 +155,25 @@ class PerDag:
         reading = self._reading
         start = max(reading.goal, reading.oldest + timedelta(hours=1)) if reading.oldest else reading.goal
         return RunsBetween(start, as_of - IN_FLUX, dag_id)
+
+    async def _compare(self, row: Row, as_of: datetime, read_at: datetime) -> datetime | None:
+        """Compare the totals of a DAG, and read it where they differ.
+
+        When it was last compared; None where it is to be compared again soon.
+        """
+        reading, compared = self._reading, self._compared(row["external_id"], as_of)
+        missing = reading.missing
+        try:
+            is_equal = await self._has_equal_totals(row, compared)
+        except ProviderRefused as refusal:
+            if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            reading.progress.warn(f"The totals of a DAG could not be compared this time: {refusal}")
+            checked_at: datetime | None = row["checked_at"]
+            return checked_at
+        if not is_equal:
+            await self._read_whole(compared, row, finds_missing=True)
+        return read_at if reading.missing == missing else None  # the second look decides
 
     async def _has_equal_totals(self, row: Row, window: RunsBetween) -> bool:
         reading = self._reading

@@ -141,7 +141,8 @@ class Reading(PipelineReading):
         """
         try:
             return await self.provider.run(dag_id, run_id, position)
-        except ProviderCannotTell:
+        except ProviderCannotTell as unknown:
+            self.skip_unlisted_run(dag_id, run_id, position, unknown)
             return None
         except ProviderFailed as failure:
             if not self.skip_unreadable_run(dag_id, run_id, failure):

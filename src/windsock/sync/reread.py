@@ -45,9 +45,7 @@ async def _reread(reading: Reading, entry: Entry) -> None:
     if row.pipeline_external_id is not None and row.pipeline_external_id not in reading.pipelines:
         await reading.forget_skipped(entry)
     elif row.pipeline_external_id is None or row.run_external_id is None:
-        if entry.span is not None:
-            start, end = entry.span
-            await read_window(reading, Window(start, None if end == OPEN_END else end), None, finds_missing=False)
+        await _reread_span(reading, entry)
     elif row.kind == "task_runs":
         position = await reading.position_of(row.pipeline_external_id, row.run_external_id)
         scope = OfRun(row.pipeline_external_id, row.run_external_id, position)
@@ -56,6 +54,24 @@ async def _reread(reading: Reading, entry: Entry) -> None:
         await reading.end_scan("task_runs")
     else:
         await _reread_run(reading, entry, row.pipeline_external_id, row.run_external_id)
+
+
+async def _reread_span(reading: Reading, entry: Entry) -> None:
+    """Of a row without a name, whatever is listed where it was met; in its DAG alone, where that is known."""
+    if entry.span is None:
+        return
+    start, end = entry.span[0], None if entry.span[1] == OPEN_END else entry.span[1]
+    dag_id = entry.row.pipeline_external_id
+    if not reading.state["is_per_dag"]:
+        await read_window(reading, Window(start, end), None, finds_missing=False)
+    elif dag_id is not None:
+        scope = RunsBetween(start, end, dag_id)
+        async for page in reading.scan("runs", reading.provider.runs(scope), scope):
+            await reading.store_runs(page.rows)
+        await reading.end_scan("runs")
+        async for task_page in reading.scan("task_runs", reading.provider.task_runs(scope), scope):
+            await reading.store_task_runs(task_page.rows)
+        await reading.end_scan("task_runs")
 
 
 async def _reread_run(reading: Reading, entry: Entry, dag_id: str, run_id: str) -> None:

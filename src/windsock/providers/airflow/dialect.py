@@ -13,6 +13,8 @@ from windsock.providers.scopes import OfRun, ProviderParam, Resume, RunRequest, 
 UNFINISHED = ("queued", "running")
 """States of a run that has not ended, in both APIs."""
 
+BEYOND_THE_END = "1000000000"
+"""An offset at which a list holds no row; its total is there all the same (2.11.2 and 3.x)."""
 EVENTS = "/eventLogs"
 WRITTEN_BY_MACHINES = (
     "running", "success", "failed", "skipped", "queued", "scheduled", "deferred", "removed", "restarting",

@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from windsock.errors import ProviderFailed, ProviderRefused, ProviderTimedOut, ProviderUnreachable
+from windsock.providers.airflow.dialect import BEYOND_THE_END
 from windsock.providers.airflow.failures import AnswerTooLarge, BrokenJson
 from windsock.providers.airflow.http import Params
 from windsock.providers.airflow.listing import Ask, Limits, Listing
@@ -13,7 +14,6 @@ Cause = Literal["row", "size"]
 
 _PROBED_AGAIN_AFTER: Final = 10
 _ROWS_PER_FAILURE: Final = 4
-BEYOND_THE_END: Final = "1000000000"
 _RETRIED_BELOW: Final = frozenset({429, 502, 503, 504})
 
 

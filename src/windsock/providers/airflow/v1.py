@@ -97,8 +97,9 @@ class V1:
         return WindowScan(ask, listing, limits, field=field, window=window).pages(resume)
 
     def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
-        """One row: limit=0 means the default here (measured on 2.11.2)."""
-        return Question(path=self.root + dialect.path_of(what, window), params={**_filters(window), "limit": "1"})
+        """A page beyond the end, which holds no row that could break it: limit=0 means the default on 2.11.2."""
+        no_row = {"limit": "1", "offset": dialect.BEYOND_THE_END}
+        return Question(path=self.root + dialect.path_of(what, window), params={**_filters(window), **no_row})
 
     def events(self, since: datetime) -> list[Question]:
         """`after` and `excluded_events` are known since 2.9 and 2.10; before, unknown parameters are refused."""
