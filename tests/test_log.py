@@ -59,6 +59,10 @@ def test_every_key_we_make_is_redacted() -> None:
 SECRETS = [new_key(), JWT, "postgresql://owner:planted@db/windsock"]
 
 
+def nested(levels: int) -> Any:
+    return {"a": nested(levels - 1)} if levels else 1
+
+
 def fail(error: Exception) -> None:
     raise error
 
@@ -180,3 +184,10 @@ def test_chatty_libraries_are_heard_from_warnings_on(said: Callable[[], str]) ->
         logging.getLogger(name).info("chat")
         logging.getLogger(name).warning("matters")
     assert [line["event"] for line in lines(said)] == ["matters"] * 3
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**64, nested(300)], ids=["surrogate", "large", "deep"])
+def test_value_that_orjson_refuses_is_logged_all_the_same(said: Callable[[], str], value: Any) -> None:
+    log.configure("json", "info")
+    log.get("windsock.test").info("refused", value=value)
+    assert json.loads(said())["value"] == value

@@ -28,6 +28,7 @@ from windsock.audit import routes as audit
 from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
 from windsock.errors import BadRequest, DatabaseFailed, Invalid, PageNotFound, WindsockError
+from windsock.inputs import TOO_DEEP, TOO_LARGE
 from windsock.pages import to_json
 from windsock.pipelines import routes as pipelines
 from windsock.process import Process
@@ -188,7 +189,7 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
         return refusal
     path, method = shorten(request.url.path), shorten(request.scope.get(ASKED_METHOD, request.method))
     sentences = {
-        400: "The body cannot be read: it must be JSON in UTF-8.",
+        400: f"The body cannot be read: it must be JSON in UTF-8; it {TOO_DEEP}, and {TOO_LARGE}.",
         404: f"There is nothing at {path}.",
         405: f"{method} is not possible at {path}.",
     }

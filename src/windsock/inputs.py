@@ -1,5 +1,6 @@
 """What is accepted from a caller: bodies without unknown keys, and text that PostgreSQL can hold."""
 
+import json
 from datetime import datetime
 from math import isfinite
 from typing import Annotated, Any
@@ -8,6 +9,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 DEEPEST = 32
 """Levels of nesting accepted in a JSON body; nobody's configuration is deeper."""
+TOO_DEEP = f"must not be nested deeper than {DEEPEST} levels"
+TOO_LARGE = "must not contain whole numbers beyond 64 bits"
 
 
 def storable(text: str) -> str:
@@ -20,11 +23,11 @@ def storable(text: str) -> str:
 
 def _storable_throughout(value: Any, depth: int = 0) -> None:  # noqa: ANN401 - any JSON
     if depth > DEEPEST:
-        raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
+        raise ValueError(TOO_DEEP)
     if isinstance(value, str):
         storable(value)
     elif isinstance(value, int) and not -(2**63) <= value < 2**64:
-        raise ValueError("must not contain whole numbers beyond 64 bits")
+        raise ValueError(TOO_LARGE)
     elif isinstance(value, float) and not isfinite(value):
         raise ValueError("must not contain NaN or Infinity, which are no JSON")
     elif isinstance(value, dict):
@@ -34,6 +37,24 @@ def _storable_throughout(value: Any, depth: int = 0) -> None:  # noqa: ANN401 - 
     elif isinstance(value, list):
         for inner in value:
             _storable_throughout(inner, depth + 1)
+
+
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
+    """Parse JSON from a form or a command as the API parses a body.
+
+    Raises ValueError for what is not JSON, and for what a body may not hold. orjson would turn whole numbers beyond
+    64 bits into floats, and another number than the given one would be sent.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:  # more digits than Python converts
+        raise ValueError(TOO_LARGE) from None
+    _storable_throughout(value)
+    return value
 
 
 def is_storable(value: object) -> bool:

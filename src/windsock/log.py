@@ -1,6 +1,7 @@
 """Structured logs: JSON lines or readable text, with the request's or sync's names in each line, and never a secret."""
 
 import contextlib
+import json
 import logging
 import re
 import sys
@@ -48,7 +49,10 @@ def _redacted(value: Any) -> Any:  # noqa: ANN401 - whatever is logged
 
 
 def _to_json(event: MutableMapping[str, Any], **_: object) -> str:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:  # a lone surrogate, a whole number beyond 64 bits, or deep nesting
+        return json.dumps(event, default=repr)
 
 
 def configure(log_format: Literal["auto", "json", "text"], level: str) -> None:

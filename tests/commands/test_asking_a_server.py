@@ -136,7 +136,11 @@ def test_a_run_is_started_once_with_conf_from_anywhere(run: Run, live: Live, tmp
     assert (paused.exit_code, "paused in Airflow" in paused.stderr) == (0, True)
 
 
-@pytest.mark.parametrize("conf", ["{", "[1]", "@nowhere.json", "null"])
+@pytest.mark.parametrize(
+    "conf",
+    ["{", "[1]", "@nowhere.json", "null", f'{{"a": {2**64}}}', f'{{"a": {"[" * 300}{"]" * 300}}}', '{"a": NaN}'],
+    ids=lambda conf: conf[:12],
+)
 def test_a_conf_that_is_none_is_wrong_usage(run: Run, live: Live, conf: str) -> None:
     before = len(live.runs.posts)
     result = run("trigger", "daily_report", "--conf", conf)

@@ -1,8 +1,10 @@
 """Triggers are sent at most once, whatever becomes of the answer; refusals are the provider's own."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx2
 import pytest
 
 from checking import CheckedClient
@@ -81,6 +83,62 @@ async def test_numbers_that_are_no_json_are_refused(client: CheckedClient, world
         )
         assert answer.status_code == 422, word
     assert runs.posts == []
+
+
+def nested(levels: int) -> str:
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+async def trigger_with(client: CheckedClient, world: World, value: str) -> httpx2.Response:
+    """`value` is JSON, and is sent as it is."""
+    path = f"{SPACE}/pipelines/{world.finance.pipelines['daily_report']}/trigger"
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k1"}
+    body = f'{{"conf": {{"x": {value}}}}}'
+    return await client.as_(world.keys["editor"], "POST", path, content=body, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "sentence"),
+    [
+        *(
+            (nested(levels), 422, "must not be nested deeper than 32 levels")
+            for levels in (31, 252, 253, 254, 255, 900)
+        ),
+        *((nested(levels), 400, "must not be nested deeper than 32 levels") for levels in (1_100, 20_000)),
+        ("[" * 300 + "]" * 300, 422, "must not be nested deeper than 32 levels"),
+        (str(2**64), 422, "must not contain whole numbers beyond 64 bits"),
+        (str(-(2**63) - 1), 422, "must not contain whole numbers beyond 64 bits"),
+        ("1" * 5_000, 400, "must not contain whole numbers beyond 64 bits"),
+        (r'"\ud800"', 422, "must not contain half of a surrogate pair"),
+        (r'{"\udc00\ud800": 1}', 422, "must not contain half of a surrogate pair"),
+        (r'"\u0000"', 422, "must not contain the character U+0000"),
+        ("-1e999", 422, "must not contain NaN or Infinity"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+async def test_conf_that_cannot_be_stored_is_refused_with_the_limit(
+    client: CheckedClient, world: World, runs: Runs, value: str, status: int, sentence: str
+) -> None:
+    answer = await trigger_with(client, world, value)
+    assert (answer.status_code, sentence in answer.text) == (status, True), answer.text
+    assert runs.posts == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        nested(28), "[" * 29 + "]" * 29, str(2**64 - 1), str(-(2**63)), "1.0", "[1.0, 1, 100.0]", "5e-324", "1e22",
+        "9007199254740993", r'"\ud83d\ude00\u2028\u007f"', '{"b": 1, "a": [null, true, ""]}',
+    ],
+    ids=lambda value: str(value)[:12],
+)  # fmt: skip
+async def test_conf_is_sent_unaltered(client: CheckedClient, world: World, runs: Runs, value: str) -> None:
+    first, again = await trigger_with(client, world, value), await trigger_with(client, world, value)
+    assert (first.status_code, again.status_code) == (201, 201), first.text
+    (sent,) = runs.posts
+    expected = json.loads(value)
+    assert json.dumps(sent["conf"]) == json.dumps({"x": expected})  # order and type of numbers, too
+    assert first.json()["conf"] == again.json()["conf"] == {"x": expected}
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])

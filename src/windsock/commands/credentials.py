@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import click
-import orjson
 from click.core import ParameterSource
+
+from windsock.inputs import parse_json
 
 OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
     "none": (),
@@ -129,7 +130,7 @@ def _json_of(file: BinaryIO | None) -> Any:  # noqa: ANN401 - any JSON
     if file is None:
         return None
     try:
-        return orjson.loads(file.read())
+        return parse_json(file.read())
     except ValueError:
         raise click.UsageError("--service-account is no JSON: give the file that Google made for the key.") from None
 

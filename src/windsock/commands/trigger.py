@@ -3,12 +3,12 @@
 import sys
 import time
 from datetime import datetime
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import click
-import orjson
 from rich.console import Console
 from rich.status import Status
 
@@ -24,6 +24,7 @@ from windsock.commands.server import (
     find_pipeline,
     on_server,
 )
+from windsock.inputs import parse_json
 from windsock.runs.models import RunDetail
 from windsock.words import duration
 
@@ -159,11 +160,13 @@ def _conf(given: str | None) -> dict[str, Any] | None:
             given = sys.stdin.read()
         elif given.startswith("@"):
             given = Path(given[1:]).read_text(encoding="utf-8")
-        conf = orjson.loads(given)
+        conf = parse_json(given)
     except OSError as error:
         raise click.UsageError(f"--conf: {error.filename}: {error.strerror}.") from None
-    except ValueError as error:
+    except (JSONDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"--conf is no JSON: {error}.") from None
+    except ValueError as error:
+        raise click.UsageError(f"--conf {error}.") from None
     if not isinstance(conf, dict):
         raise click.UsageError('--conf must be a JSON object, such as {"country": "FR"}.')
     return conf

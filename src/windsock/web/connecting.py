@@ -1,9 +1,9 @@
 """Adding and changing an Airflow connector: a form, a test of what is in it, and what to check where it fails."""
 
+from json import JSONDecodeError
 from typing import Any
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
@@ -19,6 +19,7 @@ from windsock.connectors.store import (
     open_connector,
 )
 from windsock.errors import BadRequest, Conflict, Invalid
+from windsock.inputs import parse_json
 from windsock.providers.airflow import Diagnosis
 from windsock.web.forms import read_form
 from windsock.web.frame import around
@@ -148,10 +149,18 @@ def _config_of(given: dict[str, str]) -> dict[str, Any]:
     for name in LISTS:
         config[name] = given.get(name, "").split()
     for name in NUMBERS:
-        config[name] = given.get(name, "").strip() or SHOWN[name]
+        config[name] = _number(given.get(name, "").strip()) if given.get(name, "").strip() else SHOWN[name]
     if config["base_url"] is None:
         raise BadRequest("Give the address of the Airflow, such as https://airflow.example.com.")
     return {name: value for name, value in config.items() if value is not None or name == "web_url"}
+
+
+def _number(text: str) -> float | str:
+    """The text itself where it is no number: AirflowConfig says so."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _credentials_of(given: dict[str, str]) -> dict[str, Any] | None:
@@ -168,9 +177,11 @@ def _credentials_of(given: dict[str, str]) -> dict[str, Any] | None:
     if not given.get("credentials", "").strip():
         return None
     try:
-        read = orjson.loads(given["credentials"])
-    except orjson.JSONDecodeError:
+        read = parse_json(given["credentials"])
+    except JSONDecodeError:
         raise BadRequest("The credentials are no JSON.") from None
+    except ValueError as error:
+        raise BadRequest(f"The credentials {error}.") from None
     if not isinstance(read, dict):
         raise BadRequest("The credentials are no JSON object.")
     return read

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, Literal
 
 import orjson
 
 from windsock.errors import BadRequest
-from windsock.inputs import is_storable
+from windsock.inputs import is_storable, parse_json
 from windsock.pages import to_json
 from windsock.providers.scopes import ProviderParam
 from windsock.web.forms import with_newlines
@@ -220,7 +221,10 @@ def _is_shown(field: str, text: str, default: object) -> bool:
 def _read_defaults(text: str) -> dict[str, Any]:
     if not text:
         return {}
-    defaults = _read(text, "The form")
+    try:
+        defaults = orjson.loads(text)  # written by orjson, and possibly deeper than what may be sent
+    except orjson.JSONDecodeError:
+        defaults = None
     if not isinstance(defaults, dict):
         raise BadRequest("The form was changed on its way. Open it again.")
     return defaults
@@ -245,6 +249,8 @@ def _values(fields: Iterable[tuple[str, str]]) -> Iterable[tuple[str, Any]]:
 
 def _read(text: str, name: str) -> Any:  # noqa: ANN401 - JSON
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        return parse_json(text)
+    except JSONDecodeError:
         raise BadRequest(f'{name} is not JSON: text stands in double quotes, as in ["a", "b"].') from None
+    except ValueError as error:
+        raise BadRequest(f"{name} {error}.") from None
