@@ -25,8 +25,8 @@ unknown id and one of another space the same 404.
 
 **Values.** JSON in UTF-8, `snake_case`. Ids are UUIDs. Times are RFC 3339 in UTC ending in `Z`; in a request a time
 must say its offset. Durations are seconds. Statuses and run types are Airflow's own words, which keep growing: never
-treat them as a closed list. Unknown keys in a body are 422, and so is the character
-U+0000.
+treat them as a closed list. Unknown keys in a body are 422, and so are the character
+U+0000, half of a surrogate pair, whole numbers beyond 64 bits, and nesting deeper than 32 levels.
 
 **Lists** are bare arrays. `page` starts at 1; a `size` beyond the largest is capped. The headers `X-Total-Count`,
 `X-Page`, `X-Page-Size`, `X-Total-Pages` and `Link` (RFC 8288) tell the rest. A page past the end is an empty array. A

@@ -5,20 +5,24 @@ import re
 import struct
 from base64 import urlsafe_b64encode
 from typing import Any
+from urllib.parse import urlsplit
 
 import jsonschema_rs
 import pytest
 from fastapi import FastAPI
+from hypothesis import assume, given, settings, strategies
 from pydantic import ValidationError
 
 from checking import CheckedClient
 from laws.operations import API
+from laws.schemathesis_hooks import EXEMPTIONS
 from laws.test_openapi import operations_of
 from windsock.access.models import ApiKeyIn, SpaceChange, TeamBody, UserIn
 from windsock.comments.models import CommentIn
 from windsock.connectors.models import ConnectorIn
-from windsock.connectors.store import checked_config
+from windsock.connectors.store import checked_config, checked_credentials
 from windsock.errors import Invalid
+from windsock.providers.airflow.config import TOKEN_URIS, URL_PATTERN, AirflowConfig
 from windsock.triggers.models import TriggerIn
 from world import World
 
@@ -59,6 +63,19 @@ def test_operations_are_named_by_verb_and_resource(bare_app: FastAPI) -> None:
 
 
 NUL = "a\0b"
+MWAA = {"auth_type": "mwaa", "environment_name": "prod", "region": "eu-west-1"}
+
+
+def airflow_connector(
+    config: dict[str, Any] | None = None, credentials: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    config = config or {"base_url": "http://x"}
+    return {"name": "a", "connector_type": "airflow", "config": config, "credentials": credentials}
+
+
+def composer(**key: str) -> dict[str, Any]:
+    right = {"type": "service_account", "client_email": "a@b", "private_key": "k", "token_uri": min(TOKEN_URIS)}
+    return {"auth_type": "composer", "service_account": {**right, **key}}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +88,59 @@ NUL = "a\0b"
         ("ConnectorIn", {"name": "a", "connector_type": "airflow", "config": {}}, False),
         ("ConnectorIn", {"name": "a", "connector_type": "airflow", "config": {"base_url": "ftp://x"}}, False),
         ("ConnectorIn", {"name": "a", "connector_type": "airflow", "config": {"base_url": "http://x", "a": 1}}, False),
+        *(
+            ("ConnectorIn", airflow_connector({"base_url": url}), is_right)
+            for url, is_right in {
+                "https://airflow.example.com:8443/team/a?b#c": True,
+                "http://bücher.example": True,
+                "http://[::1]:8080": True,
+                "http://x:65535": True,
+                "http://x:65536": False,
+                "http://user@x": False,
+                "http://": False,
+                "http:///path": False,
+                "http://x/a b": True,
+            }.items()
+        ),
+        *(
+            ("ConnectorIn", airflow_connector({"base_url": "http://x", **config}), is_right)
+            for config, is_right in (
+                ({"history_days": 7.0, "sync_interval_seconds": 5, "timeout_seconds": 1}, True),
+                ({"history_days": 7.5}, False),
+                ({"history_days": "7"}, False),
+                ({"history_days": True}, False),
+                ({"timeout_seconds": "30"}, False),
+                ({"timeout_seconds": True}, False),
+                ({"verify_tls": 0}, False),
+                ({"verify_tls": "no"}, False),
+                ({"ca_certificate": "-----BEGIN CERTIFICATE-----\n"}, True),
+                ({"ca_certificate": "-----BEGIN PRIVATE KEY-----\n"}, False),
+                ({"web_url": "javascript:alert(1)"}, False),
+                ({"web_url": None}, True),
+            )
+        ),
+        *(
+            ("ConnectorIn", airflow_connector(credentials={**MWAA, **keys}), is_right)
+            for keys, is_right in (
+                ({}, True),
+                ({"access_key_id": None, "secret_access_key": None, "session_token": None}, True),
+                ({"access_key_id": "A", "secret_access_key": "s"}, True),
+                ({"access_key_id": "A", "secret_access_key": "s", "session_token": "t"}, True),
+                ({"access_key_id": "A"}, False),
+                ({"access_key_id": "A", "secret_access_key": None}, False),
+                ({"secret_access_key": "s"}, False),
+                ({"session_token": "t"}, False),
+            )
+        ),
+        *(
+            ("ConnectorIn", airflow_connector(credentials=composer(**key)), is_right)
+            for key, is_right in (
+                ({}, True),
+                ({"universe_domain": "googleapis.com"}, True),
+                ({"universe_domain": "example.com"}, False),
+                ({"token_uri": "https://example.com/token"}, False),
+            )
+        ),
         ("ApiKeyIn", {"name": "a", "expires_in_days": 30.0}, True),
         ("ApiKeyIn", {"name": "a", "expires_in_days": 30.5}, False),
         ("ApiKeyIn", {"name": "a", "expires_in_days": True}, False),
@@ -107,9 +177,34 @@ def accepts(name: str, body: dict[str, Any]) -> bool:
         made = models[name].model_validate(body)
         if isinstance(made, ConnectorIn) and made.connector_type == "airflow":
             checked_config(made.config)
+            checked_credentials(made.credentials)
     except (ValidationError, Invalid):
         return False
     return True
+
+
+@given(strategies.from_regex(URL_PATTERN, fullmatch=True))
+@settings(database=None, deadline=None, max_examples=100)
+def test_server_accepts_every_url_of_the_pattern(url: str) -> None:
+    host = urlsplit(url).netloc if "[" not in url else ""
+    assume(host.isascii() and host)  # others: only outlined by the pattern
+    AirflowConfig(base_url=url)
+
+
+def test_base_url_of_a_change_cannot_be_null(bare_app: FastAPI) -> None:
+    """It has no default to which null could set it back."""
+    properties = bare_app.openapi()["components"]["schemas"]["AirflowConfigChange"]["properties"]
+    nullable = {name for name, schema in properties.items() if {"type": "null"} in schema.get("anyOf", [])}
+    assert nullable == set(properties) - {"base_url"}
+
+
+def test_exemptions_from_the_schema_are_stated_in_the_document(bare_app: FastAPI) -> None:
+    document = bare_app.openapi()
+    text = json.dumps(document)
+    ids = {operation["operationId"] for _, operation in operations_of(bare_app)}
+    for exemption in EXEMPTIONS:
+        assert exemption.operations <= ids
+        assert json.dumps(exemption.statement)[1:-1] in text, exemption.reason
 
 
 @pytest.mark.anyio

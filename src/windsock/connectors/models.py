@@ -27,11 +27,12 @@ class DescribedAs:
 
 
 def _change_of(model: type[BaseModel]) -> Any:  # noqa: ANN401 - a model
-    """Each key of another model, which may be left out or null."""
-    fields: dict[str, Any] = {
-        name: (Annotated[(field.annotation, Field(description=field.description), *field.metadata)] | None, None)
-        for name, field in model.model_fields.items()
-    }
+    """Each key of another model, which may be left out; null stands for the default, where there is one."""
+    fields: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        schema = Field(description=field.description, json_schema_extra=field.json_schema_extra)
+        parts: Any = (field.annotation, schema, *field.metadata)
+        fields[name] = (Annotated[parts] if field.is_required() else Annotated[parts] | None, None)
     return create_model(f"{model.__name__}Change", __config__=ConfigDict(extra="forbid"), **fields)
 
 
@@ -144,7 +145,13 @@ class OtherConnectorIn(Body):
 
     name: Name
     connector_type: Annotated[Word, Field(json_schema_extra={"pattern": r"^(?!airflow$)[a-z0-9_]{1,64}$"})]
-    config: Annotated[dict[str, Any], Field(default_factory=dict, description="It is kept as given.")]
+    config: Annotated[
+        dict[str, Any],
+        Field(
+            default_factory=dict,
+            description="It is kept as given. A value that looks like a secret is refused: send it in credentials.",
+        ),
+    ]
     credentials: Annotated[dict[str, Any] | None, Field(description="Never returned.")] = None
     source_system_id: UUID | None = None
 
@@ -171,7 +178,10 @@ class ConnectorChange(Body):
     config: Annotated[
         dict[str, Any] | None,
         DescribedAs(AirflowConfigChange | dict[str, Any] | None),
-        Field(description="Of an Airflow connector keys of an AirflowConfig; null: the default."),
+        Field(
+            description="Of an Airflow connector keys of an AirflowConfig; null: the default. Of another connector a "
+            "value that looks like a secret is refused."
+        ),
     ] = None
     credentials: Annotated[
         dict[str, Any] | None,

@@ -48,7 +48,10 @@ async def get_one_connector(request: Request, space: CanView, connector_id: UUID
 
 @router.patch("/{connector_id}", response_model=Connector, name="update_connector", summary="Change a connector")
 async def patch_connector(request: Request, space: CanEdit, connector_id: UUID, body: ConnectorChange) -> Response:
-    """Of `config` only the keys that are sent change. A new `base_url` needs the `credentials` again."""
+    """Of `config` only the keys that are sent change. A new `base_url` needs the `credentials` again.
+
+    `config` and `credentials` must fit the type of the connector: AirflowConfigChange and Credentials for airflow.
+    """
     async with space.transaction() as tx:
         row = await change_connector(tx, space.id, connector_id, body, request.app.state.secrets)
     return answer(request, row)
@@ -64,7 +67,10 @@ async def delete_connector(space: CanAdminister, connector_id: UUID) -> Response
 
 @router.post("/{connector_id}/test", response_model=ConnectorTest, summary="Try the connection", responses={400: {}})
 async def test_connector(request: Request, space: CanEdit, connector_id: UUID) -> Response:
-    """200 whatever comes out: `success` tells, and `hints` what to check. 400 for what is no Airflow."""
+    """200 whatever comes out: `success` tells, and `hints` what to check.
+
+    400 for a connector that is not an Airflow.
+    """
     async with space.transaction() as tx:
         connector = await open_connector(tx, space.id, connector_id, request.app.state.secrets)
     diagnosis = await request.app.state.diagnose(connector.config, connector.credentials, connector_id=connector.id)

@@ -46,7 +46,7 @@ async def sync_connector(
     """While one is queued or running for the connector, that one is answered: a double click does no harm.
 
     A full sync that is requested while another one runs is queued behind it and answered; repeated requests answer the
-    same one. One that is queued and not yet begun becomes full.
+    same one. One that is queued and not yet begun becomes full. 400 for a connector that is not an Airflow.
     """
     row = await ask_for_sync(
         space, connector_id, request.app.state.secrets, request.app.state.jobs, is_full=body.is_full if body else False
@@ -84,7 +84,10 @@ async def cancel_sync(request: Request, space: CanSync, sync_id: UUID) -> Respon
     summary="Accept what a sync holds back",
 )
 async def accept_held(request: Request, space: CanEdit, connector_id: UUID, body: AcceptIn) -> Response:
-    """mass_loss: what is missing counts as deleted now. other_airflow: this Airflow is mirrored from now on."""
+    """mass_loss: what is missing counts as deleted now. other_airflow: this Airflow is mirrored from now on.
+
+    400 for a connector that is not an Airflow.
+    """
     async with space.transaction() as tx:
         await open_connector(tx, space.id, connector_id, request.app.state.secrets)
         await accept(tx, space.id, connector_id, body.kind)

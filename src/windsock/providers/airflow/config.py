@@ -1,11 +1,12 @@
 """What a connector to an Airflow is told: where it is, how to sign in, what to read."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from windsock import egress
+from windsock.inputs import WHOLE, Flag
 
 TOKEN_URIS = frozenset(
     {
@@ -15,6 +16,18 @@ TOKEN_URIS = frozenset(
     }
 )
 """Where a service account's key is exchanged. What another server answered would be sent on as a Bearer token."""
+
+PUBLIC_CLOUD = "googleapis.com"
+URL_PATTERN = (
+    r"^https?://"
+    r"([A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?|\[[0-9A-Fa-f:.]{2,45}\]"
+    r"|[A-Za-z0-9_.-]*[^\u0000-\u007f][^\u0000-\u002c/:-@\[-^`{-\u007f]*)"
+    r"(:([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+    r"([/?#][^\u0000-\u001f\u007f]*)?$"
+)
+"""For schemas: what `_clean_url` accepts. Not every IPv6 address and not every name beyond ASCII that fits is one."""
+PRIVATE_KEY = "PRIVATE KEY-----"
+Url = Annotated[str, Field(max_length=2000, json_schema_extra={"pattern": URL_PATTERN})]
 
 Glob = Annotated[str, Field(min_length=1, max_length=250)]
 _Detail = Annotated[str | None, Field(max_length=1000)]
@@ -47,30 +60,30 @@ class AirflowConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     base_url: Annotated[
-        str,
+        Url,
         Field(
-            max_length=2000,
-            description="Where the Airflow webserver or API server answers.",
-            json_schema_extra={"format": "uri", "pattern": "^https?://"},
+            description="Where the Airflow webserver or API server answers. IPv6 addresses and internationalized "
+            "host names must be valid."
         ),
     ]
     api_version: Literal["auto", "v1", "v2"] = "auto"
-    verify_tls: bool = True
-    ca_certificate: Annotated[str | None, Field(max_length=100_000, description="PEM of a private authority.")] = None
-    timeout_seconds: Annotated[float, Field(ge=1, le=60, description="Of one request.")] = 30.0
-    sync_interval_seconds: Annotated[int, Field(ge=5, le=86_400)] = 60
-    history_days: Annotated[int, Field(ge=1, le=3650)] = 14
+    verify_tls: Flag = True
+    ca_certificate: Annotated[
+        Annotated[str, Field(max_length=100_000, json_schema_extra={"not": {"pattern": PRIVATE_KEY}})] | None,
+        Field(description="PEM of a private authority, without its private key."),
+    ] = None
+    timeout_seconds: Annotated[float, Field(strict=True, ge=1, le=60, description="Of one request.")] = 30.0
+    sync_interval_seconds: Annotated[int, Field(ge=5, le=86_400), WHOLE] = 60
+    history_days: Annotated[int, Field(ge=1, le=3650), WHOLE] = 14
     include_dags: Annotated[list[Glob], Field(max_length=1000)] = []
     exclude_dags: Annotated[list[Glob], Field(max_length=1000)] = []
     include_tags: Annotated[list[Glob], Field(max_length=1000)] = []
-    web_url: Annotated[
-        str | None, Field(max_length=2000, description="Where people open Airflow, if not at base_url.")
-    ] = None
+    web_url: Annotated[Url | None, Field(description="Where people open Airflow, if not at base_url.")] = None
 
     @field_validator("ca_certificate")
     @classmethod
     def _has_no_private_key(cls, value: str | None) -> str | None:
-        if value is not None and "PRIVATE KEY-----" in value:
+        if value is not None and PRIVATE_KEY in value:
             raise ValueError("must hold certificates only, and no private key")
         return value
 
@@ -118,14 +131,24 @@ class ServiceAccountKey(BaseModel):
     type: Literal["service_account"]
     client_email: Annotated[str, Field(min_length=3, max_length=500)]
     private_key: Annotated[SecretStr, Field(min_length=1, max_length=20_000)]
-    token_uri: Annotated[str, Field(max_length=500, examples=["https://oauth2.googleapis.com/token"])]
+    token_uri: Annotated[
+        str,
+        Field(
+            max_length=500,
+            examples=["https://oauth2.googleapis.com/token"],
+            json_schema_extra={"enum": [*sorted(TOKEN_URIS)]},
+        ),
+    ]
     private_key_id: _Detail = None
     project_id: _Detail = None
     client_id: _Detail = None
     auth_uri: _Detail = None
     auth_provider_x509_cert_url: _Detail = None
     client_x509_cert_url: _Detail = None
-    universe_domain: _Detail = None
+    universe_domain: Annotated[
+        Annotated[str, Field(json_schema_extra={"const": PUBLIC_CLOUD})] | None,
+        Field(description="Only the public cloud."),
+    ] = None
 
     @field_validator("token_uri")
     @classmethod
@@ -137,8 +160,8 @@ class ServiceAccountKey(BaseModel):
     @field_validator("universe_domain")
     @classmethod
     def _is_the_public_cloud(cls, value: str | None) -> str | None:
-        if value not in {None, "googleapis.com"}:
-            raise ValueError("must be googleapis.com")
+        if value not in {None, PUBLIC_CLOUD}:
+            raise ValueError(f"must be {PUBLIC_CLOUD}")
         return value
 
 
@@ -154,10 +177,20 @@ class ComposerCredentials(BaseModel):
     ]
 
 
-class MwaaCredentials(BaseModel):
-    """Amazon MWAA. Without keys AWS's default chain is used, where the operator allows that."""
+KEYS_GO_TOGETHER: dict[str, Any] = {
+    "if": {"properties": {"access_key_id": {"type": "string"}}, "required": ["access_key_id"]},
+    "then": {"properties": {"secret_access_key": {"type": "string"}}, "required": ["secret_access_key"]},
+    "else": {"properties": {"secret_access_key": {"type": "null"}, "session_token": {"type": "null"}}},
+}
 
-    model_config = ConfigDict(extra="forbid")
+
+class MwaaCredentials(BaseModel):
+    """Amazon MWAA. Without keys AWS's default chain is used, where the operator allows that.
+
+    `access_key_id` and `secret_access_key` go together; `session_token` needs both.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=KEYS_GO_TOGETHER)
 
     auth_type: Literal["mwaa"]
     environment_name: Annotated[str, Field(pattern=r"^[a-zA-Z][0-9a-zA-Z_-]*$", max_length=80)]

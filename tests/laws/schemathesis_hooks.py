@@ -1,0 +1,151 @@
+"""Loaded by schemathesis: requests that fit the schema must be accepted, except for the rules listed here.
+
+Each exemption is a rule between fields, or with stored data, that JSON Schema cannot express, and that the OpenAPI
+document states in words. It applies to the requests that it describes only, not to all of an operation.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+import schemathesis
+from schemathesis.openapi.checks import RejectedPositiveData
+
+from windsock.inputs import is_storable
+
+Json = dict[str, Any]
+BAD_REQUEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRequest:
+    """A request that fits the schema, and the error that answered it."""
+
+    operation_id: str
+    query: Mapping[str, Any]
+    body: Any
+    status: int
+    detail: Any
+    document: Json
+
+    def body_fits(self, schema: str, key: str) -> bool:
+        """Whether a key of the body fits a schema; a body without the key does."""
+        if not isinstance(self.body, dict) or self.body.get(key) is None:
+            return True
+        described = {"$ref": f"#/components/schemas/{schema}", "components": self.document["components"]}
+        return jsonschema_rs.is_valid(described, self.body[key])
+
+    @property
+    def error_types(self) -> set[str]:
+        return {error["type"] for error in self.detail} if isinstance(self.detail, list) else set()
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """A rule that JSON Schema cannot express. The OpenAPI document contains `statement`."""
+
+    operations: AbstractSet[str]
+    reason: str
+    statement: str
+    applies: Callable[[RejectedRequest], bool]
+
+
+def _has_page_and_cursor(request: RejectedRequest) -> bool:
+    return "cursor" in request.query and str(request.query.get("page", 1)) != "1"
+
+
+def _is_no_airflow(request: RejectedRequest) -> bool:
+    return request.status == BAD_REQUEST and request.detail == "Only Airflow connectors are supported."
+
+
+def _fits_no_airflow(request: RejectedRequest) -> bool:
+    return not (request.body_fits("AirflowConfigChange", "config") and request.body_fits("Credentials", "credentials"))
+
+
+def _moves_without_credentials(request: RejectedRequest) -> bool:
+    config = request.body.get("config") or {}
+    return "base_url" in config and request.body.get("credentials") is None
+
+
+def _has_secret_in_config(request: RejectedRequest) -> bool:
+    return request.body.get("connector_type") != "airflow" and "secret_in_config" in request.error_types
+
+
+def _has_special_host(request: RejectedRequest) -> bool:
+    config = request.body.get("config") or {}
+    urls = [config[key] for key in ("base_url", "web_url") if isinstance(config.get(key), str)]
+    hosts = [re.split("[/?#]", url.partition("://")[2])[0] for url in urls]
+    return any(host.startswith("[") or not host.isascii() for host in hosts)
+
+
+EXEMPTIONS = (
+    Exemption(
+        {"list_runs", "list_pipeline_runs"},
+        "OpenAPI cannot exclude one query parameter by another.",
+        "Not together with page.",
+        _has_page_and_cursor,
+    ),
+    Exemption(
+        {"sync_connector", "sync_catalog_connector", "test_connector", "accept_held"},
+        "Whether an id is that of an Airflow connector depends on stored data.",
+        "400 for a connector that is not an Airflow.",
+        _is_no_airflow,
+    ),
+    Exemption(
+        {"update_connector"},
+        "The type of the connector is stored data, and decides which schema applies.",
+        "must fit the type of the connector",
+        _fits_no_airflow,
+    ),
+    Exemption(
+        {"update_connector"},
+        "Whether base_url changes, and whether credentials are stored, depends on stored data.",
+        "A new `base_url` needs the `credentials` again.",
+        _moves_without_credentials,
+    ),
+    Exemption(
+        {"create_connector", "update_connector"},
+        "What looks like a secret is a matter of names and values together.",
+        "value that looks like a secret is refused",
+        _has_secret_in_config,
+    ),
+    Exemption(
+        {"create_connector", "update_connector"},
+        "The pattern of base_url only outlines IPv6 addresses and internationalized host names.",
+        "IPv6 addresses and internationalized host names must be valid.",
+        _has_special_host,
+    ),
+    Exemption(
+        {"create_connector", "update_connector", "trigger_pipeline"},
+        "JSON Schema cannot limit the nesting, numbers and text of an object with arbitrary keys.",
+        "whole numbers beyond 64 bits, and nesting deeper than 32 levels",
+        lambda request: not is_storable(request.body),
+    ),
+)
+
+
+def _is_exempt(case: schemathesis.Case[Any], response: schemathesis.Response) -> bool:
+    definition = case.operation.definition.raw
+    request = RejectedRequest(
+        operation_id=definition["operationId"],
+        query=case.query or {},
+        body=case.body,
+        status=response.status_code,
+        detail=response.json()["detail"],
+        document=case.operation.schema.raw_schema,
+    )
+    return any(request.operation_id in rule.operations and rule.applies(request) for rule in EXEMPTIONS)
+
+
+@schemathesis.hook
+def filter_failure(
+    _context: schemathesis.HookContext,
+    failure: Exception,
+    case: schemathesis.Case[Any],
+    response: schemathesis.Response,
+) -> bool:
+    """Whether schemathesis reports the failure."""
+    return not (isinstance(failure, RejectedPositiveData) and _is_exempt(case, response))
