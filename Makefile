@@ -8,10 +8,10 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast browser screenshots check format schema openapi mutations bench bench-check bench-sync clean
+.PHONY: help setup demo test test-fast browser screenshots check format schema openapi mutations bench bench-check bench-hostile bench-sync clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 demo: setup ## A real Airflow 3 with sample DAGs, mirrored by Windsock: prints the URL, a key and curl lines
 	@$(RUN) python demo/demo.py
@@ -66,6 +66,9 @@ bench: setup ## The API under load on a seeded fleet, against what it is compare
 
 bench-check: setup ## Whether the API is still as fast as it was, by ratios and numbers of statements on a small fleet (a minute)
 	$(RUN) python bench/api/check.py $(ARGS)
+
+bench-hostile: setup ## Latency, memory and sync intervals under hostile clients and connectors (ten minutes; ARGS="--seconds 5" is quicker)
+	$(RUN) python bench/hostile/run.py $(ARGS)
 
 bench-sync: setup ## The scale lab of the sync on a real, seeded Airflow 3 (an hour; ARGS="--runs 20000 --dags 100" is quicker)
 	$(RUN) python bench/sync/run.py $(ARGS)

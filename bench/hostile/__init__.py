@@ -1,0 +1,1 @@
+"""Hostile clients and connectors: what they cost everybody else."""
