@@ -8,7 +8,7 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast browser screenshots check format schema openapi mutations bench bench-check bench-hostile bench-sync clean
+.PHONY: help setup demo test test-fast browser screenshots check format docs schema openapi mutations bench bench-check bench-hostile bench-sync clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ check: setup ## Style, types, layers
 format: setup ## Put the code into its form, and mend what can be mended
 	$(RUN) ruff format
 	$(RUN) ruff check --fix
+
+docs: setup ## Build the documentation into site/; a broken link fails
+	$(RUN) --group docs zensical build --strict --clean
 
 schema: setup ## Write docs/schema.sql from the migrations
 	$(RUN) python tests/laws/write_schema.py

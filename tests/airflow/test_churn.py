@@ -24,7 +24,7 @@ from conftest import SECRET_KEY
 pytestmark = pytest.mark.anyio
 
 SECONDS = float(os.environ.get("WINDSOCK_TEST_CHURN_SECONDS", "45"))
-"""The ten minutes that docs/sync.md tells of are 600."""
+"""The ten minutes that docs/sync-testing.md tells of are 600."""
 INTERVAL = 5
 MOST_LATE = 10
 ABOUT = "SELECT external_id, status, missed_by, gone_by, removed_at, updated_at FROM runs WHERE external_id = %(run)s"

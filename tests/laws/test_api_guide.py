@@ -1,4 +1,4 @@
-"""docs/api.md runs as it is written, line by line, and walks through every endpoint."""
+"""docs/guides/api.md runs as it is written, line by line, and walks through every endpoint."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from conftest import SECRET_KEY
 from laws.operations import documented
 from live import Live, live_world
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 VARIABLES = {
     "SPACE": "slug", "PIPELINE": "pipeline_id", "TEAM": "team_id", "RUN": "run_id", "TASK": "task_run_id",

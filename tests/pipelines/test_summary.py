@@ -53,7 +53,7 @@ async def remove(db: "RolledBackDatabase", world: World, run_ids: Sequence[str])
 
 
 def within(seconds: float | None) -> Any:
-    """Percentiles are wrong by half a percent at most, as docs/api.md promises."""
+    """Percentiles are wrong by half a percent at most, as docs/guides/api.md promises."""
     return None if seconds is None else pytest.approx(seconds, rel=0.005)
 
 

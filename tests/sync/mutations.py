@@ -1,7 +1,7 @@
 """Breaks the sync in ways that matter, one after the other, and says which of the tests notices.
 
-`make mutations` runs it on a copy of the sources; docs/sync.md has its table. A mutation that nothing notices is a hole
-in the property test, and the script ends with 1.
+`make mutations` runs it on a copy of the sources; docs/sync-testing.md has its table. A mutation that nothing notices
+is a hole in the property test, and the script ends with 1.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from windsock.storage import Storage
 from windsock.sync.changes import FOLLOWED
 
 KILLS = int(os.environ.get("WINDSOCK_TEST_KILLS", "8"))
-"""A hundred in the run that docs/sync.md tells of."""
+"""A hundred in the run that docs/sync-testing.md tells of."""
 MANY = 50
 VICTIMS = (*WORKERS, SERVER, "postgres", "airflow")
 

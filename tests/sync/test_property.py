@@ -17,7 +17,7 @@ from windsock.settings import Settings
 from windsock.storage import Storage
 
 EXAMPLES = int(os.environ.get("WINDSOCK_TEST_EXAMPLES", "40"))
-"""Many more in the run that docs/sync.md tells of."""
+"""Many more in the run that docs/sync-testing.md tells of."""
 STEPS = 10
 
 
