@@ -21,13 +21,13 @@ from checking import CheckedClient
 from windsock import log
 from windsock.access.authorizer import Uses
 from windsock.app import create_app
-from windsock.db import SESSION, Database, Row
+from windsock.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
+from windsock.context import AppContext
+from windsock.db import CONNECTION_OPTIONS, Database, Row
 from windsock.embedded import EmbeddedPostgres
-from windsock.pipelined import Asked, PipelinedConnection
-from windsock.process import Process
+from windsock.pipelined import BatchConnection, Statement
 from windsock.settings import Settings
 from windsock.sql import Query
-from windsock.storage import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from world import World, make_world
 
 # The same examples each time: a suite that fails by chance is not believed. `--hypothesis-profile=default` explores.
@@ -101,33 +101,35 @@ class RolledBackDatabase(Database):
     Each transaction of the application is a savepoint. Settings made for one would last on, so they are cleared first.
     """
 
-    def __init__(self, url: str, connection: PipelinedConnection) -> None:
+    def __init__(self, url: str, connection: BatchConnection) -> None:
         super().__init__(url, pool_size=2)
         self.connection = connection
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[PipelinedConnection]:
+    async def _connection(self) -> AsyncIterator[BatchConnection]:
         await self.connection.execute(
             "SELECT set_config('windsock.space_id', '', true), set_config('windsock.user_id', '', true),"
             " set_config('windsock.actor', '', true)"
         )
         yield self.connection
 
-    async def row(self, query: Query, /, **parameters: object) -> Row | None:
+    async def fetch_shared(self, query: Query, /, **parameters: object) -> Row | None:
         """Where the test's own rows are seen; tests/test_questions.py has the connection of its own."""
         async with self.transaction() as tx:
-            return await tx.row(query, **parameters)
+            return await tx.fetch_one(query, **parameters)
 
-    async def read(self, space_id: UUID, *asked: Asked) -> list[list[Row]]:
+    async def fetch_batch(self, space_id: UUID, *asked: Statement) -> list[list[Row]]:
         async with self.transaction():
-            return await super().read(space_id, *asked)
+            return await super().fetch_batch(space_id, *asked)
 
 
 @pytest.fixture
 async def db(_world_url_and_world: tuple[str, World]) -> AsyncIterator[RolledBackDatabase]:
     """The world's database as the application's role; whatever the test does is rolled back."""
     url = _world_url_and_world[0]
-    connection = await PipelinedConnection.connect(url, options=SESSION, row_factory=dict_row, prepare_threshold=None)
+    connection = await BatchConnection.connect(
+        url, options=CONNECTION_OPTIONS, row_factory=dict_row, prepare_threshold=None
+    )
     try:
         async with connection.transaction(force_rollback=True):
             yield RolledBackDatabase(url, connection)
@@ -136,9 +138,9 @@ async def db(_world_url_and_world: tuple[str, World]) -> AsyncIterator[RolledBac
 
 
 @pytest.fixture
-def process(db: RolledBackDatabase, open_folder: Path) -> Process:
+def process(db: RolledBackDatabase, open_folder: Path) -> AppContext:
     settings = Settings(data=open_folder / "data")
-    made = Process(settings, Storage(db.url, (SECRET_KEY,), None))
+    made = AppContext(settings, Storage(db.url, (SECRET_KEY,), None))
     made.db = db
     made.uses = Uses(db)
     return made
@@ -155,8 +157,8 @@ class NoJobs:
 
 
 @pytest.fixture
-def app(process: Process) -> FastAPI:
-    made = create_app(process, works=False)
+def app(process: AppContext) -> FastAPI:
+    made = create_app(process, run_worker=False)
     made.state.db, made.state.secrets, made.state.jobs = process.db, process.secrets, NoJobs()
     return made
 
@@ -171,7 +173,7 @@ async def client(app: FastAPI) -> AsyncIterator[CheckedClient]:
 @pytest.fixture(scope="session")
 def bare_app() -> FastAPI:
     """The application to walk through; it reaches no database."""
-    return create_app(Process(Settings(), Storage("", (Fernet.generate_key().decode(),), None)), works=False)
+    return create_app(AppContext(Settings(), Storage("", (Fernet.generate_key().decode(),), None)), run_worker=False)
 
 
 @pytest.fixture
@@ -215,7 +217,7 @@ PEOPLE_ADD = (
 async def full_world(db: RolledBackDatabase, world: World) -> World:
     """The world with a row in every table of both spaces: also what no sync writes."""
     for space, user in ((world.finance, "viewer"), (world.marketing, "stranger")):
-        async with db.in_space(space.id):
+        async with db.tenant_transaction(space.id):
             for statement in PEOPLE_ADD:
                 await db.connection.execute(statement, {"space_id": space.id, "user_id": world.users[user]})
     return world

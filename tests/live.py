@@ -16,11 +16,11 @@ from fastapi import FastAPI
 from triggers.double import Runs, install
 from windsock import log
 from windsock.app import create_app
+from windsock.bootstrap import Storage
+from windsock.context import AppContext
 from windsock.db import Database
-from windsock.process import Process
 from windsock.server import Server, configure
 from windsock.settings import Settings
-from windsock.storage import Storage
 from world import World, make_world
 
 
@@ -61,7 +61,7 @@ def live_world(make_database: Callable[[str], str], secret_key: str, **more: Any
     database_url = make_database(f"live_{uuid4().hex}")
     with ThreadPoolExecutor(1) as aside:  # a browser that is driven from this thread has an event loop in it
         world = aside.submit(asyncio.run, _make(database_url, secret_key)).result()
-    process = Process(Settings(data=Path("nowhere")), Storage(database_url, (secret_key,), None))
+    process = AppContext(Settings(data=Path("nowhere")), Storage(database_url, (secret_key,), None))
     app = create_app(process, **more)
     runs = install(app, process)
     with serving(app) as url:

@@ -14,19 +14,19 @@ from psycopg.types.json import Jsonb
 
 from checking import CheckedClient
 from conftest import SECRET_KEY
-from windsock.answers import Answers
 from windsock.app import create_app
+from windsock.bootstrap import Storage
 from windsock.comments.store import QUERIES as COMMENTS
-from windsock.db import SESSION, Database
+from windsock.context import AppContext
+from windsock.db import CONNECTION_OPTIONS, Database
 from windsock.pipelines.store import QUERIES as PIPELINES
-from windsock.pipelines.summaries import Window
-from windsock.process import Process
-from windsock.providers.contract import ProviderRun
+from windsock.pipelines.summaries import StatsWindow
+from windsock.providers.base import ProviderRun
+from windsock.response_cache import ResponseCache
 from windsock.runs.store import QUERIES as RUNS
 from windsock.settings import Settings
 from windsock.sql import Query
-from windsock.storage import Storage
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_run, a_task_run, make_world
 
 if TYPE_CHECKING:
@@ -53,16 +53,16 @@ class Two:
         return answer
 
     async def write(self, text: str, **parameters: object) -> None:
-        async with self.db.in_space(self.world.finance.id) as tx:
-            assert await tx.run(Query(text), **parameters), "it wrote nothing"
+        async with self.db.tenant_transaction(self.world.finance.id) as tx:
+            assert await tx.execute(Query(text), **parameters), "it wrote nothing"
 
 
 @asynccontextmanager
-async def a_process(url: str, data: "Path") -> AsyncIterator[tuple[Process, CheckedClient]]:
-    process = Process(Settings(data=data), Storage(url, (SECRET_KEY,), None))
+async def a_process(url: str, data: "Path") -> AsyncIterator[tuple[AppContext, CheckedClient]]:
+    process = AppContext(Settings(data=data), Storage(url, (SECRET_KEY,), None))
     await process.db.open()
     try:
-        app = create_app(process, works=False)
+        app = create_app(process, run_worker=False)
         async with CheckedClient(app, httpx2.ASGITransport(app=app)) as client:
             yield process, client
     finally:
@@ -98,21 +98,21 @@ def paths(world: World) -> list[str]:
 
 async def store_runs(two: Two, runs: list[ProviderRun]) -> None:
     space = two.world.finance
-    async with two.db.in_space(space.id) as tx:
-        mirror = Mirror(space.id, space.connector_id)
+    async with two.db.tenant_transaction(space.id) as tx:
+        mirror = MirrorWriter(space.id, space.connector_id)
         await mirror.store_runs(tx, runs, space.pipelines)
 
 
 async def store_a_task(two: Two) -> None:
     space = two.world.finance
-    async with two.db.in_space(space.id) as tx:
+    async with two.db.tenant_transaction(space.id) as tx:
         task = a_task_run("daily_report", "r1", "extract", "failed")
-        await Mirror(space.id, space.connector_id).store_task_runs(tx, [task], space.pipelines)
+        await MirrorWriter(space.id, space.connector_id).store_task_runs(tx, [task], space.pipelines)
 
 
 async def rename(two: Two) -> None:
     async with two.db.transaction() as tx:
-        await tx.run(Query("UPDATE users SET name = 'Ada' WHERE id = %(id)s"), id=two.world.users["editor"])
+        await tx.execute(Query("UPDATE users SET name = 'Ada' WHERE id = %(id)s"), id=two.world.users["editor"])
 
 
 def pipeline(two: Two) -> str:
@@ -153,8 +153,8 @@ def shown(answer: httpx2.Response) -> tuple[Any, ...]:
 
 
 async def test_what_one_process_writes_the_other_one_shows_at_once(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = Window.ending_now(7)
-    monkeypatch.setattr(Window, "ending_now", lambda days: Window(days, now.since + timedelta(days=7 - days)))
+    now = StatsWindow.ending_now(7)
+    monkeypatch.setattr(StatsWindow, "ending_now", lambda days: StatsWindow(days, now.since + timedelta(days=7 - days)))
     for what, write in WRITES.items():
         before = {path: await two.call(two.there, "GET", path, "viewer") for path in paths(two.world)}
         known = {path: {"If-None-Match": answer.headers["etag"]} for path, answer in before.items()}
@@ -167,7 +167,7 @@ async def test_what_one_process_writes_the_other_one_shows_at_once(two: Two, mon
             for path in before
         }
         with monkeypatch.context() as without_any_kept:
-            without_any_kept.setattr(Answers, "get", lambda *_: None)
+            without_any_kept.setattr(ResponseCache, "get", lambda *_: None)
             for path, answer in after.items():
                 assert answer.status_code == 200, (what, path)
                 fresh = await two.call(two.here, "GET", path, "viewer")
@@ -218,7 +218,7 @@ async def test_who_writes_at_the_same_time_waits_for_nobody_and_both_are_seen(tw
     def read(connection: psycopg.Connection) -> None:
         versions.append((connection.execute(version).fetchone() or [None])[0])
 
-    options = f"{SESSION} -c windsock.space_id={space.id} -c lock_timeout=2000"
+    options = f"{CONNECTION_OPTIONS} -c windsock.space_id={space.id} -c lock_timeout=2000"
     connections = [psycopg.connect(url, options=options) for _ in range(4)]
     reader, *writers = connections
     try:
@@ -242,13 +242,13 @@ async def test_who_writes_at_the_same_time_waits_for_nobody_and_both_are_seen(tw
 
 
 def test_a_write_of_nothing_moves_nothing(two: Two) -> None:
-    with psycopg.connect(two.db.url, options=f"{SESSION} -c windsock.space_id={two.world.finance.id}") as connection:
+    with psycopg.connect(two.db.url, options=f"{CONNECTION_OPTIONS} -cwindsock.space_id={two.world.finance.id}") as own:
         version = "SELECT sum(version) FROM space_versions"
-        before = connection.execute(version).fetchone()
+        before = own.execute(version).fetchone()
         for table in ("pipelines", "runs", "task_runs", "comments", "watches", "teams", "connectors"):
-            connection.execute(f"UPDATE {table} SET space_id = space_id WHERE false")  # noqa: S608 - ours
-        connection.execute("UPDATE sync_states SET failures = failures + 1")
-        assert connection.execute(version).fetchone() == before
+            own.execute(f"UPDATE {table} SET space_id = space_id WHERE false")  # noqa: S608 - ours
+        own.execute("UPDATE sync_states SET failures = failures + 1")
+        assert own.execute(version).fetchone() == before
 
 
 TABLE = re.compile(r"\b(?:FROM|JOIN)\s+([a-z_]+)\b(?!\s*\()")
@@ -279,7 +279,7 @@ def test_every_table_that_a_kept_answer_is_made_of_moves_the_version(two: Two) -
         if re.match(r"(list|get|count|known)_", name)
     }
     assert len(kept) >= 10, sorted(kept)
-    with psycopg.connect(two.db.url, options=SESSION) as connection:
+    with psycopg.connect(two.db.url, options=CONNECTION_OPTIONS) as connection:
         moves = {row[0] for row in connection.execute(MOVES)}
         tables = {row[0] for row in connection.execute("SELECT relname FROM pg_class WHERE relkind = 'r'")}
     for name, query in kept.items():
@@ -292,9 +292,9 @@ async def test_a_window_moves_by_the_minute(
 ) -> None:
     one, key = "/spaces/finance/orchestration/pipelines", world.keys["viewer"]
     first = await client.as_(key, "GET", one)
-    later = Window.ending_now(7)
-    later = Window(7, later.since.replace(year=later.since.year + 1))
-    monkeypatch.setattr(Window, "ending_now", lambda _days: later)
+    later = StatsWindow.ending_now(7)
+    later = StatsWindow(7, later.since.replace(year=later.since.year + 1))
+    monkeypatch.setattr(StatsWindow, "ending_now", lambda _days: later)
     second = await client.as_(key, "GET", one, headers={"If-None-Match": first.headers["etag"]})
     assert second.status_code == 200
     assert second.json()[0]["summary"]["total_runs"] == 0

@@ -12,10 +12,10 @@ from psycopg import sql
 
 from conftest import SECRET_KEY
 from live import Live, live_world
+from windsock.bootstrap import OWNER
 from windsock.db import BUSY, Database
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import Overloaded
-from windsock.storage import OWNER
 
 LIST = "/api/v1.0/spaces/finance/orchestration/pipelines"
 

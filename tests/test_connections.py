@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from windsock import connections
 from windsock.connections import Connection
-from windsock.db import SESSION
+from windsock.db import CONNECTION_OPTIONS
 
 pytestmark = pytest.mark.anyio
 LARGE = "SELECT n, repeat('x', 1000) AS text FROM generate_series(1, 20000) n"
@@ -24,7 +24,7 @@ def url(make_database: Callable[[str], str]) -> str:
 
 @pytest.fixture
 async def connection(url: str) -> AsyncIterator[Connection]:
-    async with await Connection.connect(url, options=SESSION, autocommit=True, row_factory=dict_row) as made:
+    async with await Connection.connect(url, options=CONNECTION_OPTIONS, autocommit=True, row_factory=dict_row) as made:
         yield made
     assert connections._waiting == 0, "somebody still seems to wait"
 

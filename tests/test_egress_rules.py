@@ -3,9 +3,9 @@
 import pytest
 
 from windsock import egress
+from windsock.context import egress_policy
 from windsock.egress.addresses import destinations, parse_address, range_of
 from windsock.errors import WindsockError
-from windsock.process import egress_policy
 from windsock.settings import Settings
 
 LAPTOP = egress.Policy.of(loopback=True)

@@ -14,8 +14,8 @@ from fastapi import FastAPI, Request, Response
 from live import serving
 from windsock import http_protocol
 from windsock.http_protocol import MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_URL_BYTES
-from windsock.pages import to_json
-from windsock.requests import AroundRequests
+from windsock.middleware import RequestMiddleware
+from windsock.pagination import dump_json
 
 GET = b"GET /health HTTP/1.1\r\nHost: windsock.test\r\n"
 POST = b"POST /echo HTTP/1.1\r\nHost: windsock.test\r\n"
@@ -25,7 +25,7 @@ Connect = Callable[[], socket.socket]
 def make_app() -> FastAPI:
     app = FastAPI()
     app.add_middleware(
-        AroundRequests, max_body_bytes=1_048_576, fault=lambda _: Response(to_json({"detail": "fault"}), 500)
+        RequestMiddleware, max_body_bytes=1_048_576, on_error=lambda _: Response(dump_json({"detail": "fault"}), 500)
     )
 
     @app.get("/health")

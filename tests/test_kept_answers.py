@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from checking import CheckedClient
-from windsock import answers
+from windsock import response_cache
 from windsock.access.space import Space
-from windsock.answers import Answers, Kept, Known, UnderWay, always
 from windsock.errors import Unavailable
-from windsock.pages import Made
+from windsock.pagination import Payload
+from windsock.response_cache import CachedHandler, CacheEntry, ResponseCache, SingleFlight, no_vary
 from windsock.runs.store import list_runs_of_space
 from world import World
 
@@ -51,25 +51,25 @@ async def test_any_answer_will_do_for_an_asterisk_but_not_where_there_is_none(
 
 
 def test_the_room_for_answers_is_bounded_and_the_ones_used_last_stay() -> None:
-    kept = Answers(100_000)
+    kept = ResponseCache(100_000)
     for number in range(50):
-        kept.keep(str(number), Kept(Made(b"x" * 5_000)))
+        kept.put(str(number), CacheEntry(Payload(b"x" * 5_000)))
         kept.get("0")
         assert kept.size <= 100_000
     assert kept.get("0") is not None
     assert kept.get("1") is None
-    kept.keep("huge", Kept(Made(b"x" * 20_000)))
+    kept.put("huge", CacheEntry(Payload(b"x" * 20_000)))
     assert kept.get("huge") is None, "an eighth of the room is the most"
     grown = kept.get("49")
     assert grown is not None
-    grown.packed = b"y" * 3_000
-    kept.keep("49", grown)
-    assert kept.size == sum(kept._sizes.values()) == sum(one.size for one in kept._kept.values())
-    assert answers.LARGEST_SHARE == 8
+    grown.gzipped = b"y" * 3_000
+    kept.put("49", grown)
+    assert kept.size == sum(kept._sizes.values()) == sum(one.size for one in kept._entries.values())
+    assert response_cache.MAX_ENTRY_FRACTION == 8
 
 
 async def test_without_room_nothing_is_kept(client: CheckedClient, world: World) -> None:
-    client._app.state.answers = Answers(0)
+    client._app.state.answers = ResponseCache(0)
     for _ in range(2):
         assert (await client.as_(world.keys["viewer"], "GET", f"{SPACE}/runs")).status_code == 200
     assert client._app.state.answers.size == 0
@@ -80,7 +80,7 @@ async def test_what_many_ask_for_at_once_is_made_and_packed_once(
 ) -> None:
     """Everybody's list is made anew where a minute begins: by the first who asks, for all the others."""
     made = packed = 0
-    the_list, pack = list_runs_of_space, answers._pack
+    the_list, pack = list_runs_of_space, response_cache._gzip
 
     async def slow_list(*args: Any, **more: Any) -> Any:
         nonlocal made
@@ -88,14 +88,14 @@ async def test_what_many_ask_for_at_once_is_made_and_packed_once(
         await asyncio.sleep(0.1)
         return await the_list(*args, **more)
 
-    async def slow_pack(kept: Kept) -> bytes:
+    async def slow_pack(kept: CacheEntry) -> bytes:
         nonlocal packed
         packed += 1
         await asyncio.sleep(0.1)
         return await pack(kept)
 
     monkeypatch.setattr("windsock.runs.routes.list_runs_of_space", slow_list)
-    monkeypatch.setattr(answers, "_pack", slow_pack)
+    monkeypatch.setattr(response_cache, "_gzip", slow_pack)
     headers = {"Accept-Encoding": "gzip"}
 
     async def ask(who: str, path: str = f"{SPACE}/runs?size=100") -> bytes:
@@ -108,11 +108,11 @@ async def test_what_many_ask_for_at_once_is_made_and_packed_once(
     others = [await ask("editor"), await ask("viewer", f"{SPACE}/runs?size=1"), await ask("viewer")]
     assert made == 3, "another person and another page are answers of their own"
     assert others[0] == others[2] == bodies[0] != others[1]
-    assert not client._app.state.answers.making._tasks
+    assert not client._app.state.answers.builds._tasks
 
 
 async def test_an_answer_is_made_to_its_end_for_those_who_stay() -> None:
-    under_way, let = UnderWay[str](), asyncio.Event()
+    under_way, let = SingleFlight[str](), asyncio.Event()
 
     async def make() -> str:
         await let.wait()
@@ -122,15 +122,15 @@ async def test_an_answer_is_made_to_its_end_for_those_who_stay() -> None:
         await let.wait()
         raise LookupError
 
-    first, stays = (asyncio.create_task(under_way.once("a", make)) for _ in range(2))
-    failed = [asyncio.create_task(under_way.once("b", fail)) for _ in range(3)]
+    first, stays = (asyncio.create_task(under_way.do("a", make)) for _ in range(2))
+    failed = [asyncio.create_task(under_way.do("b", fail)) for _ in range(3)]
     await asyncio.sleep(0)
     first.cancel()
     let.set()
     assert await stays == "made"
     assert first.cancelled()
     assert [type(one) for one in await asyncio.gather(*failed, return_exceptions=True)] == [LookupError] * 3
-    assert await under_way.once("b", make) == "made", "what failed is tried again"
+    assert await under_way.do("b", make) == "made", "what failed is tried again"
     assert not under_way._tasks
 
 
@@ -186,8 +186,8 @@ async def test_a_known_request_is_counted_under_its_route_and_has_its_id(client:
     assert (counted() - before, answer.headers["x-request-id"]) == (1, "known")
 
 
-async def _nothing(_space: Space, _moment: object) -> Made:
-    return Made(b"[]")
+async def _nothing(_space: Space, _moment: object) -> Payload:
+    return Payload(b"[]")
 
 
 async def test_what_was_asked_before_is_made_anew_without_its_route(
@@ -199,7 +199,7 @@ async def test_what_was_asked_before_is_made_anew_without_its_route(
     async def routed(*_: object, **__: object) -> None:
         raise AssertionError("it went through its route")
 
-    monkeypatch.setattr("windsock.runs.routes.remembered", routed)
+    monkeypatch.setattr("windsock.runs.routes.cached_response", routed)
     comment = {"content": "seen"}
     await client.as_(world.keys["viewer"], "POST", f"{SPACE}/runs/{world.finance.run_id}/comments", json=comment)
     after = await client.as_(world.keys["editor"], "GET", path)
@@ -227,12 +227,12 @@ async def test_what_goes_wrong_in_making_it_is_told_by_its_route_and_not_tried_t
 
 
 def test_requests_that_are_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "MOST_KNOWN", 3)
-    kept = Answers(0)
+    monkeypatch.setattr(response_cache, "MAX_HANDLERS", 3)
+    kept = ResponseCache(0)
     scopes = [{"path": f"/{number}", "query_string": b""} for number in range(5)]
     for scope in scopes:
-        kept.learn(scope, Known("finance", None, always, _nothing))
-    assert [kept.known(scope) is not None for scope in scopes] == [False, False, True, True, True]
-    long = {"path": "/long", "query_string": b"q=" + b"x" * answers.LONGEST_KNOWN}
-    kept.learn(long, Known("finance", None, always, _nothing))
-    assert kept.known(long) is None
+        kept.register_handler(scope, CachedHandler("finance", None, no_vary, _nothing))
+    assert [kept.lookup_handler(scope) is not None for scope in scopes] == [False, False, True, True, True]
+    long = {"path": "/long", "query_string": b"q=" + b"x" * response_cache.MAX_HANDLER_QUERY_BYTES}
+    kept.register_handler(long, CachedHandler("finance", None, no_vary, _nothing))
+    assert kept.lookup_handler(long) is None

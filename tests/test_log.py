@@ -21,9 +21,9 @@ def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """What went to standard error; logging is as before afterwards."""
     root = logging.getLogger()
     handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
-    straight = log.straight.stamp, log.straight.render, log.straight.handler
+    straight = log.fast_logger.stamp, log.fast_logger.render, log.fast_logger.handler
     yield lambda: capsys.readouterr().err
-    log.straight.stamp, log.straight.render, log.straight.handler = straight
+    log.fast_logger.stamp, log.fast_logger.render, log.fast_logger.handler = straight
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**configuration)
@@ -139,19 +139,19 @@ def test_the_line_of_a_request_is_as_any_other(
         return line
 
     usual = told(log.get("windsock.test").info)
-    assert told(lambda event, **more: log.straight.info("windsock.test", event, **more)) == usual
+    assert told(lambda event, **more: log.fast_logger.info("windsock.test", event, **more)) == usual
     with monkeypatch.context() as closed:
         closed.setattr(sys.stderr, "write", lambda _: fail(BrokenPipeError()))
-        log.straight.info("windsock.test", "nobody reads this")
+        log.fast_logger.info("windsock.test", "nobody reads this")
 
 
 def test_the_line_of_a_request_is_written_at_the_level_that_was_asked_for(said: Callable[[], str]) -> None:
     log.configure("json", "warning")
-    log.straight.info("windsock.test", "answered")
+    log.fast_logger.info("windsock.test", "answered")
     assert said() == ""
     log.configure("json", "info")
-    log.straight.stamp = None  # as before anything has been configured
-    log.straight.info("windsock.test", "answered", status=200)
+    log.fast_logger.stamp = None  # as before anything has been configured
+    log.fast_logger.info("windsock.test", "answered", status=200)
     assert [(line["event"], line["status"], line["logger"]) for line in lines(said)] == [
         ("answered", 200, "windsock.test")
     ]

@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from checking import CheckedClient
-from windsock.pages import LAST_OFFSET, Paging, answer, answer_page, to_json
+from windsock.pagination import LAST_OFFSET, PageParams, dump_json, json_response, page_response
 from world import World
 
 PIPELINES = "/spaces/finance/orchestration/pipelines"
@@ -47,7 +47,7 @@ def links_of(text: str) -> dict[str, str]:
     ],
 )
 def test_links_lead_to_the_pages_that_exist(page: int, total: int, expected: dict[str, int]) -> None:
-    answered = answer_page(request(f"page={page}&size=10"), [], total, Paging(page, 10))
+    answered = page_response(request(f"page={page}&size=10"), [], total, PageParams(page, 10))
     links = links_of(answered.headers["link"]) if expected else {}
     assert links == {relation: f"/things?size=10&page={to}" for relation, to in expected.items()}
     assert "link" in answered.headers or not expected
@@ -55,21 +55,21 @@ def test_links_lead_to_the_pages_that_exist(page: int, total: int, expected: dic
 
 def test_links_keep_the_filters_with_their_strange_characters() -> None:
     query = "status=failed&status=success&q=a%26b+%25%20%C3%A9&owner=&page=7"
-    answered = answer_page(request(query), [], 3, Paging(1, 1))
+    answered = page_response(request(query), [], 3, PageParams(1, 1))
     expected = "/things?status=failed&status=success&q=a%26b+%25+%C3%A9&owner=&page=2"
     assert links_of(answered.headers["link"])["next"] == expected
 
 
 @pytest.mark.parametrize(("total", "size", "pages"), [(0, 10, 0), (1, 10, 1), (10, 10, 1), (11, 10, 2), (3, 1, 3)])
 def test_the_headers_say_how_much_there_is(total: int, size: int, pages: int) -> None:
-    headers = answer_page(request(), [], total, Paging(1, size)).headers
+    headers = page_response(request(), [], total, PageParams(1, size)).headers
     names = ("x-total-count", "x-page", "x-page-size", "x-total-pages")
     assert [int(headers[name]) for name in names] == [total, 1, size, pages]
 
 
 def test_a_page_number_beyond_every_list_fits_the_database() -> None:
-    assert Paging(10**30, 500).offset == LAST_OFFSET
-    assert Paging(3, 20).offset == 40
+    assert PageParams(10**30, 500).offset == LAST_OFFSET
+    assert PageParams(3, 20).offset == 40
 
 
 @pytest.mark.anyio
@@ -133,8 +133,8 @@ async def test_a_page_past_the_end_is_empty_with_the_true_total(client: CheckedC
     ],
 )
 def test_a_conditional_read_is_304_when_the_caller_has_this_very_answer(condition: str, status: int) -> None:
-    etag = answer(request(), {"a": 1}).headers["etag"]
-    answered = answer(request(if_none_match=condition.format(etag=etag)), {"a": 1})
+    etag = json_response(request(), {"a": 1}).headers["etag"]
+    answered = json_response(request(if_none_match=condition.format(etag=etag)), {"a": 1})
     assert answered.status_code == status
     assert answered.headers["etag"] == etag
     assert answered.headers["vary"] == "Authorization, Accept-Encoding"
@@ -143,12 +143,12 @@ def test_a_conditional_read_is_304_when_the_caller_has_this_very_answer(conditio
 
 
 def test_another_answer_has_another_etag() -> None:
-    assert answer(request(), {"a": 1}).headers["etag"] != answer(request(), {"a": 2}).headers["etag"]
+    assert json_response(request(), {"a": 1}).headers["etag"] != json_response(request(), {"a": 2}).headers["etag"]
 
 
 @pytest.mark.parametrize(("method", "status"), [("POST", 200), ("PATCH", 200), ("GET", 201)])
 def test_only_a_get_is_conditional(method: str, status: int) -> None:
-    answered = answer(request(method=method, if_none_match="*"), {}, status=status)
+    answered = json_response(request(method=method, if_none_match="*"), {}, status=status)
     assert answered.status_code == status
     assert "etag" not in answered.headers
 
@@ -157,13 +157,13 @@ def test_json_writes_times_in_utc_with_a_z_and_ids_as_text() -> None:
     at = datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC)
     elsewhere = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
     value = {"at": at, "there": elsewhere, "id": UUID(int=7), "raw": b'{"x":1.0}', "é": None}
-    assert to_json(value).decode() == (
+    assert dump_json(value).decode() == (
         '{"at":"2026-11-23T12:00:00.000005Z","there":"2026-11-23T17:30:00.000005+05:30",'
         '"id":"00000000-0000-0000-0000-000000000007","raw":{"x":1.0},"é":null}'
     )
-    assert to_json(b'{"x":1.0}') == b'{"x":1.0}'
+    assert dump_json(b'{"x":1.0}') == b'{"x":1.0}'
     with pytest.raises(TypeError):
-        to_json({"no JSON": {1, 2}})
+        dump_json({"no JSON": {1, 2}})
 
 
 @pytest.mark.parametrize("depth", [1, 253, 254, 300, 5000])
@@ -171,7 +171,7 @@ def test_json_of_any_depth_is_written(depth: int) -> None:
     value: Any = {"é": [1, None, True, datetime(2026, 1, 2, tzinfo=UTC), b'{"stored":1}']}
     for number in range(depth):
         value = [value, number] if number % 2 else {"a": value, 'b"': [], "c": {}}
-    text = to_json(value).decode()
+    text = dump_json(value).decode()
     core = '{"é":[1,null,true,"2026-01-02T00:00:00Z",{"stored":1}]}'
     for number in range(depth):
         core = f"[{core},{number}]" if number % 2 else f'{{"a":{core},"b\\"":[],"c":{{}}}}'

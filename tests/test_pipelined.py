@@ -13,8 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 from windsock.db import Database, Row
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import StatementTimedOut, Unavailable
-from windsock.pages import to_json
-from windsock.pipelined import MOST_STATEMENTS, Asked
+from windsock.pagination import dump_json
+from windsock.pipelined import MAX_PREPARED_STATEMENTS, Statement
 from windsock.sql import Query
 
 pytestmark = pytest.mark.anyio
@@ -59,18 +59,20 @@ def end_connections_of(postgres: EmbeddedPostgres) -> Callable[[str], None]:
 
 async def outside(db: Database, query: Query, **parameters: object) -> Row:
     async with db.transaction() as tx:
-        return await tx.row(query, **parameters) or {}
+        return await tx.fetch_one(query, **parameters) or {}
 
 
 def plain(row: Row) -> Any:
-    return orjson.loads(to_json(row))
+    return orjson.loads(dump_json(row))
 
 
 async def test_each_finds_what_it_would_find_alone(db: Database) -> None:
     many = {"text": "ä\n", "id": uuid4(), "number": 2**40, "ids": [uuid4(), uuid4()]}
     few: dict[str, object] = {"text": None, "id": None, "number": 1, "ids": []}
     for _ in range(2):
-        found = await db.read(SPACE, Asked(TYPES, many), Asked(TYPES, few), Asked(TYPES, many, is_prepared=False))
+        found = await db.fetch_batch(
+            SPACE, Statement(TYPES, many), Statement(TYPES, few), Statement(TYPES, many, prepare=False)
+        )
         alone = [await outside(db, TYPES, **one) for one in (many, few, many)]
         assert [[plain(row) for row in rows] for rows in found] == [[plain(row)] for row in alone]
     assert isinstance(found[0][0]["object"], bytes)
@@ -82,7 +84,7 @@ async def test_each_finds_what_it_would_find_alone(db: Database) -> None:
 async def test_the_space_is_named_for_these_statements_alone(db: Database) -> None:
     before = await outside(db, WHERE_IT_IS)
     for space in (SPACE, uuid4()):
-        first, second = await db.read(space, Asked(WHERE_IT_IS, {}), Asked(WHERE_IT_IS, {}))
+        first, second = await db.fetch_batch(space, Statement(WHERE_IT_IS, {}), Statement(WHERE_IT_IS, {}))
         assert first == second == [{"space_id": str(space), "pid": before["pid"]}]
         assert (await outside(db, WHERE_IT_IS))["space_id"] in {None, ""}
 
@@ -91,68 +93,72 @@ async def test_what_is_refused_is_an_error_and_the_connection_goes_on(db: Databa
     pid = (await outside(db, WHERE_IT_IS))["pid"]
     for _ in range(5):
         with pytest.raises(psycopg.errors.DivisionByZero, match="division by zero"):
-            await db.read(SPACE, Asked(WHERE_IT_IS, {}), Asked(DIVIDED, {"by": 0}), Asked(TYPES, dict.fromkeys(
-                ("text", "id", "number", "ids"))))  # fmt: skip
+            await db.fetch_batch(
+                SPACE,
+                Statement(WHERE_IT_IS, {}),
+                Statement(DIVIDED, {"by": 0}),
+                Statement(TYPES, dict.fromkeys(("text", "id", "number", "ids"))),
+            )
         with pytest.raises(psycopg.errors.UndefinedTable):
-            await db.read(SPACE, Asked(Query("SELECT 1 FROM nowhere"), {}))
-    assert await db.read(SPACE, Asked(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
+            await db.fetch_batch(SPACE, Statement(Query("SELECT 1 FROM nowhere"), {}))
+    assert await db.fetch_batch(SPACE, Statement(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
     after = await outside(db, WHERE_IT_IS)
     assert (after["pid"], after["space_id"] or "") == (pid, "")
     assert (await outside(db, STATEMENTS))["total"] == 3, "the space, where it is, the division"
 
 
 async def test_a_transaction_that_reads_so_is_rolled_back_like_any_other(db: Database) -> None:
-    async with db.in_space(SPACE) as tx:
-        _, (where,) = await tx.read(Asked(DIVIDED, {"by": 1}), Asked(WHERE_IT_IS, {}))
+    async with db.tenant_transaction(SPACE) as tx:
+        _, (where,) = await tx.fetch_batch(Statement(DIVIDED, {"by": 1}), Statement(WHERE_IT_IS, {}))
         assert where["space_id"] == str(SPACE)
         with pytest.raises(psycopg.errors.DivisionByZero):
-            await tx.read(Asked(DIVIDED, {"by": 0}))
+            await tx.fetch_batch(Statement(DIVIDED, {"by": 0}))
         with pytest.raises(psycopg.errors.InFailedSqlTransaction):
-            await tx.read(Asked(DIVIDED, {"by": 1}))
+            await tx.fetch_batch(Statement(DIVIDED, {"by": 1}))
     assert (await outside(db, WHERE_IT_IS))["space_id"] in {None, ""}
-    assert await db.read(SPACE, Asked(DIVIDED, {"by": 2})) == [[{"quotient": 0}]]
+    assert await db.fetch_batch(SPACE, Statement(DIVIDED, {"by": 2})) == [[{"quotient": 0}]]
 
 
 async def test_a_connection_keeps_the_statements_that_were_asked_last(db: Database) -> None:
-    many = [Query(f"SELECT {number} AS number, %(one)s::text AS one") for number in range(MOST_STATEMENTS + 20)]
+    many = [Query(f"SELECT {number} AS number, %(one)s::text AS one") for number in range(MAX_PREPARED_STATEMENTS + 20)]
     for query in (*many, many[0], *many[-30:]):
-        found = await db.read(SPACE, Asked(query, {"one": "x"}))
+        found = await db.fetch_batch(SPACE, Statement(query, {"one": "x"}))
         assert found == [[{"number": int(query.split()[1]), "one": "x"}]]
-    assert (await outside(db, STATEMENTS))["total"] == MOST_STATEMENTS
+    assert (await outside(db, STATEMENTS))["total"] == MAX_PREPARED_STATEMENTS
 
 
 async def test_more_than_fits_into_a_socket_goes_both_ways(db: Database) -> None:
     text = "x" * 8_000_000
     echo = Query("SELECT %(text)s::text AS text")
-    found = await db.read(SPACE, *[Asked(echo, {"text": text + str(number)}) for number in range(3)])
+    found = await db.fetch_batch(SPACE, *[Statement(echo, {"text": text + str(number)}) for number in range(3)])
     assert [rows[0]["text"] for rows in found] == [text + str(number) for number in range(3)]
 
 
 async def test_whoever_gives_up_leaves_a_pool_that_works(db: Database) -> None:
-    asking = asyncio.create_task(db.read(SPACE, Asked(SLOW, {"seconds": 30.0})))
+    asking = asyncio.create_task(db.fetch_batch(SPACE, Statement(SLOW, {"seconds": 30.0})))
     await asyncio.sleep(0.2)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    assert await db.read(SPACE, Asked(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
+    assert await db.fetch_batch(SPACE, Statement(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
 
 
 async def test_a_connection_that_is_lost_meanwhile_is_unavailable_and_replaced(
     db: Database, end_connections_of: Callable[[str], None]
 ) -> None:
-    asking = asyncio.create_task(db.read(SPACE, Asked(SLOW, {"seconds": 30.0})))
+    asking = asyncio.create_task(db.fetch_batch(SPACE, Statement(SLOW, {"seconds": 30.0})))
     await asyncio.sleep(0.2)
     await asyncio.to_thread(end_connections_of, db.url)
     with pytest.raises(Unavailable, match="cannot be reached"):
         await asking
-    assert await db.read(SPACE, Asked(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
+    assert await db.fetch_batch(SPACE, Statement(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
 
 
 async def test_what_takes_too_long_is_said_so(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windsock.db.SESSION", "-c search_path=windsock -c statement_timeout=100ms")
+    monkeypatch.setattr("windsock.db.CONNECTION_OPTIONS", "-c search_path=windsock -c statement_timeout=100ms")
     db = Database(url, pool_size=1)
     await db.open()
     with pytest.raises(StatementTimedOut, match="narrow the request"):
-        await db.read(SPACE, Asked(SLOW, {"seconds": 30.0}))
-    assert await db.read(SPACE, Asked(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
+        await db.fetch_batch(SPACE, Statement(SLOW, {"seconds": 30.0}))
+    assert await db.fetch_batch(SPACE, Statement(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
     await db.close()

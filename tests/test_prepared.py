@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from windsock.db import Database, Transaction
-from windsock.pipelined import Asked
+from windsock.pipelined import Statement
 from windsock.sql import Query
 
 pytestmark = pytest.mark.anyio
@@ -30,21 +30,23 @@ async def tx(url: str) -> AsyncIterator[Transaction]:
 
 
 async def prepared(tx: Transaction) -> list[tuple[bool, int]]:
-    return [("AS number" in row["statement"], row["used"]) for row in await tx.rows(PREPARED)]
+    return [("AS number" in row["statement"], row["used"]) for row in await tx.fetch_all(PREPARED)]
 
 
 async def test_what_is_read_for_answers_is_planned_once(tx: Transaction) -> None:
     for number in range(8):
-        assert [row["number"] for row in await tx.answers(QUESTION, number=number)] == [number]
-        ((once,), (again,)) = await tx.read(Asked(QUESTION, {"number": number}), Asked(QUESTION, {"number": number}))
+        assert [row["number"] for row in await tx.fetch_json(QUESTION, number=number)] == [number]
+        ((once,), (again,)) = await tx.fetch_batch(
+            Statement(QUESTION, {"number": number}), Statement(QUESTION, {"number": number})
+        )
         assert (once["number"], again["number"]) == (number, number)
     assert await prepared(tx) == [(True, 24)]
 
 
 async def test_nothing_else_is_prepared_however_often_it_is_said(tx: Transaction) -> None:
     for number in range(8):
-        await tx.row(QUESTION, number=number)
-        await tx.rows(QUESTION, number=number)
-        await tx.run(QUESTION, number=number)
-        await tx.read(Asked(QUESTION, {"number": number}, is_prepared=False))
+        await tx.fetch_one(QUESTION, number=number)
+        await tx.fetch_all(QUESTION, number=number)
+        await tx.execute(QUESTION, number=number)
+        await tx.fetch_batch(Statement(QUESTION, {"number": number}, prepare=False))
     assert await prepared(tx) == []

@@ -117,7 +117,7 @@ async def test_without_a_database_everybody_is_told_within_their_patience(url: s
     db = Database(make_conninfo(url, dbname="nowhere"), pool_size=1)
     db._questions = nowhere
     with pytest.raises(Unavailable, match="cannot be reached right now"):
-        await db.row(Query(ID))
+        await db.fetch_shared(Query(ID))
 
 
 async def test_a_connection_that_says_nothing_for_too_long_is_given_up(

@@ -13,14 +13,14 @@ from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
 from checking import CheckedClient
-from windsock import log, requests
+from windsock import log, middleware
 from windsock.app import create_app
+from windsock.bootstrap import Storage
+from windsock.context import AppContext
 from windsock.db import Database
 from windsock.embedded import EmbeddedPostgres
-from windsock.process import Process
-from windsock.requests import METHODS
+from windsock.middleware import METHODS
 from windsock.settings import Settings
-from windsock.storage import Storage
 from world import World
 
 pytestmark = pytest.mark.anyio
@@ -52,9 +52,9 @@ async def test_a_missing_or_bad_request_id_is_replaced(client: CheckedClient, gi
 
 
 @pytest.fixture
-def small_app(process: Process) -> FastAPI:
+def small_app(process: AppContext) -> FastAPI:
     process.settings = process.settings.model_copy(update={"max_body_bytes": 1024})
-    made = create_app(process, works=False)
+    made = create_app(process, run_worker=False)
     made.state.db, made.state.secrets = process.db, process.secrets
     return made
 
@@ -182,9 +182,9 @@ async def test_metrics_are_for_prometheus(client: CheckedClient) -> None:
 async def alone(postgres: EmbeddedPostgres, make_database: Callable[[str], str]) -> AsyncIterator[CheckedClient]:
     """An application with a pool of its own, on a database that tests may take away."""
     url = make_database("taken_away")
-    process = Process(Settings(), Storage(url, ("vGFMTXl3CE0sRhXKmkRCDFqxOAJJjTGGNStRkZ0xoT0=",), None))
+    process = AppContext(Settings(), Storage(url, ("vGFMTXl3CE0sRhXKmkRCDFqxOAJJjTGGNStRkZ0xoT0=",), None))
     process.db._pool.timeout = 2
-    app = create_app(process, works=False)
+    app = create_app(process, run_worker=False)
     app.state.db = process.db
     await process.db.open()
     try:
@@ -234,7 +234,7 @@ async def test_a_request_that_the_database_leaves_in_the_middle_is_told_so(
     with pytest.raises(Exception, match="The database cannot be reached right now"):  # noqa: PT012 - in the middle
         async with db.transaction() as tx:
             do(postgres, KILL)
-            await tx.rows(ONE)
+            await tx.fetch_all(ONE)
     assert (await alone.as_("wsk_unknown", "GET", "/users/me")).status_code == 401
 
 
@@ -263,9 +263,9 @@ async def test_every_answer_forbids_guessing_its_type(client: CheckedClient, pat
 async def test_requests_beyond_the_limit_are_refused_and_health_is_answered(
     client: CheckedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "MAX_IN_FLIGHT", 0)
+    monkeypatch.setattr(middleware, "MAX_IN_FLIGHT", 0)
     refused = await client.request("GET", "/users/me")
-    assert (refused.status_code, refused.json()) == (503, {"detail": requests.TOO_BUSY})
+    assert (refused.status_code, refused.json()) == (503, {"detail": middleware.TOO_BUSY})
     assert refused.headers["retry-after"] == "1"
     assert (await client.request("GET", f"{ROOT}/health")).status_code == 200
     ready = await client.request("GET", f"{ROOT}/health/ready")

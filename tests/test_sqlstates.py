@@ -17,7 +17,7 @@ from windsock.errors import (
     Unavailable,
     WindsockError,
 )
-from windsock.pipelined import Asked
+from windsock.pipelined import Statement
 from windsock.sql import Query
 from windsock.sqlstates import classify, is_unstorable
 
@@ -58,9 +58,9 @@ def url(make_database: Callable[[str], str]) -> str:
 
 @pytest.fixture
 async def db(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
-    monkeypatch.setattr("windsock.db.SESSION", "-c search_path=windsock,public")
+    monkeypatch.setattr("windsock.db.CONNECTION_OPTIONS", "-c search_path=windsock,public")
     db = Database(url, pool_size=2)
-    monkeypatch.setattr(db, "_refuse_a_role_that_could_pass_the_wall", _nothing)
+    monkeypatch.setattr(db, "require_unprivileged_role", _nothing)
     await db.open()
     yield db
     await db.close()
@@ -75,9 +75,9 @@ async def test_sqlstate_is_mapped_the_same_in_transactions_and_in_pipelined_read
     query = Query(f"DO $$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{state}'; END $$")
     with pytest.raises(RAISED[state]) as in_transaction:
         async with db.transaction() as tx:
-            await tx.run(query)
+            await tx.execute(query)
     with pytest.raises(RAISED[state]) as in_read:
-        await db.read(UUID(int=1), Asked(query, {}))
+        await db.fetch_batch(UUID(int=1), Statement(query, {}))
     assert in_transaction.type is in_read.type or state == "ZZ999"
     if RAISED[state] is DatabaseFailed:
         assert in_transaction.type is DatabaseFailed, "a conflict is not an outage"

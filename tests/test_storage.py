@@ -15,13 +15,13 @@ from cryptography.fernet import Fernet
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
+from windsock.bootstrap import OWNER, Storage, provision_database, secret_keys
 from windsock.db import Database
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import WindsockError
 from windsock.migrations import newest_revision
 from windsock.settings import Settings
 from windsock.sql import Query
-from windsock.storage import OWNER, Storage, open_storage, secret_keys
 
 KEY = Fernet.generate_key().decode()
 NUMBERS = count(1)
@@ -31,7 +31,7 @@ from pathlib import Path
 from windsock import log
 from windsock.settings import Settings
 from windsock.sql import Query
-from windsock.storage import secret_keys
+from windsock.bootstrap import secret_keys
 log.configure("json", "error")
 sys.stdin.readline()
 print(*secret_keys(Settings(data=Path(sys.argv[1]))))
@@ -70,7 +70,7 @@ def outside(postgres: EmbeddedPostgres) -> Iterator[Outside]:
 
 
 def opened(settings: Settings) -> Storage:
-    with open_storage(settings) as storage:
+    with provision_database(settings) as storage:
         return storage
 
 
@@ -80,7 +80,7 @@ async def see_spaces(url: str) -> None:
     try:
         await db.open()
         async with db.transaction() as tx:
-            assert await tx.rows(Query("SELECT FROM spaces")) == []
+            assert await tx.fetch_all(Query("SELECT FROM spaces")) == []
     finally:
         await db.close()
 
@@ -220,7 +220,7 @@ import sys
 from pathlib import Path
 from windsock.settings import Settings
 from windsock.sql import Query
-from windsock.storage import open_storage
+from windsock.bootstrap import open_storage
 with open_storage(Settings()):
     assert "alembic" not in sys.modules
 """

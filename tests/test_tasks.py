@@ -9,9 +9,9 @@ import pytest
 
 from conftest import SECRET_KEY
 from windsock import tasks
-from windsock.process import Process
+from windsock.bootstrap import Storage
+from windsock.context import AppContext
 from windsock.settings import Settings
-from windsock.storage import Storage
 from windsock.tasks import end_tasks
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def test_task_that_catches_its_cancellation_is_cancelled_again_and_at_last
     task = asyncio.create_task(stubborn(cancels))
     await asyncio.sleep(0)
     began = time.monotonic()
-    await end_tasks([task], patience=0.05)
+    await end_tasks([task], grace_seconds=0.05)
     assert task.done() is ends
     assert time.monotonic() - began < 20
     for _ in range(cancels + 1):
@@ -53,7 +53,7 @@ async def test_task_that_catches_its_cancellation_is_cancelled_again_and_at_last
 
 async def test_task_that_ends_in_time_is_not_cancelled() -> None:
     task = asyncio.create_task(asyncio.sleep(0.05, "done"))
-    await end_tasks([task], patience=10)
+    await end_tasks([task], grace_seconds=10)
     assert task.result() == "done"
 
 
@@ -63,7 +63,7 @@ async def test_process_that_is_closed_just_after_opening_ends(
 ) -> None:
     url = make_database(f"closed_after_{round(seconds * 1000)}")
     for _ in range(5):
-        process = Process(Settings(data=Path("nowhere")), Storage(url, (SECRET_KEY,), None))
-        async with asyncio.timeout(60), process.opened(works=True):
+        process = AppContext(Settings(data=Path("nowhere")), Storage(url, (SECRET_KEY,), None))
+        async with asyncio.timeout(60), process.lifespan(run_worker=True):
             await asyncio.sleep(seconds)
     assert {task.get_name() for task in asyncio.all_tasks()}.isdisjoint({"worker", "dispatcher", "retention"})

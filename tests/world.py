@@ -6,15 +6,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from windsock.access.space import QUERIES as ACCESS
-from windsock.access.store import create_key, create_space, create_user, present, put_member
+from windsock.access.store import create_key, create_space, create_user, expect_row, upsert_member
+from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
-from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import create_connector
 from windsock.db import Actor, Database
-from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
-from windsock.sync.mirror import Mirror
+from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
 from windsock.sync.skips import Skips
 from windsock.sync.store import queue_sync
+from windsock.sync.writer import MirrorWriter
 
 PASSWORD = "planted-password-4711"
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -52,7 +52,7 @@ class World:
 async def make_world(db: Database, secret_key: str) -> World:
     keys: dict[str, str] = {}
     users: dict[str, UUID] = {}
-    secrets = Secrets([secret_key])
+    secrets = Encryption([secret_key])
     async with db.transaction() as tx:
         for kind in ("viewer", "editor", "admin", "superadmin", "stranger", "revoked", "expired"):
             user = await create_user(
@@ -61,15 +61,15 @@ async def make_world(db: Database, secret_key: str) -> World:
             key = await create_key(tx, user["id"], name="of the world", expires_in_days=None)
             users[kind], keys[kind] = user["id"], key["full_key"]
             if kind == "revoked":
-                await tx.run(ACCESS["revoke_key"], key_id=key["id"], user_id=user["id"])
+                await tx.execute(ACCESS["revoke_key"], key_id=key["id"], user_id=user["id"])
         finance = await create_space(tx, slug="finance", name="Finance")
         marketing = await create_space(tx, slug="marketing", name="Marketing")
     roles = {"viewer": "viewer", "editor": "editor", "admin": "admin", "revoked": "admin"}
-    async with db.in_space(finance["id"]) as tx:
+    async with db.tenant_transaction(finance["id"]) as tx:
         for kind, role in roles.items():
-            await put_member(tx, finance["id"], users[kind], role)
-    async with db.in_space(marketing["id"]) as tx:
-        await put_member(tx, marketing["id"], users["stranger"], "admin")
+            await upsert_member(tx, finance["id"], users[kind], role)
+    async with db.tenant_transaction(marketing["id"]) as tx:
+        await upsert_member(tx, marketing["id"], users["stranger"], "admin")
     return World(
         finance=await _fill(db, finance["id"], "finance", secrets, users["viewer"]),
         marketing=await _fill(db, marketing["id"], "marketing", secrets, users["stranger"]),
@@ -78,16 +78,16 @@ async def make_world(db: Database, secret_key: str) -> World:
     )
 
 
-async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, person: UUID) -> SpaceOfWorld:
-    async with db.in_space(space_id) as tx:
+async def _fill(db: Database, space_id: UUID, slug: str, secrets: Encryption, person: UUID) -> SpaceOfWorld:
+    async with db.tenant_transaction(space_id) as tx:
         connector = await create_connector(tx, space_id, airflow_connector("prod"), secrets)
         other = await create_connector(
             tx, space_id, ConnectorIn(name="crm", connector_type="salesforce", config={}), secrets
         )
-        sync_id = present({"id": await queue_sync(tx, space_id, connector["id"], trigger="schedule")})["id"]
+        sync_id = expect_row({"id": await queue_sync(tx, space_id, connector["id"], trigger="schedule")})["id"]
         made = SpaceOfWorld(space_id, slug, connector["id"], other["id"], sync_id=sync_id)
-        await tx.run(HOLD, space_id=space_id)
-        mirror = Mirror(space_id, connector["id"])
+        await tx.execute(HOLD, space_id=space_id)
+        mirror = MirrorWriter(space_id, connector["id"])
         _, made.pipelines = await mirror.store_pipelines(
             tx,
             [
@@ -114,14 +114,14 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Secrets, perso
         skips = Skips(space_id, connector["id"], sync_id)
         skips.meet([SkippedRow(kind="runs", reason="of the world", pipeline_external_id="never_run")])
         await skips.write(tx)
-        run = await tx.row(ONE_RUN, space_id=space_id)
-        task = await tx.row(ONE_TASK_RUN, space_id=space_id)
-        made.run_id, made.task_run_id = present(run)["id"], present(task)["id"]
+        run = await tx.fetch_one(ONE_RUN, space_id=space_id)
+        task = await tx.fetch_one(ONE_TASK_RUN, space_id=space_id)
+        made.run_id, made.task_run_id = expect_row(run)["id"], expect_row(task)["id"]
     # What people add, by a person as the audit trail knows them.
-    async with db.in_space(space_id, Actor(person, uuid4(), "of-the-world")) as tx:
-        team = await tx.row(A_TEAM, space_id=space_id, user_id=person, pipeline_id=made.pipelines["hourly_load"])
-        comment = await tx.row(A_COMMENT, space_id=space_id, user_id=person)
-        made.team_id, made.comment_id = present(team)["id"], present(comment)["id"]
+    async with db.tenant_transaction(space_id, Actor(person, uuid4(), "of-the-world")) as tx:
+        team = await tx.fetch_one(A_TEAM, space_id=space_id, user_id=person, pipeline_id=made.pipelines["hourly_load"])
+        comment = await tx.fetch_one(A_COMMENT, space_id=space_id, user_id=person)
+        made.team_id, made.comment_id = expect_row(team)["id"], expect_row(comment)["id"]
     return made
 
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI, Response
 
 from windsock import log
 from windsock.memory import keep_memory
-from windsock.requests import AroundRequests
+from windsock.middleware import RequestMiddleware
 from windsock.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ settings = Settings()
 log.configure(settings.log_format, settings.log_level)
 routed = FastAPI()
 served = FastAPI()
-served.add_middleware(AroundRequests, max_body_bytes=settings.max_body_bytes, fault=lambda _: Response(status_code=500))
+served.add_middleware(
+    RequestMiddleware, max_body_bytes=settings.max_body_bytes, on_error=lambda _: Response(status_code=500)
+)
 
 
 @routed.get("/routed")

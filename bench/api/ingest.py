@@ -12,9 +12,9 @@ import psycopg
 
 from windsock.db import Database
 from windsock.memory import leave_alone_what_is_there
-from windsock.providers.contract import ProviderRun, ProviderTaskRun
+from windsock.providers.base import ProviderRun, ProviderTaskRun
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +71,7 @@ async def ingest(app_url: str, superuser_url: str, fleet: Fleet) -> list[Stored]
             ).fetchone()
             if row is None:
                 raise RuntimeError("the fleet has no pipeline")
-            mirror = Mirror(fleet.space_id, row[0])
+            mirror = MirrorWriter(fleet.space_id, row[0])
             results = []
             for at_once in BATCHES:
                 for what in ("task runs", "runs"):
@@ -86,12 +86,12 @@ async def ingest(app_url: str, superuser_url: str, fleet: Fleet) -> list[Stored]
 
 
 async def _round(
-    db: Database, connection: psycopg.Connection, mirror: Mirror, space_id: UUID, what: str, at_once: int
+    db: Database, connection: psycopg.Connection, mirror: MirrorWriter, space_id: UUID, what: str, at_once: int
 ) -> tuple[float, float] | None:
     """Rows a second and bytes of write-ahead log for each; None where the fleet has fewer rows than a batch."""
-    async with db.in_space(space_id) as tx:
+    async with db.tenant_transaction(space_id) as tx:
         pipelines = await mirror.known_pipelines(tx)
-        rows = await tx.rows(TASK_RUNS if what == "task runs" else RUNS, space_id=space_id, many=10_000)
+        rows = await tx.fetch_all(TASK_RUNS if what == "task runs" else RUNS, space_id=space_id, many=10_000)
     changed = [row | {"ended_at": row["ended_at"] + LATER} for row in rows][: 10 * at_once]
     if len(changed) < at_once:
         return None
@@ -106,13 +106,13 @@ async def _round(
 
 async def _store(
     db: Database,
-    mirror: Mirror,
+    mirror: MirrorWriter,
     space_id: UUID,
     what: str,
     rows: Sequence[dict[str, object]],
     pipelines: dict[str, UUID],
 ) -> None:
-    async with db.in_space(space_id) as tx:
+    async with db.tenant_transaction(space_id) as tx:
         if what == "task runs":
             stored = await mirror.store_task_runs(tx, [ProviderTaskRun(**row) for row in rows], pipelines)  # type: ignore[arg-type]
         else:

@@ -32,9 +32,9 @@ from bench.api.pages import pages  # noqa: E402
 from bench.api.report import bars, told, written  # noqa: E402
 from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
 from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
+from windsock.bootstrap import DATABASE, Storage, provision_database  # noqa: E402
 from windsock.db import Database  # noqa: E402
 from windsock.settings import Settings  # noqa: E402
-from windsock.storage import DATABASE, Storage, open_storage  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def say(text: str) -> None:
 def prepared(folder: Path, size: str) -> Iterator[tuple[Storage, Fleet, int]]:
     """A Windsock's database with the fleet in it, and the pid of its PostgreSQL."""
     data = folder / "data"
-    with open_storage(Settings(data=data)) as storage:
+    with provision_database(Settings(data=data)) as storage:
         fleet = asyncio.run(_seeded(storage, size))
         say(json.dumps({"seeded": fleet.counts, "seconds": fleet.seconds}))
         yield storage, fleet, int((data / "postgres" / "postmaster.pid").read_text().split()[0])

@@ -9,12 +9,12 @@ from uuid import UUID
 
 import psycopg
 
-from windsock.access.store import create_key, create_space, create_user, put_member
+from windsock.access.store import create_key, create_space, create_user, upsert_member
+from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
-from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import create_connector
 from windsock.sql import Query
-from windsock.sync.mirror import REFRESH
+from windsock.sync.writer import REFRESH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,20 +255,20 @@ class _Spaces:
 
 
 async def _spaces(db: Database, secret_key: str) -> _Spaces:
-    secrets, ids = Secrets([secret_key]), []
+    secrets, ids = Encryption([secret_key]), []
     async with db.transaction() as tx:
         user = await create_user(tx, email="bench@example.com", name="Bench", is_superadmin=False)
         key = await create_key(tx, user["id"], name="bench", expires_in_days=None)
         made = [await create_space(tx, slug=f"bench-{n:02}", name=f"Bench {n}") for n in range(1, SPACES + 1)]
     for space in made:
-        async with db.in_space(space["id"]) as tx:
-            await put_member(tx, space["id"], user["id"], "admin")
+        async with db.tenant_transaction(space["id"]) as tx:
+            await upsert_member(tx, space["id"], user["id"], "admin")
             body = ConnectorIn(
                 name="production", connector_type="airflow",
                 config={"base_url": "http://127.0.0.1:9"}, credentials={"auth_type": "none"},
             )  # fmt: skip
             connector = await create_connector(tx, space["id"], body, secrets)
-            await tx.run(
+            await tx.execute(
                 Query(
                     "UPDATE sync_states SET api_version = 'v2', last_complete_at = now() WHERE space_id = %(space_id)s"
                 ),

@@ -14,14 +14,14 @@ from cryptography.fernet import Fernet
 
 from airflow.mirrored import Windsock
 from windsock import egress
+from windsock.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from windsock.connectors.store import AirflowConnector
+from windsock.context import AppContext
 from windsock.db import Row
 from windsock.embedded import EmbeddedPostgres
-from windsock.process import Process
 from windsock.providers.airflow import Airflow
-from windsock.providers.contract import Provider
+from windsock.providers.base import Provider
 from windsock.settings import Settings
-from windsock.storage import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 
 
 class Recorder(httpx2.AsyncBaseTransport):
@@ -44,7 +44,7 @@ class Recorder(httpx2.AsyncBaseTransport):
 class Mirroring(Windsock):
     """Asks on one connection, which the recorder keeps open from sync to sync."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: AppContext) -> None:
         super().__init__(process)
         self.recorder = Recorder()
 
@@ -80,8 +80,8 @@ async def a_windsock(folder: Path) -> AsyncIterator[Mirroring]:
         _make_roles_and_database(embedded)
         _migrate(embedded.url(user=OWNER, database=DATABASE), APPLICATION)
         url = embedded.url(user=APPLICATION, database=DATABASE)
-        process = Process(Settings(data=folder), Storage(url, (key,), None))
-        async with process.opened(works=False):
+        process = AppContext(Settings(data=folder), Storage(url, (key,), None))
+        async with process.lifespan(run_worker=False):
             yield Mirroring(process)
 
 

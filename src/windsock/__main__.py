@@ -9,7 +9,7 @@ from windsock import __version__
 from windsock.commands.access import init, key
 from windsock.commands.connectors import connector
 from windsock.commands.login import login_link
-from windsock.commands.operate import migrate, rotate_secrets
+from windsock.commands.maintenance import migrate, rotate_secrets
 from windsock.commands.pipelines import pipelines, watch
 from windsock.commands.runs import comment, runs
 from windsock.commands.serve import serve
@@ -17,7 +17,7 @@ from windsock.commands.spaces import space
 from windsock.commands.sync import sync
 from windsock.commands.terminal import Commands
 from windsock.commands.trigger import trigger
-from windsock.commands.work import work
+from windsock.commands.worker import work
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -17,40 +17,40 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from windsock import __version__, openapi, reference
+from windsock import __version__, docs_ui, openapi
 from windsock.access import routes as spaces
 from windsock.access import teams, users
 from windsock.access.authorizer import QUERIES as CALLERS
 from windsock.access.authorizer import Authorizer
 from windsock.access.space import authenticate
-from windsock.answers import Answers, KnownAnswers
 from windsock.audit import routes as audit
 from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
+from windsock.context import AppContext
 from windsock.errors import BadRequest, DatabaseFailed, Invalid, PageNotFound, WindsockError
 from windsock.inputs import TOO_DEEP, TOO_LARGE
-from windsock.pages import to_json
+from windsock.middleware import SCOPE_METHOD, RequestMiddleware, shorten
+from windsock.pagination import dump_json
 from windsock.pipelines import routes as pipelines
-from windsock.process import Process
-from windsock.requests import ASKED_METHOD, AroundRequests, shorten
+from windsock.response_cache import ResponseCache, ResponseCacheMiddleware
 from windsock.runs import routes as runs
 from windsock.sync import routes as syncs
-from windsock.sync.numbers import note_freshness
+from windsock.sync.metrics import update_freshness_gauges
 from windsock.triggers import routes as triggers
 from windsock.validation import MAX_ERRORS, ValidatesRequest
 from windsock.web import routes as web
-from windsock.web.tries import EarlierTries
+from windsock.web.tries import PreviousTriesCache
 
 API = "/api/v1.0"
 health = APIRouter(tags=["health"])
 
 
-def create_app(process: Process, *, works: bool = True) -> FastAPI:
+def create_app(context: AppContext, *, run_worker: bool = True) -> FastAPI:
     """The API over one process's resources, which it opens at start and closes at the end."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with process.opened(works=works):
+        async with context.lifespan(run_worker=run_worker):
             yield
 
     app = FastAPI(
@@ -66,27 +66,27 @@ def create_app(process: Process, *, works: bool = True) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lifespan,
     )
-    app.state.db, app.state.secrets, app.state.jobs = process.db, process.secrets, process.jobs
-    app.state.triggers, app.state.settings = process.triggers, process.settings
-    app.state.diagnose = process.diagnose
-    app.state.authorizer = Authorizer(process.db, uses=process.uses)
-    app.state.answers = Answers(process.settings.answer_cache_bytes)
-    app.state.sessions = Authorizer(process.db, CALLERS["authorize_session"], process.uses)
-    app.state.tries = EarlierTries(process.triggers)
-    app.add_middleware(KnownAnswers, state=app.state)
-    app.add_middleware(AroundRequests, max_body_bytes=process.settings.max_body_bytes, fault=_answer_fault)
+    app.state.db, app.state.secrets, app.state.jobs = context.db, context.secrets, context.jobs
+    app.state.triggers, app.state.settings = context.triggers, context.settings
+    app.state.diagnose = context.diagnose
+    app.state.authorizer = Authorizer(context.db, uses=context.uses)
+    app.state.answers = ResponseCache(context.settings.answer_cache_bytes)
+    app.state.sessions = Authorizer(context.db, CALLERS["authorize_session"], context.uses)
+    app.state.tries = PreviousTriesCache(context.triggers)
+    app.add_middleware(ResponseCacheMiddleware, state=app.state)
+    app.add_middleware(RequestMiddleware, max_body_bytes=context.settings.max_body_bytes, on_error=handle_unhandled)
     app.include_router(health)
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
         app.include_router(feature.router, prefix=API, dependencies=[ValidatesRequest])
-    app.include_router(reference.router, prefix=API)
+    app.include_router(docs_ui.router, prefix=API)
     app.include_router(web.router)
     setattr(app, "openapi", functools.cache(functools.partial(openapi.describe, app)))  # noqa: B010 - FastAPI's own way
     handlers: dict[type[Exception], Callable[[Request, Any], Response | Awaitable[Response]]] = {
-        WindsockError: _answer_error,
-        RequestValidationError: _answer_invalid,
-        HTTPException: _answer_http_error,
-        psycopg.DataError: _answer_unstorable,
-        psycopg.IntegrityError: _answer_overtaken,
+        WindsockError: handle_windsock_error,
+        RequestValidationError: handle_validation_error,
+        HTTPException: handle_http_error,
+        psycopg.DataError: handle_data_error,
+        psycopg.IntegrityError: handle_integrity_error,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
@@ -128,15 +128,15 @@ async def get_readiness(request: Request) -> Response:
 
 @health.get("/metrics", response_class=PlainTextResponse, summary="Numbers for Prometheus")
 async def get_metrics(request: Request) -> Response:
-    await note_freshness(request.app.state.db)
+    await update_freshness_gauges(request.app.state.db)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _json(status: int, value: object, headers: dict[str, str] | None = None) -> Response:
-    return Response(to_json(value), status, headers, "application/json")
+    return Response(dump_json(value), status, headers, "application/json")
 
 
-def _answer_error(request: Request, error: WindsockError) -> Response:
+def handle_windsock_error(request: Request, error: WindsockError) -> Response:
     if _wants_page(request):
         return web.error_page(request, error)
     if isinstance(error, Invalid):
@@ -144,13 +144,18 @@ def _answer_error(request: Request, error: WindsockError) -> Response:
     return _json(error.status, {"detail": str(error)}, error.headers)
 
 
-async def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
+async def handle_validation_error(request: Request, error: RequestValidationError) -> Response:
     """Where, what, of which kind; never the value itself, which may be a credential."""
     if _wants_page(request):
-        return web.bad_address(request)
-    if any(one["type"] == "json_invalid" for one in error.errors()) and (refusal := await _refusal(request)):
+        return web.bad_request_page(request)
+    if any(complaint["type"] == "json_invalid" for complaint in error.errors()) and (
+        refusal := await _unauthenticated(request)
+    ):
         return refusal
-    detail = [{"loc": one["loc"], "msg": one["msg"], "type": one["type"]} for one in error.errors()[:MAX_ERRORS]]
+    detail = [
+        {"loc": complaint["loc"], "msg": complaint["msg"], "type": complaint["type"]}
+        for complaint in error.errors()[:MAX_ERRORS]
+    ]
     return _json(422, {"detail": detail})
 
 
@@ -161,16 +166,16 @@ def _wants_page(request: Request) -> bool:
     return accepts and not of_the_api
 
 
-async def _refusal(request: Request) -> Response | None:
+async def _unauthenticated(request: Request) -> Response | None:
     """The 401 of a request whose body cannot be read: FastAPI reads it before any dependency could ask for a key."""
     try:
         await authenticate(request)
     except WindsockError as error:
-        return _answer_error(request, error)
+        return handle_windsock_error(request, error)
     return None
 
 
-def _answer_fault(scope: Scope) -> Response:
+def handle_unhandled(scope: Scope) -> Response:
     """What went wrong is in the log; a browser gets a page."""
     request = Request(scope)
     sentence = "A fault of Windsock's own; X-Request-ID finds it in the log."
@@ -179,15 +184,15 @@ def _answer_fault(scope: Scope) -> Response:
     return _json(500, {"detail": sentence}, {"Connection": "close"})
 
 
-async def _answer_http_error(request: Request, error: HTTPException) -> Response:
+async def handle_http_error(request: Request, error: HTTPException) -> Response:
     if _wants_page(request):
         if error.status_code == HTTPStatus.NOT_FOUND:
             return web.error_page(request, PageNotFound("There is no page at this address."))
         if error.status_code == HTTPStatus.BAD_REQUEST:
             return web.error_page(request, BadRequest(f"The form cannot be read: {error.detail}"))
-    elif error.status_code == HTTPStatus.BAD_REQUEST and (refusal := await _refusal(request)):
+    elif error.status_code == HTTPStatus.BAD_REQUEST and (refusal := await _unauthenticated(request)):
         return refusal
-    path, method = shorten(request.url.path), shorten(request.scope.get(ASKED_METHOD, request.method))
+    path, method = shorten(request.url.path), shorten(request.scope.get(SCOPE_METHOD, request.method))
     sentences = {
         400: f"The body cannot be read: it must be JSON in UTF-8; it {TOO_DEEP}, and {TOO_LARGE}.",
         404: f"There is nothing at {path}.",
@@ -202,18 +207,20 @@ async def _answer_http_error(request: Request, error: HTTPException) -> Response
 def _methods_at(request: Request) -> str:
     """Of all routes at this place; the router would name those of the first one."""
     contexts = [
-        one for one in iter_route_contexts(request.app.routes) if one.matches(request.scope)[0] is not Match.NONE
+        route_context
+        for route_context in iter_route_contexts(request.app.routes)
+        if route_context.matches(request.scope)[0] is not Match.NONE
     ]
     methods = {method for context in contexts for method in context.methods or ()}
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
-def _answer_overtaken(_request: Request, _error: psycopg.IntegrityError) -> Response:
+def handle_integrity_error(_request: Request, _error: psycopg.IntegrityError) -> Response:
     """What a store foresees it explains itself; the rest is a thing that went while it was being used."""
     sentence = "Something this depends on was changed or deleted at the same moment. Look again, then try again."
     return _json(409, {"detail": sentence})
 
 
-def _answer_unstorable(_request: Request, _error: psycopg.DataError) -> Response:
+def handle_data_error(_request: Request, _error: psycopg.DataError) -> Response:
     sentence = "A value in the request is out of the range that can be stored."
     return _json(422, {"detail": [{"loc": [], "msg": sentence, "type": "value_error"}]})

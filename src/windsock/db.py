@@ -17,9 +17,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from windsock.connections import find_recent_refusal
 from windsock.errors import Overloaded, WindsockError
-from windsock.pipelined import Asked, PipelinedConnection
+from windsock.pipelined import BatchConnection, Statement
 from windsock.questions import Questions, Value
-from windsock.sql import Query, literal, written
+from windsock.sql import Query, as_literal, render
 from windsock.sqlstates import classify
 
 
@@ -44,13 +44,13 @@ def _as_json(value: object) -> object:
 set_json_dumps(dump_json)
 set_json_loads(orjson.loads)
 
-SESSION = (
+CONNECTION_OPTIONS = (
     "-c search_path=windsock -c timezone=UTC -c jit=off"
     " -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 )
 POOL_TIMEOUT_SECONDS = 5.0
 
-IN_SPACE = Query(
+SET_TENANT = Query(
     "SELECT set_config('windsock.space_id', %(space_id)s::text, true), set_config('enable_memoize', 'off', true)"
 )
 """Of what a page is made of each is looked up once: a copy of what was found, for whoever asks again, is for nobody."""
@@ -64,31 +64,31 @@ Row = dict[str, Any]
 class Transaction:
     """One open transaction. Queries come from .sql files; parameters are named as in the query."""
 
-    def __init__(self, connection: PipelinedConnection) -> None:
+    def __init__(self, connection: BatchConnection) -> None:
         self._connection = connection
 
-    async def rows(self, query: Query, /, **parameters: object) -> list[Row]:
-        cursor = await self._connection.execute(written(query, parameters), parameters)
+    async def fetch_all(self, query: Query, /, **parameters: object) -> list[Row]:
+        cursor = await self._connection.execute(render(query, parameters), parameters)
         return await cursor.fetchall()
 
-    async def row(self, query: Query, /, **parameters: object) -> Row | None:
-        cursor = await self._connection.execute(written(query, parameters), parameters)
+    async def fetch_one(self, query: Query, /, **parameters: object) -> Row | None:
+        cursor = await self._connection.execute(render(query, parameters), parameters)
         return await cursor.fetchone()
 
-    async def answers(self, query: Query, /, **parameters: object) -> list[Row]:
+    async def fetch_json(self, query: Query, /, **parameters: object) -> list[Row]:
         """Rows that go out as they are: JSON columns stay unparsed, as bytes.
 
         Of a statement that is asked again and again: PostgreSQL plans it once per connection.
         """
-        return (await self._connection.read((Asked(query, parameters),)))[0]
+        return (await self._connection.fetch_batch((Statement(query, parameters),)))[0]
 
-    async def read(self, *asked: Asked) -> list[list[Row]]:
+    async def fetch_batch(self, *statements: Statement) -> list[list[Row]]:
         """What each finds, as `answers` gives it, in one round trip: none can need what another one finds."""
-        return await self._connection.read(asked)
+        return await self._connection.fetch_batch(statements)
 
-    async def run(self, query: Query, /, **parameters: object) -> int:
+    async def execute(self, query: Query, /, **parameters: object) -> int:
         """Execute and say how many rows were touched."""
-        cursor = await self._connection.execute(written(query, parameters), parameters)
+        cursor = await self._connection.execute(render(query, parameters), parameters)
         return cursor.rowcount
 
     @asynccontextmanager
@@ -97,18 +97,18 @@ class Transaction:
         async with self._connection.transaction():
             yield
 
-    async def copy(self, query: Query, types: Sequence[str], rows: Iterable[Sequence[object]], /) -> None:
+    async def copy_rows(self, query: Query, types: Sequence[str], rows: Iterable[Sequence[object]], /) -> None:
         """Give these rows, of columns of these types, to a COPY … FROM STDIN (FORMAT BINARY)."""
-        async with self._connection.cursor().copy(literal(query)) as given:
-            given.set_types(types)
+        async with self._connection.cursor().copy(as_literal(query)) as copy:
+            copy.set_types(types)
             for row in rows:
-                await given.write_row(row)
+                await copy.write_row(row)
 
 
-class Reads(Protocol):
+class Reader(Protocol):
     """A space, or a transaction that is open anyway: for what only reads."""
 
-    async def read(self, *asked: Asked) -> list[list[Row]]: ...
+    async def fetch_batch(self, *statements: Statement) -> list[list[Row]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Actor:
     request_id: str | None
 
 
-def _told(actor: Actor | None) -> str:
+def _actor_json(actor: Actor | None) -> str:
     return "" if actor is None else orjson.dumps(actor).decode()
 
 
@@ -130,10 +130,10 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int) -> None:
         self.url = url
-        conninfo = make_conninfo(url, options=SESSION, application_name="windsock")
+        conninfo = make_conninfo(url, options=CONNECTION_OPTIONS, application_name="windsock")
         self._in_use = 0
         self._questions = Questions(conninfo, patience_seconds=POOL_TIMEOUT_SECONDS)
-        self._pool: AsyncConnectionPool[PipelinedConnection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[BatchConnection] = AsyncConnectionPool(
             conninfo,
             min_size=1,
             max_size=pool_size,
@@ -142,7 +142,7 @@ class Database:
             # Its pauses double: with the default of 300 s it would stay away minutes longer than PostgreSQL did.
             reconnect_timeout=5.0,
             open=False,
-            connection_class=PipelinedConnection,
+            connection_class=BatchConnection,
             check=_is_alive,
             # One statement outside a transaction is one round trip, where a transaction would make it three.
             kwargs={"row_factory": dict_row, "prepare_threshold": None, "autocommit": True},
@@ -150,15 +150,15 @@ class Database:
 
     async def open(self) -> None:
         await self._pool.open(wait=True, timeout=30)
-        await self._refuse_a_role_that_could_pass_the_wall()
+        await self.require_unprivileged_role()
 
     async def close(self) -> None:
         self._questions.close()
         await self._pool.close()
 
-    async def row(self, query: Query, /, **parameters: Value) -> Row | None:
+    async def fetch_shared(self, query: Query, /, **parameters: Value) -> Row | None:
         """The first row of one statement that only reads, outside any space, without a transaction around it."""
-        with _reached():
+        with map_connection_errors():
             return await self._questions.row(query, parameters)
 
     @asynccontextmanager
@@ -168,38 +168,38 @@ class Database:
             yield Transaction(connection)
 
     @asynccontextmanager
-    async def in_space(self, space_id: UUID, actor: Actor | None = None) -> AsyncIterator[Transaction]:
+    async def tenant_transaction(self, space_id: UUID, actor: Actor | None = None) -> AsyncIterator[Transaction]:
         """A transaction in which row-level security shows this space and nothing else."""
         async with self._connection() as connection, connection.transaction():
             await connection.execute(
                 "SELECT set_config('windsock.space_id', %s, true), set_config('windsock.actor', %s, true)",
-                (str(space_id), _told(actor)),
+                (str(space_id), _actor_json(actor)),
             )
             yield Transaction(connection)
 
-    async def read(self, space_id: UUID, *asked: Asked) -> list[list[Row]]:
-        """What statements that only read find in this space, as Transaction.answers gives it: in one round trip.
+    async def fetch_batch(self, space_id: UUID, *statements: Statement) -> list[list[Row]]:
+        """What statements that only read find in this space, as Transaction.fetch_json gives it: in one round trip.
 
         They are one transaction of their own, in which row-level security shows this space and nothing else.
         """
-        within = Asked(IN_SPACE, {"space_id": str(space_id)})
+        within = Statement(SET_TENANT, {"space_id": str(space_id)})
         async with self._connection() as connection:
-            _, *found = await connection.read((within, *asked))
+            _, *found = await connection.fetch_batch((within, *statements))
         return found
 
     @asynccontextmanager
-    async def as_caller(self, actor: Actor) -> AsyncIterator[Transaction]:
+    async def user_transaction(self, actor: Actor) -> AsyncIterator[Transaction]:
         """A transaction outside any space in which a user's own memberships are visible."""
         async with self._connection() as connection, connection.transaction():
             await connection.execute(
                 "SELECT set_config('windsock.user_id', %s, true), set_config('windsock.actor', %s, true)",
-                (str(actor.user_id), _told(actor)),
+                (str(actor.user_id), _actor_json(actor)),
             )
             yield Transaction(connection)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[PipelinedConnection]:
-        with _reached():
+    async def _connection(self) -> AsyncIterator[BatchConnection]:
+        with map_connection_errors():
             try:
                 async with self._pool.connection() as connection:
                     self._in_use += 1
@@ -221,11 +221,11 @@ class Database:
 
         Raises DatabaseFailed, with the reason that requests are told.
         """
-        await self.row(PING)
+        await self.fetch_shared(PING)
         async with self._connection() as connection:
             await connection.execute(PING.encode())
 
-    async def _refuse_a_role_that_could_pass_the_wall(self) -> None:
+    async def require_unprivileged_role(self) -> None:
         async with self._connection() as connection:
             cursor = await connection.execute(
                 "SELECT current_user AS name, r.rolsuper OR r.rolbypassrls OR EXISTS (SELECT FROM pg_class c"
@@ -242,7 +242,7 @@ class Database:
 
 
 @contextmanager
-def _reached() -> Iterator[None]:
+def map_connection_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
@@ -262,7 +262,7 @@ async def _is_alive(connection: psycopg.AsyncConnection[DictRow]) -> None:
 
 
 @contextmanager
-def explained(sentences: Mapping[str, WindsockError]) -> Iterator[None]:
+def map_constraint_errors(sentences: Mapping[str, WindsockError]) -> Iterator[None]:
     """Turn the violation of a named constraint into the error for it; any other violation passes as it is."""
     try:
         yield

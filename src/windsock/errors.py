@@ -100,11 +100,11 @@ class ProviderFailed(WindsockError):
     `status` is what our caller gets: the provider's own status where it answered, 502 where it could not be reached or
     spoke nonsense, 504 where it took too long. `is_transient` tells whether the same request may succeed later;
     `retry_after` is in seconds, where the provider named it. `said` is the provider's own words, where it had any.
-    `was_sent` is False only where it is certain that the provider never got the request. No sentence ever holds a
+    `request_sent` is False only where it is certain that the provider never got the request. No sentence ever holds a
     credential or a raw HTML body.
     """
 
-    was_sent = True
+    request_sent = True
 
     def __init__(
         self,
@@ -114,37 +114,37 @@ class ProviderFailed(WindsockError):
         is_transient: bool,
         hints: tuple[str, ...] = (),
         retry_after: float | None = None,
-        said: str = "",
+        provider_message: str = "",
     ) -> None:
         headers = {"X-Provider": "airflow"}
         if retry_after is not None:
             headers["Retry-After"] = str(ceil(retry_after))
         super().__init__(sentence, headers=headers)
         self.status = status
-        self.said = said
+        self.provider_message = provider_message
         self.is_transient = is_transient
         self.hints = hints
         self.retry_after = retry_after
 
 
-class ProviderRefused(ProviderFailed):
+class ProviderHTTPError(ProviderFailed):
     """The provider answered, with a status of its own that says no (4xx), or that it is in trouble (5xx)."""
 
 
-class ProviderLacksObject(ProviderRefused):
+class ProviderLacksObject(ProviderHTTPError):
     """The provider itself says that the object named in the request does not exist; another 404 is no evidence."""
 
 
-class ProviderRejectedCredentials(ProviderRefused):
+class ProviderRejectedCredentials(ProviderHTTPError):
     """401, or 403 where the version answers 403 to a bad password; asking again would only lock the account."""
 
 
 class ProviderUnreachable(ProviderFailed):
     """No answer: name not found, connection refused or dropped, TLS failure."""
 
-    def __init__(self, sentence: str, *, hints: tuple[str, ...] = (), was_sent: bool = True) -> None:
+    def __init__(self, sentence: str, *, hints: tuple[str, ...] = (), request_sent: bool = True) -> None:
         super().__init__(502, sentence, is_transient=True, hints=hints)
-        self.was_sent = was_sent
+        self.request_sent = request_sent
 
 
 class ProviderTimedOut(ProviderFailed):
@@ -152,7 +152,7 @@ class ProviderTimedOut(ProviderFailed):
         super().__init__(504, sentence, is_transient=True, hints=hints)
 
 
-class ProviderNonsense(ProviderFailed):
+class ProviderBadResponse(ProviderFailed):
     """An answer that is not what this API gives: an HTML login page, truncated JSON, a missing key, another product."""
 
     def __init__(self, sentence: str, *, hints: tuple[str, ...] = (), is_transient: bool = True) -> None:

@@ -8,10 +8,10 @@ from fastapi import Depends, Query
 from typing_extensions import TypeAliasType
 
 from windsock.access.space import Space
-from windsock.inputs import Text
-from windsock.sql import text_of
+from windsock.inputs import StorableText
+from windsock.sql import read_fragments
 
-FRAGMENTS = text_of(__package__, "filters.sql")
+FRAGMENTS = read_fragments(__package__, "filters.sql")
 """For `load(…, shared=FRAGMENTS)`; `{matching_pipelines}` expects the pipelines as p."""
 
 Criticality = TypeAliasType("Criticality", Literal["low", "medium", "high", "critical"])
@@ -40,7 +40,7 @@ class PipelineFilter:
             "criticality": self.criticality,
             "team_id": self.team_id,
             "connector_id": self.connector_id,
-            "words": "\n".join(f"%{_literally(word)}%" for word in self.q.split())
+            "words": "\n".join(f"%{escape_like(word)}%" for word in self.q.split())
             if self.q and self.q.strip()
             else None,
             "watched_only": self.watched_only,
@@ -48,7 +48,7 @@ class PipelineFilter:
         }
 
 
-EVERY_PIPELINE = PipelineFilter(
+NO_FILTER = PipelineFilter(
     provider=None, owner=None, criticality=None, team_id=None, connector_id=None, q=None, watched_only=False
 )
 
@@ -56,7 +56,7 @@ EVERY_PIPELINE = PipelineFilter(
 async def _pipeline_filter(
     provider: Annotated[list[Literal["airflow"]] | None, Query(description="Several mean any of them.")] = None,
     owner: Annotated[
-        list[Text] | None,
+        list[StorableText] | None,
         Query(description="The provider's whole owner string, or one of its comma-separated owners."),
     ] = None,
     criticality: Annotated[list[Criticality] | None, Query(description="Several mean any of them.")] = None,
@@ -65,7 +65,7 @@ async def _pipeline_filter(
         list[UUID] | None, Query(description="The connector that synced it. Several mean any of them.")
     ] = None,
     q: Annotated[
-        Text | None,
+        StorableText | None,
         Query(max_length=500, description="Every word must occur in name, id, description, owner or a tag."),
     ] = None,
     watched_only: Annotated[bool, Query(description="Only pipelines that the caller watches.")] = False,  # noqa: FBT002 - a query parameter
@@ -83,9 +83,9 @@ async def _pipeline_filter(
     )
 
 
-WhichPipelines = Annotated[PipelineFilter, Depends(_pipeline_filter)]
+PipelineFilterQuery = Annotated[PipelineFilter, Depends(_pipeline_filter)]
 
 
-def _literally(word: str) -> str:
+def escape_like(word: str) -> str:
     """LIKE without wildcards: what somebody typed means itself."""
     return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -14,7 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from windsock import log
-from windsock.pages import to_json
+from windsock.pagination import dump_json
 
 MAX_CONNECTIONS = 2_000
 MAX_HEADER_BYTES = 64 * 1024
@@ -274,7 +274,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if answers and not self.transport.is_closing():
-            body = to_json({"detail": sentence})
+            body = dump_json({"detail": sentence})
             line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-length: {len(body)}\r\n".encode()
             defaults = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
             self.transport.write(b"".join((line, defaults, SECURITY_HEADERS, b"\r\n", body)))

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-DEEPEST = 32
+MAX_JSON_DEPTH = 32
 """Levels of nesting accepted in a JSON body; nobody's configuration is deeper."""
-TOO_DEEP = f"must not be nested deeper than {DEEPEST} levels"
+TOO_DEEP = f"must not be nested deeper than {MAX_JSON_DEPTH} levels"
 TOO_LARGE = "must not contain whole numbers beyond 64 bits"
 
 
-def storable(text: str) -> str:
+def check_storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the character U+0000")
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -22,10 +22,10 @@ def storable(text: str) -> str:
 
 
 def _storable_throughout(value: Any, depth: int = 0) -> None:  # noqa: ANN401 - any JSON
-    if depth > DEEPEST:
+    if depth > MAX_JSON_DEPTH:
         raise ValueError(TOO_DEEP)
     if isinstance(value, str):
-        storable(value)
+        check_storable(value)
     elif isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise ValueError(TOO_LARGE)
     elif isinstance(value, float) and not isfinite(value):
@@ -66,7 +66,7 @@ def is_storable(value: object) -> bool:
     return True
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """A request body: an unknown key is refused, since it is a misunderstanding; so is text that cannot be stored."""
 
     model_config = ConfigDict(extra="forbid")
@@ -80,7 +80,7 @@ class Body(BaseModel):
 
 NO_NUL = r"^[^\u0000]*$"
 """For schemas: what `storable` refuses, as far as a pattern can say it."""
-Text = Annotated[str, AfterValidator(storable), Field(json_schema_extra={"pattern": NO_NUL})]
+StorableText = Annotated[str, AfterValidator(check_storable), Field(json_schema_extra={"pattern": NO_NUL})]
 """For parameters; bodies are checked as a whole."""
 
 
@@ -96,7 +96,7 @@ def _whole(value: object) -> object:
 WHOLE = BeforeValidator(_whole)
 """Behind the limits of a whole number in a body: not true or "1"."""
 
-Flag = Annotated[bool, Field(strict=True)]
+StrictBool = Annotated[bool, Field(strict=True)]
 """true or false in a body; not 1, "yes" or "off"."""
 NOT_BLANK = r"^[^\u0000]*[^\s\u0085\u0000][^\u0000]*$"
 Name = Annotated[
@@ -104,7 +104,7 @@ Name = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
     Field(json_schema_extra={"pattern": NOT_BLANK}),
 ]
-Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
+StateName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,64}$")]
 """A lower-case word of the provider's, such as a state; never a closed list, since Airflow keeps adding some."""
 
 
@@ -121,5 +121,5 @@ def _with_offset(value: object) -> object:
     return time
 
 
-Moment = Annotated[datetime, BeforeValidator(_with_offset)]
+AwareDatetime = Annotated[datetime, BeforeValidator(_with_offset)]
 """A time that says its offset."""

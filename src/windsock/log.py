@@ -18,9 +18,9 @@ SECRETS = re.compile(
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user:password in a URL
     r"|(?i:(?<=authorization: )(?:basic|bearer) \S+)",
 )
-MARKS_OF_SECRETS = ("wsk_", "wss_", "wsl_", "eyj", "@", "authorization")
+SECRET_MARKERS = ("wsk_", "wss_", "wsl_", "eyj", "@", "authorization")
 """In lower case: what holds none of them holds no secret, and is not looked through (most lines of a busy server)."""
-CLOUDS = ("boto3", "botocore", "google", "google.auth", "urllib3")
+NOISY_CLOUD_LOGGERS = ("boto3", "botocore", "google", "google.auth", "urllib3")
 """At debug these write down what they send and receive, tokens included."""
 
 
@@ -31,7 +31,7 @@ def redact(text: str) -> str:
 
 def _could_hold_a_secret(text: str) -> bool:
     lower = text.lower()
-    return any(mark in lower for mark in MARKS_OF_SECRETS)
+    return any(mark in lower for mark in SECRET_MARKERS)
 
 
 def _redact_event(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -82,9 +82,9 @@ def configure(log_format: Literal["auto", "json", "text"], level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx2", "httpcore2", "procrastinate", "alembic", "psycopg.pool", *CLOUDS):
+    for noisy in ("httpx2", "httpcore2", "procrastinate", "alembic", "psycopg.pool", *NOISY_CLOUD_LOGGERS):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    straight.stamp, straight.render, straight.handler = stamp, renderer, handler
+    fast_logger.stamp, fast_logger.render, fast_logger.handler = stamp, renderer, handler
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -94,7 +94,7 @@ def configure(log_format: Literal["auto", "json", "text"], level: str) -> None:
 
 
 @dataclass(slots=True)
-class _Straight:
+class _FastLogger:
     """What writes the line of each request, as configured, without the turns that logging makes for any logger."""
 
     stamp: Callable[..., Any] | None = None
@@ -117,7 +117,7 @@ class _Straight:
                 self.handler.stream.flush()
 
 
-straight = _Straight()
+fast_logger = _FastLogger()
 
 bound = structlog.contextvars.bound_contextvars
 """Within it, every log line has the names given."""

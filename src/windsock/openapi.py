@@ -9,7 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from windsock.access.space import PERMISSIONS, may_be_anybody
+from windsock.access.space import PERMISSIONS, require_caller
 from windsock.inputs import NO_NUL
 
 Json = dict[str, Any]
@@ -53,7 +53,7 @@ TAGS = {
     "users": "The caller, API keys, and the users of the installation.",
     "health": "For load balancers and Prometheus; at the root, without a key.",
 }
-DONE = {
+STATUS_TEXT = {
     "200": "Here it is.",
     "201": "Created.",
     "202": "Accepted: it is queued or running.",
@@ -98,7 +98,7 @@ SCHEMAS: Json = {
         },
     },
 }
-REFUSALS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+ERROR_RESPONSES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "400": ("The body cannot be read, or the thing is not of the kind that this needs.", "Error", ()),
     "401": ("No API key, or one that is unknown, expired or revoked.", "Error", ("WWW-Authenticate",)),
     "403": ("No such space for this caller, or not the right; the sentence names it.", "Error", ()),
@@ -111,7 +111,7 @@ REFUSALS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "503": ("The database cannot be reached. Nothing was changed.", "Error", ("Retry-After",)),
 }
 NOT_CHANGED = "304"
-RELAYS = "x-relays"
+RELAYS_PROVIDER_ERRORS = "x-relays"
 """Marks operations (openapi_extra) whose errors may be the provider's own."""
 
 
@@ -128,16 +128,16 @@ def describe(app: FastAPI) -> Json:
     )
     examples = json.loads(files("windsock").joinpath("openapi_examples.json").read_text(encoding="utf-8"))
     rights = {
-        (method, context.path): _asked_by(context.dependant)
+        (method, context.path): _required_permissions(context.dependant)
         for context in iter_route_contexts(app.routes)
         if isinstance(context.route, APIRoute)
         for method in context.methods or ()
     }
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            _tidy_parameters(path, operation)
+            _normalize_parameters(path, operation)
             if "security" in operation:
-                _add_refusals(path, method, operation, rights[method.upper(), path], document, examples["errors"])
+                _add_errors(path, method, operation, rights[method.upper(), path], document, examples["errors"])
             _add_headers(method, operation)
             _add_examples(operation, examples["operations"].get(f"{method.upper()} {path}", {}))
     schemas = document["components"]["schemas"]
@@ -188,57 +188,57 @@ def _refuse_nul(schema: object) -> None:
             _refuse_nul(inner)
 
 
-def _asked_by(dependant: Dependant) -> set[Any]:
-    below = [_asked_by(inner) for inner in dependant.dependencies]
+def _required_permissions(dependant: Dependant) -> set[Any]:
+    below = [_required_permissions(inner) for inner in dependant.dependencies]
     return ({dependant.call} & PERMISSIONS).union(*below)
 
 
-def _tidy_parameters(path: str, operation: Json) -> None:
+def _normalize_parameters(path: str, operation: Json) -> None:
     """In the order of the path; one that may be left out cannot be null; what describes it need not be said twice."""
     if "parameters" in operation:
-        operation["parameters"].sort(key=lambda one: (one["in"] != "path", path.find(f"{{{one['name']}}}")))
+        operation["parameters"].sort(key=lambda item: (item["in"] != "path", path.find(f"{{{item['name']}}}")))
     for parameter in operation.get("parameters", []):
         schema = parameter["schema"]
-        given = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
-        if len(given) == 1:
-            schema = {**given[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
+        types = [item for item in schema.get("anyOf", []) if item.get("type") != "null"]
+        if len(types) == 1:
+            schema = {**types[0], **{key: value for key, value in schema.items() if key != "anyOf"}}
         parameter["schema"] = {key: value for key, value in schema.items() if key not in {"title", "description"}}
         if parameter["name"] == "slug":
             parameter["description"] = "The space's short name."
 
 
-def _add_refusals(path: str, method: str, operation: Json, rights: set[Any], document: Json, examples: Json) -> None:
+def _add_errors(path: str, method: str, operation: Json, rights: set[Any], document: Json, examples: Json) -> None:
     writes = method != "get"
-    possible = {"401", "422", "503", *(status for status in operation["responses"] if status in REFUSALS)}
-    if rights != {may_be_anybody}:
+    possible = {"401", "422", "503", *(status for status in operation["responses"] if status in ERROR_RESPONSES)}
+    if rights != {require_caller}:
         possible.add("403")
-    if "_id}" in path or _names_something(operation, document):
+    if "_id}" in path or _has_reference(operation, document):
         possible.add("404")
     if writes:
         possible |= {"408", "409", "413"}
     if "requestBody" in operation:
         possible |= {"400", "415"}
     for status in sorted(possible):
-        description, schema, headers = REFUSALS[status]
-        answer: Json = {
+        description, schema, headers = ERROR_RESPONSES[status]
+        response: Json = {
             "description": operation["responses"].get(status, {}).get("x-why", description),
             "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
             "headers": {name: _header(name) for name in headers},
         }
         if status in examples:
-            answer["content"]["application/json"]["example"] = examples[status]
-        operation["responses"][status] = answer
-    if operation.pop(RELAYS, False):
+            response["content"]["application/json"]["example"] = examples[status]
+        operation["responses"][status] = response
+    if operation.pop(RELAYS_PROVIDER_ERRORS, False):
         _add_relayed(operation)
 
 
 def _add_relayed(operation: Json) -> None:
     """The provider's own errors have a text as their detail, also with 422."""
     error = {"$ref": "#/components/schemas/Error"}
-    for status, answer in operation["responses"].items():
+    for status, response in operation["responses"].items():
         if status in {"400", "401", "403", "404", "409", "422"}:
-            answer["headers"]["X-Provider"] = _header("X-Provider")
-            answer["description"] += " With X-Provider: what the provider said."
+            response["headers"]["X-Provider"] = _header("X-Provider")
+            response["description"] += " With X-Provider: what the provider said."
     problem = operation["responses"]["422"]["content"]["application/json"]
     problem["schema"] = {"anyOf": [problem["schema"], error]}
     for status, description in {
@@ -253,7 +253,7 @@ def _add_relayed(operation: Json) -> None:
         }
 
 
-def _names_something(operation: Json, document: Json) -> bool:
+def _has_reference(operation: Json, document: Json) -> bool:
     """Whether the body names a thing of the space by its id."""
     schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     name = schema.get("$ref", "").rsplit("/", 1)[-1]
@@ -274,10 +274,10 @@ def _add_headers(method: str, operation: Json) -> None:
                 "schema": {"type": "string"},
             }
         )
-    for status, answer in operation["responses"].items():
-        if answer["description"] == "Successful Response":
-            answer["description"] = DONE[status]
-        headers = answer.setdefault("headers", {})
+    for status, response in operation["responses"].items():
+        if response["description"] == "Successful Response":
+            response["description"] = STATUS_TEXT[status]
+        headers = response.setdefault("headers", {})
         if is_conditional and status in {"200", NOT_CHANGED}:
             headers["ETag"] = _header("ETag")
         headers["X-Request-ID"] = _header("X-Request-ID")

@@ -19,15 +19,15 @@ from psycopg.types.string import ByteaBinaryLoader
 from psycopg.waiting import Ready, Wait
 
 from windsock.connections import Connection, error_of
-from windsock.sql import Query, numbered, written
+from windsock.sql import Query, render, to_positional
 
-MOST_STATEMENTS = 100
+MAX_PREPARED_STATEMENTS = 100
 """Statements of one connection, those that were asked last: as psycopg keeps them."""
 
 Rows = list[dict[str, Any]]
 
 
-class _BehindItsVersion(Loader):
+class RawJsonbLoader(Loader):
     """jsonb as bytes: behind the one that says which version of jsonb it is."""
 
     format = Format.BINARY
@@ -37,12 +37,12 @@ class _BehindItsVersion(Loader):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One statement. `is_prepared`: PostgreSQL plans it once per connection, not anew for these values."""
+class Statement:
+    """One statement. `prepare`: PostgreSQL plans it once per connection, not anew for these values."""
 
     query: Query
     parameters: Mapping[str, object]
-    is_prepared: bool = True
+    prepare: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class _Context:
     connection: psycopg.AsyncConnection[Any]
 
 
-class PipelinedConnection(Connection):
+class BatchConnection(Connection):
     """A connection that can also do that. Its statements are its own.
 
     Psycopg must prepare none beside them (`prepare_threshold=None`): it forgets its own by DEALLOCATE ALL.
@@ -63,21 +63,21 @@ class PipelinedConnection(Connection):
         self._numbers = itertools.count()
         self._adapt: abc.Transformer | None = None
 
-    async def read(self, asked: Sequence[Asked]) -> list[Rows]:
+    async def fetch_batch(self, statements: Sequence[Statement]) -> list[Rows]:
         """The rows of each, JSON columns unparsed, as bytes. Raises the first error there is."""
         if self._adapt is None:
             adapters = AdaptersMap(self.adapters)
             adapters.register_loader("json", ByteaBinaryLoader)
-            adapters.register_loader("jsonb", _BehindItsVersion)
+            adapters.register_loader("jsonb", RawJsonbLoader)
             self._adapt = Transformer(_Context(adapters, self))
         adapt = self._adapt
         async with self.lock:
             before = dict(self._statements)
             try:
                 self.pgconn.enter_pipeline_mode()
-                sent = [name for one in asked for name in self._send(one, adapt)]
+                sent = [name for statement in statements for name in self._send(statement, adapt)]
                 self.pgconn.pipeline_sync()
-                results = await self.wait(_exchanged(self.pgconn))
+                results = await self.wait(_drain_results(self.pgconn))
                 self.pgconn.exit_pipeline_mode()
             except BaseException:
                 await self.close()  # in the middle of a pipeline it is of no use to anybody
@@ -91,13 +91,13 @@ class PipelinedConnection(Connection):
             self._statements = {key: name for key, name in all_of_them if (key in before) != (name in done)}
             raise error_of(refused)
 
-    def _send(self, asked: Asked, adapt: abc.Transformer) -> Iterator[bytes | None]:
+    def _send(self, statement: Statement, adapt: abc.Transformer) -> Iterator[bytes | None]:
         """For each result that there will be the statement that is made or forgotten, None for that of the question."""
-        text, names = numbered(written(asked.query, asked.parameters))
-        given = [asked.parameters[name] for name in names]
-        values = adapt.dump_sequence(given, [PyFormat.AUTO] * len(given))
+        text, names = to_positional(render(statement.query, statement.parameters))
+        arguments = [statement.parameters[name] for name in names]
+        values = adapt.dump_sequence(arguments, [PyFormat.AUTO] * len(arguments))
         types, formats = adapt.types or (), adapt.formats
-        if not asked.is_prepared:
+        if not statement.prepare:
             self.pgconn.send_query_params(text, values, types, formats, Format.BINARY)
             yield None
             return
@@ -109,7 +109,7 @@ class PipelinedConnection(Connection):
         self._statements[text, types] = name
         self.pgconn.send_query_prepared(name, values, formats, Format.BINARY)
         yield None
-        if len(self._statements) > MOST_STATEMENTS:
+        if len(self._statements) > MAX_PREPARED_STATEMENTS:
             oldest = self._statements.pop(next(iter(self._statements)))
             self.pgconn.send_query_params(b"DEALLOCATE " + oldest, None)
             yield oldest
@@ -121,7 +121,7 @@ def _rows(result: PGresult, adapt: abc.Transformer) -> Rows:
     return adapt.load_rows(0, result.ntuples, lambda values: dict(zip(names, values, strict=True)))
 
 
-def _exchanged(libpq: PGconn) -> PQGen[list[PGresult]]:
+def _drain_results(libpq: PGconn) -> PQGen[list[PGresult]]:
     """Sends what is to be sent, and gives all results until the synchronization point."""
     while libpq.flush():
         if (yield Wait.RW) & Ready.R:

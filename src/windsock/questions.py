@@ -18,7 +18,7 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from windsock.connections import Connection, error_of, find_recent_refusal, readable_soon
-from windsock.sql import numbered
+from windsock.sql import to_positional
 
 MOST_WAITING = 2_000
 """Questions that are asked at the same time."""
@@ -42,7 +42,7 @@ class _Statement:
 
     @classmethod
     def of(cls, query: str, number: int) -> "_Statement":
-        return cls(f"question_{number}".encode(), *numbered(query))
+        return cls(f"question_{number}".encode(), *to_positional(query))
 
     def row(self, result: PGresult) -> Answer:
         """The first row, if there is one."""

@@ -78,9 +78,9 @@ def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
 
 def listen(sockets: list[socket.socket], host: str) -> None:
     """Connections are accepted from now on. Another program may have taken the port since: as `bound` raises."""
-    for one in sockets:
-        with _explained(host, one.getsockname()[1]):
-            one.listen(BACKLOG)
+    for listener in sockets:
+        with _explained(host, listener.getsockname()[1]):
+            listener.listen(BACKLOG)
 
 
 @contextlib.contextmanager
@@ -102,16 +102,16 @@ def _unique(found: list[Any]) -> list[tuple[int, Any]]:
 
 
 def _bind(family: int, address: Any) -> socket.socket:  # noqa: ANN401 - its form depends on the family
-    made = socket.socket(family, socket.SOCK_STREAM)
+    created = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        created.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind(address)
+            created.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        created.bind(address)
     except OSError:
-        made.close()
+        created.close()
         raise
-    return made
+    return created
 
 
 def raise_file_limit() -> int:

@@ -15,7 +15,7 @@ PLACE = re.compile(r"%\((\w+)\)s")
 SPACE = "%(space_id)s"
 ACROSS = "-- across spaces"
 
-LOADED: dict[str, "Queries"] = {}
+REGISTRY: dict[str, "Queries"] = {}
 """Every file loaded so far, so that the tests can walk all queries."""
 
 
@@ -59,7 +59,7 @@ class Queries(Mapping[str, Query]):
         return len(self._queries)
 
 
-def text_of(package: str, name: str) -> str:
+def read_fragments(package: str, name: str) -> str:
     """A file of fragments that queries of several features include."""
     return files(package).joinpath(name).read_text(encoding="utf-8")
 
@@ -67,39 +67,39 @@ def text_of(package: str, name: str) -> str:
 def load(package: str, name: str, *, shared: str = "") -> Queries:
     """The queries of `name` (a .sql file) in `package`, which may include the fragments of `shared`."""
     source = f"{package}/{name}"
-    LOADED[source] = Queries(source, f"{shared}\n{text_of(package, name)}")
-    return LOADED[source]
+    REGISTRY[source] = Queries(source, f"{shared}\n{read_fragments(package, name)}")
+    return REGISTRY[source]
 
 
 @functools.lru_cache(maxsize=1_000)
-def optional(query: Query) -> tuple[str, ...]:
+def optional_params(query: Query) -> tuple[str, ...]:
     """The parameters with conditions that stand only where they are given."""
     return tuple(dict.fromkeys(CONDITION.findall(query)))
 
 
-def written(query: Query, parameters: Mapping[str, object]) -> LiteralString:
+def render(query: Query, parameters: Mapping[str, object]) -> LiteralString:
     """The statement without the conditions whose parameter is None or False.
 
     So PostgreSQL plans what was asked, once for each such question, where `%(x)s IS NULL OR …` would have to be planned
     anew for each.
     """
-    missing = [name for name in optional(query) if (value := parameters[name]) is None or value is False]
-    return literal(_without(query, frozenset(missing)) if missing else query)
+    missing = [name for name in optional_params(query) if (value := parameters[name]) is None or value is False]
+    return as_literal(drop_conditions(query, frozenset(missing)) if missing else query)
 
 
 @functools.lru_cache(maxsize=1_000)
-def _without(query: Query, missing: frozenset[str]) -> Query:
+def drop_conditions(query: Query, missing: frozenset[str]) -> Query:
     return Query(CONDITION.sub(lambda line: "" if line[1] in missing else line[0], query))
 
 
 @functools.lru_cache(maxsize=2_000)
-def numbered(query: str) -> tuple[bytes, tuple[str, ...]]:
+def to_positional(query: str) -> tuple[bytes, tuple[str, ...]]:
     """The statement with `$1` for the first parameter and so on, as PostgreSQL takes it, and the parameters' names."""
     names = tuple(dict.fromkeys(PLACE.findall(query)))
     text = PLACE.sub(lambda place: f"${names.index(place[1]) + 1}", query)
     return text.replace("%%", "%").encode(), names
 
 
-def literal(query: Query) -> LiteralString:
+def as_literal(query: Query) -> LiteralString:
     """Psycopg takes literal strings only, so that nobody builds SQL from data; our files are as good as literals."""
     return cast("LiteralString", query)

@@ -49,15 +49,15 @@ def classify(error: psycopg.Error) -> WindsockError | None:
     An error without a SQLSTATE was raised by the client: the connection, or the pool.
     """
     if isinstance(error, TooManyRequests):
-        return _made(Overloaded, "Too many requests are waiting for the database. Try again in a moment.", 5)
+        return _build(Overloaded, "Too many requests are waiting for the database. Try again in a moment.", 5)
     if error.sqlstate is None:
         is_lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-        return _made(Unavailable, AWAY, 5) if is_lost else None
+        return _build(Unavailable, AWAY, 5) if is_lost else None
     if error.sqlstate.startswith("54"):
         return Invalid("A value is larger than the database can store.", loc=())
     known = max((state for state in SENTENCES if error.sqlstate.startswith(state)), key=len, default=None)
-    return None if known is None else _made(*SENTENCES[known])
+    return None if known is None else _build(*SENTENCES[known])
 
 
-def _made(kind: type[DatabaseFailed], sentence: str, retry_after: int) -> DatabaseFailed:
+def _build(kind: type[DatabaseFailed], sentence: str, retry_after: int) -> DatabaseFailed:
     return kind(sentence, headers={"Retry-After": str(retry_after)} if retry_after else None)

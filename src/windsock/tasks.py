@@ -13,14 +13,14 @@ MAX_CANCELS = 3
 logger = log.get(__name__)
 
 
-async def end_tasks(tasks: Collection[asyncio.Task[Any]], *, patience: float) -> None:
-    """Wait `patience` seconds for them, then cancel them, and cancel again what goes on; at last leave it behind.
+async def end_tasks(tasks: Collection[asyncio.Task[Any]], *, grace_seconds: float) -> None:
+    """Wait `grace_seconds` seconds for them, then cancel them, and cancel again what goes on; at last leave it behind.
 
     Code that catches CancelledError, in a library too, would otherwise keep the process from ending.
     """
     left = {task for task in tasks if not task.done()}
-    if left and patience:
-        _, left = await asyncio.wait(left, timeout=patience)
+    if left and grace_seconds:
+        _, left = await asyncio.wait(left, timeout=grace_seconds)
     for _ in range(MAX_CANCELS):
         if not left:
             return

@@ -19,7 +19,7 @@ class SlowDatabase:
         self.may_answer = asyncio.Event()
         self.errors: list[Exception] = []
 
-    async def row(self, _query: object, **_names: object) -> dict[str, Any]:
+    async def fetch_shared(self, _query: object, **_names: object) -> dict[str, Any]:
         self.asked += 1
         was = self.now
         await self.may_answer.wait()
@@ -39,7 +39,7 @@ def authorizer(db: Any) -> Authorizer:
 
 
 def ask(authorizer: Authorizer, many: int, slug: str = "finance") -> list[asyncio.Task[Any]]:
-    return [asyncio.create_task(authorizer.ask(b"key", slug)) for _ in range(many)]
+    return [asyncio.create_task(authorizer.authorize(b"key", slug)) for _ in range(many)]
 
 
 async def turns() -> None:
@@ -54,7 +54,7 @@ async def test_those_who_come_together_share_one_question(authorizer: Authorizer
     assert db.asked == 2
     db.may_answer.set()
     assert {row["version"] for row in await asyncio.gather(*first, *other)} == {0}
-    assert (authorizer._waiting, authorizer._asked) == ({}, {})
+    assert (authorizer._next, authorizer._in_flight) == ({}, {})
 
 
 async def test_nobody_is_answered_from_before_they_came(authorizer: Authorizer, db: SlowDatabase) -> None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from checking import CheckedClient
-from windsock.process import Process
+from windsock.context import AppContext
 from world import World
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ async def test_last_use_is_written_at_most_once_a_minute(
     client: CheckedClient,
     world: World,
     db: "RolledBackDatabase",
-    process: Process,
+    process: AppContext,
     seconds_ago: int | None,
     *,
     is_written: bool,

@@ -8,7 +8,7 @@ import pytest
 
 from checking import CheckedClient
 from windsock.access.space import QUERIES
-from windsock.access.store import create_space, create_user, put_member, refuse_to_lose_the_last_admin
+from windsock.access.store import create_space, create_user, require_another_admin, upsert_member
 from windsock.db import Database
 from windsock.errors import Conflict
 from windsock.sql import Query
@@ -111,20 +111,20 @@ async def test_two_admins_who_remove_each_other_at_once_leave_one(make_database:
         async with db.transaction() as tx:
             space = await create_space(tx, slug="s", name="S")
             users = [await create_user(tx, email=f"{n}@example.com", name="A", is_superadmin=False) for n in range(2)]
-        async with db.in_space(space["id"]) as tx:
+        async with db.tenant_transaction(space["id"]) as tx:
             for user in users:
-                await put_member(tx, space["id"], user["id"], "admin")
+                await upsert_member(tx, space["id"], user["id"], "admin")
 
         async def remove(user_id: object) -> None:
             names = {"space_id": space["id"], "user_id": user_id}
-            async with db.in_space(space["id"]) as tx:
-                await refuse_to_lose_the_last_admin(tx, **names)
+            async with db.tenant_transaction(space["id"]) as tx:
+                await require_another_admin(tx, **names)
                 await asyncio.sleep(0.2)
-                await tx.run(QUERIES["delete_member"], **names)
+                await tx.execute(QUERIES["delete_member"], **names)
 
         outcomes = await asyncio.gather(*(remove(user["id"]) for user in users), return_exceptions=True)
         assert [type(outcome) for outcome in outcomes if outcome is not None] == [Conflict]
-        async with db.in_space(space["id"]) as tx:
-            assert len(await tx.rows(Query("SELECT FROM memberships"))) == 1
+        async with db.tenant_transaction(space["id"]) as tx:
+            assert len(await tx.fetch_all(Query("SELECT FROM memberships"))) == 1
     finally:
         await db.close()

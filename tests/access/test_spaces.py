@@ -73,9 +73,9 @@ async def test_a_deleted_space_takes_everything_in_it_and_nothing_else(
     assert (gone.status_code, gone.json()) == (never.status_code, never.json())
     assert [space["slug"] for space in (await client.as_(boss, "GET", "/spaces")).json()] == ["marketing"]
     for space, left in ((world.finance, False), (world.marketing, True)):
-        async with db.in_space(space.id) as tx:
+        async with db.tenant_transaction(space.id) as tx:
             for table in ("memberships", "connectors", "sync_states", "sync_runs", "pipelines", "runs", "task_runs"):
-                rows = await tx.rows(Query(f"SELECT FROM {table} LIMIT 1"))
+                rows = await tx.fetch_all(Query(f"SELECT FROM {table} LIMIT 1"))
                 assert bool(rows) is left, table
 
 

@@ -12,18 +12,18 @@ import httpx2
 from airflow_lab import AirflowLab
 from checking import CheckedClient
 from windsock import egress
-from windsock.access.store import create_key, create_space, create_user, put_member
+from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.app import create_app
+from windsock.bootstrap import Storage
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
+from windsock.context import AppContext
 from windsock.db import Row
-from windsock.process import Process
 from windsock.providers.airflow import Airflow, token_key
-from windsock.providers.contract import Provider
+from windsock.providers.base import Provider
 from windsock.settings import Settings
-from windsock.storage import Storage
-from windsock.sync.execution import Execution
 from windsock.sync.progress import QUERIES
+from windsock.sync.runner import SyncRunner
 from windsock.sync.store import queue_sync
 
 PASSWORD = "admin"
@@ -37,9 +37,9 @@ PIPELINES = (
 class Windsock:
     """One space with one connector to the Airflow under test."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: AppContext) -> None:
         self.process, self.db = process, process.db
-        self.execution = Execution(process.db, process.secrets, self._open_provider, "a test")
+        self.execution = SyncRunner(process.db, process.secrets, self._open_provider, "a test")
         self.space_id = self.connector_id = UUID(int=0)
 
     async def connect(self, base_url: str, *, password: str = PASSWORD, **config: Any) -> None:
@@ -51,7 +51,7 @@ class Windsock:
         )
         async with self.db.transaction() as tx:
             self.space_id = (await create_space(tx, slug="finance", name="Finance"))["id"]
-        async with self.db.in_space(self.space_id) as tx:
+        async with self.db.tenant_transaction(self.space_id) as tx:
             made = await create_connector(tx, self.space_id, body, self.process.secrets)
         self.connector_id = made["id"]
 
@@ -70,12 +70,12 @@ class Windsock:
 
     async def sync(self, *, is_full: bool = False, trigger: Literal["manual", "schedule"] = "manual") -> Row:
         """Carry out a sync here and now; its SyncRun."""
-        async with self.db.in_space(self.space_id) as tx:
+        async with self.db.tenant_transaction(self.space_id) as tx:
             sync_id = await queue_sync(tx, self.space_id, self.connector_id, trigger=trigger, is_full=is_full)
         assert sync_id is not None
         await self.execution.run(self.space_id, sync_id)
-        async with self.db.in_space(self.space_id) as tx:
-            row = await tx.row(QUERIES["get_sync"], space_id=self.space_id, sync_id=sync_id)
+        async with self.db.tenant_transaction(self.space_id) as tx:
+            row = await tx.fetch_one(QUERIES["get_sync"], space_id=self.space_id, sync_id=sync_id)
         assert row is not None
         return row
 
@@ -84,12 +84,12 @@ class Windsock:
         return row
 
     async def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        async with self.db.in_space(self.space_id) as tx:
+        async with self.db.tenant_transaction(self.space_id) as tx:
             cursor = await tx._connection.execute(query.encode(), parameters or {})
             return await cursor.fetchall()
 
     async def execute(self, query: str, parameters: Mapping[str, Any] | None = None) -> None:
-        async with self.db.in_space(self.space_id) as tx:
+        async with self.db.tenant_transaction(self.space_id) as tx:
             await tx._connection.execute(query.encode(), {**(parameters or {}), "space_id": self.space_id})
 
     async def everything(self) -> dict[str, list[tuple[Any, ...]]]:
@@ -117,9 +117,9 @@ async def a_client(windsock: Windsock, email: str = "ada@example.com") -> AsyncI
     async with windsock.db.transaction() as tx:
         ada = await create_user(tx, email=email, name="Ada", is_superadmin=False)
         key = await create_key(tx, ada["id"], name="of the test", expires_in_days=None)
-    async with windsock.db.in_space(windsock.space_id) as tx:
-        await put_member(tx, windsock.space_id, ada["id"], "editor")
-    app = create_app(windsock.process, works=False)
+    async with windsock.db.tenant_transaction(windsock.space_id) as tx:
+        await upsert_member(tx, windsock.space_id, ada["id"], "editor")
+    app = create_app(windsock.process, run_worker=False)
     async with CheckedClient(app, httpx2.ASGITransport(app=app)) as client:
         yield client, key["full_key"]
 
@@ -131,8 +131,8 @@ async def _no_pause(_seconds: float) -> None:
 @contextlib.asynccontextmanager
 async def a_windsock(make_database: Callable[[str], str], secret_key: str) -> AsyncIterator[Windsock]:
     url = make_database(f"test_{uuid4().hex}")
-    process = Process(Settings(data=Path("nowhere")), Storage(url, (secret_key,), None))
-    async with process.opened(works=False):
+    process = AppContext(Settings(data=Path("nowhere")), Storage(url, (secret_key,), None))
+    async with process.lifespan(run_worker=False):
         yield Windsock(process)
 
 

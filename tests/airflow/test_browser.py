@@ -14,12 +14,12 @@ from airflow_lab import AirflowLab
 from browser.conftest import launched
 from conftest import SECRET_KEY
 from live import serving
-from windsock.access.store import create_key, create_space, create_user, put_member
+from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.app import create_app
+from windsock.bootstrap import Storage
+from windsock.context import AppContext
 from windsock.db import Database
-from windsock.process import Process
 from windsock.settings import Settings
-from windsock.storage import Storage
 
 LONG = 120_000
 """Milliseconds: a sync, or a run of a DAG, on a busy machine."""
@@ -35,8 +35,8 @@ async def _prepare(database_url: str) -> str:
             space = await create_space(tx, slug="finance", name="Finance")
             ada = await create_user(tx, email="ada@example.com", name="Ada", is_superadmin=False)
             key = await create_key(tx, ada["id"], name="of the test", expires_in_days=None)
-        async with db.in_space(space["id"]) as tx:
-            await put_member(tx, space["id"], ada["id"], "admin")
+        async with db.tenant_transaction(space["id"]) as tx:
+            await upsert_member(tx, space["id"], ada["id"], "admin")
     finally:
         await db.close()
     made: str = key["full_key"]
@@ -49,7 +49,7 @@ def windsock(make_database: Callable[[str], str]) -> Iterator[tuple[str, str]]:
     database_url = make_database(f"browser_{uuid4().hex}")
     with ThreadPoolExecutor(1) as aside:
         key = aside.submit(asyncio.run, _prepare(database_url)).result()
-    process = Process(Settings(data=Path("nowhere")), Storage(database_url, (SECRET_KEY,), None))
+    process = AppContext(Settings(data=Path("nowhere")), Storage(database_url, (SECRET_KEY,), None))
     with serving(create_app(process)) as url:
         yield url, key
 

@@ -74,7 +74,7 @@ async def test_every_change_is_in_the_mirror_within_the_interval_and_ten_seconds
     churn.watch()
     churn.changes.clear()
     try:
-        async with windsock.process.jobs.working(2):
+        async with windsock.process.jobs.run_workers(2):
             await beside(go_on, churn, windsock.db.url, str(windsock.space_id))
     finally:
         await beside(airflow.unpause, churn.pausable)

@@ -16,15 +16,15 @@ from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
 from live import serving
 from windsock.__main__ import main
-from windsock.access.store import create_key, create_space, create_user, put_member
+from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.app import create_app
+from windsock.bootstrap import Storage
 from windsock.client import Client
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
+from windsock.context import AppContext
 from windsock.db import Database
-from windsock.process import Process
 from windsock.settings import Settings
-from windsock.storage import Storage
 
 
 @dataclass
@@ -49,13 +49,13 @@ class Desk:
 @pytest.fixture
 def desk(airflow: AirflowLab, make_database: Callable[[str], str]) -> Iterator[Desk]:
     database_url = make_database(f"desk_{uuid4().hex}")
-    process = Process(Settings(data=Path("nowhere")), Storage(database_url, (SECRET_KEY,), None))
+    process = AppContext(Settings(data=Path("nowhere")), Storage(database_url, (SECRET_KEY,), None))
     key = asyncio.run(_prepare(process, database_url, airflow))
     with serving(create_app(process)) as url:
         yield Desk(url, key)
 
 
-async def _prepare(process: Process, database_url: str, airflow: AirflowLab) -> str:
+async def _prepare(process: AppContext, database_url: str, airflow: AirflowLab) -> str:
     db = Database(database_url, pool_size=2)
     await db.open()
     async with db.transaction() as tx:
@@ -68,8 +68,8 @@ async def _prepare(process: Process, database_url: str, airflow: AirflowLab) -> 
         config={"base_url": airflow.url},
         credentials={"auth_type": "password", "username": "admin", "password": airflow.password},
     )
-    async with db.in_space(space["id"]) as tx:
-        await put_member(tx, space["id"], user["id"], "admin")
+    async with db.tenant_transaction(space["id"]) as tx:
+        await upsert_member(tx, space["id"], user["id"], "admin")
         await create_connector(tx, space["id"], body, process.secrets)
     await db.close()
     return str(key["full_key"])

@@ -13,8 +13,8 @@ from airflow.mirrored import quiet
 from airflow.proxy import Proxy, a_proxy
 from airflow_lab import AirflowLab
 from commands.running import SERVER, Installation, installed, wait_for
+from windsock.bootstrap import DATABASE, OWNER
 from windsock.embedded import EmbeddedPostgres
-from windsock.storage import DATABASE, OWNER
 
 SECRET = "planted-password-2342"
 

@@ -14,8 +14,8 @@ from airflow.straight import ask_airflow, assert_relayed, runs_of, words_of
 from airflow_lab import AirflowLab
 from checking import CheckedClient
 from conftest import SECRET_KEY
-from windsock.providers.contract import ProviderPipeline
-from windsock.sync.mirror import Mirror
+from windsock.providers.base import ProviderPipeline
+from windsock.sync.writer import MirrorWriter
 
 pytestmark = pytest.mark.anyio
 
@@ -125,8 +125,8 @@ async def test_what_airflow_refuses_is_relayed_with_its_status_and_words(
         schedule=None, schedule_description=None, next_run_at=None, is_paused=False, is_active=True,
         has_import_errors=False, provider_metadata={},
     )  # fmt: skip
-    async with ada.windsock.db.in_space(ada.windsock.space_id) as tx:
-        await Mirror(ada.windsock.space_id, ada.windsock.connector_id).store_pipelines(tx, [ghost])
+    async with ada.windsock.db.tenant_transaction(ada.windsock.space_id) as tx:
+        await MirrorWriter(ada.windsock.space_id, ada.windsock.connector_id).store_pipelines(tx, [ghost])
     at = {"logical_date": "2026-11-01T00:00:00Z"}
     assert (await ada.trigger(paused, at)).status_code == 201
     cases: list[tuple[str, Any, int]] = [

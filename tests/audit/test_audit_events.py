@@ -125,5 +125,5 @@ async def test_filters_narrow_by_time_kind_and_person(client: CheckedClient, wor
 async def test_nobody_can_edit_the_trail(db: RolledBackDatabase, world: World) -> None:
     for statement in ("UPDATE audit_events SET actor_name = 'somebody else'", "DELETE FROM audit_events"):
         with pytest.raises(Exception, match="permission denied"):
-            async with db.in_space(world.finance.id):
+            async with db.tenant_transaction(world.finance.id):
                 await db.connection.execute(statement.encode())

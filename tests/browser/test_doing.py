@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.conftest import Visitor
-from windsock.db import SESSION
+from windsock.db import CONNECTION_OPTIONS
 
 MANY = 5_000
 FILL = """
@@ -87,7 +87,7 @@ def test_a_connector_is_tried_before_it_is_kept(visitor: Visitor) -> None:
 @pytest.fixture
 def large_run(visitor: Visitor) -> str:
     finance = visitor.live.world.finance
-    with psycopg.connect(visitor.live.database_url, options=SESSION, autocommit=False) as connection:
+    with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=False) as connection:
         connection.execute("SELECT set_config('windsock.space_id', %s, true)", (str(finance.id),))
         connection.execute("DELETE FROM task_runs WHERE external_id LIKE 'group.%%'")
         connection.execute(FILL, {"many": MANY, "run_id": finance.run_id})
@@ -112,7 +112,7 @@ UPDATE sync_states SET last_sync_at = now(), last_sync_status = 'complete' WHERE
 def test_tasks_that_are_stored_after_the_end_of_their_run_come_by_themselves(visitor: Visitor) -> None:
     finance, page = visitor.live.world.finance, visitor.page
     names = {"space_id": finance.id, "run_id": finance.run_id}
-    with psycopg.connect(visitor.live.database_url, options=SESSION, autocommit=True) as connection:
+    with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=True) as connection:
         connection.execute("SELECT set_config('windsock.space_id', %s, false)", (str(finance.id),))
         names["run_id"] = connection.execute(ENDS_WITHOUT_TASKS, names).fetchall()[0][0]
         visitor.sign_in()

@@ -4,7 +4,7 @@ import psycopg
 from playwright.sync_api import expect
 
 from browser.conftest import Visitor
-from windsock.db import SESSION
+from windsock.db import CONNECTION_OPTIONS
 
 ITERATIONS = """
 INSERT INTO task_runs (space_id, run_id, external_id, name, status, try_number, max_tries, map_index, region_id,
@@ -20,7 +20,7 @@ WHERE r.id = %(run_id)s
 def test_iterations_unfold_below_their_task(visitor: Visitor) -> None:
     finance, page = visitor.live.world.finance, visitor.page
     names = {"run_id": finance.run_id}
-    with psycopg.connect(visitor.live.database_url, options=SESSION, autocommit=True) as connection:
+    with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=True) as connection:
         connection.execute("SELECT set_config('windsock.space_id', %s, false)", (str(finance.id),))
         connection.execute(ITERATIONS, names)
         try:

@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from browser.conftest import Visitor
-from windsock.db import SESSION
+from windsock.db import CONNECTION_OPTIONS
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\u202egnp.exe"
 
@@ -90,7 +90,7 @@ def test_the_list_renews_itself_without_losing_the_place(visitor: Visitor) -> No
     page = visitor.page
     page.keyboard.press("j")
     name = rows(page)[0]
-    with psycopg.connect(visitor.live.database_url, options=SESSION, autocommit=False) as connection:
+    with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=False) as connection:
         space_id = str(visitor.live.world.finance.id)
         connection.execute("SELECT set_config('windsock.space_id', %s, true)", (space_id,))
         connection.execute("UPDATE pipelines SET owner = 'somebody new' WHERE name = %s", (name,))
@@ -104,7 +104,7 @@ def test_what_somebody_wrote_does_nothing_but_stand_there(visitor: Visitor) -> N
     alarms: list[str] = []
     visitor.page.on("dialog", lambda dialog: alarms.append(dialog.message))
     finance = visitor.live.world.finance
-    with psycopg.connect(visitor.live.database_url, options=SESSION, autocommit=False) as connection:
+    with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=False) as connection:
         connection.execute("SELECT set_config('windsock.space_id', %s, true)", (str(finance.id),))
         connection.execute(
             "UPDATE pipelines SET description = %(x)s, owner = %(x)s, tags = ARRAY[%(x)s],"

@@ -60,7 +60,7 @@ class Script:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
-    monkeypatch.setattr("windsock.client.synchronous.time.sleep", slept.append)
+    monkeypatch.setattr("windsock.client.client.time.sleep", slept.append)
     return slept
 
 
@@ -160,7 +160,7 @@ def test_an_unreachable_server_is_named_and_the_key_is_not() -> None:
 
 @pytest.mark.parametrize("url", ["", "localhost:8420", "ftp://x", "http://[", "http://"])
 def test_an_address_that_is_none_is_one_sentence(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windsock.client.exchange.DEFAULT_URL", "nothing at all")
+    monkeypatch.setattr("windsock.client.request_flow.DEFAULT_URL", "nothing at all")
     with pytest.raises(Unreachable, match="Check the address"):
         Client(url, "wsk_x").me()
 

@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 from conftest import SECRET_KEY
 from windsock import log
 from windsock.__main__ import main
-from windsock.storage import OWNER
+from windsock.bootstrap import OWNER
 
 
 def owner_url(database_url: str) -> str:

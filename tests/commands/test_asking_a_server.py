@@ -249,7 +249,7 @@ def test_what_goes_wrong_is_one_sentence_and_a_status(
 
 @pytest.fixture
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windsock.client.synchronous.time.sleep", lambda _: None)
+    monkeypatch.setattr("windsock.client.client.time.sleep", lambda _: None)
 
 
 def test_a_person_of_several_spaces_is_asked_which(run: Run) -> None:

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from commands.here import owner_url, run_here
 from conftest import SECRET_KEY
 from live import Live, live_world
-from windsock.connectors.secrets import Secrets
-from windsock.providers.airflow import extras
+from windsock.connectors.encryption import Encryption
+from windsock.providers.airflow import optional_deps
 
 Add = Callable[..., Result]
 
@@ -107,7 +107,7 @@ def kept(live: Live, name: str) -> Any:
     with psycopg.connect(owner_url(live.database_url)) as connection:
         query = "SELECT credentials FROM windsock.connectors WHERE name = %s"
         row = connection.execute(query, (name,)).fetchone()
-    return None if row is None else Secrets([SECRET_KEY]).decrypt(row[0])
+    return None if row is None else Encryption([SECRET_KEY]).decrypt(row[0])
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_without_the_library_both_the_command_and_the_api_say_what_to_install(
     def not_there(name: str) -> None:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(extras, "import_module", not_there)
+    monkeypatch.setattr(optional_deps, "import_module", not_there)
     added = add("bare", *MWAA, "--access-key-id", "AKIAEXAMPLE", WINDSOCK_AIRFLOW_SECRET_ACCESS_KEY=SECRET)
     assert added.exit_code == 1
     assert added.stdout.endswith("pip install 'windsock[mwaa]'\n")

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from commands.running import Installation, installed, is_alive, wait_for
+from windsock.bootstrap import DATABASE, OWNER
 from windsock.embedded import EmbeddedPostgres
-from windsock.storage import DATABASE, OWNER
 
 PLANTED = "planted-password-7788"
 

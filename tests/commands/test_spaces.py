@@ -14,7 +14,7 @@ from click.testing import Result
 from commands.here import owner_url, run_here
 from conftest import SECRET_KEY
 from windsock.db import Database
-from windsock.sync.retention import tidy
+from windsock.sync.retention import purge_expired
 from world import make_world
 
 
@@ -62,7 +62,7 @@ def test_a_space_deletes_what_is_older_than_it_keeps_and_the_others_nothing(
     said = run("set", "--space", "finance", "--retention-days", "1")
     assert said.stdout == "finance keeps runs for 1 day; a worker deletes what is older, every ten minutes.\n"
     assert kept(run) == {"finance": 1, "marketing": None}
-    assert _on(database_url, tidy) == 1
+    assert _on(database_url, purge_expired) == 1
     assert runs(database_url) == {"finance": 3, "marketing": 4}
 
 

@@ -28,7 +28,7 @@ def run(live: Live) -> Run:
 
 @pytest.fixture
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windsock.client.synchronous.time.sleep", lambda _: None)
+    monkeypatch.setattr("windsock.client.client.time.sleep", lambda _: None)
 
 
 class Hanging(httpx2.BaseTransport):

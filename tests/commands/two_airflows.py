@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 from conftest import SECRET_KEY
 from live import Live, live_world
 from windsock.__main__ import main
-from windsock.connectors.secrets import Secrets
+from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import create_connector
 from windsock.db import Database
-from windsock.providers.contract import ProviderPipeline
-from windsock.sync.mirror import Mirror
+from windsock.providers.base import ProviderPipeline
+from windsock.sync.writer import MirrorWriter
 from world import a_pipeline, a_run, airflow_connector
 
 Run = Callable[..., Result]
@@ -35,13 +35,13 @@ def two_airflows(make_database: Callable[[str], str]) -> Iterator[Live]:
 
 
 async def _add_another_airflow(live: Live) -> None:
-    space_id, secrets = live.world.finance.id, Secrets([SECRET_KEY])
+    space_id, secrets = live.world.finance.id, Encryption([SECRET_KEY])
     first = live.world.finance.pipelines
     db = Database(live.database_url, pool_size=2)
     await db.open()
-    async with db.in_space(space_id) as tx:
+    async with db.tenant_transaction(space_id) as tx:
         connector = await create_connector(tx, space_id, airflow_connector("staging"), secrets)
-        mirror = Mirror(space_id, connector["id"])
+        mirror = MirrorWriter(space_id, connector["id"])
         _, made = await mirror.store_pipelines(
             tx,
             [

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from checking import CheckedClient
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_run, a_task_run
 
 if TYPE_CHECKING:
@@ -88,15 +88,15 @@ async def test_comments_outlive_a_cleared_run_and_the_placeholder_of_a_mapped_ta
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
     space = world.finance
-    mirror = Mirror(space.id, space.connector_id)
-    async with db.in_space(space.id) as tx:
+    mirror = MirrorWriter(space.id, space.connector_id)
+    async with db.tenant_transaction(space.id) as tx:
         await mirror.store_task_runs(tx, [a_task_run("daily_report", "r1", "mapped", "none")], space.pipelines)
     run = f"{ORCHESTRATION}/runs/{space.run_id}"
     tasks = (await client.as_(world.keys["viewer"], "GET", run)).json()["task_runs"]
     placeholder = next(one["id"] for one in tasks if one["external_id"] == "mapped")
     await say(client, world, "viewer", f"task-runs/{placeholder}", content="why so slow?")
     await say(client, world, "viewer", f"runs/{space.run_id}", content="cleared it")
-    async with db.in_space(space.id) as tx:
+    async with db.tenant_transaction(space.id) as tx:
         await mirror.store_runs(
             tx, [a_run("daily_report", "r1", "queued", hours_ago=30, minutes=None)], space.pipelines
         )
@@ -115,7 +115,7 @@ async def test_comments_on_what_airflow_deleted_stay_and_more_can_be_said(
     space = world.finance
     await say(client, world, "viewer", f"runs/{space.run_id}", content="who deletes runs?")
     await say(client, world, "viewer", f"task-runs/{space.task_run_id}", content="and tasks?")
-    async with db.in_space(space.id):
+    async with db.tenant_transaction(space.id):
         for table in ("runs", "task_runs"):
             await db.connection.execute(f"UPDATE {table} SET removed_at = now()".encode())  # noqa: S608
         await db.connection.execute("UPDATE pipelines SET removed_at = now(), is_active = false")

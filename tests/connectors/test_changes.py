@@ -28,8 +28,8 @@ async def patch(client: CheckedClient, world: World, **body: Any) -> dict[str, A
 
 async def begin(db: "RolledBackDatabase", world: World) -> None:
     """As after some syncs."""
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(
             Query(
                 "UPDATE sync_states SET watermark = now(), api_version = 'v2', provider_version = '3.1.0',"
                 " failures = 4, checkpoint = '{}', pipelines_listed_at = now(),"
@@ -39,8 +39,8 @@ async def begin(db: "RolledBackDatabase", world: World) -> None:
 
 
 async def state(db: "RolledBackDatabase", world: World) -> Row:
-    async with db.in_space(world.finance.id) as tx:
-        row = await tx.row(
+    async with db.tenant_transaction(world.finance.id) as tx:
+        row = await tx.fetch_one(
             Query("SELECT *, next_sync_at <= now() AS is_due FROM sync_states WHERE connector_id = %(connector_id)s"),
             connector_id=world.finance.connector_id,
         )
@@ -159,8 +159,8 @@ async def test_a_sync_of_what_the_connector_was_before_can_write_no_more(
 ) -> None:
     """Else it would leave its watermark behind, and what the new filters let in would never be read."""
     names = {"space_id": world.finance.id, "sync_id": world.finance.sync_id}
-    async with db.in_space(world.finance.id) as tx:
-        claim = await tx.row(QUERIES["claim_sync"], **names, holder="this test", lease=LEASE)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        claim = await tx.fetch_one(QUERIES["claim_sync"], **names, holder="this test", lease=LEASE)
         assert claim is not None
     progress = Progress(
         world.finance.id,
@@ -171,10 +171,10 @@ async def test_a_sync_of_what_the_connector_was_before_can_write_no_more(
         False,
         claim["started_at"],
     )
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         await progress.save(tx)
     await patch(client, world, config={"history_days": 99})
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         with pytest.raises(LeaseLost):
             await progress.save(tx)
     path = f"/spaces/finance/orchestration/syncs/{world.finance.sync_id}"

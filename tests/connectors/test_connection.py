@@ -9,8 +9,8 @@ import pytest
 
 from checking import CheckedClient
 from windsock.connectors.store import AirflowConnector
+from windsock.context import AppContext
 from windsock.errors import ProviderRejectedCredentials
-from windsock.process import Process
 from windsock.providers.airflow.config import AirflowConfig, ComposerCredentials
 from windsock.settings import Settings
 from world import PASSWORD, World
@@ -82,7 +82,7 @@ NEEDS_LEAVE, GOES_TO_COMPOSER = "may not sign in as the machine", "are sent to C
 
 @pytest.mark.parametrize(("is_allowed", "says"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
 async def test_whether_the_machine_signs_in_is_the_operators_setting(
-    client: CheckedClient, world: World, process: Process, closed_port: int, is_allowed: bool, says: str
+    client: CheckedClient, world: World, process: AppContext, closed_port: int, is_allowed: bool, says: str
 ) -> None:
     process.settings = Settings(machine_identity=is_allowed)
     path = f"{CONNECTORS}/{world.finance.connector_id}"
@@ -95,7 +95,7 @@ async def test_whether_the_machine_signs_in_is_the_operators_setting(
 
 @pytest.mark.parametrize(("is_allowed", "says"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
 async def test_a_sync_asks_the_same_setting(
-    world: World, process: Process, monkeypatch: pytest.MonkeyPatch, is_allowed: bool, says: str
+    world: World, process: AppContext, monkeypatch: pytest.MonkeyPatch, is_allowed: bool, says: str
 ) -> None:
     monkeypatch.setattr(process, "settings", Settings(machine_identity=is_allowed))
     config = AirflowConfig(base_url="http://127.0.0.1:9")

@@ -178,11 +178,11 @@ async def test_deleting_a_connector_takes_its_pipelines_with_it(
     assert listed.json() == []
     left = await client.as_(world.keys["admin"], "GET", CONNECTORS)
     assert [row["name"] for row in left.json()] == ["crm"]
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         for table in ("sync_states", "sync_runs", "runs", "task_runs"):
-            assert await tx.rows(Query(f"SELECT FROM {table}")) == []
-    async with db.in_space(world.marketing.id) as tx:
-        assert len(await tx.rows(Query("SELECT FROM pipelines"))) == 3
+            assert await tx.fetch_all(Query(f"SELECT FROM {table}")) == []
+    async with db.tenant_transaction(world.marketing.id) as tx:
+        assert len(await tx.fetch_all(Query("SELECT FROM pipelines"))) == 3
 
 
 @pytest.mark.parametrize("address", ["http://1.2.3.999", "http://h/\x7f", "http://\u200b"])
@@ -210,7 +210,7 @@ async def test_space_has_a_limited_number_of_connectors(client: CheckedClient, a
 async def test_longer_time_outs_of_earlier_versions_are_cut(db: "RolledBackDatabase", world: World) -> None:
     text = files(versions).joinpath("v0021_fair_shares.sql").read_text(encoding="utf-8")
     (statement,) = re.findall(r"^UPDATE connectors.*?;", text, re.MULTILINE | re.DOTALL)
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         for config in ('{"timeout_seconds": 300.5}', '{"timeout_seconds": 5}', "{}"):
             cursor = await db.connection.execute(
                 "UPDATE connectors SET config = %s WHERE id = %s RETURNING config", (config, world.finance.connector_id)

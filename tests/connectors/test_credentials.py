@@ -8,10 +8,10 @@ from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
 from checking import CheckedClient
-from windsock.connectors.secrets import Secrets
-from windsock.connectors.store import open_connector, rotate_secrets
+from windsock.connectors.encryption import Encryption
+from windsock.connectors.store import load_connector, rotate_secrets
+from windsock.context import AppContext
 from windsock.errors import Conflict
-from windsock.process import Process
 from windsock.providers.airflow.config import PasswordCredentials
 from windsock.sql import Query
 from world import PASSWORD, World
@@ -43,8 +43,8 @@ CREDENTIALS: list[dict[str, Any]] = [
 
 
 async def stored(db: "RolledBackDatabase", space_id: UUID, connector_id: object) -> bytes:
-    async with db.in_space(space_id) as tx:
-        row = await tx.row(Query("SELECT credentials FROM connectors WHERE id = %(id)s"), id=connector_id)
+    async with db.tenant_transaction(space_id) as tx:
+        row = await tx.fetch_one(Query("SELECT credentials FROM connectors WHERE id = %(id)s"), id=connector_id)
     assert row is not None
     found: bytes = row["credentials"]
     return found
@@ -173,7 +173,7 @@ async def test_a_change_without_credentials_keeps_them(
 async def test_credentials_of_a_lost_key_are_a_conflict_in_words(
     client: CheckedClient, world: World, app: FastAPI
 ) -> None:
-    app.state.secrets = Secrets([Fernet.generate_key().decode()])
+    app.state.secrets = Encryption([Fernet.generate_key().decode()])
     path = f"{CONNECTORS}/{world.finance.connector_id}"
     for what in ("test", "sync"):
         answer = await client.as_(world.keys["editor"], "POST", f"{path}/{what}")
@@ -190,15 +190,15 @@ async def test_credentials_of_a_lost_key_are_a_conflict_in_words(
 
 
 async def test_rotated_secrets_are_read_by_the_new_key_alone(
-    world: World, db: "RolledBackDatabase", process: Process
+    world: World, db: "RolledBackDatabase", process: AppContext
 ) -> None:
     old, new = process.secrets, Fernet.generate_key().decode()
-    both = Secrets([new, *process.storage.secret_keys])
+    both = Encryption([new, *process.storage.secret_keys])
     space_id, connector_id = world.finance.id, world.finance.connector_id
-    async with db.in_space(space_id) as tx:
-        before = await open_connector(tx, space_id, connector_id, both)
+    async with db.tenant_transaction(space_id) as tx:
+        before = await load_connector(tx, space_id, connector_id, both)
         assert await rotate_secrets(tx, space_id, both) == 1
-        after = await open_connector(tx, space_id, connector_id, Secrets([new]))
+        after = await load_connector(tx, space_id, connector_id, Encryption([new]))
         assert after == before
         assert isinstance(after.credentials, PasswordCredentials)
         assert after.credentials.password.get_secret_value() == PASSWORD

@@ -91,7 +91,7 @@ async def test_secret_of_before_is_shown_neither_in_answers_nor_in_the_audit_log
     made = (await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other({"host": "a"}))).json()
     path = f"{CONNECTORS}/{made['id']}"
     config = {"host": "a", "password": PLANTED, "list": [{"apiKey": PLANTED}], "url": f"https://u:{PLANTED}@b/"}
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         await db.connection.execute("UPDATE connectors SET config = %s WHERE id = %s", (Jsonb(config), made["id"]))
     redacted = {
         "host": "a",

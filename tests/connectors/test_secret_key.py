@@ -10,11 +10,11 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from commands.running import Installation, installed
+from windsock.bootstrap import Storage
 from windsock.connectors.secret_key import check_secret_key
 from windsock.db import Database
 from windsock.errors import WindsockError
 from windsock.settings import Settings
-from windsock.storage import Storage
 from world import World, make_world
 
 

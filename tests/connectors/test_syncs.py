@@ -84,8 +84,8 @@ async def test_full_request_makes_a_queued_sync_full(
     assert answer.headers["location"].endswith(full["id"])
     assert (await client.as_(world.keys["editor"], "POST", path)).json() == full, "a normal request does not undo it"
     assert app.state.jobs.woken == 0
-    async with db.in_space(world.finance.id) as tx:
-        found = await tx.rows(
+    async with db.tenant_transaction(world.finance.id) as tx:
+        found = await tx.fetch_all(
             Query("SELECT before, after FROM audit_events WHERE target_id = %(id)s AND after ? 'is_full'"),
             id=full["id"],
         )
@@ -124,9 +124,9 @@ async def test_full_request_while_a_full_sync_runs_answers_that_one(
 
 
 async def set_status(db: "RolledBackDatabase", world: World, sync_id: str, status: str) -> None:
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         update = "UPDATE sync_runs SET status = %(status)s, started_at = coalesce(started_at, now()) WHERE id = %(id)s"
-        await tx.run(Query(update), id=sync_id, status=status)
+        await tx.execute(Query(update), id=sync_id, status=status)
 
 
 async def test_a_sync_asked_for_while_a_scheduled_one_waits_is_that_one(
@@ -143,11 +143,11 @@ async def test_after_a_sync_has_ended_another_one_begins(
 ) -> None:
     path = f"{SPACE}/connectors/{await create(client, world)}/sync"
     first = (await client.as_(world.keys["editor"], "POST", path)).json()
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(Query("UPDATE sync_runs SET status = 'running' WHERE id = %(id)s"), id=first["id"])
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(Query("UPDATE sync_runs SET status = 'running' WHERE id = %(id)s"), id=first["id"])
         assert (await client.as_(world.keys["editor"], "POST", path)).json()["id"] == first["id"]
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(Query("UPDATE sync_runs SET status = 'failed' WHERE id = %(id)s"), id=first["id"])
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(Query("UPDATE sync_runs SET status = 'failed' WHERE id = %(id)s"), id=first["id"])
     second = (await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})).json()
     assert second["id"] != first["id"]
     assert second["is_full"] is True
@@ -184,10 +184,10 @@ async def past(client: CheckedClient, world: World, db: "RolledBackDatabase") ->
     """Syncs numbered by age, the newest 1; and the connectors' ids."""
     ids = {"prod": str(world.finance.connector_id), "new": await create(client, world)}
     rows = [("prod", "complete"), ("new", "failed"), ("prod", "partial"), ("new", "complete"), ("prod", "complete")]
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(Query("DELETE FROM sync_runs"))
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(Query("DELETE FROM sync_runs"))
         for age, (name, status) in enumerate(rows, start=1):
-            await tx.run(
+            await tx.execute(
                 Query(
                     "INSERT INTO sync_runs (space_id, connector_id, status, trigger, queued_at, provider_requests)"
                     " VALUES (%(space_id)s, %(connector_id)s, %(status)s, 'schedule',"

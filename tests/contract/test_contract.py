@@ -11,7 +11,7 @@ from checking import CheckedClient
 from contract.shapes import ONLY_OF_ONE, SHAPES
 from laws.operations import documented, ids_of, parameters
 from triggers.double import install
-from windsock.process import Process
+from windsock.context import AppContext
 from world import World
 
 pytestmark = pytest.mark.anyio
@@ -119,7 +119,7 @@ EVERY_ROW = pytest.mark.parametrize("row", ROWS, ids=str)
 
 
 @pytest.fixture
-def _airflow(app: FastAPI, process: Process) -> None:
+def _airflow(app: FastAPI, process: AppContext) -> None:
     install(app, process)
 
 

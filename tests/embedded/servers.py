@@ -56,7 +56,7 @@ def folder() -> Iterator[Path]:
 
 
 def end(cluster: Path) -> None:
-    processes.end_all(cluster, patience=0)
+    processes.kill_all(cluster, timeout=0)
     shutil.rmtree(cluster, ignore_errors=True)
 
 

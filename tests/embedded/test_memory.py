@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from embedded.servers import value
-from windsock.embedded import EmbeddedPostgres, memory
-from windsock.embedded.memory import memory_bytes, shared_buffers
+from windsock.embedded import EmbeddedPostgres, sizing
+from windsock.embedded.sizing import memory_bytes, shared_buffers
 
 MEGABYTE = 2**20
 
@@ -24,7 +24,7 @@ def test_a_container_has_what_it_is_allowed_and_no_more_than_the_machine(tmp_pat
 def test_buffers_are_an_eighth_of_it_within_bounds(
     megabytes: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "memory_bytes", lambda: megabytes * MEGABYTE)
+    monkeypatch.setattr(sizing, "memory_bytes", lambda: megabytes * MEGABYTE)
     assert shared_buffers() == f"{expected}MB"
 
 

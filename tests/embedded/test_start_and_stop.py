@@ -21,7 +21,7 @@ from embedded.servers import (
     wait_for,
 )
 from windsock.embedded import EmbeddedPostgres, processes
-from windsock.embedded.memory import ENVIRONMENT
+from windsock.embedded.sizing import ENVIRONMENT
 
 
 def test_a_first_start_makes_a_database_that_speaks_utf8_sorts_by_code_point_and_has_checksums(
@@ -71,7 +71,7 @@ def test_a_warm_start_finds_what_was_written_and_a_clean_stop_leaves_no_process(
     with connect(postgres) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS number")
     postgres.stop()
-    assert processes.living_in(postgres.cluster_dir) == []
+    assert processes.list_processes(postgres.cluster_dir) == []
     assert not (postgres.cluster_dir / "postmaster.pid").exists()
     postgres.start()
     assert value(postgres, "SELECT number FROM kept") == 42
@@ -83,7 +83,7 @@ def test_starting_again_while_it_runs_changes_nothing(postgres: EmbeddedPostgres
     postgres.start()
     assert postmaster_pid(postgres) == pid
     postgres.stop()
-    assert processes.living_in(postgres.cluster_dir) == []
+    assert processes.list_processes(postgres.cluster_dir) == []
 
 
 def test_log_is_cut_while_the_server_runs_and_written_on(postgres: EmbeddedPostgres) -> None:
@@ -116,7 +116,7 @@ def test_two_processes_share_one_server_and_the_last_one_stops_it(postgres: Embe
         leave(process)
     assert value(postgres, "SELECT 1") == 1
     postgres.stop()
-    assert processes.living_in(postgres.cluster_dir) == []
+    assert processes.list_processes(postgres.cluster_dir) == []
 
 
 def test_the_process_that_started_the_server_may_leave_before_the_others(
@@ -126,9 +126,9 @@ def test_the_process_that_started_the_server_may_leave_before_the_others(
     with other(data_dir) as process:
         assert line_of(process) == "started"
         postgres.stop()
-        assert processes.living_in(postgres.cluster_dir)
+        assert processes.list_processes(postgres.cluster_dir)
         leave(process)
-    assert processes.living_in(postgres.cluster_dir) == []
+    assert processes.list_processes(postgres.cluster_dir) == []
 
 
 def test_processes_that_start_at_the_same_moment_get_one_server(data_dir: Path) -> None:
@@ -136,7 +136,7 @@ def test_processes_that_start_at_the_same_moment_get_one_server(data_dir: Path) 
         assert [line_of(process) for process in (one, two, three)] == ["started"] * 3
         for process in (one, two, three):
             leave(process)
-    assert processes.living_in(data_dir / "postgres") == []
+    assert processes.list_processes(data_dir / "postgres") == []
 
 
 def test_after_kill_9_of_its_owner_the_server_is_joined_and_then_stopped(
@@ -151,7 +151,7 @@ def test_after_kill_9_of_its_owner_the_server_is_joined_and_then_stopped(
     assert postmaster_pid(postgres) == pid
     assert value(postgres, "SELECT 1") == 1
     postgres.stop()
-    assert processes.living_in(postgres.cluster_dir) == []
+    assert processes.list_processes(postgres.cluster_dir) == []
 
 
 def test_after_kill_9_of_the_postmaster_a_start_recovers_what_was_committed_and_nothing_else(
@@ -207,7 +207,7 @@ def test_a_stale_pid_file_whose_pid_is_another_programs_by_now_is_not_believed(p
     lock_file = postgres.cluster_dir / ".s.PGSQL.5432.lock"
     texts = {path: path.read_text() for path in (pid_file, lock_file)}
     os.kill(pid, signal.SIGKILL)
-    processes.end_all(postgres.cluster_dir, patience=0)
+    processes.kill_all(postgres.cluster_dir, timeout=0)
     uid, gid = server_user()
     # Of the server's user: PostgreSQL itself takes the pids of other users for stale, and of its own for alive.
     with subprocess.Popen(["/bin/sleep", "60"], user=uid if IS_ROOT else None, group=gid if IS_ROOT else None) as sleep:

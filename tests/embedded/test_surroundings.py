@@ -38,7 +38,7 @@ def test_an_initdb_that_was_killed_half_way_is_done_again(postgres: EmbeddedPost
     postgres.start()
     assert value(postgres, "SELECT 1") == 1
     assert not unfinished.exists()
-    assert processes.living_in(unfinished) == []
+    assert processes.list_processes(unfinished) == []
 
 
 def test_a_path_too_long_for_a_socket_puts_the_socket_into_the_temporary_directory() -> None:
@@ -165,7 +165,7 @@ def test_a_server_that_does_not_start_is_told_with_its_own_words(data_dir: Path)
     postgres = EmbeddedPostgres(data_dir, settings=QUICK | {"shared_buffers": "much"})
     with pytest.raises(EmbeddedPostgresError, match='invalid value for parameter "shared_buffers"'):
         postgres.start()
-    assert processes.living_in(postgres.cluster_dir) == []
+    assert processes.list_processes(postgres.cluster_dir) == []
     with EmbeddedPostgres(data_dir, settings=QUICK) as mended:
         assert value(mended, "SELECT 1") == 1
 
@@ -191,4 +191,4 @@ def test_where_the_system_has_no_proc_a_server_is_started_joined_recovered_and_s
         postgres.start()
         assert value(postgres, "SELECT 1") == 1
         postgres.stop()
-    assert processes.living_in(postgres.cluster_dir) == []
+    assert processes.list_processes(postgres.cluster_dir) == []

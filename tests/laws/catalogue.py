@@ -50,7 +50,7 @@ class TenantTable:
 async def snapshot(db: RolledBackDatabase, tables: list[TenantTable], space_id: UUID) -> dict[str, list[str]]:
     """A fingerprint of all of a space: every value, and which transaction wrote the row."""
     everything = {}
-    async with db.in_space(space_id):
+    async with db.tenant_transaction(space_id):
         for table in tables:
             cursor = await db.connection.execute(
                 table.statement(

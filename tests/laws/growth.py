@@ -73,6 +73,6 @@ async def grow(db: RolledBackDatabase, world: World) -> None:
     async with db.transaction():
         for statement in OUTSIDE:
             await db.connection.execute(statement.encode(), values)
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         for statement in INSIDE:
             await db.connection.execute(statement.encode(), values)

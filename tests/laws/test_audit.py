@@ -90,7 +90,7 @@ async def test_every_operation_that_writes_is_in_the_trail_with_who_and_which_re
     for where, statement in BEFORE.items():
         method, ending = where.split()
         if operation.method == method and operation.path.endswith(ending):
-            async with db.in_space(world.finance.id):
+            async with db.tenant_transaction(world.finance.id):
                 await db.connection.execute(statement.encode(), values)
     path = operation.path.format(slug="finance", **ids_of(world, world.finance, key_ids))
     request_id = f"law-{operation.method}"

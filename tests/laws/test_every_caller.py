@@ -189,7 +189,7 @@ async def test_no_answer_of_a_space_contains_anything_of_another(
     key_ids: dict[str, UUID],
 ) -> None:
     foreign = {"marketing", "stranger", str(full_world.marketing.id)}
-    async with db.in_space(full_world.marketing.id):
+    async with db.tenant_transaction(full_world.marketing.id):
         for table in tenant_tables:
             for row in await table.rows(db.connection):
                 foreign |= {str(value) for value in row.values() if isinstance(value, UUID)}

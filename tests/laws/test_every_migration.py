@@ -16,10 +16,10 @@ from psycopg import sql
 
 from laws.write_schema import SCHEMA
 from windsock import migrations
+from windsock.bootstrap import APPLICATION, OWNER
 from windsock.embedded import EmbeddedPostgres
 from windsock.migrations.describe import describe
 from windsock.migrations.runner import migrate
-from windsock.storage import APPLICATION, OWNER
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LONGEST = 300
 """Lines of a file. A revision of the database is one piece, however long it is."""
 
-FOR_ANYTHING = {"utils", "util", "helpers", "helper", "common", "base", "manager", "managers", "services", "misc"}
+FOR_ANYTHING = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "services", "misc"}
 OF_A_MACHINE = re.compile(r"(?<![\w./:}-])/(?:root|work|tmp|home)/\w")
 REGISTRY = re.compile(
     r"index[-_]url|(?:UV|PIP)_(?:DEFAULT_|EXTRA_)?INDEX|pypi[.]org|pythonhosted[.]org|artifact[o]ry|ne[x]us",

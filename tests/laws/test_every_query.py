@@ -12,9 +12,9 @@ import pytest
 from psycopg import sql
 
 import windsock
-from windsock.db import SESSION
-from windsock.sql import HEADING, INCLUDE, LOADED, Queries, Query, optional, written
-from windsock.storage import APPLICATION
+from windsock.bootstrap import APPLICATION
+from windsock.db import CONNECTION_OPTIONS
+from windsock.sql import HEADING, INCLUDE, REGISTRY, Queries, Query, optional_params, render
 
 NOT_TO_IMPORT = re.compile(r"windsock\.(__main__|migrations\.(env|versions))")
 """What runs when it is imported."""
@@ -23,7 +23,7 @@ for _module in pkgutil.walk_packages(windsock.__path__, "windsock."):
     if not NOT_TO_IMPORT.match(_module.name):
         importlib.import_module(_module.name)
 
-QUERIES = {f"{source}: {name}": query for source, queries in LOADED.items() for name, query in queries.items()}
+QUERIES = {f"{source}: {name}": query for source, queries in REGISTRY.items() for name, query in queries.items()}
 MARK = re.compile(r"%%|%\((\w+)\)s|%")
 
 
@@ -45,7 +45,7 @@ def numbered(query: Query) -> str:
 def test_every_sql_file_is_loaded() -> None:
     root = Path(str(files("windsock")))
     on_disk = {path.relative_to(root) for path in root.rglob("*.sql") if "migrations" not in path.parts}
-    loaded = {Path(source.partition("/")[0].replace(".", "/")) / source.partition("/")[2] for source in LOADED}
+    loaded = {Path(source.partition("/")[0].replace(".", "/")) / source.partition("/")[2] for source in REGISTRY}
     assert {path.relative_to("windsock") for path in loaded} == on_disk - {Path("filters.sql")}, (
         "every file but the fragments that several share"
     )
@@ -53,7 +53,7 @@ def test_every_sql_file_is_loaded() -> None:
 
 @pytest.fixture(scope="module")
 def connection(empty_database: Callable[[str], str]) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(empty_database(APPLICATION), options=SESSION, autocommit=True) as connection:
+    with psycopg.connect(empty_database(APPLICATION), options=CONNECTION_OPTIONS, autocommit=True) as connection:
         for query in QUERIES.values():
             if kind(query) == "CREATE":  # tables of a connection, which others need
                 connection.execute(sql.SQL(numbered(query)))
@@ -78,15 +78,15 @@ def test_every_query_can_be_prepared_by_the_application(connection: psycopg.Conn
         connection.execute("DEALLOCATE law")
 
 
-OPTIONAL = sorted(name for name, query in QUERIES.items() if optional(query))
+OPTIONAL = sorted(name for name, query in QUERIES.items() if optional_params(query))
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_every_query_can_be_prepared_without_what_is_not_given(connection: psycopg.Connection, name: str) -> None:
-    names = optional(QUERIES[name])
+    names = optional_params(QUERIES[name])
     for given in [(), *((one,) for one in names)]:
-        query = Query(written(QUERIES[name], {one: "x" if one in given else None for one in names}))
-        assert set(optional(query)) == set(given)
+        query = Query(render(QUERIES[name], {one: "x" if one in given else None for one in names}))
+        assert set(optional_params(query)) == set(given)
         connection.execute(sql.SQL("PREPARE law AS ") + sql.SQL(numbered(query)))
         connection.execute("DEALLOCATE law")
 
@@ -96,10 +96,10 @@ def test_a_condition_that_is_not_given_is_left_out_whole() -> None:
         "some.sql", "-- name: a\nSELECT 1\nWHERE space_id = %(space_id)s\n  AND a = %(b)s  -- if b\nLIMIT 1"
     )["a"]
     for nothing in (None, False):
-        assert written(query, {"b": nothing}) == "SELECT 1\nWHERE space_id = %(space_id)s\nLIMIT 1"
+        assert render(query, {"b": nothing}) == "SELECT 1\nWHERE space_id = %(space_id)s\nLIMIT 1"
     somethings: tuple[object, ...] = (0, "", [], True)
     for something in somethings:
-        assert written(query, {"b": something}) == query
+        assert render(query, {"b": something}) == query
 
 
 def test_what_is_said_to_be_optional_is_a_condition_of_its_own_line() -> None:
@@ -151,7 +151,7 @@ def blocks(source: str) -> dict[str, str]:
 
 LISTS = [
     (source, name)
-    for source, queries in LOADED.items()
+    for source, queries in REGISTRY.items()
     for name, query in queries.items()
     if name.startswith("list_") and "%(limit)s" in query
 ]
@@ -174,5 +174,5 @@ def test_every_list_and_its_count_share_their_conditions(source: str, name: str)
 
 @pytest.mark.parametrize(("source", "name"), LISTS)
 def test_every_list_ends_its_order_with_an_id(source: str, name: str) -> None:
-    order = re.split(r"LIMIT|\n\)", LOADED[source][name].rpartition("ORDER BY")[2])[0].strip()
+    order = re.split(r"LIMIT|\n\)", REGISTRY[source][name].rpartition("ORDER BY")[2])[0].strip()
     assert re.search(r"\bid( DESC)?$", order), f"ordered by {order}: rows alike would change places between pages"

@@ -13,8 +13,8 @@ from httpx2 import AsyncClient
 from checking import CheckedClient
 from laws.conftest import Ask
 from laws.operations import API, OPERATIONS, PAGES_TO_SIGN_IN, PUBLIC, Operation, documented, ids_of, is_page
-from windsock.access.space import PERMISSIONS, may_view, signed_in
-from windsock.pages import LIST_HEADERS
+from windsock.access.space import PERMISSIONS, require_view, signed_in
+from windsock.pagination import LIST_HEADERS
 from world import World
 
 _PERMISSIONS: frozenset[Any] = PERMISSIONS
@@ -82,7 +82,7 @@ def test_what_is_remembered_may_be_seen_by_every_member(bare_app: FastAPI) -> No
     ]
     assert len(remembering) > 5
     for route in remembering:
-        assert asked_by(route.dependant) & OF_A_SPACE == {may_view}, f"{route.methods} {route.path}"
+        assert asked_by(route.dependant) & OF_A_SPACE == {require_view}, f"{route.methods} {route.path}"
         assert route.methods == {"GET"}
 
 

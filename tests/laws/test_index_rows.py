@@ -96,7 +96,7 @@ async def test_the_longest_values_fit_into_every_index(
         if name not in tables:
             continue
         table = tables[name]
-        async with db.in_space(space_id):
+        async with db.tenant_transaction(space_id):
             if name == "trigger_requests":
                 await db.connection.execute(A_REQUEST, {"space_id": space_id, "user_id": world.users["editor"]})
             rows = await table.rows(db.connection)

@@ -22,7 +22,7 @@ from triggers.double import install
 from windsock import openapi
 from windsock.access.models import Role
 from windsock.app import create_app
-from windsock.process import Process
+from windsock.context import AppContext
 from world import World
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def written(document: Any) -> str:
 
 @pytest.mark.anyio
 async def test_the_examples_are_answers_that_were_given(
-    ask: Ask, app: FastAPI, process: Process, full_world: World, key_ids: dict[str, UUID]
+    ask: Ask, app: FastAPI, process: AppContext, full_world: World, key_ids: dict[str, UUID]
 ) -> None:
     install(app, process)
     recorder, operations = Recorder(), {}
@@ -189,7 +189,7 @@ def test_nothing_secret_is_in_it() -> None:
 
 
 @pytest.mark.anyio
-async def test_the_page_asks_for_nothing_from_elsewhere(client: CheckedClient, process: Process) -> None:
+async def test_the_page_asks_for_nothing_from_elsewhere(client: CheckedClient, process: AppContext) -> None:
     page = await client.get(f"http://windsock.test{API}/docs")
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]

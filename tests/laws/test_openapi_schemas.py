@@ -20,7 +20,7 @@ from laws.test_openapi import operations_of
 from windsock.access.models import ApiKeyIn, SpaceChange, TeamBody, UserIn
 from windsock.comments.models import CommentIn
 from windsock.connectors.models import ConnectorIn
-from windsock.connectors.store import checked_config, checked_credentials
+from windsock.connectors.store import validate_config, validate_credentials
 from windsock.errors import Invalid
 from windsock.providers.airflow.config import TOKEN_URIS, URL_PATTERN, AirflowConfig
 from windsock.triggers.models import TriggerIn
@@ -176,8 +176,8 @@ def accepts(name: str, body: dict[str, Any]) -> bool:
     try:
         made = models[name].model_validate(body)
         if isinstance(made, ConnectorIn) and made.connector_type == "airflow":
-            checked_config(made.config)
-            checked_credentials(made.credentials)
+            validate_config(made.config)
+            validate_credentials(made.credentials)
     except (ValidationError, Invalid):
         return False
     return True

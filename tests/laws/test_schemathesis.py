@@ -12,7 +12,7 @@ import pytest
 from conftest import SECRET_KEY
 from live import Live, live_world
 from windsock.client import Client
-from windsock.process import Process
+from windsock.context import AppContext
 from windsock.providers.airflow import Diagnosis
 
 SECONDS = int(os.environ.get("WINDSOCK_TEST_SCHEMATHESIS_SECONDS", "400"))
@@ -41,7 +41,7 @@ def live(make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -
     async def diagnose(*_: object, **__: object) -> Diagnosis:
         return NOTHING_IS_THERE
 
-    monkeypatch.setattr(Process, "diagnose", diagnose)
+    monkeypatch.setattr(AppContext, "diagnose", diagnose)
     with live_world(make_database, SECRET_KEY, works=False) as made:
         yield made
 

@@ -10,13 +10,20 @@ from psycopg.rows import DictRow
 
 from conftest import RolledBackDatabase
 from laws.catalogue import TenantTable
+from windsock.bootstrap import APPLICATION, OWNER
 from windsock.db import Actor, Database
 from windsock.errors import WindsockError
-from windsock.storage import APPLICATION, OWNER
 from world import World
 
 DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "bump", "bump_after_renaming"}
-DEFINERS |= {"syncs_to_start", "abandoned_syncs", "next_sync", "syncs_waiting", "spaces_to_tidy", "sync_freshness"}
+DEFINERS |= {
+    "list_syncs_to_start",
+    "list_orphaned_syncs",
+    "next_sync",
+    "syncs_waiting",
+    "list_spaces_with_retention",
+    "sync_freshness",
+}
 """The functions that run as the owner: what is asked before a space is known. Each answers only that."""
 
 READ_ONLY = {"audit_events"}
@@ -179,7 +186,7 @@ async def test_who_names_a_space_cannot_reach_another(
 ) -> None:
     finance, marketing = full_world.finance.id, full_world.marketing.id
     theirs = await rows_of_each(db, tenant_tables, marketing)
-    async with db.in_space(finance):
+    async with db.tenant_transaction(finance):
         for table in tenant_tables:
             ours = await table.rows(db.connection)
             assert {row["space_id"] for row in ours} == {finance}, table.name
@@ -195,7 +202,7 @@ async def test_people_see_their_own_memberships_and_can_change_none_of_them(
     full_world: World, db: RolledBackDatabase
 ) -> None:
     stranger = full_world.users["stranger"]
-    async with db.as_caller(Actor(stranger, uuid4(), None)):
+    async with db.user_transaction(Actor(stranger, uuid4(), None)):
         cursor = await db.connection.execute("SELECT space_id, user_id FROM memberships")
         assert await cursor.fetchall() == [{"space_id": full_world.marketing.id, "user_id": stranger}]
         assert (await db.connection.execute("UPDATE memberships SET role = 'admin'")).rowcount == 0
@@ -205,7 +212,7 @@ async def test_people_see_their_own_memberships_and_can_change_none_of_them(
 async def rows_of_each(
     db: RolledBackDatabase, tables: list[TenantTable], space_id: object
 ) -> dict[str, list[dict[str, Any]]]:
-    async with db.in_space(space_id):  # type: ignore[arg-type]
+    async with db.tenant_transaction(space_id):  # type: ignore[arg-type]
         rows = {table.name: await table.rows(db.connection) for table in tables}
     assert all(rows.values()), "every table needs a row: add one to PEOPLE_ADD in tests/conftest.py"
     return rows

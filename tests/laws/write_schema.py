@@ -5,9 +5,9 @@ from pathlib import Path
 
 import psycopg
 
+from windsock.bootstrap import APPLICATION, DATABASE, OWNER, _make_roles_and_database, _migrate
 from windsock.embedded import EmbeddedPostgres
 from windsock.migrations.describe import describe
-from windsock.storage import APPLICATION, DATABASE, OWNER, _make_roles_and_database, _migrate
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema.sql"
 

@@ -19,9 +19,9 @@ from pipelines.test_summary import LIST, percentile
 from windsock.db import Database, Row
 from windsock.pipelines.percentiles import CODE, Buckets
 from windsock.pipelines.summaries import DAY, EPOCH, RECENT_DAYS
-from windsock.providers.contract import ProviderRun
+from windsock.providers.base import ProviderRun
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import NOW, World, a_run, make_world
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ async def live(db: "RolledBackDatabase", world: World, random: Random) -> None:
             known[name, run.external_id] = run
         for key in random.sample(sorted(known), k=len(known) // 4):
             known[key] = replace(known[key], status="queued", started_at=None, ended_at=None)
-        async with db.in_space(space.id) as tx:
-            await Mirror(space.id, space.connector_id).store_runs(tx, list(known.values()), space.pipelines)
+        async with db.tenant_transaction(space.id) as tx:
+            await MirrorWriter(space.id, space.connector_id).store_runs(tx, list(known.values()), space.pipelines)
             share = {"share": random.choice([0.0, 0.1])}
-            await tx.run(Query("SELECT setseed(%(seed)s)"), seed=random.random())  # PostgreSQL's random() below
-            await tx.run(Query("UPDATE runs SET removed_at = now() WHERE random() < %(share)s"), **share)
-            await tx.run(Query("DELETE FROM runs WHERE random() < %(share)s"), **share)
+            await tx.execute(Query("SELECT setseed(%(seed)s)"), seed=random.random())  # PostgreSQL's random() below
+            await tx.execute(Query("UPDATE runs SET removed_at = now() WHERE random() < %(share)s"), **share)
+            await tx.execute(Query("DELETE FROM runs WHERE random() < %(share)s"), **share)
 
 
 def counted(runs: list[Row], days: int, now: datetime) -> dict[str, Any]:
@@ -108,8 +108,8 @@ async def test_every_number_of_every_window_is_what_the_runs_say(
 ) -> None:
     random = Random(seed)  # noqa: S311 - histories, not secrets
     await live(db, world, random)
-    async with db.in_space(world.finance.id) as tx:
-        runs = await tx.rows(RUNS)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        runs = await tx.fetch_all(RUNS)
     for days in (1, 7, random.choice([RECENT_DAYS, RECENT_DAYS + 1]), random.randint(2, 364), 365):
         rows = (await client.as_(world.keys["viewer"], "GET", LIST, params={"days": days})).json()
         assert len(rows) == len(world.finance.pipelines)
@@ -141,8 +141,8 @@ async def test_days_are_kept_for_runs_that_ended_and_for_nothing_else(
     world: World, db: "RolledBackDatabase", seed: int
 ) -> None:
     await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.in_space(world.finance.id) as tx:
-        runs, days = await tx.rows(RUNS), await tx.rows(DAYS)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        runs, days = await tx.fetch_all(RUNS), await tx.fetch_all(DAYS)
     ended = [run for run in runs if run["ended_at"] is not None and run["removed_at"] is None]
     assert {(day["pipeline_id"], day["day"]) for day in days} == {
         (run["pipeline_id"], run["ended_at"].astimezone(UTC).date()) for run in ended
@@ -156,8 +156,8 @@ async def test_a_week_is_what_its_days_are_with_each_bucket_once(
     world: World, db: "RolledBackDatabase", seed: int
 ) -> None:
     await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.in_space(world.finance.id) as tx:
-        days, weeks = await tx.rows(DAYS), await tx.rows(WEEKS)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        days, weeks = await tx.fetch_all(DAYS), await tx.fetch_all(WEEKS)
     sums: dict[Any, Counter[str]] = defaultdict(Counter)
     buckets: dict[Any, Counter[int]] = defaultdict(Counter)
     for day in days:
@@ -177,8 +177,8 @@ async def test_a_week_is_what_its_days_are_with_each_bucket_once(
 @pytest.mark.parametrize("seed", range(5))
 async def test_recent_days_are_the_newest_days_in_one_row(world: World, db: "RolledBackDatabase", seed: int) -> None:
     await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.in_space(world.finance.id) as tx:
-        days, recent = await tx.rows(DAYS), await tx.rows(RECENT)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        days, recent = await tx.fetch_all(DAYS), await tx.fetch_all(RECENT)
     assert any(row["days"] for row in recent)
     for row in recent:  # also those of which nothing is left: they are what one who counts waits for
         mine = [day for day in days if day["pipeline_id"] == row["pipeline_id"] and day["day"] >= OLDEST]
@@ -206,10 +206,10 @@ def unpacked(durations: bytes) -> Iterator[tuple[int, int]]:
 @pytest.mark.parametrize("seed", range(5))
 async def test_how_many_runs_there_are_of_each_kind_is_known(world: World, db: "RolledBackDatabase", seed: int) -> None:
     await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(Query("UPDATE runs SET run_type = 'backfill' WHERE id::text < '8' OR status = 'failed'"))
-        runs, counts = await tx.rows(RUNS), await tx.rows(COUNTS)
-        in_all, by_hour = await tx.rows(IN_ALL), await tx.rows(BY_HOUR)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(Query("UPDATE runs SET run_type = 'backfill' WHERE id::text < '8' OR status = 'failed'"))
+        runs, counts = await tx.fetch_all(RUNS), await tx.fetch_all(COUNTS)
+        in_all, by_hour = await tx.fetch_all(IN_ALL), await tx.fetch_all(BY_HOUR)
     runs = [run for run in runs if run["removed_at"] is None]
     known = {(one["pipeline_id"], one["status"], one["run_type"]): one["total"] for one in counts if one["total"]}
     assert known == Counter((run["pipeline_id"], run["status"], run["run_type"]) for run in runs)
@@ -227,13 +227,13 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
     await db.open()
     try:
         space = (await make_world(db, SECRET_KEY)).finance
-        mirror = Mirror(space.id, space.connector_id)
-        async with db.in_space(space.id) as tx:
+        mirror = MirrorWriter(space.id, space.connector_id)
+        async with db.tenant_transaction(space.id) as tx:
             runs = [a_run("never_run", f"run {n}", "running", minutes=None) for n in range(2)]
             await mirror.store_runs(tx, runs, space.pipelines)
         ended = Query("UPDATE runs SET status = 'success', ended_at = run_at WHERE external_id = %(id)s")
-        async with db.in_space(space.id) as first:
-            await first.run(ended, id="run 0")
+        async with db.tenant_transaction(space.id) as first:
+            await first.execute(ended, id="run 0")
             # The second one begins before the first is committed, and waits for it, also with another day of it.
             with psycopg.connect(url, options="-c search_path=windsock -c lock_timeout=300ms") as second:
                 second.execute("SELECT set_config('windsock.space_id', %s, true)", (str(space.id),))
@@ -243,15 +243,15 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
                         " + CASE WHEN extract(isodow FROM run_at) = 1 THEN interval '3 days' ELSE interval '0' END"
                         " WHERE external_id = 'run 1'"
                     )
-        async with db.in_space(space.id) as tx:
-            await tx.run(ended, id="run 1")
-            (day,) = await tx.rows(
+        async with db.tenant_transaction(space.id) as tx:
+            await tx.execute(ended, id="run 1")
+            (day,) = await tx.fetch_all(
                 Query("SELECT * FROM pipeline_days WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
             )
-            (week,) = await tx.rows(
+            (week,) = await tx.fetch_all(
                 Query("SELECT * FROM pipeline_weeks WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
             )
-            (recent,) = await tx.rows(
+            (recent,) = await tx.fetch_all(
                 Query("SELECT * FROM pipeline_recent_days WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
             )
         assert (day["total"], day["success"]) == (week["total"], week["success"]) == (2, 2)
@@ -261,11 +261,11 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
 
 
 async def test_a_deleted_connector_takes_its_days_with_it(world: World, db: "RolledBackDatabase") -> None:
-    async with db.in_space(world.finance.id) as tx:
-        assert await tx.rows(DAYS)
-        await tx.run(Query("DELETE FROM connectors WHERE id = %(id)s"), id=world.finance.connector_id)
-        assert not await tx.rows(DAYS)
-        assert not await tx.rows(WEEKS)
-        assert not await tx.rows(RECENT)
-        assert not await tx.rows(COUNTS)
-        assert not any(row["total"] for row in [*await tx.rows(IN_ALL), *await tx.rows(BY_HOUR)])
+    async with db.tenant_transaction(world.finance.id) as tx:
+        assert await tx.fetch_all(DAYS)
+        await tx.execute(Query("DELETE FROM connectors WHERE id = %(id)s"), id=world.finance.connector_id)
+        assert not await tx.fetch_all(DAYS)
+        assert not await tx.fetch_all(WEEKS)
+        assert not await tx.fetch_all(RECENT)
+        assert not await tx.fetch_all(COUNTS)
+        assert not any(row["total"] for row in [*await tx.fetch_all(IN_ALL), *await tx.fetch_all(BY_HOUR)])

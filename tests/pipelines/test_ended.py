@@ -13,7 +13,7 @@ from pipelines.test_days import DAYS, RUNS, live, unpacked
 from pipelines.test_summary import LIST
 from windsock.pipelines.summaries import ENDED, NO_CODE
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_run
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ async def test_how_the_runs_of_a_day_ended_is_kept_once_it_is_over(
     world: World, db: "RolledBackDatabase", seed: int
 ) -> None:
     await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.in_space(world.finance.id) as tx:
-        days, runs = await tx.rows(DAYS), await tx.rows(RUNS)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        days, runs = await tx.fetch_all(DAYS), await tx.fetch_all(RUNS)
     expected: dict[Any, list[Any]] = defaultdict(list)
     for run in runs:
         if run["ended_at"] is not None and run["removed_at"] is None:
@@ -58,20 +58,20 @@ async def test_a_day_is_closed_with_the_next_run_and_read_from_its_runs_until_th
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
     space, pipeline_id = world.finance, world.finance.pipelines["never_run"]
-    mirror = Mirror(space.id, space.connector_id)
-    async with db.in_space(space.id) as tx:
+    mirror = MirrorWriter(space.id, space.connector_id)
+    async with db.tenant_transaction(space.id) as tx:
         runs = [a_run("never_run", f"run {n}", "failed", hours_ago=48 + n, minutes=0) for n in (-1, 1)]
         await mirror.store_runs(tx, runs, space.pipelines)
-        assert [row["ended"] is None for row in await tx.rows(KEPT, id=pipeline_id)] in ([False], [False, False])
+        assert [row["ended"] is None for row in await tx.fetch_all(KEPT, id=pipeline_id)] in ([False], [False, False])
         # As they are left by whoever counted them before they were over.
-        await tx.run(Query("UPDATE pipeline_days SET ended = NULL WHERE pipeline_id = %(id)s"), id=pipeline_id)
+        await tx.execute(Query("UPDATE pipeline_days SET ended = NULL WHERE pipeline_id = %(id)s"), id=pipeline_id)
     path = f"{LIST}/{pipeline_id}"
     for is_closed in (False, True):
         for days, failed in ((1, 0), (2, 1), (3, 2)):
             found = (await client.as_(world.keys["viewer"], "GET", path, params={"days": days})).json()["summary"]
             assert found["failed_count"] == failed, (is_closed, days)
-        async with db.in_space(space.id) as tx:
+        async with db.tenant_transaction(space.id) as tx:
             await mirror.store_runs(tx, [a_run("never_run", "now", "success", hours_ago=0)], space.pipelines)
-            kept = {row["day"]: row["ended"] for row in await tx.rows(KEPT, id=pipeline_id)}
+            kept = {row["day"]: row["ended"] for row in await tx.fetch_all(KEPT, id=pipeline_id)}
         today = datetime.now(UTC).date()
         assert all((ended is None) == (day >= today) for day, ended in kept.items())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from checking import CheckedClient
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_pipeline
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ async def test_a_sync_touches_nothing_of_it(client: CheckedClient, world: World,
     path = f"{PIPELINES}/{space.pipelines['hourly_load']}"
     await client.as_(world.keys["editor"], "PATCH", f"{path}/criticality", json={"criticality": "high"})
     await client.as_(world.keys["viewer"], "PUT", f"{path}/watch")
-    async with db.in_space(space.id) as tx:
+    async with db.tenant_transaction(space.id) as tx:
         await db.connection.execute("UPDATE pipelines SET removed_at = now(), is_active = false")
-        mirror = Mirror(space.id, space.connector_id)
+        mirror = MirrorWriter(space.id, space.connector_id)
         await mirror.store_pipelines(tx, [a_pipeline("hourly_load", description="came back")])
     one = (await client.as_(world.keys["viewer"], "GET", path)).json()
     assert (one["description"], one["is_active"]) == ("came back", True)

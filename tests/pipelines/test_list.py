@@ -8,11 +8,11 @@ import pytest
 from cryptography.fernet import Fernet
 
 from checking import CheckedClient
+from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
-from windsock.connectors.secrets import Secrets
 from windsock.connectors.store import create_connector
-from windsock.sync.gone import Gone
-from windsock.sync.mirror import Mirror
+from windsock.sync.deletions import DeletionTracker
+from windsock.sync.writer import MirrorWriter
 from world import World, a_pipeline
 
 if TYPE_CHECKING:
@@ -65,13 +65,15 @@ async def test_what_a_sync_changes_is_found_by_its_new_words(
     long = "word " * 3_000 + "needle-at-the-end"
     for changes in ({"description": long}, {"tags": ["needle-at-the-end"]}, {"name": "Needle-at-the-end"}):
         changed = replace(a_pipeline("daily_report"), **changes)
-        async with db.in_space(world.finance.id) as tx:
-            await Mirror(world.finance.id, world.finance.connector_id).store_pipelines(tx, [changed])
+        async with db.tenant_transaction(world.finance.id) as tx:
+            await MirrorWriter(world.finance.id, world.finance.connector_id).store_pipelines(tx, [changed])
         answer = await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "needle-at-the-end"})
         assert [row["external_id"] for row in answer.json()] == ["daily_report"]
         assert answer.headers["x-total-count"] == "1"
-    async with db.in_space(world.finance.id) as tx:
-        await Mirror(world.finance.id, world.finance.connector_id).store_pipelines(tx, [a_pipeline("daily_report")])
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await MirrorWriter(world.finance.id, world.finance.connector_id).store_pipelines(
+            tx, [a_pipeline("daily_report")]
+        )
     answer = await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "needle-at-the-end"})
     assert answer.json() == []
 
@@ -80,9 +82,9 @@ async def test_pipelines_of_several_connectors_are_any_of_them(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
     new = ConnectorIn(name="new", connector_type="airflow", config={"base_url": "https://a.example.com"})
-    async with db.in_space(world.finance.id) as tx:
-        other = (await create_connector(tx, world.finance.id, new, Secrets([Fernet.generate_key().decode()])))["id"]
-        await Mirror(world.finance.id, other).store_pipelines(tx, [a_pipeline("daily_report")])
+    async with db.tenant_transaction(world.finance.id) as tx:
+        other = (await create_connector(tx, world.finance.id, new, Encryption([Fernet.generate_key().decode()])))["id"]
+        await MirrorWriter(world.finance.id, other).store_pipelines(tx, [a_pipeline("daily_report")])
     prod = world.finance.connector_id
     for ids, expected in (
         ([prod], ["daily_report", "hourly_load", "never_run"]),
@@ -101,8 +103,8 @@ async def test_pipelines_of_several_connectors_are_any_of_them(
 async def test_pipelines_of_one_name_keep_their_order_over_pages(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
-    mirror = Mirror(world.finance.id, world.finance.connector_id)
-    async with db.in_space(world.finance.id) as tx:
+    mirror = MirrorWriter(world.finance.id, world.finance.connector_id)
+    async with db.tenant_transaction(world.finance.id) as tx:
         await mirror.store_pipelines(tx, [replace(a_pipeline(f"dag_{n}"), name="the same") for n in range(7)])
     pages = [
         await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "same", "size": 2, "page": page})
@@ -118,12 +120,12 @@ async def test_a_vanished_pipeline_stays_listed_as_not_active(
 ) -> None:
     space = world.finance
     seen = [space.pipelines["daily_report"], space.pipelines["never_run"]]
-    async with db.in_space(space.id) as tx:
+    async with db.tenant_transaction(space.id) as tx:
         await tx._connection.execute("UPDATE sync_runs SET status = 'complete'")
-        await Gone(space.id, space.connector_id, space.sync_id).miss_pipelines(tx, seen)
-        second = Gone(space.id, space.connector_id, uuid4())
-        await second.miss_pipelines(tx, seen)
-        assert await second.remove(tx) == {"pipelines": 1, "runs": 0, "task_runs": 0}
+        await DeletionTracker(space.id, space.connector_id, space.sync_id).mark_missing_pipelines(tx, seen)
+        second = DeletionTracker(space.id, space.connector_id, uuid4())
+        await second.mark_missing_pipelines(tx, seen)
+        assert await second.tombstone(tx) == {"pipelines": 1, "runs": 0, "task_runs": 0}
     rows = (await client.as_(world.keys["viewer"], "GET", LIST)).json()
     assert {row["name"]: row["is_active"] for row in rows} == {
         "daily_report": True,

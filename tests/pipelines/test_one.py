@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from checking import CheckedClient
-from windsock.providers.contract import ProviderRun
+from windsock.providers.base import ProviderRun
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import NOW, SpaceOfWorld, World, a_pipeline, a_run
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ async def get(client: CheckedClient, world: World, name: str = "daily_report") -
 
 
 async def store(db: "RolledBackDatabase", space: SpaceOfWorld, runs: list[ProviderRun]) -> None:
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
 
 async def state(db: "RolledBackDatabase", world: World, changes: str, **parameters: object) -> None:
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         query = Query(f"UPDATE sync_states SET {changes} WHERE connector_id = %(connector_id)s")  # noqa: S608
-        await tx.run(query, connector_id=world.finance.connector_id, **parameters)
+        await tx.execute(query, connector_id=world.finance.connector_id, **parameters)
 
 
 async def test_a_pipeline_is_what_airflow_says_and_what_people_add(client: CheckedClient, world: World) -> None:
@@ -87,8 +87,10 @@ async def test_a_paused_pipeline_keeps_the_status_of_its_newest_run(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_pipelines(tx, [a_pipeline("daily_report", is_paused=True)])
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_pipelines(
+            tx, [a_pipeline("daily_report", is_paused=True)]
+        )
     one = await get(client, world)
     assert (one["status"], one["is_paused"]) == ("success", True)
 
@@ -106,10 +108,10 @@ async def test_the_newest_fourteen_runs_stand_oldest_first(
     assert [run["external_id"] for run in one["recent_runs"]] == expected
     assert one["last_run"] == one["recent_runs"][-1]
     assert one["status"] == "queued"
-    async with db.in_space(world.finance.id) as tx:
-        packed = await tx.rows(Query("SELECT pg_column_compression(recent_runs) AS way FROM pipeline_strips"))
-        packed += await tx.rows(Query("SELECT pg_column_compression(shown) AS way FROM pipelines"))
-        packed += await tx.rows(Query("SELECT pg_column_compression(codes) AS way FROM pipeline_recent_days"))
+    async with db.tenant_transaction(world.finance.id) as tx:
+        packed = await tx.fetch_all(Query("SELECT pg_column_compression(recent_runs) AS way FROM pipeline_strips"))
+        packed += await tx.fetch_all(Query("SELECT pg_column_compression(shown) AS way FROM pipelines"))
+        packed += await tx.fetch_all(Query("SELECT pg_column_compression(codes) AS way FROM pipeline_recent_days"))
     assert {row["way"] for row in packed} == {None}, "to unpack it takes longer than to find it"
     assert one["last_run"] == {
         "id": one["last_run"]["id"],
@@ -194,15 +196,17 @@ async def test_a_draining_pipeline_says_so_and_so_does_the_list(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_pipelines(tx, [a_pipeline("daily_report", is_draining=True)])
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_pipelines(
+            tx, [a_pipeline("daily_report", is_draining=True)]
+        )
     listed = (await client.as_(world.keys["viewer"], "GET", LIST)).json()
     assert {row["name"]: row["is_draining"] for row in listed} == {
         "daily_report": True, "hourly_load": False, "never_run": False,
     }  # fmt: skip
     assert (await get(client, world))["is_draining"]
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_pipelines(tx, [a_pipeline("daily_report")])
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_pipelines(tx, [a_pipeline("daily_report")])
     assert not (await get(client, world))["is_draining"]
 
 

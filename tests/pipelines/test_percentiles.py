@@ -12,7 +12,7 @@ import pytest
 from pipelines.test_summary import percentile
 from windsock.db import Row
 from windsock.pipelines.percentiles import BUCKET, CODE, LAST_CODE, VALUES, Buckets, percentiles
-from windsock.pipelines.summaries import EPOCH, NO_CODE, Numbers, Window
+from windsock.pipelines.summaries import EPOCH, NO_CODE, StatsWindow, WindowStats
 from windsock.sql import Query
 from world import World
 
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.anyio
 async def test_a_bucket_of_many_comes_several_times_among_the_codes(world: World, db: "RolledBackDatabase") -> None:
     buckets = {0: 1, 7: 14, 700: 15, 701: 16, LAST_CODE - 1: 30, LAST_CODE: 150_000}
     blob = b"".join(struct.pack(">HI", code, many) for code, many in buckets.items())
-    async with db.in_space(world.finance.id) as tx:
-        row = await tx.row(
+    async with db.tenant_transaction(world.finance.id) as tx:
+        row = await tx.fetch_one(
             Query("SELECT duration_codes(%(it)s) AS codes, merged_durations(%(it)s::bytea || %(it)s::bytea) AS twice"),
             it=blob,
         )
@@ -44,8 +44,8 @@ async def test_a_bucket_of_many_comes_several_times_among_the_codes(world: World
 
 async def test_a_bucket_stands_for_its_durations_within_half_a_percent(world: World, db: "RolledBackDatabase") -> None:
     lengths = [0.0, 0.0009, 0.001, 0.00101, 0.5, 1.0, 59.99, 3600.0, 86400.0, 3e7, 1.2e9]
-    async with db.in_space(world.finance.id) as tx:
-        rows = await tx.rows(Query("SELECT s, duration_code(s) AS code FROM unnest(%(s)s::float8[]) s"), s=lengths)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        rows = await tx.fetch_all(Query("SELECT s, duration_code(s) AS code FROM unnest(%(s)s::float8[]) s"), s=lengths)
     for row in rows:
         assert float(VALUES[row["code"]]) == pytest.approx(row["s"], rel=0.005, abs=0.001)
     assert [row["code"] for row in rows] == sorted(row["code"] for row in rows)
@@ -117,7 +117,7 @@ def test_the_numbers_of_many_are_those_of_each(seed: int, *, merged: bool) -> No
     ]
     ids = [random.randbytes(16) for _ in kept]
     row = found(kept, ids, random, merged=merged)
-    counted = Numbers(row, ids, Window(30, SINCE))
+    counted = WindowStats(row, ids, StatsWindow(30, SINCE))
     at_50, at_95 = counted.percentiles(0.5, 0.95)
     begins_at = 10 * 3600 + 30 * 60
     for place, one in enumerate(kept):

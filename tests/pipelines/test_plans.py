@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from windsock.pipelines.store import QUERIES
-from windsock.pipelines.summaries import RECENT_DAYS, Window
-from windsock.sql import Query, optional, written
+from windsock.pipelines.summaries import RECENT_DAYS, StatsWindow
+from windsock.sql import Query, optional_params, render
 from world import World
 
 if TYPE_CHECKING:
@@ -41,29 +41,29 @@ def loops(plan: dict[str, Any]) -> Iterator[int]:
     [
         ("list_pipelines", None, SIZE),
         ("list_pipelines_sorted_by_column", "criticality", SIZE),
-        ("list_these_pipelines", None, SIZE),
-        ("numbers_of_pipelines", None, 1),
+        ("list_pipelines_by_id", None, SIZE),
+        ("list_window_stats", None, 1),
     ],
 )
 async def test_nothing_is_made_more_often_than_once_for_each_row_of_a_page(
     db: "RolledBackDatabase", world: World, name: str, by: str | None, most: int, days: int
 ) -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
-        await tx.run(PIPELINES, space_id=space.id, connector_id=space.connector_id, many=MANY)
-        await tx.run(ENDED, space_id=space.id)
-        names: dict[str, Any] = dict.fromkeys(optional(QUERIES[name])) | {
+    async with db.tenant_transaction(space.id) as tx:
+        await tx.execute(PIPELINES, space_id=space.id, connector_id=space.connector_id, many=MANY)
+        await tx.execute(ENDED, space_id=space.id)
+        names: dict[str, Any] = dict.fromkeys(optional_params(QUERIES[name])) | {
             "space_id": space.id,
             "user_id": world.users["viewer"],
             "ids": list(space.pipelines.values())[:SIZE],
-            **Window.ending_now(days).parameters,
+            **StatsWindow.ending_now(days).parameters,
             "with_durations": True,
             "by": by,
             "descending": True,
             "limit": SIZE,
             "offset": 0,
         }
-        query = written(QUERIES[name], names)
+        query = render(QUERIES[name], names)
         cursor = await db.connection.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + query.encode(), names)
         (row,) = await cursor.fetchall()
     (told,) = row["QUERY PLAN"]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from checking import CheckedClient
-from windsock.providers.contract import ProviderRun
+from windsock.providers.base import ProviderRun
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import NOW, World, a_run
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ async def summary(client: CheckedClient, world: World, name: str = "never_run") 
 
 async def store(db: "RolledBackDatabase", world: World, runs: Sequence[ProviderRun]) -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
 
 async def remove(db: "RolledBackDatabase", world: World, run_ids: Sequence[str]) -> None:
     """As when two complete passes did not find them in Airflow any more."""
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         query = Query("UPDATE runs SET removed_at = now() WHERE pipeline_id = %(id)s AND external_id = ANY (%(runs)s)")
-        touched = await tx.run(query, id=world.finance.pipelines["never_run"], runs=list(run_ids))
+        touched = await tx.execute(query, id=world.finance.pipelines["never_run"], runs=list(run_ids))
     assert touched == len(run_ids)
 
 
@@ -126,13 +126,13 @@ async def test_those_that_never_succeeded_are_those_whose_rows_say_so(
     space, found = world.finance, []
     for seed in range(30):
         random = Random(seed)  # noqa: S311 - histories, not secrets
-        async with db.in_space(space.id) as tx:
-            await tx.run(Query("DELETE FROM runs WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"])
+        async with db.tenant_transaction(space.id) as tx:
+            await tx.execute(Query("DELETE FROM runs WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"])
             runs = [
                 replace(run, status="failed") if run.status == "success" and random.random() < 0.9 else run
                 for run in a_history(random, random.choice([1, 2, 3, 8]))
             ]
-            await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
+            await MirrorWriter(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
         for days in (1, 7, 30):
             query = {"days": days, "q": "never_run"}
             (row,) = (await client.as_(world.keys["viewer"], "GET", LIST, params=query)).json()

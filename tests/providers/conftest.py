@@ -22,11 +22,11 @@ from windsock.providers.airflow.config import (
     PasswordCredentials,
     TokenCredentials,
 )
-from windsock.providers.airflow.listing import Limits
-from windsock.providers.contract import Page, ProviderRun
-from windsock.providers.scopes import ChangedSince, Resume, Scope
+from windsock.providers.airflow.scans import Limits
+from windsock.providers.base import Page, ProviderRun
+from windsock.providers.scopes import Resume, ScanScope, UpdatedSince
 
-SINCE = ChangedSince(datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC))
+SINCE = UpdatedSince(datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC))
 DATE = "Mon, 23 Nov 2026 14:35:33 GMT"
 PASSWORD = "planted-password-7311"
 TOKEN = "planted-token-9455"
@@ -197,7 +197,7 @@ class Lab:
         )
 
     @staticmethod
-    def reading(scope: Scope = SINCE, resume: Resume | None = None, most: int = 10**6) -> Callable[[Airflow], Any]:
+    def reading(scope: ScanScope = SINCE, resume: Resume | None = None, most: int = 10**6) -> Callable[[Airflow], Any]:
         """Reads runs, at most that many pages."""
 
         async def read(airflow: Airflow) -> list[Page[ProviderRun]]:

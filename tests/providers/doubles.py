@@ -12,18 +12,18 @@ from airflow_double.oddities import Key
 from windsock import egress
 from windsock.providers.airflow import Airflow, AirflowConfig, TokenCache
 from windsock.providers.airflow.config import PasswordCredentials
-from windsock.providers.airflow.listing import Limits
-from windsock.providers.contract import (
+from windsock.providers.airflow.scans import Limits
+from windsock.providers.base import (
     Page,
     SkippedRow,
 )
 from windsock.providers.scopes import (
-    ChangedSince,
-    RunsBetween,
+    RunRange,
+    UpdatedSince,
 )
 
 BEGIN = datetime.now(UTC) - timedelta(days=2)
-CHANGED, BETWEEN = ChangedSince(BEGIN), RunsBetween(BEGIN, None)
+CHANGED, BETWEEN = UpdatedSince(BEGIN), RunRange(BEGIN, None)
 KINDS = ["v2 by cursor", "v2 by offset", "v2 uncounted", "v1"]
 
 

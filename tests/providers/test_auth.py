@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import TypeAdapter
 
-from windsock.errors import ProviderFailed, ProviderNonsense, ProviderRefused, ProviderRejectedCredentials
+from windsock.errors import ProviderBadResponse, ProviderFailed, ProviderHTTPError, ProviderRejectedCredentials
 from windsock.providers.airflow import Credentials, TokenCache, token_key
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ def test_missing_permission_renews_cached_token_once_and_not_for_each_sync(
     lab.tokens.put("c", "jwt-1")
     door = Door(lab, (403, "Forbidden"), opens=False)
     for _ in range(3):
-        with pytest.raises(ProviderRefused, match="Forbidden") as caught:
+        with pytest.raises(ProviderHTTPError, match="Forbidden") as caught:
             lab.against(door.script, one_run, kind="password")
         assert not isinstance(caught.value, ProviderRejectedCredentials)
     assert door.issued == 1
     now = time.monotonic() + 1000
     monkeypatch.setattr("windsock.providers.airflow.tokens.time.monotonic", lambda: now)
-    with pytest.raises(ProviderRefused, match="Forbidden"):
+    with pytest.raises(ProviderHTTPError, match="Forbidden"):
         lab.against(door.script, one_run, kind="password")
     assert door.issued == 2
 
@@ -223,7 +223,7 @@ def test_an_airflow_that_wants_credentials_says_so_to_who_has_none(lab: "Lab") -
 
 @pytest.mark.parametrize("body", [{}, [], {"access_token": 3}, {"access_token": ""}])
 def test_a_sign_in_without_a_token_is_nonsense(lab: "Lab", body: Any) -> None:
-    with pytest.raises(ProviderNonsense, match="without a token"):
+    with pytest.raises(ProviderBadResponse, match="without a token"):
         lab.against(lambda _: lab.Reply(body, status=201), one_run, kind="password")
 
 

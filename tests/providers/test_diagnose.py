@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from providers.diagnosing import HTML, airflow_of, diagnosing, trying
-from windsock.errors import ProviderNonsense
+from windsock.errors import ProviderBadResponse
 from windsock.providers.airflow import AirflowConfig, Diagnosis
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def test_the_version_is_found_once_and_only_when_it_is_not_known(lab: "Lab", api
 
 def test_trouble_while_the_version_is_looked_for_is_raised_as_it_is(lab: "Lab") -> None:
     async def identify(airflow: "Airflow") -> object:
-        return await airflow.identify()
+        return await airflow.detect_version()
 
-    with pytest.raises(ProviderNonsense, match="404"):
+    with pytest.raises(ProviderBadResponse, match="404"):
         lab.against(lambda _: lab.Reply(HTML, status=404, content_type="text/html"), identify, api_version=None)

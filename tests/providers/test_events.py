@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from windsock.errors import ProviderRefused
+from windsock.errors import ProviderHTTPError
 
 if TYPE_CHECKING:
     from providers.conftest import Asked, Double, Lab, Reply, Script
     from windsock.providers.airflow import Airflow
-    from windsock.providers.hints import Hints
+    from windsock.providers.hints import EventLogHints
 
 NOW = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
 SINCE = NOW - timedelta(minutes=2)
@@ -29,9 +29,9 @@ def serving(lab: "Lab", rows: list[dict[str, Any]]) -> "Script":
 
 def hints(
     lab: "Lab", script: "Script", api: str = "v2", *, seen: Sequence[int] = (), once: Sequence[int] = ()
-) -> tuple["Hints", "Double"]:
-    async def use(airflow: "Airflow") -> "Hints":
-        return await airflow.hints(SINCE, list(seen), list(once))
+) -> tuple["EventLogHints", "Double"]:
+    async def use(airflow: "Airflow") -> "EventLogHints":
+        return await airflow.read_event_log(SINCE, list(seen), list(once))
 
     return lab.against(script, use, api)
 
@@ -43,32 +43,32 @@ def test_a_young_entry_is_followed_at_once_and_once_more_when_what_it_tells_of_i
     """Airflow commits the entry before it acts; a look between the two reads what was there before."""
     young, old = serving(lab, [entry(7, age=3)]), serving(lab, [entry(7, age=30)])
     first, _ = hints(lab, young, api)
-    assert (first.runs, first.seen, first.once) == ([("d", "r7")], [], [7])
-    again, _ = hints(lab, young, api, seen=first.seen or [], once=first.once)
-    assert (again.runs, again.seen, again.once) == ([], [], [7])
-    last, _ = hints(lab, old, api, seen=again.seen or [], once=again.once)
-    assert (last.runs, last.seen, last.once) == ([("d", "r7")], [7], [])
-    after, _ = hints(lab, old, api, seen=last.seen or [], once=last.once)
-    assert (after.runs, after.seen, after.once) == ([], [7], [])
+    assert (first.runs, first.processed_ids, first.recheck_ids) == ([("d", "r7")], [], [7])
+    again, _ = hints(lab, young, api, seen=first.processed_ids or [], once=first.recheck_ids)
+    assert (again.runs, again.processed_ids, again.recheck_ids) == ([], [], [7])
+    last, _ = hints(lab, old, api, seen=again.processed_ids or [], once=again.recheck_ids)
+    assert (last.runs, last.processed_ids, last.recheck_ids) == ([("d", "r7")], [7], [])
+    after, _ = hints(lab, old, api, seen=last.processed_ids or [], once=last.recheck_ids)
+    assert (after.runs, after.processed_ids, after.recheck_ids) == ([], [7], [])
 
 
 def test_an_entry_that_is_old_at_first_sight_is_followed_once(lab: "Lab") -> None:
     found, _ = hints(lab, serving(lab, [entry(7, age=21)]))
-    assert (found.runs, found.seen, found.once) == ([("d", "r7")], [7], [])
+    assert (found.runs, found.processed_ids, found.recheck_ids) == ([("d", "r7")], [7], [])
 
 
 def test_a_dag_that_is_deleted_or_paused_is_looked_at_twice_too(lab: "Lab") -> None:
     for event, deleted in (("delete_dag", {"d"}), ("patch_dag", set())):
         first, _ = hints(lab, serving(lab, [entry(7, event, age=1, run_id=None)]))
-        last, _ = hints(lab, serving(lab, [entry(7, event, age=25, run_id=None)]), once=first.once)
+        last, _ = hints(lab, serving(lab, [entry(7, event, age=25, run_id=None)]), once=first.recheck_ids)
         for found in (first, last):
-            assert (found.touches_pipelines, found.deleted_pipelines) == (True, deleted)
+            assert (found.pipelines_changed, found.deleted_pipelines) == (True, deleted)
 
 
 def test_what_is_remembered_is_bounded_and_goes_with_the_time(lab: "Lab") -> None:
     rows = [entry(number, age=1 if number > 3000 else 60) for number in range(6000, 0, -1)]
     found, _ = hints(lab, serving(lab, rows), seen=[9999], once=[8888])
-    assert (len(found.seen or []), len(found.once), found.is_whole) == (2000, 3000, False)
+    assert (len(found.processed_ids or []), len(found.recheck_ids), found.is_complete) == (2000, 3000, False)
 
 
 def test_entries_of_commands_and_heartbeats_are_not_asked_for(lab: "Lab") -> None:
@@ -95,15 +95,15 @@ def test_an_older_airflow_is_read_past_its_commands_and_heartbeats_and_forgets_t
     rows = [entry(1000 - number, noise[number % 4], run_id=None) for number in range(350)]
     rows += [entry(5), entry(4, age=500)]
     found, double = hints(lab, older(lab, rows), "v1")
-    assert (found.runs, found.seen, found.once) == ([("d", "r5")], [5], [])
-    assert (found.touches_pipelines, found.is_whole) == (False, True)
+    assert (found.runs, found.processed_ids, found.recheck_ids) == ([("d", "r5")], [5], [])
+    assert (found.pipelines_changed, found.is_complete) == (False, True)
     assert len(double.asked) == 1 + 4
 
 
 def test_an_older_airflow_is_not_read_without_end(lab: "Lab") -> None:
     rows = [entry(9000 - number, "cli_task_run") for number in range(3000)]
     found, double = hints(lab, older(lab, rows), "v1")
-    assert (found.runs, found.seen, found.is_whole) == ([], [], False)
+    assert (found.runs, found.processed_ids, found.is_complete) == ([], [], False)
     assert len(double.asked) == 1 + 5
 
 
@@ -124,7 +124,7 @@ LEFT_TO_THE_SWEEP = [
 @pytest.mark.parametrize(("api", "event"), FOLLOWED)
 def test_what_may_carry_a_note_and_what_deletes_is_followed(lab: "Lab", api: str, event: str) -> None:
     found, _ = hints(lab, serving(lab, [entry(7, event)]), api)
-    assert (found.runs, found.seen) == ([("d", "r7")], [7])
+    assert (found.runs, found.processed_ids) == ([("d", "r7")], [7])
 
 
 @pytest.mark.parametrize(("api", "event"), LEFT_TO_THE_SWEEP)
@@ -132,7 +132,7 @@ def test_what_changes_updated_at_is_left_to_the_lists_of_changes(lab: "Lab", api
     sent = '{"dag_run_id": "r", "note": null, "method": "POST"}'
     for run_id in ("r7", None):
         found, _ = hints(lab, serving(lab, [entry(7, event, run_id=run_id, extra=sent)]), api)
-        assert (found.runs, found.touches_pipelines, found.seen, found.once) == ([], False, [], [])
+        assert (found.runs, found.pipelines_changed, found.processed_ids, found.recheck_ids) == ([], False, [], [])
 
 
 @pytest.mark.parametrize("event", ["clear_dag_run", "post_clear_task_instances"])
@@ -144,8 +144,8 @@ def test_a_clear_that_leaves_a_note_is_followed(lab: "Lab", event: str) -> None:
 
 def test_a_log_that_may_not_be_read_gives_no_hints_and_one_in_trouble_is_an_error(lab: "Lab") -> None:
     found, _ = hints(lab, lambda _: lab.Reply({"detail": "Forbidden"}, status=403), seen=[1], once=[2])
-    assert (found.runs, found.seen, found.once, found.is_whole) == ([], None, [], False)
-    with pytest.raises(ProviderRefused):
+    assert (found.runs, found.processed_ids, found.recheck_ids, found.is_complete) == ([], None, [], False)
+    with pytest.raises(ProviderHTTPError):
         hints(lab, lambda _: lab.Reply({"detail": "Database error"}, status=500))
 
 
@@ -162,7 +162,7 @@ BULK = [
 @pytest.mark.parametrize(("sent", "runs"), BULK)
 def test_runs_of_a_bulk_request_are_each_followed(lab: "Lab", sent: str, runs: list[tuple[str, str]]) -> None:
     found, _ = hints(lab, serving(lab, [entry(7, "bulk_dag_runs", run_id=None, extra=sent)]))
-    assert (found.runs, found.touches_pipelines, found.seen) == (runs, False, [7])
+    assert (found.runs, found.pipelines_changed, found.processed_ids) == (runs, False, [7])
 
 
 def test_runs_of_a_bulk_clear_are_followed_where_it_leaves_a_note(lab: "Lab") -> None:
@@ -186,4 +186,4 @@ def test_bulk_request_to_all_dags_is_followed_where_its_entities_name_their_dag(
 )
 def test_bulk_request_that_cannot_be_understood_makes_the_dags_be_listed(lab: "Lab", sent: str) -> None:
     found, _ = hints(lab, serving(lab, [entry(7, "bulk_dag_runs", run_id=None, extra=sent)]))
-    assert (found.runs, found.touches_pipelines) == ([], True)
+    assert (found.runs, found.pipelines_changed) == ([], True)

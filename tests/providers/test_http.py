@@ -9,20 +9,20 @@ import pytest
 
 from windsock import egress
 from windsock.errors import (
+    ProviderBadResponse,
     ProviderFailed,
-    ProviderNonsense,
-    ProviderRefused,
+    ProviderHTTPError,
     ProviderTimedOut,
     ProviderUnreachable,
 )
 from windsock.providers.airflow import AirflowConfig
-from windsock.providers.airflow.failures import AnswerTooLarge, WrongApiVersion
-from windsock.providers.airflow.http import LARGEST_BODY, Http
+from windsock.providers.airflow.errors import ResponseTooLarge, WrongApiVersion
+from windsock.providers.airflow.http import MAX_BODY_BYTES, AirflowHttp
 
 if TYPE_CHECKING:
     from providers.conftest import Lab, Reply
     from windsock.providers.airflow import Airflow
-    from windsock.providers.contract import ProviderRun
+    from windsock.providers.base import ProviderRun
 
 RUN = {"dag_id": "d", "dag_run_id": "r", "run_after": "2026-11-23T14:00:00Z", "state": "queued", "run_type": "manual"}
 
@@ -51,7 +51,7 @@ def test_one_503_is_tried_again_after_a_pause(lab: "Lab") -> None:
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_trouble_that_stays_is_tried_three_times(lab: "Lab", status: int) -> None:
     failure = failing(lab, lab.Reply({}, status=status))
-    assert isinstance(failure, ProviderRefused)
+    assert isinstance(failure, ProviderHTTPError)
     assert (failure.status, failure.is_transient, len(lab.slept)) == (status, True, 2)
     assert lab.slept[1] > lab.slept[0]
 
@@ -104,16 +104,16 @@ def test_an_answer_cut_off_on_the_way_is_no_answer(lab: "Lab") -> None:
 
 def test_json_that_is_cut_off_is_nonsense(lab: "Lab") -> None:
     failure = failing(lab, lab.Reply(b'{"dag_id": "d"'))
-    assert isinstance(failure, ProviderNonsense)
+    assert isinstance(failure, ProviderBadResponse)
     assert "cut off" in str(failure)
-    assert isinstance(failing(lab, lab.Reply(b"[" * 100_000)), ProviderNonsense)
-    assert isinstance(failing(lab, lab.Reply(b'"\xff"')), ProviderNonsense)
+    assert isinstance(failing(lab, lab.Reply(b"[" * 100_000)), ProviderBadResponse)
+    assert isinstance(failing(lab, lab.Reply(b'"\xff"')), ProviderBadResponse)
 
 
 def test_a_login_page_is_named_and_not_shown(lab: "Lab") -> None:
     page = lab.Reply(b"<html>Sign in, please</html>", content_type="text/html; charset=utf-8")
     failure = failing(lab, page)
-    assert isinstance(failure, ProviderNonsense)
+    assert isinstance(failure, ProviderBadResponse)
     assert "Sign in" not in str(failure)
     assert "text/html" in str(failure)
     assert "sign in" in failure.hints[0]
@@ -122,17 +122,17 @@ def test_a_login_page_is_named_and_not_shown(lab: "Lab") -> None:
 def test_a_redirect_is_not_followed(lab: "Lab") -> None:
     location = "https://user:pw@login.example.com/realms/x?token=abc"
     failure = failing(lab, lab.Reply(b"", status=302, headers={"Location": location}))
-    assert isinstance(failure, ProviderNonsense)
+    assert isinstance(failure, ProviderBadResponse)
     assert "a redirect to login.example.com/realms/x." in str(failure)
     assert "https://" in failure.hints[0]
     assert "sign in" in failing(lab, lab.Reply(b"", status=302, headers={"Location": "/login/?next=x"})).hints[0]
-    assert isinstance(failing(lab, lab.Reply(b"", status=307)), ProviderNonsense)
+    assert isinstance(failing(lab, lab.Reply(b"", status=307)), ProviderBadResponse)
 
 
 def test_a_404_page_is_not_taken_for_a_run_that_is_gone(lab: "Lab") -> None:
-    assert isinstance(failing(lab, lab.Reply(b"<html>", status=404, content_type="text/html")), ProviderNonsense)
-    assert isinstance(failing(lab, lab.Reply({"detail": "Not Found"}, status=404)), ProviderNonsense)
-    assert isinstance(failing(lab, lab.Reply(b"{", status=404)), ProviderNonsense)
+    assert isinstance(failing(lab, lab.Reply(b"<html>", status=404, content_type="text/html")), ProviderBadResponse)
+    assert isinstance(failing(lab, lab.Reply({"detail": "Not Found"}, status=404)), ProviderBadResponse)
+    assert isinstance(failing(lab, lab.Reply(b"{", status=404)), ProviderBadResponse)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,9 @@ def sent_through(transport: httpx2.AsyncBaseTransport, *, largest_body: int = 10
 
     async def send() -> object:
         found = AirflowConfig.model_validate({"base_url": "http://a", **config})
-        http = Http(found, policy=egress.Policy.of(loopback=True), transport=transport, largest_body=largest_body)
+        http = AirflowHttp(
+            found, policy=egress.Policy.of(loopback=True), transport=transport, largest_body=largest_body
+        )
         try:
             return (await http.send("GET", "/x")).body
         finally:
@@ -203,7 +205,7 @@ def test_an_answer_is_bounded_after_it_is_unpacked() -> None:
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=packed))
     assert sent_through(transport) == "x" * 5000
-    with pytest.raises(AnswerTooLarge):
+    with pytest.raises(ResponseTooLarge):
         sent_through(transport, largest_body=4000)
 
 
@@ -212,7 +214,7 @@ def test_an_answer_that_cannot_be_unpacked_is_nonsense() -> None:
     transport = httpx2.MockTransport(
         lambda _: httpx2.Response(200, headers=headers, stream=httpx2.ByteStream(b"not packed"))
     )
-    with pytest.raises(ProviderNonsense, match="decompressed"):
+    with pytest.raises(ProviderBadResponse, match="decompressed"):
         sent_through(transport)
 
 
@@ -232,7 +234,7 @@ def test_a_certificate_that_is_none_is_named() -> None:
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br"])
 def test_an_answer_compressed_unasked_is_named_by_its_compression(lab: "Lab", encoding: str) -> None:
     failure = failing(lab, lab.Reply(b"\x1b\x0e\x00", headers={"Content-Encoding": encoding}))
-    assert isinstance(failure, ProviderNonsense)
+    assert isinstance(failure, ProviderBadResponse)
     assert encoding.partition(",")[0] in str(failure)
     assert "sign in" not in " ".join(failure.hints)
     assert "gzip or deflate" in failure.hints[0]
@@ -254,7 +256,7 @@ def test_a_plain_answer_that_is_marked_as_something_unknown_is_read_all_the_same
 )
 def test_a_success_that_is_not_plain_is_named_by_its_status(lab: "Lab", status: int, words: str) -> None:
     failure = failing(lab, lab.Reply(RUN, status=status))
-    assert isinstance(failure, ProviderNonsense)
+    assert isinstance(failure, ProviderBadResponse)
     assert str(status) in str(failure)
     assert words in str(failure)
     assert "sign in" not in " ".join(failure.hints)
@@ -264,9 +266,9 @@ def test_a_success_that_is_not_plain_is_named_by_its_status(lab: "Lab", status: 
 def test_an_answer_of_too_many_values_is_not_parsed(body: bytes) -> None:
     headers = {"content-type": "application/json"}
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body))
-    with pytest.raises(AnswerTooLarge, match="more values"):
+    with pytest.raises(ResponseTooLarge, match="more values"):
         sent_through(transport)
 
 
 def test_the_largest_answer_is_some_ten_megabytes() -> None:
-    assert 8_000_000 < LARGEST_BODY < 12_000_000
+    assert 8_000_000 < MAX_BODY_BYTES < 12_000_000

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from windsock.errors import ProviderIncomplete
-from windsock.providers.contract import Page, ProviderRun
+from windsock.providers.base import Page, ProviderRun
 from windsock.providers.scopes import Resume
 
 if TYPE_CHECKING:

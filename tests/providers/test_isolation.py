@@ -10,16 +10,16 @@ from airflow_double.faults import Double, Faults
 from airflow_double.oddities import Key
 from airflow_double.rows import RunKey
 from providers.doubles import BEGIN, BETWEEN, CHANGED, KINDS, a_double, ids, keys, reading, skipped, use
-from windsock.errors import ProviderRefused
+from windsock.errors import ProviderHTTPError
 from windsock.providers.airflow import Airflow
-from windsock.providers.airflow.listing import Limits
-from windsock.providers.contract import (
+from windsock.providers.airflow.scans import Limits
+from windsock.providers.base import (
     Page,
 )
 from windsock.providers.scopes import (
-    ChangedSince,
-    OfRun,
-    RunsBetween,
+    RunRange,
+    SingleRun,
+    UpdatedSince,
 )
 
 
@@ -54,7 +54,7 @@ def test_poisoned_task_runs_are_named_and_all_others_are_read(kind: str, numbers
 
 
 @pytest.mark.parametrize("instances", [1, 8])
-@pytest.mark.parametrize("scope", [CHANGED, BETWEEN, OfRun("dag_01", "run_001")])
+@pytest.mark.parametrize("scope", [CHANGED, BETWEEN, SingleRun("dag_01", "run_001")])
 def test_poisoned_task_run_of_a_run_whose_list_has_no_order_is_passed_over(scope: Any, instances: int) -> None:
     """Its instances are of one moment, so that no window of time parts them, and no pages either."""
     double = a_double("v1", runs=3)
@@ -68,7 +68,7 @@ def test_poisoned_task_run_of_a_run_whose_list_has_no_order_is_passed_over(scope
     poisoned = (*key, "load", -1)
     double.api.oddities.poisoned, double.api.oddities.has_no_order = {poisoned}, True
     pages = use(double, reading("task_runs", scope))
-    expected = {task for task in double.model.tasks if not isinstance(scope, OfRun) or task[:2] == key}
+    expected = {task for task in double.model.tasks if not isinstance(scope, SingleRun) or task[:2] == key}
     assert keys(pages, "task_runs") == expected - {poisoned}
     assert len(skipped(pages)) == 1
     assert len(double.asked) < 250
@@ -93,7 +93,7 @@ def test_a_poisoned_task_run_in_the_list_of_its_run(kind: str) -> None:
     double = a_double(kind)
     key = ("dag_01", "run_001", "load", -1)
     double.api.oddities.poisoned = {key}
-    pages = use(double, reading("task_runs", OfRun("dag_01", "run_001")))
+    pages = use(double, reading("task_runs", SingleRun("dag_01", "run_001")))
     assert keys(pages, "task_runs") == {("dag_01", "run_001", "extract", -1)}
     assert [ids(one) for one in skipped(pages)] == [key]
 
@@ -119,7 +119,7 @@ def test_a_poisoned_row_that_nothing_names_is_told_by_its_neighbours() -> None:
     (one,) = skipped(pages)
     assert ids(one) == ()
     assert "behind run run_006 of DAG dag_00 and before run run_008 of DAG dag_02" in one.reason
-    pages = use(double, reading("runs", RunsBetween(BEGIN, None, "dag_01")), Limits(naming_requests=0))
+    pages = use(double, reading("runs", RunRange(BEGIN, None, "dag_01")), Limits(naming_requests=0))
     assert [one.pipeline_external_id for one in skipped(pages)] == ["dag_01"], "the list is of one DAG"
 
 
@@ -129,11 +129,11 @@ def test_a_poisoned_entry_of_the_log_is_passed_over(api: str) -> None:
     for number in range(5):
         double.model.note_run(("dag_00", "run_000") if number == 2 else ("dag_01", "run_001"), "x")
     double.api.oddities.poisoned = {("event", double.model.events[1]["event_log_id"])}
-    hints = use(double, lambda airflow: airflow.hints(BEGIN, [], []))
+    hints = use(double, lambda airflow: airflow.read_event_log(BEGIN, [], []))
     assert set(hints.runs) == {("dag_00", "run_000"), ("dag_01", "run_001")}
     assert not hints.is_whole
     double.api.oddities.poisoned = set()
-    assert use(double, lambda airflow: airflow.hints(BEGIN, [], [])).is_whole
+    assert use(double, lambda airflow: airflow.read_event_log(BEGIN, [], [])).is_whole
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,7 +141,7 @@ def test_a_poisoned_entry_of_the_log_is_passed_over(api: str) -> None:
 def test_a_server_that_fails_at_every_row_stays_a_failure(kind: str, what: str) -> None:
     double = a_double(kind, dags=3, runs=9)
     double.api.oddities.poisoned = {*double.model.runs, *double.model.tasks}
-    with pytest.raises(ProviderRefused):
+    with pytest.raises(ProviderHTTPError):
         use(double, reading(what, CHANGED))
     assert len(double.asked) < 50
 
@@ -152,7 +152,7 @@ def test_a_server_that_fails_at_everything_is_asked_little_more(kind: str, statu
     for what in ("runs", "task_runs"):
         double = a_double(kind)
         double.faults = Faults(chance=1.0, kinds=(status,), where="/dags")
-        with pytest.raises(ProviderRefused):
+        with pytest.raises(ProviderHTTPError):
             use(double, reading(what, CHANGED))
         assert sum("/dags" in one for one in double.asked) <= (2 if status == "500" else 6)
 
@@ -162,7 +162,7 @@ def test_the_only_changed_run_may_be_the_poisoned_one(kind: str) -> None:
     """Others are shown to be readable by a list without the filter."""
     double = a_double(kind)
     double.model.let_pass(3600)
-    since = ChangedSince(double.model.now() - timedelta(minutes=5))
+    since = UpdatedSince(double.model.now() - timedelta(minutes=5))
     key = ("dag_02", "run_005")
     double.model.mark_run(key, "failed")
     double.api.oddities.poisoned = {key}

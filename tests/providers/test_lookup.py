@@ -17,7 +17,7 @@ from windsock import egress
 from windsock.errors import ProviderCannotTell, ProviderFailed, ProviderLacksObject
 from windsock.providers.airflow import Airflow, AirflowConfig, TokenCache
 from windsock.providers.airflow.config import PasswordCredentials
-from windsock.providers.scopes import OfRun, RunRequest
+from windsock.providers.scopes import RunRequest, SingleRun
 
 AT = datetime(2026, 11, 20, 8, tzinfo=UTC)
 STRANGE = (
@@ -53,7 +53,7 @@ def airflow_of(double: httpx2.AsyncBaseTransport, api: Any) -> Airflow:
     )
 
 
-async def tasks_of(airflow: Airflow, run: OfRun) -> set[tuple[str, str, str]]:
+async def tasks_of(airflow: Airflow, run: SingleRun) -> set[tuple[str, str, str]]:
     return {
         (task.run_external_id, task.external_id, task.status)
         async for page in airflow.task_runs(run)
@@ -71,7 +71,7 @@ async def test_a_run_with_any_id_is_found_with_its_task_runs(model: Model, run_i
     assert (found.pipeline_external_id, found.external_id, found.status) == (*key, its.state)
     assert found.position == its.run_after
     tasks = {(run_id, task.task_id, task.state or "none") for task in model.tasks_of(key)}
-    assert await tasks_of(airflow, OfRun(*key, found.position)) == tasks
+    assert await tasks_of(airflow, SingleRun(*key, found.position)) == tasks
 
 
 @pytest.mark.anyio
@@ -91,7 +91,7 @@ async def test_without_its_moment_nothing_is_said_of_a_run_without_an_address(mo
     with pytest.raises(ProviderCannotTell):
         await airflow.run("bills", run_id)
     with pytest.raises(ProviderCannotTell):
-        await tasks_of(airflow, OfRun("bills", run_id))
+        await tasks_of(airflow, SingleRun("bills", run_id))
     assert not [path for path in double.asked if quote(run_id, safe="") in path]
 
 
@@ -132,7 +132,7 @@ async def test_a_404_that_is_not_airflows_word_about_this_run_is_no_evidence(mod
     assert found is not None
     assert found.external_id == "a b"
     tasks = {("a b", task.task_id, task.state or "none") for task in model.tasks_of(key)}
-    assert await tasks_of(airflow, OfRun(*key, at)) == tasks
+    assert await tasks_of(airflow, SingleRun(*key, at)) == tasks
     with pytest.raises(ProviderFailed) as raised:
         await airflow.run(*key)
     assert raised.value.status != 404
@@ -153,10 +153,10 @@ async def test_an_answer_about_another_run_is_not_taken_for_this_one(model: Mode
 async def test_task_runs_of_a_run_that_airflow_says_is_gone(model: Model) -> None:
     airflow = airflow_of(Double(Api(model)), model.api)
     if model.api == "v1":  # gives an empty list (measured on 2.11.2)
-        assert await tasks_of(airflow, OfRun("bills", "nope", AT)) == set()
+        assert await tasks_of(airflow, SingleRun("bills", "nope", AT)) == set()
         return
     with pytest.raises(ProviderLacksObject):
-        await tasks_of(airflow, OfRun("bills", "nope", AT))
+        await tasks_of(airflow, SingleRun("bills", "nope", AT))
 
 
 @pytest.mark.anyio

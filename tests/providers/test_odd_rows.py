@@ -11,9 +11,9 @@ from airflow_double.model import Model
 from airflow_double.oddities import ODD_VALUES, nested
 from windsock.providers.airflow import v1, v2
 from windsock.providers.airflow.fields import MAX_NESTING, Fields
-from windsock.providers.contract import Page, SkippedRow
-from windsock.providers.hints import Hints
-from windsock.providers.scopes import ChangedSince
+from windsock.providers.base import Page, SkippedRow
+from windsock.providers.hints import EventLogHints
+from windsock.providers.scopes import UpdatedSince
 
 if TYPE_CHECKING:
     from providers.conftest import Asked, Lab, Reply
@@ -101,11 +101,11 @@ def test_map_index_that_cannot_be_stored_leaves_the_row_out(lab: "Lab", map_inde
 
 
 async def reading_tasks(airflow: "Airflow") -> list[Page[Any]]:
-    return [page async for page in airflow.task_runs(ChangedSince(datetime(2026, 1, 1, tzinfo=UTC)))]
+    return [page async for page in airflow.task_runs(UpdatedSince(datetime(2026, 1, 1, tzinfo=UTC)))]
 
 
-async def reading_log(airflow: "Airflow") -> Hints:
-    return await airflow.hints(datetime(2026, 1, 1, tzinfo=UTC), [], [])
+async def reading_log(airflow: "Airflow") -> EventLogHints:
+    return await airflow.read_event_log(datetime(2026, 1, 1, tzinfo=UTC), [], [])
 
 
 BAD_RUNS: list[Any] = [

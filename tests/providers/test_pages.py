@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from windsock.errors import ProviderIncomplete, ProviderNonsense
+from windsock.errors import ProviderBadResponse, ProviderIncomplete
 from windsock.providers.airflow.clock import MOST_BEHIND
-from windsock.providers.airflow.listing import Limits
-from windsock.providers.contract import Page, ProviderRun
-from windsock.providers.scopes import ChangedSince, RunsBetween
+from windsock.providers.airflow.scans import Limits
+from windsock.providers.base import Page, ProviderRun
+from windsock.providers.scopes import RunRange, UpdatedSince
 
 if TYPE_CHECKING:
     from providers.conftest import Asked, Lab, Reply
@@ -195,10 +195,10 @@ def test_without_a_date_our_own_clock_counts_less_what_the_server_s_may_be_behin
 def test_runs_between_are_asked_by_their_place_in_time(lab: "Lab") -> None:
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     for api, field in (("v2", "run_after"), ("v1", "execution_date")):
-        _, double = lab.against(lab.by_offset([]), lab.reading(RunsBetween(start, end)), api)
+        _, double = lab.against(lab.by_offset([]), lab.reading(RunRange(start, end)), api)
         sent = double.asked[0].params
         assert (sent[f"{field}_gte"], sent[f"{field}_lte"]) == ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")
-        _, double = lab.against(lab.by_offset([]), lab.reading(RunsBetween(start, None)), api)
+        _, double = lab.against(lab.by_offset([]), lab.reading(RunRange(start, None)), api)
         assert f"{field}_lte" not in double.asked[0].params
 
 
@@ -208,7 +208,7 @@ def test_runs_and_task_runs_between_can_be_asked_of_one_pipeline(lab: "Lab", api
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
     async def use(airflow: "Airflow", dag: str | None) -> None:
-        window = RunsBetween(start, end, pipeline_external_id=dag)
+        window = RunRange(start, end, pipeline_external_id=dag)
         assert [page.rows async for page in airflow.runs(window)] == [[]]
         assert [page.rows async for page in airflow.task_runs(window)] == [[]]
         assert (await airflow.count_runs(window), await airflow.count_task_runs(window)) == (0, 0)
@@ -235,7 +235,7 @@ def test_task_instances_that_get_a_new_id_at_a_retry_are_not_taken_for_a_circle(
     async def read(airflow: "Airflow") -> list[int]:
         return [
             row.try_number
-            async for page in airflow.task_runs(ChangedSince(datetime(2026, 1, 1, tzinfo=UTC)))
+            async for page in airflow.task_runs(UpdatedSince(datetime(2026, 1, 1, tzinfo=UTC)))
             for row in page.rows
         ]
 
@@ -244,5 +244,5 @@ def test_task_instances_that_get_a_new_id_at_a_retry_are_not_taken_for_a_circle(
 
 
 def test_a_list_without_a_count_is_nonsense_where_there_is_no_cursor(lab: "Lab") -> None:
-    with pytest.raises(ProviderNonsense):
+    with pytest.raises(ProviderBadResponse):
         lab.against(lambda _: lab.Reply({"dag_runs": []}), lab.reading())

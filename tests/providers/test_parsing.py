@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from windsock.errors import ProviderNonsense
+from windsock.errors import ProviderBadResponse
 from windsock.providers.airflow import v1, v2
 from windsock.providers.airflow.dialect import task_run_key
-from windsock.providers.airflow.values import decode
+from windsock.providers.airflow.parsing import decode
 
 if TYPE_CHECKING:
     from providers.conftest import Lab
@@ -171,7 +171,7 @@ def test_what_is_null_or_strange_in_a_task_instance_is_tolerated(parse: Any) -> 
     ],
 )
 def test_a_row_without_its_identity_or_its_time_is_nonsense(parse: Any, raw: dict[str, Any]) -> None:
-    with pytest.raises(ProviderNonsense):
+    with pytest.raises(ProviderBadResponse):
         parse(raw)
 
 
@@ -195,7 +195,7 @@ def test_task_instances_of_a_loop_differ_in_their_region(lab: "Lab") -> None:
 
 @pytest.mark.parametrize("region_id", ["", "x", 7, [], "x" * 5_000])
 def test_a_region_that_is_no_uuid_identifies_nothing(region_id: Any) -> None:
-    with pytest.raises(ProviderNonsense, match="region_id"):
+    with pytest.raises(ProviderBadResponse, match="region_id"):
         v2.parse_task_run({"dag_id": "d", "dag_run_id": "r", "task_id": "t", "region_id": region_id})
 
 

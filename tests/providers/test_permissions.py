@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from windsock.errors import ProviderRefused
+from windsock.errors import ProviderHTTPError
 from windsock.providers.airflow.permissions import permission_hint
-from windsock.providers.scopes import OfRun, RunRequest, RunsBetween
+from windsock.providers.scopes import RunRange, RunRequest, SingleRun
 
 if TYPE_CHECKING:
     from providers.conftest import Lab
@@ -18,11 +18,11 @@ REQUEST = RunRequest(pipeline_external_id="d", external_id="ours", conf={}, logi
 
 
 async def runs(airflow: "Airflow") -> Any:
-    return [page async for page in airflow.runs(RunsBetween(START, None))]
+    return [page async for page in airflow.runs(RunRange(START, None))]
 
 
 async def task_runs(airflow: "Airflow") -> Any:
-    return [page async for page in airflow.task_runs(OfRun("d", "r"))]
+    return [page async for page in airflow.task_runs(SingleRun("d", "r"))]
 
 
 OPERATIONS: dict[str, tuple[Any, str]] = {
@@ -43,7 +43,7 @@ OPERATIONS: dict[str, tuple[Any, str]] = {
 def test_refusal_has_the_words_of_airflow_and_the_permission(lab: "Lab", api: str, operation: str) -> None:
     use, permission = OPERATIONS[operation]
     body = {"detail": "Forbidden"} if api == "v2" else {"title": "Forbidden", "status": 403}
-    with pytest.raises(ProviderRefused, match="with 403: Forbidden") as caught:
+    with pytest.raises(ProviderHTTPError, match="with 403: Forbidden") as caught:
         lab.against(lambda _: lab.Reply(body, status=403), use, api)
     assert permission in " ".join(caught.value.hints)
     if operation == "trigger" or api == "v2":

@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from windsock.errors import ProviderIncomplete, ProviderNonsense, ProviderRefused
+from windsock.errors import ProviderBadResponse, ProviderHTTPError, ProviderIncomplete
 
 if TYPE_CHECKING:
     from providers.conftest import Asked, Lab, Reply, Script
     from windsock.providers.airflow import Airflow
-    from windsock.providers.contract import PipelineListing
+    from windsock.providers.base import PipelineListing
 
 
 async def listing(airflow: "Airflow") -> "PipelineListing":
@@ -118,7 +118,7 @@ def test_the_list_of_dags_is_whole_though_the_connection_drops_at_its_import_err
 
 
 def test_a_forbidden_list_of_dags_is_an_error(lab: "Lab") -> None:
-    with pytest.raises(ProviderRefused) as caught:
+    with pytest.raises(ProviderHTTPError) as caught:
         lab.against(lambda _: lab.Reply({"detail": "Forbidden"}, status=403), listing)
     assert caught.value.status == 403
     assert "GET /api/v2/dags with 403: Forbidden" in str(caught.value)
@@ -138,7 +138,7 @@ def test_a_forbidden_list_of_dags_is_an_error(lab: "Lab") -> None:
     ],
 )
 def test_an_answer_of_another_shape_is_nonsense(lab: "Lab", body: object) -> None:
-    with pytest.raises(ProviderNonsense):
+    with pytest.raises(ProviderBadResponse):
         lab.against(lambda _: lab.Reply(body), listing)
 
 

@@ -28,7 +28,7 @@ OTHER_PROGRAMS: dict[str, dict[str, Any]] = {
 
 
 async def identify(airflow: "Airflow") -> Any:
-    return await airflow.identify()
+    return await airflow.detect_version()
 
 
 async def list_dags(airflow: "Airflow") -> Any:
@@ -64,7 +64,7 @@ def failure_of(lab: "Lab", script: "Script", use: Any, api_version: str | None =
 )
 def test_words_of_another_program_are_not_shown(lab: "Lab", reply: str, use: Any, api_version: str | None) -> None:
     failure = failure_of(lab, lambda _: lab.Reply(**OTHER_PROGRAMS[reply]), use, api_version)
-    assert PLANTED not in " ".join((str(failure), failure.said, *failure.hints))
+    assert PLANTED not in " ".join((str(failure), failure.provider_message, *failure.hints))
     assert str(failure)
 
 
@@ -85,7 +85,7 @@ def test_words_of_an_airflow_are_shown_after_one_look_at_its_version(
             await airflow.run("d", "r")
         await airflow.run("d", "r")
 
-    assert "the words of Airflow" in failure_of(lab, script, twice, api_version).said
+    assert "the words of Airflow" in failure_of(lab, script, twice, api_version).provider_message
     assert len([path for path in asked if path.endswith("/version")]) == 1
 
 
@@ -99,7 +99,7 @@ def test_server_at_another_address_is_recognised_anew(lab: "Lab") -> None:
             for server in (first, other):
                 airflow = lab.airflow(server.base_url, None)
                 try:
-                    await airflow.identify()
+                    await airflow.detect_version()
                     await airflow.aclose()
                 except ProviderFailed:
                     await airflow.aclose()
@@ -112,7 +112,7 @@ def test_server_at_another_address_is_recognised_anew(lab: "Lab") -> None:
 
     with pytest.raises(ProviderFailed) as caught:
         asyncio.run(run())
-    assert PLANTED not in str(caught.value) + caught.value.said
+    assert PLANTED not in str(caught.value) + caught.value.provider_message
 
 
 @pytest.mark.parametrize(

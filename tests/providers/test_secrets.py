@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from providers.conftest import Asked, Lab, Reply
     from windsock.providers.airflow import Airflow
-    from windsock.providers.contract import ProviderRun
+    from windsock.providers.base import ProviderRun
 
 RUN = {"dag_id": "d", "dag_run_id": "r", "run_after": "2026-11-23T14:00:00Z"}
 

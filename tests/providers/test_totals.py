@@ -6,7 +6,7 @@ import pytest
 
 from providers.doubles import BETWEEN, CHANGED, KINDS, a_double, keys, reading, skipped, use
 from windsock.errors import ProviderFailed, ProviderIncomplete
-from windsock.providers.airflow.listing import Limits
+from windsock.providers.airflow.scans import Limits
 from windsock.providers.miscounts import ENOUGH_PASSES, Miscounts
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from providers.conftest import Asked, Lab, Reply
     from windsock.providers.airflow import Airflow
-    from windsock.providers.contract import Page, ProviderRun
+    from windsock.providers.base import Page, ProviderRun
     from windsock.providers.scopes import Resume
 
     Reads = Callable[[Airflow], Awaitable[None]]

@@ -71,14 +71,14 @@ def test_first_trigger_is_in_doubt_only_if_it_was_sent(lab: "Lab", phase: str, w
     }
     failure, airflow, _ = trigger(lab, {phase: bad[way]}, may_exist=False)
     is_sent = phase == "POST /api/v2/dags/d/dagRuns"
-    assert (failure.was_sent, airflow.may_have_triggered) == (is_sent, is_sent)
+    assert (failure.request_sent, airflow.may_have_triggered) == (is_sent, is_sent)
 
 
 @pytest.mark.parametrize("phase", ["GET /api/v2/version", "POST /auth/token", "GET /api/v2/dags/d/dagRuns/ours"])
 def test_repeated_trigger_is_in_doubt_until_it_was_looked_up(lab: "Lab", phase: str) -> None:
     """The earlier request may have started the run, whatever fails now."""
     failure, airflow, _ = trigger(lab, {phase: lab.Reply({}, delay=2.5)}, may_exist=True)
-    assert (failure.was_sent, airflow.may_have_triggered) == (True, False)
+    assert (failure.request_sent, airflow.may_have_triggered) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_repeated_trigger_is_in_doubt_until_it_was_looked_up(lab: "Lab", phase: 
 )
 def test_login_page_in_front_of_a_trigger_started_nothing(lab: "Lab", refusal: dict[str, Any]) -> None:
     failure, _, paths = trigger(lab, {"POST /api/v2/dags/d/dagRuns": lab.Reply(**refusal)}, may_exist=False)
-    assert failure.was_sent is False
+    assert failure.request_sent is False
     assert paths.count("POST /api/v2/dags/d/dagRuns") == 1
 
 
@@ -125,7 +125,7 @@ def test_attempt_that_cannot_be_sent_does_not_clear_the_doubt_about_the_one_befo
 
     with pytest.raises(ProviderFailed, match="refused") as caught:
         asyncio.run(run())
-    assert caught.value.was_sent is True
+    assert caught.value.request_sent is True
 
 
 def test_connection_that_is_not_made_sent_nothing(lab: "Lab") -> None:
@@ -140,4 +140,4 @@ def test_connection_that_is_not_made_sent_nothing(lab: "Lab") -> None:
 
     with pytest.raises(ProviderFailed) as caught:
         asyncio.run(run())
-    assert caught.value.was_sent is False
+    assert caught.value.request_sent is False

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from windsock.errors import ProviderIncomplete, ProviderRefused, ProviderTimedOut
-from windsock.providers.airflow.listing import Limits
-from windsock.providers.airflow.windows import split
-from windsock.providers.contract import Page, ProviderTaskRun
+from windsock.errors import ProviderHTTPError, ProviderIncomplete, ProviderTimedOut
+from windsock.providers.airflow.scans import Limits
+from windsock.providers.airflow.windowed_scan import split
+from windsock.providers.base import Page, ProviderTaskRun
 from windsock.providers.miscounts import Miscounts
-from windsock.providers.scopes import ChangedSince, OfRun, Resume, RunsBetween, Scope
+from windsock.providers.scopes import Resume, RunRange, ScanScope, SingleRun, UpdatedSince
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
 START = NOW - timedelta(hours=1)
-EVERYTHING = ChangedSince(START)
+EVERYTHING = UpdatedSince(START)
 
 
 class Tasks:
@@ -40,7 +40,9 @@ class Tasks:
         return self.lab.Reply({"task_instances": rows[: int(asked.params["limit"])], "total_entries": len(rows)})
 
 
-def reading(scope: Scope = EVERYTHING, resume: Resume | None = None, most: int = 10**6) -> "Callable[[Airflow], Any]":
+def reading(
+    scope: ScanScope = EVERYTHING, resume: Resume | None = None, most: int = 10**6
+) -> "Callable[[Airflow], Any]":
     async def read(airflow: "Airflow") -> list[Page[ProviderTaskRun]]:
         pages: list[Page[ProviderTaskRun]] = []
         async for page in airflow.task_runs(scope, resume):
@@ -87,14 +89,14 @@ def test_rows_that_lie_close_together_in_a_long_time_cost_few_requests_more(
 ) -> None:
     """A mapped task has thousands of instances of one moment, which no split parts."""
     tasks = Tasks(lab, count, timedelta(milliseconds=every), "execution_date")
-    pages, double = lab.against(tasks.script, reading(RunsBetween(START, NOW)), "v1", limits=Limits(window=10))
+    pages, double = lab.against(tasks.script, reading(RunRange(START, NOW)), "v1", limits=Limits(window=10))
     assert names(pages) == set(tasks.times)
     assert len(double.asked) <= requests
 
 
 def test_the_task_instances_of_one_run_cost_two_requests_however_many_they_are(lab: "Lab") -> None:
     tasks = Tasks(lab, 500, timedelta(), "execution_date")
-    pages, double = lab.against(tasks.script, reading(OfRun("d", "r")), "v1", limits=Limits(window=10))
+    pages, double = lab.against(tasks.script, reading(SingleRun("d", "r")), "v1", limits=Limits(window=10))
     assert (len(names(pages)), len(double.asked)) == (500, 2)
 
 
@@ -145,7 +147,7 @@ def test_a_server_that_caps_is_read_in_smaller_windows(lab: "Lab") -> None:
 @pytest.mark.parametrize("end", [None, NOW])
 def test_task_instances_of_a_time_are_found_by_the_date_of_their_runs(lab: "Lab", end: datetime | None) -> None:
     tasks = Tasks(lab, 200, timedelta(seconds=60), "execution_date")
-    pages, double = lab.against(tasks.script, reading(RunsBetween(START, end)), "v1", limits=Limits(window=30))
+    pages, double = lab.against(tasks.script, reading(RunRange(START, end)), "v1", limits=Limits(window=30))
     assert names(pages) == {name for name, time in tasks.times.items() if end is None or time <= end}
     assert ("execution_date_lte" in double.asked[0].params) == (end is not None)
 
@@ -180,7 +182,7 @@ def test_a_window_that_takes_too_long_is_tried_in_pieces(lab: "Lab") -> None:
             return lab.Reply({"detail": "too slow"}, status=504)
         return reply
 
-    pages, _ = lab.against(script, reading(RunsBetween(START, NOW)), "v1")
+    pages, _ = lab.against(script, reading(RunRange(START, NOW)), "v1")
     assert names(pages) == set(tasks.times)
     assert slow > 12
 
@@ -193,10 +195,10 @@ def test_a_server_that_is_always_too_slow_is_given_up(lab: "Lab") -> None:
         asked_so_far += 1
         return lab.Reply({}, status=504)
 
-    with pytest.raises(ProviderRefused):
+    with pytest.raises(ProviderHTTPError):
         lab.against(script, reading(), "v1")
     assert asked_so_far == (4 + 1) * 3, "four windows, and one question whether it counts at least"
-    hanging = ChangedSince(NOW.replace(year=2090))
+    hanging = UpdatedSince(NOW.replace(year=2090))
     with pytest.raises(ProviderTimedOut):
         lab.against(lambda _: lab.Reply({}, delay=2), reading(hanging), "v1", timeout_seconds=1)
 

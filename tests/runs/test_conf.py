@@ -10,9 +10,9 @@ import pytest
 
 from checking import CheckedClient
 from windsock.client import Client
-from windsock.commands.frame import print_json
+from windsock.commands.decorators import print_json
 from windsock.providers.airflow.fields import MAX_NESTING
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_run, a_task_run
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ async def test_conf_of_any_shape_is_stored_and_shown_as_it_is(
     client: CheckedClient, world: World, db: "RolledBackDatabase", conf: Any
 ) -> None:
     space = world.finance
-    mirror = Mirror(space.id, space.connector_id)
+    mirror = MirrorWriter(space.id, space.connector_id)
     run = a_run("never_run", "odd", "success", conf=conf)
-    async with db.in_space(space.id) as tx:
+    async with db.tenant_transaction(space.id) as tx:
         first = await mirror.store_runs(tx, [run], space.pipelines)
         again = await mirror.store_runs(tx, [run], space.pipelines)
     assert (first.outcomes, again.outcomes) == ({"created": 1}, {"unchanged": 1})
@@ -72,10 +72,10 @@ async def test_metadata_of_a_task_run_may_be_nested_as_deeply(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
     space = world.finance
-    mirror = Mirror(space.id, space.connector_id)
+    mirror = MirrorWriter(space.id, space.connector_id)
     trigger = {"kwargs": nested(MAX_NESTING - 2, lambda item: [item])}
     task = a_task_run("daily_report", "r1", "deep", "deferred", provider_metadata={"trigger": trigger})
-    async with db.in_space(space.id) as tx:
+    async with db.tenant_transaction(space.id) as tx:
         stored = await mirror.store_task_runs(tx, [task], space.pipelines)
     (task_run_id,) = stored.ids
     answer = await client.as_(world.keys["viewer"], "GET", f"/spaces/finance/orchestration/task-runs/{task_run_id}")

@@ -9,7 +9,7 @@ import pytest
 from checking import CheckedClient
 from conftest import RolledBackDatabase
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import NOW, World, a_run
 
 pytestmark = pytest.mark.anyio
@@ -89,8 +89,8 @@ async def test_a_window_holds_what_began_in_it_and_says_how_many(
         )
         for number in range(60)
     ]  # fmt: skip
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
     async def listed(**query: Any) -> tuple[list[str], str]:
         found = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"size": 500} | query)
@@ -124,8 +124,8 @@ async def test_of_a_long_window_only_the_hours_at_its_ends_are_counted_run_by_ru
 ) -> None:
     """A number that no count of runs would give tells that it was not counted."""
     space, hour = world.finance, (NOW - timedelta(hours=50)).replace(minute=0, second=0, microsecond=0)
-    async with db.in_space(space.id) as tx:
-        await tx.run(
+    async with db.tenant_transaction(space.id) as tx:
+        await tx.execute(
             Query("INSERT INTO run_hours VALUES (%(space)s, %(hour)s, gen_random_uuid(), 'success', 'manual', 1000)"),
             space=space.id, hour=hour,
         )  # fmt: skip

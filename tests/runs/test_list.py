@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from checking import CheckedClient
-from windsock.providers.contract import ProviderRun
+from windsock.providers.base import ProviderRun
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import NOW, World, a_run
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def runs_of(world: World, name: str = "never_run") -> str:
 
 async def store(db: "RolledBackDatabase", world: World, runs: list[ProviderRun]) -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ async def test_a_run_is_what_airflow_says(client: CheckedClient, world: World) -
 
 
 async def test_who_triggered_it_here_is_named(client: CheckedClient, world: World, db: "RolledBackDatabase") -> None:
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         query = Query("UPDATE runs SET triggered_by_user_id = %(user)s WHERE id = %(run)s")
-        await tx.run(query, user=world.users["editor"], run=world.finance.run_id)
+        await tx.execute(query, user=world.users["editor"], run=world.finance.run_id)
     rows = (await client.as_(world.keys["viewer"], "GET", runs_of(world, "daily_report"))).json()
     assert rows[1]["triggered_by_user"] == {"id": str(world.users["editor"]), "name": "Editor"}
     assert rows[0]["triggered_by_user"] is None
@@ -162,9 +162,9 @@ async def test_who_triggered_it_here_is_named(client: CheckedClient, world: Worl
 async def test_a_run_deleted_in_airflow_is_listed_only_when_asked_for(
     client: CheckedClient, world: World, db: "RolledBackDatabase"
 ) -> None:
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         query = Query("UPDATE runs SET removed_at = now() WHERE id = %(id)s")
-        await tx.run(query, id=world.finance.run_id)
+        await tx.execute(query, id=world.finance.run_id)
     whole_space = "/spaces/finance/orchestration/runs"
     queries: list[dict[str, Any]] = [{}, {"started_from": "2020-01-01T00:00:00Z"}, {"size": 1, "page": 2}]
     for path, asked in itertools.product((runs_of(world, "daily_report"), whole_space), queries):

@@ -4,7 +4,7 @@ import pytest
 
 from checking import CheckedClient
 from conftest import RolledBackDatabase
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_task_run
 
 pytestmark = pytest.mark.anyio
@@ -20,8 +20,8 @@ async def test_ten_thousand_mapped_instances_are_answered_in_their_order(
         a_task_run("daily_report", "r1", "train", "failed" if index % 1000 == 7 else "success", map_index=index)
         for index in range(INSTANCES)
     ]
-    async with db.in_space(world.finance.id) as tx:
-        mirror = Mirror(world.finance.id, world.finance.connector_id)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        mirror = MirrorWriter(world.finance.id, world.finance.connector_id)
         await mirror.store_task_runs(tx, tasks, world.finance.pipelines)
     key = world.keys["viewer"]
     answer = await client.as_(key, "GET", f"{RUNS}/{world.finance.run_id}")

@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 
 from checking import CheckedClient
-from windsock.providers.contract import ProviderTaskRun
+from windsock.providers.base import ProviderTaskRun
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import NOW, World, a_run, a_task_run
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ async def get(client: CheckedClient, world: World) -> dict[str, Any]:
 
 async def store(db: "RolledBackDatabase", world: World, tasks: list[ProviderTaskRun]) -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_task_runs(tx, tasks, space.pipelines)
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_task_runs(tx, tasks, space.pipelines)
 
 
 async def in_space(db: "RolledBackDatabase", world: World, text: str, **parameters: object) -> int:
-    async with db.in_space(world.finance.id) as tx:
-        return await tx.run(Query(text), **parameters)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        return await tx.execute(Query(text), **parameters)
 
 
 async def comment(db: "RolledBackDatabase", world: World, run_id: UUID, task_run_id: UUID | None = None) -> None:
@@ -107,8 +107,8 @@ async def test_tasks_stand_by_their_start_with_mapped_instances_together(
         ("late", 0, None),
         ("late", -1, None),
     ]
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(Query("DELETE FROM task_runs WHERE run_id = %(id)s"), id=world.finance.run_id)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(Query("DELETE FROM task_runs WHERE run_id = %(id)s"), id=world.finance.run_id)
     await store(
         db,
         world,
@@ -150,8 +150,8 @@ async def test_task_counts_follow_the_task_runs(client: CheckedClient, world: Wo
 
 async def test_a_run_without_task_runs_has_none(client: CheckedClient, world: World, db: "RolledBackDatabase") -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
-        mirror = Mirror(space.id, space.connector_id)
+    async with db.tenant_transaction(space.id) as tx:
+        mirror = MirrorWriter(space.id, space.connector_id)
         stored = await mirror.store_runs(tx, [a_run("never_run", "first", "queued", minutes=None)], space.pipelines)
     (run_id,) = stored.ids
     one = (await client.as_(world.keys["viewer"], "GET", f"{RUNS}/{run_id}")).json()

@@ -10,9 +10,9 @@ from sync.doubled import Doubled
 from sync.knobs import Knobs
 from sync.truth import OVERLAP, Mirrored
 from windsock.db import Row
-from windsock.sync.changes import FOLLOWED
+from windsock.sync.incremental import BACKLOG_KEYS
 from windsock.sync.polling import is_cheap
-from windsock.sync.reading import UNFINISHED
+from windsock.sync.session import UNFINISHED
 
 WINDOWS = 12
 """Of a reading of 14 days that begins with an hour and doubles, and one more of each end."""
@@ -50,7 +50,7 @@ def most_requests(doubled: Doubled, knobs: Knobs, mirrored: Mirrored, kind: str,
     tasks = [task for task in model.tasks.values() if task.updated_at >= since]
     events = [one for one in model.events if one["when"] >= since]
     followed = {(one["dag_id"], one["run_id"]) for one in events if one["run_id"]}
-    followed |= {(dag_id, run_id) for name in FOLLOWED for dag_id, run_id in state["events"].get(name, [])}
+    followed |= {(dag_id, run_id) for name in BACKLOG_KEYS for dag_id, run_id in state["events"].get(name, [])}
     touched = runs | followed | {(task.dag_id, task.run_id) for task in tasks}
     asked = 12 + ceil(len(events) / page) + len(state["witnesses"])
     asked += pages(len(runs), rows) + pages(len(tasks), rows) + split(len(tasks), knobs)

@@ -17,16 +17,16 @@ from windsock import egress
 from windsock.access.store import create_space
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
+from windsock.context import AppContext
 from windsock.db import Row
-from windsock.process import Process
 from windsock.providers.airflow import Airflow, TokenCache
-from windsock.providers.airflow.listing import Limits
-from windsock.providers.contract import Provider
-from windsock.sync.changes import FOLLOWED
-from windsock.sync.execution import Execution
-from windsock.sync.holding import MASS_LOSS, OTHER_AIRFLOW
+from windsock.providers.airflow.scans import Limits
+from windsock.providers.base import Provider
+from windsock.sync.incremental import BACKLOG_KEYS
 from windsock.sync.progress import QUERIES
-from windsock.sync.store import accept_held, queue_sync
+from windsock.sync.runner import SyncRunner
+from windsock.sync.safeguards import MASS_LOSS, OTHER_AIRFLOW
+from windsock.sync.store import queue_sync, release_quarantine
 
 SOON = "UPDATE sync_states SET pipelines_listed_at = NULL, checked_at = NULL, events = events - 'asked_again_at'"
 AHEAD = "ahead of Windsock's"
@@ -45,7 +45,7 @@ TASKS = (
 class Doubled(Windsock):
     """One space with one connector to a double. `page` is how many rows Windsock asks for at once."""
 
-    def __init__(self, process: Process, double: Double, *, page: int = 100, window: int = 10_000) -> None:
+    def __init__(self, process: AppContext, double: Double, *, page: int = 100, window: int = 10_000) -> None:
         super().__init__(process)
         self.double, self.model = double, double.model
         self.config: dict[str, Any] = {}
@@ -78,7 +78,7 @@ class Doubled(Windsock):
         )
         async with self.db.transaction() as tx:
             self.space_id = (await create_space(tx, slug=f"double-{uuid4().hex}", name="Double"))["id"]
-        async with self.db.in_space(self.space_id) as tx:
+        async with self.db.tenant_transaction(self.space_id) as tx:
             self.connector_id = (await create_connector(tx, self.space_id, body, self.process.secrets))["id"]
 
     def _open_provider(self, connector: AirflowConnector, api_version: Any) -> Provider:
@@ -100,13 +100,13 @@ class Doubled(Windsock):
 
     # --- Syncs ------------------------------------------------------------------------------------------------------
 
-    def a_worker(self) -> Execution:
+    def a_worker(self) -> SyncRunner:
         """One more process that carries syncs out."""
         self._workers += 1
-        return Execution(self.process.db, self.process.secrets, self._open_provider, f"worker {self._workers}")
+        return SyncRunner(self.process.db, self.process.secrets, self._open_provider, f"worker {self._workers}")
 
     async def queue(self, *, is_full: bool = False, trigger: Literal["manual", "schedule"] = "schedule") -> UUID:
-        async with self.db.in_space(self.space_id) as tx:
+        async with self.db.tenant_transaction(self.space_id) as tx:
             sync_id = await queue_sync(tx, self.space_id, self.connector_id, trigger=trigger, is_full=is_full)
         assert sync_id is not None
         return sync_id
@@ -117,8 +117,8 @@ class Doubled(Windsock):
     async def carry_out(self, sync_id: UUID) -> Row:
         """With the worker of now; the sync as it is then."""
         await self.execution.run(self.space_id, sync_id)
-        async with self.db.in_space(self.space_id) as tx:
-            row = await tx.row(QUERIES["get_sync"], space_id=self.space_id, sync_id=sync_id)
+        async with self.db.tenant_transaction(self.space_id) as tx:
+            row = await tx.fetch_one(QUERIES["get_sync"], space_id=self.space_id, sync_id=sync_id)
         assert row is not None
         if not self.shows_clocks:
             row["warnings"] = [warning for warning in row["warnings"] if AHEAD not in warning]
@@ -131,8 +131,8 @@ class Doubled(Windsock):
 
     async def accept(self, kind: str) -> None:
         self._is_another |= kind == OTHER_AIRFLOW
-        async with self.db.in_space(self.space_id) as tx:
-            await accept_held(tx, self.space_id, self.connector_id, kind)
+        async with self.db.tenant_transaction(self.space_id) as tx:
+            await release_quarantine(tx, self.space_id, self.connector_id, kind)
 
     async def settle(self, most: int = 12, *, accepts: bool = False) -> None:
         """Quiet, and good passes until nothing is left to be looked at again; `accepts`: people let losses go on."""
@@ -152,7 +152,7 @@ class Doubled(Windsock):
             if accepts and (state["held"] or {}).get("kind") == MASS_LOSS:
                 await self.accept(MASS_LOSS)
             changed = sum(sync[kind][what] for kind in ("pipelines", "runs", "task_runs") for what in CHANGED)
-            pending = sum(len(state["events"].get(name, [])) for name in FOLLOWED)
+            pending = sum(len(state["events"].get(name, [])) for name in BACKLOG_KEYS)
             is_behind = state["watermark"] < quiet_since or state["checked_at"] is None or pending > 0
             if not changed and not state["looks_again"] and not is_behind and state["history"]["is_complete"]:
                 return
@@ -172,7 +172,7 @@ class Doubled(Windsock):
     # --- What there is ----------------------------------------------------------------------------------------------
 
     async def mirrored(self) -> Mirrored:
-        async with self.db.in_space(self.space_id) as tx:
+        async with self.db.tenant_transaction(self.space_id) as tx:
 
             async def rows(query: str) -> list[Row]:
                 return await (await tx._connection.execute(query.encode())).fetchall()

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from airflow_double.api import Cursors
-from windsock.sync import changes, comparison, history, passes, polling
+from windsock.sync import backfill, incremental, polling, reconcile, sync_pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +52,16 @@ class Knobs:
     is_new: bool
 
     def turn(self, patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(changes, "STEP", self.step)
-        patch.setattr(changes, "MOST_HINTED_RUNS", self.most_hinted)
-        patch.setattr(polling, "MAX_REMEMBERED_RUNS", self.most_remembered)
-        patch.setattr(comparison, "FEW_ROWS", self.few_rows)
-        patch.setattr(history, "FIRST_WINDOW", timedelta(hours=12))  # fewer of them, so that a life is shorter
-        patch.setattr(passes, "HISTORY_SECONDS", self.history_seconds)
+        patch.setattr(incremental, "MAX_CATCH_UP", self.step)
+        patch.setattr(incremental, "MAX_HINTED_RUNS", self.most_hinted)
+        patch.setattr(polling, "MAX_RECORDED_RUNS", self.most_remembered)
+        patch.setattr(reconcile, "FEW_ROWS", self.few_rows)
+        patch.setattr(backfill, "FIRST_WINDOW", timedelta(hours=12))  # fewer of them, so that a life is shorter
+        patch.setattr(sync_pass, "HISTORY_SECONDS", self.history_seconds)
         if self.is_dear:
             make_large(patch)
         if self.is_slow:
-            patch.setattr(passes, "clocks", Clock())
+            patch.setattr(sync_pass, "clocks", Clock())
 
 
 def make_large(patch: pytest.MonkeyPatch) -> None:

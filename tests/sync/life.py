@@ -17,7 +17,7 @@ from airflow_double.happenings import DAGS, EVENTS, happen, pick
 from airflow_double.model import Model
 from sync.doubled import Doubled
 from sync.knobs import KNOBS, Knobs, config_of
-from windsock.process import Process
+from windsock.context import AppContext
 
 NUMBERS = st.integers(0, 2**16)
 SECONDS = st.sampled_from([1, 5, 20, 60, 100, 200, 600, 4000, 13_000])
@@ -26,7 +26,7 @@ SECONDS = st.sampled_from([1, 5, 20, 60, 100, 200, 600, 4000, 13_000])
 class Beginning(RuleBasedStateMachine):
     """`process` and `run_in_loop` are set by the test: where the process is and how its coroutines are run."""
 
-    process: ClassVar[Process]
+    process: ClassVar[AppContext]
     run_in_loop: ClassVar[Callable[[Coroutine[Any, Any, Any]], Any]]
     doubled: Doubled
     knobs: Knobs

@@ -24,8 +24,8 @@ from sync.life import NUMBERS
 from sync.syncs import SYNCS
 from sync.unreadable import Unreadable
 from windsock.sync import polling
-from windsock.sync.holding import ENOUGH_WITNESSES, MASS_LOSS
-from windsock.sync.reading import UNFINISHED
+from windsock.sync.safeguards import MASS_LOSS, MIN_SAMPLES
+from windsock.sync.session import UNFINISHED
 
 
 class Life(Unreadable):
@@ -63,7 +63,7 @@ class Life(Unreadable):
 
     async def _is_known(self) -> bool:
         """By enough runs that are as they were; one that was cleared tells two Airflows no more apart."""
-        return self.doubled.intact_witnesses(await self.doubled.state()) >= ENOUGH_WITNESSES
+        return self.doubled.intact_witnesses(await self.doubled.state()) >= MIN_SAMPLES
 
     async def _refused(self, kinds: list[str]) -> None:
         before, vouched = await self.doubled.everything(), await self._vouched()
@@ -115,7 +115,7 @@ class Life(Unreadable):
             self.do(self._become_small())
 
     async def _become_small(self) -> None:
-        syncs = [await self._sync("manual", looks=False, is_calm=False) for _ in range(polling.KEPT_POLLS)]
+        syncs = [await self._sync("manual", looks=False, is_calm=False) for _ in range(polling.RECORDED_POLLS)]
         if all(sync["status"] == "complete" for sync in syncs):
             state = await self.doubled.state()
             assert state["mode"] == "small", f"(d) the large mode was not left: {state['polling']}"

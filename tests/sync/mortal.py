@@ -18,9 +18,9 @@ from psycopg.rows import dict_row
 from airflow_double.model import Model
 from airflow_double.server import Served
 from commands.running import SERVER, Installation
+from windsock.bootstrap import APPLICATION, DATABASE
 from windsock.db import Row
 from windsock.embedded import EmbeddedPostgres
-from windsock.storage import APPLICATION, DATABASE
 
 WORKERS = ("first worker", "second worker")
 ITS_WORKER_DIED = "The worker of this sync stopped"

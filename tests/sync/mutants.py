@@ -24,20 +24,22 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "pages advance by the limit, not by the rows received",
-        "providers/airflow/pages.py",
+        "providers/airflow/paged_scan.py",
         "end = offset + part.received",
         "end = offset + self._limits.page",
     ),
     Mutation(
         "the watermark is our clock at the end of the pass",
-        "sync/changes.py",
+        "sync/incremental.py",
         "self._watermark, self.is_behind = step_ends or as_of, step_ends is not None",
         "self._watermark, self.is_behind = datetime.now(UTC), False",
     ),
-    Mutation("no overlap before the watermark", "sync/changes.py", "timedelta(seconds=120)", "timedelta(seconds=0)"),
+    Mutation(
+        "no overlap before the watermark", "sync/incremental.py", "timedelta(seconds=120)", "timedelta(seconds=0)"
+    ),
     Mutation(
         "task runs are not asked for what changed, only runs are",
-        "sync/changes.py",
+        "sync/incremental.py",
         'reading.scan("task_runs", self._provider.task_runs(scope, resume))',
         'reading.scan("task_runs", self._provider.task_runs(ChangedSince(datetime.now(UTC) + timedelta(days=9))))',
     ),
@@ -50,37 +52,37 @@ MUTATIONS = (
     ),
     Mutation(
         "what is missing once is gone, also in a pass that breaks off",
-        "sync/gone.sql",
+        "sync/deletions.sql",
         "AND x.space_id = %(space_id)s AND x.id = r.id\n)\nUPDATE runs x SET {marks}",
         "AND x.space_id = %(space_id)s AND x.id = r.id\n)\nUPDATE runs x SET removed_at = now(), {marks}",
     ),
     Mutation(
         "a pass that broke off is the first of the two looks that it takes",
-        "sync/gone.sql",
+        "sync/deletions.sql",
         "WHERE s.space_id = %(space_id)s AND s.id = x.missed_by AND s.status = 'complete') AS is_again",
         "WHERE s.space_id = %(space_id)s AND s.id = x.missed_by) AS is_again",
     ),
     Mutation(
         "what is missing for the first time is not looked for again soon",
-        "sync/passes.py",
+        "sync/sync_pass.py",
         "            looks_again=looks_again,\n",
         "            looks_again=False,\n",
     ),
     Mutation(
         "a loss of many pipelines at once is not held back",
-        "sync/holding.py",
+        "sync/safeguards.py",
         "if is_much or (lost and lost == known):",
         "if lost < 0:",
     ),
     Mutation(
         "another Airflow is not recognised",
-        "sync/holding.py",
+        "sync/safeguards.py",
         "if disagree < ENOUGH_WITNESSES:",
         "if disagree < ENOUGH_WITNESSES * 9:",
     ),
     Mutation(
         "what came back into sight is not read again",
-        "sync/mirror.sql",
+        "sync/writer.sql",
         "OR (%(has_begun)s AND (pipelines.missed_by IS NOT NULL OR pipelines.removed_at IS NOT NULL)),",
         "OR false,",
     ),
@@ -92,13 +94,13 @@ MUTATIONS = (
     ),
     Mutation(
         "the placeholder of a mapped task stays beside its instances",
-        "sync/mirror.py",
+        "sync/writer.py",
         'await tx.run(QUERIES["drop_placeholders"], **self._space, keys=keys)',
         "",
     ),
     Mutation(
         "the placeholder of a mapped task goes with what was said about it",
-        "sync/mirror.py",
+        "sync/writer.py",
         'await tx.run(QUERIES["expand_placeholders"], **self._space, keys=keys)',
         "",
     ),
@@ -110,25 +112,25 @@ MUTATIONS = (
     ),
     Mutation(
         "a sync sets the criticality of what it stores",
-        "sync/mirror.sql",
+        "sync/writer.sql",
         "SET name = excluded.name, description",
         "SET criticality = 'medium', name = excluded.name, description",
     ),
     Mutation(
         "an interrupted first sync takes its watermark from the pass that ended it",
-        "sync/passes.py",
+        "sync/sync_pass.py",
         "return history, await self._poll(as_of, saves=False) if is_due else as_of",
         "return history, listed_at",
     ),
     Mutation(
         "a sweep that was broken off and went on is called true as of its end",
-        "sync/changes.py",
+        "sync/incremental.py",
         "if point and not self.is_behind:",
         "if False:",
     ),
     Mutation(
         "entries of the log are noted as seen before they are followed",
-        "sync/changes.py",
+        "sync/incremental.py",
         "        hints = await self._hints()\n        if hints.touches_pipelines",
         "        hints = await self._hints()\n"
         "        async with self._reading.db.in_space(self._reading.progress.space_id) as tx:\n"
@@ -138,20 +140,20 @@ MUTATIONS = (
     ),
     Mutation(
         "runs that have come back stay removed",
-        "sync/mirror.sql",
+        "sync/writer.sql",
         "triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,\n"
         "        missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL,",
         "triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,\n       ",
     ),
     Mutation(
         "a column is left out of what tells whether a row has changed",
-        "sync/mirror.sql",
+        "sync/writer.sql",
         "e.queue, e.hostname, e.note, e.provider_metadata)",
         "e.queue, e.hostname, i.note, e.provider_metadata)",
     ),
     Mutation(
         "each run that changed is fetched once more by itself",
-        "sync/changes.py",
+        "sync/incremental.py",
         "await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
         "                note_revisions",
         "for run in page.rows:\n"
@@ -178,7 +180,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a run id that is used again is taken for the run that had it",
-        "sync/mirror.sql",
+        "sync/writer.sql",
         "SELECT i.*, e.id AS known_id, {is_another} AS is_another,",
         "SELECT i.*, e.id AS known_id, false AS is_another,",
     ),
@@ -226,13 +228,13 @@ MUTATIONS = (
     ),
     Mutation(
         "totals are compared by every second sync where the log may not be read",
-        "sync/changes.py",
+        "sync/incremental.py",
         "is_cut = hints.seen is not None and not hints.is_whole",
         "is_cut = not hints.is_whole",
     ),
     Mutation(
         "an idle sync asks who answers",
-        "sync/passes.py",
+        "sync/sync_pass.py",
         'if has_moved or state["failures"] > 0 or state["held"] is not None:',
         "if True:",
     ),

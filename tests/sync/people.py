@@ -11,7 +11,7 @@ from hypothesis.stateful import precondition, rule
 from sync.life import NUMBERS, Beginning
 from windsock.access.store import create_user
 from windsock.db import Row
-from windsock.sync.retention import tidy
+from windsock.sync.retention import purge_expired
 
 ADDED = {
     "criticality": "UPDATE pipelines SET criticality = 'critical' WHERE space_id = %(space_id)s AND id = %(id)s",
@@ -99,7 +99,7 @@ class People(Beginning):
     async def _tidy(self, age: timedelta) -> None:
         query = "SELECT id FROM runs WHERE run_at < %(before)s AND status NOT IN ('queued', 'running')"
         old = {row["id"] for row in await self.doubled.rows(query, {"before": datetime.now(UTC) - age})}
-        await tidy(self.doubled.db)
+        await purge_expired(self.doubled.db)
         self.said = {text: about for text, about in self.said.items() if about[0] not in old}
         assert not old & {row["id"] for row in await self.doubled.rows("SELECT id FROM runs")}
 

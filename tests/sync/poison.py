@@ -9,10 +9,10 @@ from typing import Any
 from airflow_double.rows import RunKey, TaskKey
 from sync.doubled import Doubled
 from windsock.connectors.store import AirflowConnector
-from windsock.errors import ProviderRefused
-from windsock.providers.contract import Page, PipelineListing, Provider, ProviderRun, ProviderTaskRun, SkippedRow
-from windsock.providers.scopes import Resume, Scope
-from windsock.sync.execution import Execution
+from windsock.errors import ProviderHTTPError
+from windsock.providers.base import Page, PipelineListing, Provider, ProviderRun, ProviderTaskRun, SkippedRow
+from windsock.providers.scopes import Resume, ScanScope
+from windsock.sync.runner import SyncRunner
 
 REASON = "Airflow answers 500 wherever it is part of a page"
 
@@ -46,14 +46,14 @@ class Poisoned:
         rows = [row for row in listing.rows if row.external_id not in self._poison.dags]
         return replace(listing, rows=rows, skipped=tuple(self._skipped("pipelines", dag_id) for dag_id in poisoned))
 
-    async def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]:
+    async def runs(self, scope: ScanScope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]:
         async for page in self._provider.runs(scope, resume):
             keys = [(row.pipeline_external_id, row.external_id) for row in page.rows]
             rows = [row for row, key in zip(page.rows, keys, strict=True) if key not in self._poison.runs]
             skipped = tuple(self._skipped("runs", *key) for key in keys if key in self._poison.runs)
             yield replace(page, rows=rows, skipped=skipped)
 
-    async def task_runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]:
+    async def task_runs(self, scope: ScanScope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]:
         async for page in self._provider.task_runs(scope, resume):
             keys = [
                 (row.pipeline_external_id, row.run_external_id, row.external_id, row.map_index) for row in page.rows
@@ -65,7 +65,7 @@ class Poisoned:
     async def run(self, dag_id: str, run_id: str, *more: Any) -> ProviderRun | None:
         found = await self._provider.run(dag_id, run_id, *more)
         if (dag_id, run_id) in self._poison.runs:
-            raise ProviderRefused(500, "Airflow answered 500.", is_transient=True)
+            raise ProviderHTTPError(500, "Airflow answered 500.", is_transient=True)
         return found
 
     def _skipped(self, kind: Any, dag_id: str, *ids: Any) -> SkippedRow:
@@ -89,5 +89,5 @@ def poison(doubled: Doubled) -> Poison:
     def open_provider(connector: AirflowConnector, api_version: str | None) -> Any:
         return Poisoned(doubled._open_provider(connector, api_version), made)
 
-    doubled.execution = Execution(doubled.process.db, doubled.process.secrets, open_provider, "a poisoned worker")
+    doubled.execution = SyncRunner(doubled.process.db, doubled.process.secrets, open_provider, "a poisoned worker")
     return made

@@ -16,7 +16,7 @@ from sync.life import NUMBERS, Happens
 from sync.losses import Losses, Marks
 from sync.people import People
 from windsock.db import Row
-from windsock.sync.jobs import abandon_sync
+from windsock.sync.jobs import expire_sync
 
 SYNCS = st.sampled_from(["schedule", "schedule", "manual", "full"])
 Trigger = Literal["manual", "schedule"]
@@ -187,7 +187,7 @@ class Syncs(Happens, People):
             except Died:
                 lapse = "UPDATE sync_runs SET lease_until = now() - interval '1 second' WHERE space_id = %(space_id)s"
                 await self.doubled.execute(lapse + " AND status = 'running'")
-                await abandon_sync(self.doubled.db, self.doubled.space_id, sync_id)
+                await expire_sync(self.doubled.db, self.doubled.space_id, sync_id)
                 (row,) = await self.doubled.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
                 return row
             finally:

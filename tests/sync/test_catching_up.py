@@ -13,9 +13,9 @@ from sync.doubled import Doubled
 from sync.syncs import Died, after, die
 from windsock.errors import ProviderTimedOut
 from windsock.providers.airflow import Airflow
-from windsock.providers.airflow.listing import Limits
-from windsock.sync import changes, retention
-from windsock.sync.history import History
+from windsock.providers.airflow.scans import Limits
+from windsock.sync import incremental, retention
+from windsock.sync.backfill import Backfill
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +47,7 @@ async def test_a_reading_that_was_broken_off_is_not_taken_for_one_as_of_now(doub
 async def test_after_a_long_absence_a_sync_reads_a_step_and_says_that_it_is_late(
     doubled: Doubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "STEP", timedelta(hours=1))
+    monkeypatch.setattr(incremental, "MAX_CATCH_UP", timedelta(hours=1))
     model = doubled.model
     await doubled.settle()
     for number in range(5):
@@ -76,9 +76,9 @@ async def test_a_full_sync_that_was_cancelled_does_not_go_on_in_the_next_one(
     doubled: Doubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await doubled.settle()
-    read_next, windows = History._read_next, 0
+    read_next, windows = Backfill._read_next, 0
 
-    async def cancelled_in_the_third(self: History) -> None:
+    async def cancelled_in_the_third(self: Backfill) -> None:
         nonlocal windows
         windows += 1
         if self._finds_missing and windows == 3:
@@ -87,9 +87,9 @@ async def test_a_full_sync_that_was_cancelled_does_not_go_on_in_the_next_one(
             )
         await read_next(self)
 
-    monkeypatch.setattr(History, "_read_next", cancelled_in_the_third)
+    monkeypatch.setattr(Backfill, "_read_next", cancelled_in_the_third)
     assert (await doubled.sync(is_full=True))["status"] == "cancelled"
-    monkeypatch.setattr(History, "_read_next", read_next)
+    monkeypatch.setattr(Backfill, "_read_next", read_next)
     sync = await doubled.sync(trigger="schedule")
     assert (sync["status"], sync["is_full"]) == ("complete", False)
 
@@ -154,7 +154,7 @@ async def test_a_run_past_the_retention_is_followed_to_its_end_and_no_older_one_
     model.let_pass(10)
     await doubled.sync(trigger="schedule")
     assert (await doubled.runs())[key]["status"] == "success"
-    await retention.tidy(doubled.db)
+    await retention.purge_expired(doubled.db)
     assert key not in await doubled.runs()
 
 

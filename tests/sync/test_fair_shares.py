@@ -81,7 +81,7 @@ async def hang_up(space: Doubled, url: str, count: int) -> None:
             config={"base_url": url, "timeout_seconds": 60},
             credentials={"auth_type": "password", "username": "admin", "password": "admin"},
         )
-        async with space.db.in_space(space.space_id) as tx:
+        async with space.db.tenant_transaction(space.space_id) as tx:
             row = await create_connector(tx, space.space_id, body, space.process.secrets)
             assert await queue_sync(tx, space.space_id, row["id"], trigger="manual")
 
@@ -97,7 +97,7 @@ async def test_hundred_hanging_connectors_of_a_space_leave_the_interval_of_anoth
     hostile, victim = spaces
     async with a_hanging_address() as url:
         await hang_up(hostile, url, 100)
-        async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.working(16):
+        async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.run_workers(16):
             await asyncio.sleep(2)
             began = time.monotonic()
             by_hand = await queue_manual(victim)
@@ -113,7 +113,7 @@ async def test_hundred_hanging_connectors_of_a_space_leave_the_interval_of_anoth
 
 
 async def queue_manual(space: Doubled) -> UUID | None:
-    async with space.db.in_space(space.space_id) as tx:
+    async with space.db.tenant_transaction(space.space_id) as tx:
         return await queue_sync(tx, space.space_id, space.connector_id, trigger="manual")
 
 
@@ -122,7 +122,7 @@ async def test_single_space_may_use_all_workers(spaces: tuple[Doubled, Doubled])
     await victim.execute("UPDATE connectors SET is_active = false WHERE space_id = %(space_id)s")
     async with a_hanging_address() as url:
         await hang_up(hostile, url, 12)
-        async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.working(6):
+        async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.run_workers(6):
             assert await most_running(hostile, seconds=3) == 6
             await victim.execute("UPDATE connectors SET is_active = true WHERE space_id = %(space_id)s")
 
@@ -131,7 +131,7 @@ async def test_with_several_spaces_one_has_at_most_half_of_the_workers(spaces: t
     hostile, victim = spaces
     async with a_hanging_address() as url:
         await hang_up(hostile, url, 12)
-        async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.working(6):
+        async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.run_workers(6):
             assert await most_running(hostile, seconds=3) == 3
 
 
@@ -154,7 +154,7 @@ async def test_sync_that_waits_for_one_answer_gives_its_place_to_others(
     await victim.execute("UPDATE sync_states SET next_sync_at = 'infinity' WHERE space_id = %(space_id)s")
     async with a_hanging_address() as url:
         await hang_up(hostile, url, 1)
-        async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.working(1):
+        async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.run_workers(1):
             assert await most_running(hostile, seconds=1) == 1
             by_hand = await queue_manual(victim)
             assert by_hand is not None
@@ -187,7 +187,7 @@ async def test_slow_and_failing_connectors_are_in_their_own_queue_also_by_hand(
 
 async def next_sync(db: Database, *, doubtful: bool, holder: str = "nobody", slots: int = 4) -> UUID | None:
     async with db.transaction() as tx:
-        row = await tx.row(QUERIES["next_sync"], doubtful=doubtful, holder=holder, slots=slots)
+        row = await tx.fetch_one(QUERIES["next_sync"], doubtful=doubtful, holder=holder, slots=slots)
     return row["sync_id"] if row else None
 
 
@@ -213,7 +213,7 @@ async def test_space_with_fewest_running_syncs_is_next_and_within_it_those_by_ha
 
 async def queue_of(space: Doubled, *, trigger: Any) -> UUID:
     connector_id = await another(space, "double", interval=3600)
-    async with space.db.in_space(space.space_id) as tx:
+    async with space.db.tenant_transaction(space.space_id) as tx:
         sync_id = await queue_sync(tx, space.space_id, connector_id, trigger=trigger)
     assert sync_id is not None
     return sync_id
@@ -231,8 +231,8 @@ async def test_waiting_syncs_and_several_workers_cause_no_failing_statement(
     async with (
         Worker(hostile.process, lambda _: slow, "first") as first,
         Worker(hostile.process, lambda _: slow, "second") as second,
-        first.jobs.working(2),
-        second.jobs.working(2),
+        first.jobs.run_workers(2),
+        second.jobs.run_workers(2),
     ):
         await asyncio.gather(*(one.dispatch() for one in (first.jobs, second.jobs) * 5))
         await asyncio.sleep(4)
@@ -243,5 +243,5 @@ async def test_waiting_syncs_and_several_workers_cause_no_failing_statement(
 
 async def test_process_without_execution_carries_out_nothing(spaces: tuple[Doubled, Doubled]) -> None:
     with pytest.raises(RuntimeError):
-        async with SyncJobs(spaces[0].db).working(1):
+        async with SyncJobs(spaces[0].db).run_workers(1):
             raise AssertionError("it began to work")

@@ -8,7 +8,7 @@ import pytest
 from sync.doubled import Doubled
 from sync.test_workers import Slow, Worker, ended, running
 from windsock.db import Row
-from windsock.sync import passes
+from windsock.sync import sync_pass
 from windsock.sync.progress import QUERIES
 from windsock.sync.store import cancel_sync, queue_sync, request_sync
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("doubled", ["v2"], indi
 
 
 async def request(doubled: Doubled, *, is_full: bool = True) -> Row:
-    async with doubled.db.in_space(doubled.space_id) as tx:
+    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
         row, _ = await request_sync(tx, doubled.space_id, doubled.connector_id, is_full=is_full)
     assert row is not None
     return row
@@ -30,8 +30,8 @@ async def sync_run(doubled: Doubled, sync_id: UUID) -> Row:
 async def claim(doubled: Doubled, sync_id: UUID) -> Row:
     """A worker begins it, and goes no further."""
     names = {"space_id": doubled.space_id, "sync_id": sync_id}
-    async with doubled.db.in_space(doubled.space_id) as tx:
-        row = await tx.row(QUERIES["claim_sync"], **names, holder="a worker", lease="20 seconds")
+    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
+        row = await tx.fetch_one(QUERIES["claim_sync"], **names, holder="a worker", lease="20 seconds")
     assert row is not None
     return row
 
@@ -43,9 +43,9 @@ async def test_follow_up_is_not_claimed_before_the_running_sync_has_ended(double
     follow_up = (await request(doubled))["id"]
     await doubled.execution.run(doubled.space_id, follow_up)
     assert (await sync_run(doubled, follow_up))["status"] == "queued"
-    async with doubled.db.in_space(doubled.space_id) as tx:
-        waiting = await tx.row(QUERIES["syncs_waiting"], doubtful=False)
-        left = await tx.rows(QUERIES["next_sync"], doubtful=False, holder="another", slots=8)
+    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
+        waiting = await tx.fetch_one(QUERIES["syncs_waiting"], doubtful=False)
+        left = await tx.fetch_all(QUERIES["next_sync"], doubtful=False, holder="another", slots=8)
     assert waiting == {"total": 0}, "the running sync does not give way to what waits for it"
     assert left == []
     await doubled.execute("UPDATE sync_runs SET status = 'failed' WHERE space_id = %(space_id)s AND status = 'running'")
@@ -61,7 +61,7 @@ async def test_no_other_sync_is_queued_before_the_follow_up(doubled: Doubled) ->
     await doubled.execute(
         "UPDATE sync_runs SET status = 'complete' WHERE space_id = %(space_id)s AND status = 'running'"
     )
-    async with doubled.db.in_space(doubled.space_id) as tx:
+    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
         assert await queue_sync(tx, doubled.space_id, doubled.connector_id, trigger="schedule") is None
     assert (await request(doubled, is_full=False))["id"] == follow_up
 
@@ -79,7 +79,7 @@ async def test_cancelled_follow_up_never_starts_and_the_running_sync_goes_on(dou
     first = await doubled.queue()
     await claim(doubled, first)
     follow_up = (await request(doubled))["id"]
-    async with doubled.db.in_space(doubled.space_id) as tx:
+    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
         assert await cancel_sync(tx, doubled.space_id, follow_up)
     assert (await sync_run(doubled, follow_up))["status"] == "cancelled"
     assert (await sync_run(doubled, first))["status"] == "running"
@@ -94,14 +94,14 @@ async def test_follow_up_starts_when_the_running_sync_is_cancelled_or_its_worker
         await claim(doubled, dead)
         follow_up = (await request(doubled))["id"]
         await doubled.execute("UPDATE sync_runs SET lease_until = now() - interval '1 second' WHERE status = 'running'")
-        async with worker.jobs.working(2):
+        async with worker.jobs.run_workers(2):
             row = await ended(doubled, follow_up)
             assert (row["status"], row["is_full"]) == ("complete", True)
             assert (await sync_run(doubled, dead))["status"] == "failed"
             normal = (await request(doubled, is_full=False))["id"]
             await running(doubled, normal)
             second = (await request(doubled))["id"]
-            async with doubled.db.in_space(doubled.space_id) as tx:
+            async with doubled.db.tenant_transaction(doubled.space_id) as tx:
                 await cancel_sync(tx, doubled.space_id, normal)
             assert (await ended(doubled, second))["status"] == "complete"
     (most,) = await doubled.rows(
@@ -113,18 +113,18 @@ async def test_follow_up_starts_when_the_running_sync_is_cancelled_or_its_worker
 
 async def test_handed_over_sync_goes_on_before_its_follow_up(doubled: Doubled, monkeypatch: pytest.MonkeyPatch) -> None:
     await doubled.settle()
-    monkeypatch.setattr(passes, "LONG_SECONDS", 0.0)
+    monkeypatch.setattr(sync_pass, "LONG_SECONDS", 0.0)
     slow = Slow(doubled.double, 0.2)
     async with (
         Worker(doubled.process, lambda _: slow, "first") as first,
         Worker(doubled.process, lambda _: slow, "second") as second,
     ):
-        async with first.jobs.working(1):
+        async with first.jobs.run_workers(1):
             normal = (await request(doubled, is_full=False))["id"]
             await running(doubled, normal)
             follow_up = (await request(doubled))["id"]
         assert (await sync_run(doubled, normal))["status"] == "queued", "handed over, since its process stops"
-        async with second.jobs.working(1):
+        async with second.jobs.run_workers(1):
             row = await ended(doubled, follow_up)
     assert row["status"] == "complete"
     before = await sync_run(doubled, normal)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import RolledBackDatabase
-from windsock.errors import ProviderNonsense, ProviderRefused, ProviderUnreachable
-from windsock.sync.graphs import levels_of, read_graphs
+from windsock.errors import ProviderBadResponse, ProviderHTTPError, ProviderUnreachable
 from windsock.sync.progress import Progress
+from windsock.sync.task_graphs import longest_path_depths, read_graphs
 from world import World
 
 
@@ -26,7 +26,7 @@ from world import World
     ],
 )
 def test_a_task_is_as_far_as_the_longest_way_to_it(graph: dict[str, list[str]], levels: dict[str, int]) -> None:
-    assert levels_of(graph) == levels
+    assert longest_path_depths(graph) == levels
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=60))
@@ -35,7 +35,7 @@ def test_whatever_waits_for_a_task_is_further(edges: list[tuple[int, int]]) -> N
     for one, other in edges:
         if one < other:
             graph[f"t{one}"].append(f"t{other}")
-    levels = levels_of(graph)
+    levels = longest_path_depths(graph)
     assert levels.keys() == graph.keys()
     assert all(levels[task] < levels[behind] for task, after in graph.items() for behind in after)
 
@@ -77,17 +77,17 @@ async def test_graphs_are_read_once_and_again_when_a_task_is_new_or_a_day_has_pa
     graphs = Graphs()
     assert await read(db, world, graphs) == ["daily_report", "hourly_load", "never_run"]
     assert await read(db, world, graphs) == []
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         await db.connection.execute("UPDATE pipelines SET tasks_listed_at = now() - interval '10 minutes'")
     assert await read(db, world, graphs) == []
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         await db.connection.execute(
             "INSERT INTO task_runs (space_id, run_id, external_id, name, status, try_number, max_tries)"
             " SELECT space_id, (last_run ->> 'id')::uuid, 'a_new_task', 'x', 'running', 1, 0 FROM pipelines"
             " WHERE name = 'hourly_load'"
         )
     assert await read(db, world, graphs) == ["hourly_load"]
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         await db.connection.execute("UPDATE pipelines SET tasks_listed_at = now() - interval '25 hours'")
     assert len(await read(db, world, graphs)) == 3
     path = f"/spaces/finance/orchestration/runs/{world.finance.run_id}"
@@ -100,10 +100,10 @@ async def test_graphs_are_read_once_and_again_when_a_task_is_new_or_a_day_has_pa
 async def test_a_graph_that_is_refused_is_left_and_a_failure_ends_the_reading(
     db: RolledBackDatabase, world: World
 ) -> None:
-    refused = Graphs(daily_report=ProviderRefused(404, "no such DAG", is_transient=False))
+    refused = Graphs(daily_report=ProviderHTTPError(404, "no such DAG", is_transient=False))
     assert await read(db, world, refused) == ["daily_report", "hourly_load", "never_run"]
     assert await read(db, world, refused) == []
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         await db.connection.execute("UPDATE pipelines SET tasks_listed_at = NULL")
     gone = Graphs(**dict.fromkeys(("daily_report", "hourly_load", "never_run"), ProviderUnreachable("gone")))
     assert len(await read(db, world, gone)) == 1
@@ -114,11 +114,11 @@ async def test_a_graph_that_is_refused_is_left_and_a_failure_ends_the_reading(
 async def test_graph_that_is_unreadable_or_cannot_be_stored_keeps_no_other_from_being_read(
     db: RolledBackDatabase, world: World
 ) -> None:
-    graphs = Graphs(daily_report=ProviderNonsense("its tasks are no list"))
+    graphs = Graphs(daily_report=ProviderBadResponse("its tasks are no list"))
     assert await read(db, world, graphs) == ["daily_report", "hourly_load", "never_run"]
     assert await read(db, world, graphs) == [], "it is tried again another day"
     assert graphs.warnings == ["The order of the tasks of DAG daily_report could not be read: its tasks are no list"]
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         await db.connection.execute("UPDATE pipelines SET tasks_listed_at = NULL")
     graphs = Graphs()
     graphs.graph = {"a\0b": []}

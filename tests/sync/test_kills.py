@@ -20,10 +20,10 @@ from commands.running import SERVER, installed
 from conftest import SECRET_KEY
 from sync.doubled import SOON, Doubled
 from sync.mortal import WORKERS, Life, Mortal, TakenOver
-from windsock.process import Process
+from windsock.bootstrap import Storage
+from windsock.context import AppContext
 from windsock.settings import Settings
-from windsock.storage import Storage
-from windsock.sync.changes import FOLLOWED
+from windsock.sync.incremental import BACKLOG_KEYS
 
 KILLS = int(os.environ.get("WINDSOCK_TEST_KILLS", "8"))
 """A hundred in the run that docs/sync-testing.md tells of."""
@@ -132,7 +132,7 @@ def come_to_rest(installation: Mortal, connector_id: UUID) -> None:
         (state,) = installation.rows("SELECT looks_again, history, checked_at, events FROM sync_states")
         changed += state["looks_again"] or not (state["history"] or {}).get("is_complete")
         changed += state["checked_at"] is None  # it was one that had begun before
-        changed += any(state["events"].get(name) for name in FOLLOWED)
+        changed += any(state["events"].get(name) for name in BACKLOG_KEYS)
 
 
 def accept_what_is_held(installation: Mortal, connector_id: UUID) -> str | None:
@@ -169,8 +169,8 @@ def sync_now(installation: Mortal, connector_id: UUID, *, is_full: bool) -> Any:
 
 async def compare(installation: Mortal, served: Served, connector_id: UUID, said: set[str]) -> None:
     """Our rows against the double's, column by column, and every comment once."""
-    process = Process(Settings(data=Path("nowhere")), Storage(installation.database_url, (SECRET_KEY,), None))
-    async with process.opened(works=False):
+    process = AppContext(Settings(data=Path("nowhere")), Storage(installation.database_url, (SECRET_KEY,), None))
+    async with process.lifespan(run_worker=False):
         doubled = Doubled(process, Double(served.api))
         async with process.db.transaction() as tx:
             cursor = await tx._connection.execute("SELECT id FROM spaces WHERE slug = 'finance'")

@@ -15,8 +15,8 @@ from airflow_double.rows import Task
 from conftest import SECRET_KEY
 from sync.doubled import Doubled
 from windsock.db import Row
-from windsock.providers.contract import ProviderTaskRun
-from windsock.sync.mirror import Mirror
+from windsock.providers.base import ProviderTaskRun
+from windsock.sync.writer import MirrorWriter
 from world import a_task_run
 
 pytestmark = pytest.mark.anyio
@@ -193,8 +193,8 @@ async def test_placeholders_are_those_of_their_region(
     doubled: Doubled, pages: list[list[tuple[str, int, int]]], expected: list[tuple[str, int, int]]
 ) -> None:
     await doubled.sync(trigger="schedule")
-    mirror = Mirror(doubled.space_id, doubled.connector_id)
-    async with doubled.db.in_space(doubled.space_id) as tx:
+    mirror = MirrorWriter(doubled.space_id, doubled.connector_id)
+    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
         known = await mirror.known_pipelines(tx)
         for page in pages:
             await mirror.store_task_runs(tx, [instance(mapped, region, index) for region, mapped, index in page], known)

@@ -9,10 +9,10 @@ from airflow_double.faults import Double
 from airflow_double.model import Model
 from sync.doubled import Doubled
 from sync.knobs import make_large
-from windsock.errors import ProviderRefused
+from windsock.errors import ProviderHTTPError
 from windsock.providers.airflow import Airflow
-from windsock.providers.scopes import RunsBetween
-from windsock.sync import passes, polling, retention
+from windsock.providers.scopes import RunRange
+from windsock.sync import polling, retention, sync_pass
 
 pytestmark = pytest.mark.anyio
 
@@ -175,8 +175,8 @@ async def test_count_that_fails_leaves_the_mode_as_it_is(doubled: Doubled, monke
     await doubled.settle()
     make_large(monkeypatch)
 
-    async def refuse(_: Airflow, __: RunsBetween) -> int:
-        raise ProviderRefused(500, "Database error", is_transient=True)
+    async def refuse(_: Airflow, __: RunRange) -> int:
+        raise ProviderHTTPError(500, "Database error", is_transient=True)
 
     monkeypatch.setattr(Airflow, "count_task_runs", refuse)
     asked = [await requests_of(doubled) for _ in range(5)]
@@ -205,7 +205,7 @@ async def test_airflow_that_is_small_leaves_large_mode_at_once(doubled: Doubled)
 async def test_the_first_sync_shows_the_newest_and_the_rest_comes_in_the_background(
     doubled: Doubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passes, "HISTORY_SECONDS", 0.0)
+    monkeypatch.setattr(sync_pass, "HISTORY_SECONDS", 0.0)
     model = doubled.model
     model.start_run("news", "today", at=model.now() - timedelta(minutes=5))
     model.start_run("bills", "long_ago", at=model.now() - timedelta(days=13))
@@ -238,7 +238,7 @@ async def test_retention_deletes_in_batches_and_old_runs_do_not_come_back(
         model.mark_run(("bills", f"old_{days}"), "success")
     await doubled.settle()
     await doubled.execute("UPDATE spaces SET retention_days = 5 WHERE id = %(space_id)s")
-    assert await retention.tidy(doubled.db) == 4
+    assert await retention.purge_expired(doubled.db) == 4
     assert len(await doubled.runs()) == 10
     (strip,) = await doubled.rows(
         "SELECT s.recent_runs FROM pipeline_strips s JOIN pipelines p ON p.id = s.pipeline_id"
@@ -250,7 +250,7 @@ async def test_retention_deletes_in_batches_and_old_runs_do_not_come_back(
         await doubled.sync(trigger="schedule")
     await doubled.sync(is_full=True)
     assert len(await doubled.runs()) == 10
-    assert await retention.tidy(doubled.db) == 0
+    assert await retention.purge_expired(doubled.db) == 0
 
 
 async def test_a_server_without_a_clock_is_asked_for_more(doubled: Doubled) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sync.doubled import Doubled
-from windsock.sync import comparison
+from windsock.sync import reconcile
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +50,7 @@ async def test_what_happened_while_a_pipeline_was_out_of_sight_is_read_when_it_i
 async def test_a_pipeline_that_becomes_wanted_comes_with_its_history(
     doubled: Doubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "MOST_ROWS_READ_BLINDLY", 0)
+    monkeypatch.setattr(reconcile, "MAX_ROWS_REREAD", 0)
     model = doubled.model
     model.dags["bills"].tags = model.dags["mapped"].tags = ["wanted"]
     await doubled.execute(
@@ -153,7 +153,7 @@ async def test_a_pipeline_that_comes_does_not_lift_a_hold(doubled: Doubled) -> N
 async def test_a_pipeline_that_is_new_after_the_listing_of_a_long_sync_keeps_its_runs(
     doubled: Doubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparison, "MOST_ROWS_READ_BLINDLY", 0)
+    monkeypatch.setattr(reconcile, "MAX_ROWS_REREAD", 0)
     model = doubled.model
     model.add_dag("zzz")
     await doubled.execute(

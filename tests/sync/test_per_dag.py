@@ -263,7 +263,7 @@ async def test_new_dag_gets_its_history(scoped: Doubled) -> None:
 async def test_connector_says_that_its_dags_are_read_one_by_one(scoped: Doubled) -> None:
     await scoped.settle()
     names = {"space_id": scoped.space_id, "connector_id": scoped.connector_id}
-    async with scoped.db.in_space(scoped.space_id) as tx:
+    async with scoped.db.tenant_transaction(scoped.space_id) as tx:
         freshness = orjson.loads((await get_connector(tx, **names))["freshness"])
     assert freshness["state"] == "fresh"
     assert freshness["is_per_dag"] is True

@@ -12,9 +12,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from conftest import SECRET_KEY
 from sync.machine import Life, loop_runner
-from windsock.process import Process
+from windsock.bootstrap import Storage
+from windsock.context import AppContext
 from windsock.settings import Settings
-from windsock.storage import Storage
 
 EXAMPLES = int(os.environ.get("WINDSOCK_TEST_EXAMPLES", "40"))
 """Many more in the run that docs/sync-testing.md tells of."""
@@ -25,8 +25,8 @@ STEPS = 10
 def life(make_database: Callable[[str], str]) -> Iterator[type[Life]]:
     url = make_database(f"property_{uuid4().hex}")
     loop = asyncio.new_event_loop()
-    process = Process(Settings(data=Path("nowhere"), database_pool_size=2), Storage(url, (SECRET_KEY,), None))
-    opened = process.opened(works=False)
+    process = AppContext(Settings(data=Path("nowhere"), database_pool_size=2), Storage(url, (SECRET_KEY,), None))
+    opened = process.lifespan(run_worker=False)
     loop.run_until_complete(opened.__aenter__())
     try:
         yield type("ALife", (Life,), {"process": process, "run_in_loop": staticmethod(loop_runner(loop))})

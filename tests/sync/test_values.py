@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_run, a_task_run
 
 if TYPE_CHECKING:
@@ -31,23 +31,23 @@ async def test_a_page_with_what_does_not_fit_is_refused(
     world: World, db: "RolledBackDatabase", refused: dict[str, Any]
 ) -> None:
     space = world.finance
-    mirror = Mirror(space.id, space.connector_id)
+    mirror = MirrorWriter(space.id, space.connector_id)
     most = 2**31 - 1
     fits = a_task_run("never_run", "run", "task 1", "success", map_index=most, try_number=most, max_tries=-most - 1)
-    async with db.in_space(space.id) as tx:
+    async with db.tenant_transaction(space.id) as tx:
         await mirror.store_runs(tx, [a_run("never_run", "run", "success")], space.pipelines)
 
     async def store() -> None:
-        async with db.in_space(space.id) as tx:
+        async with db.tenant_transaction(space.id) as tx:
             other = a_task_run("never_run", "run", "task 2", "success", **refused)
             await mirror.store_task_runs(tx, [fits, other], space.pipelines)
 
     with pytest.raises(psycopg.DataError):
         await store()
-    async with db.in_space(space.id) as tx:
-        assert await tx.rows(STORED) == []
+    async with db.tenant_transaction(space.id) as tx:
+        assert await tx.fetch_all(STORED) == []
         for _ in range(2):  # also one page after another in one transaction
             stored = await mirror.store_task_runs(tx, [fits], space.pipelines)
             assert len(stored.ids) == 1
-        (row,) = await tx.rows(STORED)
+        (row,) = await tx.fetch_all(STORED)
     assert tuple(row.values()) == ("task 1", most, most, -most - 1)

@@ -20,13 +20,13 @@ from sync.doubled import Doubled
 from windsock import egress
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
+from windsock.context import AppContext
 from windsock.db import Row
-from windsock.process import Process
 from windsock.providers.airflow import Airflow, TokenCache
-from windsock.providers.contract import Provider
-from windsock.sync import passes
-from windsock.sync.execution import Execution
+from windsock.providers.base import Provider
+from windsock.sync import sync_pass
 from windsock.sync.jobs import SyncJobs
+from windsock.sync.runner import SyncRunner
 from windsock.sync.store import queue_sync
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("doubled", ["v2"], indirect=True)]
@@ -46,10 +46,10 @@ class Slow(httpx2.AsyncBaseTransport):
 class Worker:
     """One process's worker on the tests' database; `transports` by the host of the connector."""
 
-    def __init__(self, process: Process, transports: Callable[[str], httpx2.AsyncBaseTransport], name: str) -> None:
+    def __init__(self, process: AppContext, transports: Callable[[str], httpx2.AsyncBaseTransport], name: str) -> None:
         self._transports = transports
         self._tokens = TokenCache()
-        self.execution = Execution(process.db, process.secrets, self._open, name)
+        self.execution = SyncRunner(process.db, process.secrets, self._open, name)
         self.jobs = SyncJobs(process.db, self.execution)
 
     def _open(self, connector: AirflowConnector, api_version: Any) -> Provider:
@@ -100,7 +100,7 @@ async def running(doubled: Doubled, sync_id: UUID) -> Row:
 
 
 async def ask(doubled: Doubled, *, is_full: bool = False) -> UUID:
-    async with doubled.db.in_space(doubled.space_id) as tx:
+    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
         sync_id = await queue_sync(tx, doubled.space_id, doubled.connector_id, trigger="manual", is_full=is_full)
     assert sync_id is not None
     return sync_id
@@ -113,13 +113,13 @@ async def test_a_sync_is_handed_over_when_its_process_stops_and_goes_on_elsewher
         Worker(doubled.process, lambda _: slow, "first") as first,
         Worker(doubled.process, lambda _: slow, "second") as second,
     ):
-        async with first.jobs.working(2):
+        async with first.jobs.run_workers(2):
             sync_id = await ask(doubled, is_full=True)
             before = await running(doubled, sync_id)
             await asyncio.sleep(0.5)
         (left,) = await doubled.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
         assert (left["status"], left["hand_overs"], left["lease_holder"]) == ("queued", 1, None)
-        async with second.jobs.working(2):
+        async with second.jobs.run_workers(2):
             row = await ended(doubled, sync_id)
     assert row["status"] == "complete", row["error"]
     assert row["started_at"] == before["started_at"]
@@ -129,7 +129,7 @@ async def test_a_sync_is_handed_over_when_its_process_stops_and_goes_on_elsewher
 
 async def test_a_running_sync_can_be_cancelled_and_what_it_stored_stays(doubled: Doubled) -> None:
     slow = Slow(doubled.double, 0.3)
-    async with Worker(doubled.process, lambda _: slow, "one") as worker, worker.jobs.working(2):
+    async with Worker(doubled.process, lambda _: slow, "one") as worker, worker.jobs.run_workers(2):
         sync_id = await ask(doubled, is_full=True)
         await running(doubled, sync_id)
         async with a_client(doubled) as (client, key):
@@ -149,7 +149,7 @@ async def test_a_running_sync_can_be_cancelled_and_what_it_stored_stays(doubled:
 async def test_a_hanging_request_does_not_keep_a_sync_from_being_cancelled(doubled: Doubled) -> None:
     await doubled.settle()
     stuck = Slow(doubled.double, 0, hangs=True)
-    async with Worker(doubled.process, lambda _: stuck, "one") as worker, worker.jobs.working(2):
+    async with Worker(doubled.process, lambda _: stuck, "one") as worker, worker.jobs.run_workers(2):
         sync_id = await ask(doubled)
         await asyncio.sleep(1.0)
         await doubled.execute("UPDATE sync_runs SET cancel_requested_at = now() WHERE space_id = %(space_id)s")
@@ -160,16 +160,16 @@ async def test_a_long_sync_lets_those_that_wait_have_their_turn(
     doubled: Doubled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One worker with one place: the history of one connector is long, another is due meanwhile."""
-    monkeypatch.setattr(passes, "LONG_SECONDS", 0.5)
+    monkeypatch.setattr(sync_pass, "LONG_SECONDS", 0.5)
     await doubled.settle()
     other = await another(doubled, "other", interval=3600)
     await doubled.execute("UPDATE sync_states SET next_sync_at = 'infinity' WHERE space_id = %(space_id)s")
     slow = Slow(doubled.double, 0.4)
     async with Worker(doubled.process, lambda host: slow if host == "double" else doubled.double, "one") as worker:
         long_one = await ask(doubled, is_full=True)
-        async with worker.jobs.working(1):
+        async with worker.jobs.run_workers(1):
             await running(doubled, long_one)
-            async with doubled.db.in_space(doubled.space_id) as tx:
+            async with doubled.db.tenant_transaction(doubled.space_id) as tx:
                 short = await queue_sync(tx, doubled.space_id, other, trigger="manual")
             assert short is not None
             assert (await ended(doubled, short, 20))["status"] == "complete"
@@ -186,7 +186,7 @@ async def another(doubled: Doubled, host: str, *, interval: int) -> UUID:
         config={"base_url": f"http://{host}", "timeout_seconds": 20, "sync_interval_seconds": interval},
         credentials={"auth_type": "password", "username": "admin", "password": "admin"},
     )
-    async with doubled.db.in_space(doubled.space_id) as tx:
+    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
         made = await create_connector(tx, doubled.space_id, body, doubled.process.secrets)
     found: UUID = made["id"]
     return found
@@ -206,8 +206,8 @@ async def test_of_a_hundred_connectors_ten_hang_and_the_others_keep_their_interv
     async with (
         Worker(doubled.process, transport, "first") as first,
         Worker(doubled.process, transport, "second") as second,
-        first.jobs.working(16),
-        second.jobs.working(16),
+        first.jobs.run_workers(16),
+        second.jobs.run_workers(16),
     ):
         await asyncio.sleep(60)
     rows = await doubled.rows(

@@ -17,8 +17,8 @@ from airflow_double.rows import Dag, Run, RunKey, Task, TaskKey, task_key
 from windsock.db import Row
 from windsock.providers.airflow import v1, v2
 from windsock.providers.airflow.config import AirflowConfig
-from windsock.providers.airflow.values import decode
-from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.providers.airflow.parsing import decode
+from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.sync.wanted import is_wanted
 
 OVERLAP = timedelta(seconds=120)

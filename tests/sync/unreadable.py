@@ -14,7 +14,7 @@ from sync.life import NUMBERS
 from sync.syncs import Syncs
 from sync.truth import Mirrored
 from windsock.db import Row
-from windsock.sync.reading import UNFINISHED
+from windsock.sync.session import UNFINISHED
 
 MAX_SHARE = 4
 """Of so many rows of a kind at most one is unreadable: where nothing can be read a sync fails, which is right."""

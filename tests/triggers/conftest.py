@@ -4,9 +4,9 @@ import pytest
 from fastapi import FastAPI
 
 from triggers.double import Runs, install
-from windsock.process import Process
+from windsock.context import AppContext
 
 
 @pytest.fixture
-def runs(app: FastAPI, process: Process) -> Runs:
+def runs(app: FastAPI, process: AppContext) -> Runs:
     return install(app, process)

@@ -10,12 +10,12 @@ from fastapi import FastAPI
 
 from windsock import egress
 from windsock.connectors.store import AirflowConnector
-from windsock.pages import to_json
-from windsock.process import Process
+from windsock.context import AppContext
+from windsock.pagination import dump_json
 from windsock.providers.airflow import Airflow, TokenCache
-from windsock.providers.contract import Provider
-from windsock.triggers.sending import Triggers
-from windsock.web.tries import EarlierTries
+from windsock.providers.base import Provider
+from windsock.triggers.service import TriggerService
+from windsock.web.tries import PreviousTriesCache
 
 DATE = "Mon, 23 Nov 2026 14:35:33 GMT"
 HEADERS = {"Date": DATE, "Content-Type": "application/json"}
@@ -80,7 +80,7 @@ class Runs:
         return httpx2.Response(status, content=_json(body), headers={"Date": DATE, "Content-Type": "application/json"})
 
 
-def install(app: FastAPI, process: Process) -> Runs:
+def install(app: FastAPI, process: AppContext) -> Runs:
     """Every connector's Airflow is from now on this one, which keeps what it is told to start."""
     made = Runs()
 
@@ -100,8 +100,8 @@ def install(app: FastAPI, process: Process) -> Runs:
             sleep=_no_pause,
         )
 
-    app.state.triggers = Triggers(process.secrets, open_provider, asyncio.Semaphore(4))
-    app.state.tries = EarlierTries(app.state.triggers)
+    app.state.triggers = TriggerService(process.secrets, open_provider, asyncio.Semaphore(4))
+    app.state.tries = PreviousTriesCache(app.state.triggers)
     return made
 
 
@@ -112,6 +112,6 @@ async def _no_pause(_seconds: float) -> None:
 def _json(body: object) -> bytes:
     """Of any depth, and with numbers of any size."""
     try:
-        return to_json(body)
+        return dump_json(body)
     except TypeError:
         return json.dumps(body).encode()

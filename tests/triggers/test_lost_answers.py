@@ -11,7 +11,7 @@ from conftest import RolledBackDatabase
 from triggers.asking import trigger
 from triggers.double import Runs
 from windsock.errors import Unavailable
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_run
 
 pytestmark = pytest.mark.anyio
@@ -66,7 +66,7 @@ async def test_when_the_database_goes_after_airflow_accepted_nobody_is_told_that
         raise Unavailable("The database cannot be reached right now. Nothing was changed; try again in a moment.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("windsock.triggers.sending.store_run", away)
+        patch.setattr("windsock.triggers.service.store_run", away)
         lost = await trigger(client, world, key="k1")
     assert lost.status_code == 503
     (run_id,) = runs.kept
@@ -81,7 +81,7 @@ async def test_an_earlier_refusal_is_not_taken_for_the_end_of_a_later_attempt(
     """As when the process of the later attempt was killed: its lease runs out, and Airflow may have the run."""
     runs.faults = [(404, "not there yet")]
     assert (await trigger(client, world, key="k1")).status_code == 404
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         cursor = await db.connection.execute("SELECT status, outcome FROM trigger_requests")
         assert await cursor.fetchall() == [{"status": 404, "outcome": "refused"}]
     runs.faults, runs.lookups_fail = ["lost"], True
@@ -99,8 +99,8 @@ async def test_a_sync_that_finds_the_run_first_knows_who_triggered_it(
     await trigger(client, world, key="k1")
     (run_id,) = runs.kept
     found = a_run("daily_report", run_id, "running", minutes=None, run_type="manual")
-    async with db.in_space(world.finance.id) as tx:
-        mirror = Mirror(world.finance.id, world.finance.connector_id)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        mirror = MirrorWriter(world.finance.id, world.finance.connector_id)
         await mirror.store_runs(tx, [found], {"daily_report": world.finance.pipelines["daily_report"]})
     runs.lookups_fail = False
     answer = await trigger(client, world, key="k1")
@@ -131,7 +131,7 @@ async def test_trigger_that_takes_too_long_is_in_doubt_only_if_it_was_sent(
     was_sent: bool,
     says: str,
 ) -> None:
-    monkeypatch.setattr("windsock.triggers.sending.SENDING_SECONDS", 0.2)
+    monkeypatch.setattr("windsock.triggers.service.SENDING_SECONDS", 0.2)
     provider = Hanging(may_have_triggered=was_sent)
     app.state.triggers = replace(app.state.triggers, open_provider=lambda _connector, _version: provider)
     answer = await trigger(client, world, key="k1")

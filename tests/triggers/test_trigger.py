@@ -238,10 +238,10 @@ async def test_an_inactive_connector_is_not_asked(client: CheckedClient, world: 
 async def test_the_next_sync_comes_soon_and_the_trail_tells(
     client: CheckedClient, world: World, runs: Runs, db: RolledBackDatabase
 ) -> None:
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         await db.connection.execute("UPDATE sync_states SET next_sync_at = now() + interval '1 hour'")
     answer = await trigger(client, world)
-    async with db.in_space(world.finance.id):
+    async with db.tenant_transaction(world.finance.id):
         cursor = await db.connection.execute(
             "SELECT next_sync_at FROM sync_states WHERE connector_id = %s", (world.finance.connector_id,)
         )

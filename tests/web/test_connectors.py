@@ -47,9 +47,9 @@ async def test_a_connector_of_another_space_is_not_there(viewer: Browser, world:
 
 async def test_who_may_asks_for_a_sync_and_is_shown_it(browser: Browser, world: World, db: RolledBackDatabase) -> None:
     await browser.sign_in(world.keys["editor"])
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         ended = "UPDATE sync_runs SET status = 'complete', started_at = now(), finished_at = now()"
-        await tx.run(Query(f"{ended} WHERE space_id = %(space_id)s"), space_id=world.finance.id)
+        await tx.execute(Query(f"{ended} WHERE space_id = %(space_id)s"), space_id=world.finance.id)
     path = f"{PATH}/{world.finance.connector_id}"
     assert "Sync now" in (await browser.open(path)).text
     asked = await browser.send_form(f"{path}/sync")
@@ -77,8 +77,8 @@ async def test_a_viewer_is_offered_no_sync(viewer: Browser, world: World) -> Non
 async def test_the_list_of_pipelines_says_whose_data_may_be_old(
     viewer: Browser, world: World, db: RolledBackDatabase
 ) -> None:
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(
             Query(
                 "UPDATE sync_states SET last_complete_at = now() - interval '2 days', failures = 5,"
                 " last_error = 'Airflow <b>refused</b>.' WHERE connector_id = %(id)s AND space_id = %(space_id)s"
@@ -98,9 +98,9 @@ async def test_the_list_of_pipelines_says_whose_data_may_be_old(
 async def test_each_counter_leads_to_as_many_pipelines_and_back(
     viewer: Browser, world: World, db: RolledBackDatabase
 ) -> None:
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         failed = "UPDATE runs SET status = 'failed' WHERE status = 'success' AND pipeline_id = %(id)s"
-        await tx.run(Query(failed), id=world.finance.pipelines["hourly_load"])
+        await tx.execute(Query(failed), id=world.finance.pipelines["hourly_load"])
     found = await behind_counters(viewer, (await viewer.open("/spaces/finance/pipelines")).text)
     assert found["never succeeded"] == 1
     assert "late sync" not in found

@@ -8,7 +8,7 @@ import pytest
 from checking import CheckedClient
 from conftest import RolledBackDatabase
 from web.conftest import Browser
-from windsock.commands.words import until
+from windsock.commands.formatting import until
 from windsock.sql import Query
 from world import World
 
@@ -17,8 +17,8 @@ LIST = "/spaces/finance/orchestration/pipelines"
 
 
 async def plan(db: RolledBackDatabase, world: World, at: datetime | None) -> None:
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(
             Query(
                 "UPDATE pipelines SET next_run_at = %(at)s"
                 " WHERE space_id = %(space_id)s AND external_id = 'daily_report'"

@@ -7,7 +7,7 @@ import pytest
 from checking import CheckedClient
 from conftest import RolledBackDatabase
 from web.conftest import Browser
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_run
 
 pytestmark = pytest.mark.anyio
@@ -94,8 +94,8 @@ async def test_the_team_that_airflow_names_is_one_click_away(
     path = f"{FLEET}/{one}"
     assert "Airflow says" not in (await editor.open(path)).text
     run = a_run("daily_report", "r9", "success", hours_ago=0.1, provider_metadata={"team_name": "Ingestion"})
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_runs(tx, [run], space.pipelines)
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_runs(tx, [run], space.pipelines)
     assert (await governed(client, world))[one][1] is None, "nobody is assigned by it"
     shown, button = (await editor.open(path)).text, "Set this team"
     assert said in shown

@@ -8,7 +8,7 @@ from conftest import RolledBackDatabase
 from web.conftest import Browser
 from web.test_pages import names
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_pipeline, a_task_run
 
 pytestmark = pytest.mark.anyio
@@ -25,10 +25,10 @@ async def test_iterations_and_mapped_instances_have_names_on_the_page_of_a_run(
         for index in range(3)
     ]
     tasks.append(a_task_run("daily_report", "r1", "count", "failed", map_index=7, provider_metadata=named))
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_task_runs(tx, tasks, space.pipelines)
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_task_runs(tx, tasks, space.pipelines)
         gone = Query("UPDATE task_runs SET removed_at = now() WHERE space_id = %(space_id)s AND loop_iteration = 2")
-        assert await tx.run(gone, space_id=space.id)
+        assert await tx.execute(gone, space_id=space.id)
     path = f"/spaces/finance/runs/{space.run_id}"
     text = (await viewer.open(path)).text
     shown = [one for one in names(text) if one.startswith(("guess", "count"))]
@@ -47,7 +47,9 @@ async def test_a_draining_pipeline_says_so_in_the_list_and_on_its_page(
 ) -> None:
     space = world.finance
     assert "draining" not in (await viewer.open("/spaces/finance/pipelines")).text
-    async with db.in_space(space.id) as tx:
-        await Mirror(space.id, space.connector_id).store_pipelines(tx, [a_pipeline("never_run", is_draining=True)])
+    async with db.tenant_transaction(space.id) as tx:
+        await MirrorWriter(space.id, space.connector_id).store_pipelines(
+            tx, [a_pipeline("never_run", is_draining=True)]
+        )
     for path in ("/spaces/finance/pipelines", f"/spaces/finance/pipelines/{space.pipelines['never_run']}"):
         assert ">draining</span>" in (await viewer.open(path)).text

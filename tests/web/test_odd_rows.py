@@ -7,7 +7,7 @@ import pytest
 from conftest import RolledBackDatabase
 from web.conftest import Browser
 from windsock.sql import Query
-from windsock.sync.mirror import Mirror
+from windsock.sync.writer import MirrorWriter
 from world import World, a_run
 
 pytestmark = pytest.mark.anyio
@@ -20,10 +20,10 @@ async def test_pages_with_a_run_that_ends_before_it_starts_are_shown(
     viewer: Browser, world: World, db: RolledBackDatabase, seconds: float
 ) -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
+    async with db.tenant_transaction(space.id) as tx:
         run = a_run("daily_report", "odd clocks", "failed", hours_ago=0.5, minutes=seconds / 60)
-        await Mirror(space.id, space.connector_id).store_runs(tx, [run], space.pipelines)
-        (row,) = await tx.rows(Query("SELECT id FROM runs WHERE external_id = 'odd clocks'"))
+        await MirrorWriter(space.id, space.connector_id).store_runs(tx, [run], space.pipelines)
+        (row,) = await tx.fetch_all(Query("SELECT id FROM runs WHERE external_id = 'odd clocks'"))
     pipeline = f"{FLEET}/{space.pipelines['daily_report']}"
     for path in ("/spaces/finance", FLEET, pipeline, f"/spaces/finance/runs/{row['id']}", "/spaces/finance/timeline"):
         shown = await viewer.open(path)

@@ -182,15 +182,15 @@ async def test_while_a_run_goes_on_its_head_alone_is_asked_for(
     viewer: Browser, world: World, db: RolledBackDatabase
 ) -> None:
     path = f"/spaces/finance/runs/{world.finance.run_id}"
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(SYNC_ENDS, space_id=world.finance.id, status="complete")
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(SYNC_ENDS, space_id=world.finance.id, status="complete")
     part = await viewer.open(path, headers={"HX-Request": "true"})
     assert part.text.lstrip().startswith('<div id="now"')
     assert "<table" not in part.text
     assert "every 4s" not in part.text
-    async with db.in_space(world.finance.id) as tx:
+    async with db.tenant_transaction(world.finance.id) as tx:
         running = "UPDATE runs SET status = 'running', ended_at = NULL WHERE id = %(id)s AND space_id = %(space_id)s"
-        await tx.run(Query(running), id=world.finance.run_id, space_id=world.finance.id)
+        await tx.execute(Query(running), id=world.finance.run_id, space_id=world.finance.id)
     for headers in ({}, {"HX-Request": "true"}):
         assert 'hx-trigger="every 4s"' in (await viewer.open(path, headers=headers)).text
 
@@ -203,10 +203,10 @@ async def test_a_run_that_has_ended_goes_on_until_the_sync_that_saw_it_has_its_t
     viewer: Browser, world: World, db: RolledBackDatabase, status: str | None, ago: str, *, goes_on: bool
 ) -> None:
     space, path = world.finance, f"/spaces/finance/runs/{world.finance.run_id}"
-    async with db.in_space(space.id) as tx:
-        await tx.run(SYNC_ENDS, space_id=space.id, status=status)
-        await tx.run(RUN_CHANGES, space_id=space.id, id=space.run_id, ago=ago)
-        await tx.run(Query("DELETE FROM task_runs WHERE space_id = %(space_id)s"), space_id=space.id)
+    async with db.tenant_transaction(space.id) as tx:
+        await tx.execute(SYNC_ENDS, space_id=space.id, status=status)
+        await tx.execute(RUN_CHANGES, space_id=space.id, id=space.run_id, ago=ago)
+        await tx.execute(Query("DELETE FROM task_runs WHERE space_id = %(space_id)s"), space_id=space.id)
     assert (await viewer.open(f"{path}/tasks")).json()["goes_on"] is goes_on
     whole = (await viewer.open(path)).text
     assert ("No tasks yet." in whole) is goes_on, "an empty run is told from one whose tasks are to come"
@@ -252,8 +252,8 @@ async def test_what_people_and_airflow_write_is_text_on_every_page(
     viewer: Browser, world: World, db: RolledBackDatabase, hostile: str
 ) -> None:
     run_id = world.finance.run_id
-    async with db.in_space(world.finance.id) as tx:
-        await tx.run(
+    async with db.tenant_transaction(world.finance.id) as tx:
+        await tx.execute(
             Query(
                 "UPDATE pipelines SET name = %(x)s, description = %(x)s, owner = %(x)s, tags = ARRAY[%(x)s],"
                 " schedule = %(x)s, schedule_description = NULL WHERE %(space_id)s::uuid IS NOT NULL"
@@ -261,8 +261,8 @@ async def test_what_people_and_airflow_write_is_text_on_every_page(
             x=hostile,
             space_id=world.finance.id,
         )
-        await tx.run(Query("UPDATE runs SET note = %(x)s, external_id = id || left(%(x)s, 500)"), x=hostile)
-        await tx.run(Query("UPDATE task_runs SET external_id = id || left(%(x)s, 500), operator = %(x)s"), x=hostile)
+        await tx.execute(Query("UPDATE runs SET note = %(x)s, external_id = id || left(%(x)s, 500)"), x=hostile)
+        await tx.execute(Query("UPDATE task_runs SET external_id = id||left(%(x)s, 500), operator = %(x)s"), x=hostile)
     path = f"/spaces/finance/runs/{run_id}"
     assert (await viewer.send_form(f"{path}/comments", content=hostile)).status_code == 303
     pages = [FLEET, path, *(f"{FLEET}/{one}" for one in world.finance.pipelines.values())]

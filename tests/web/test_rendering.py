@@ -5,21 +5,21 @@ from typing import Any
 
 import pytest
 
-from windsock.web.pictures import strip
-from windsock.web.rendering import ago, is_past, percent, seconds_between, span
-from windsock.words import duration
+from windsock.formatting import format_duration
+from windsock.web.charts import run_sparkline
+from windsock.web.templates import ago, duration_cell, is_past, percent, seconds_between
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
 def test_what_took_no_time_that_is_known_is_a_dash_and_the_rest_as_on_a_terminal() -> None:
-    assert [span(seconds) for seconds in (None, 0, 9.96, 65, 7500)] == [
-        "\N{EN DASH}", *(duration(seconds) for seconds in (0, 9.96, 65, 7500))
+    assert [duration_cell(seconds) for seconds in (None, 0, 9.96, 65, 7500)] == [
+        "\N{EN DASH}", *(format_duration(seconds) for seconds in (0, 9.96, 65, 7500))
     ]  # fmt: skip
 
 
 def test_what_differs_by_seconds_within_minutes_is_told_apart() -> None:
-    assert (duration(62.4), duration(98), duration(3599.7)) == ("1 min 2 s", "1 min 38 s", "1 h")
+    assert (format_duration(62.4), format_duration(98), format_duration(3599.7)) == ("1 min 2 s", "1 min 38 s", "1 h")
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_a_strip_shows_states_by_shape_and_names_its_runs() -> None:
         {"id": "3", "external_id": "three", "status": "running", "duration_seconds": None},
         {"id": "4", "external_id": "four", "status": "state_of_tomorrow", "duration_seconds": 0.0},
     ]
-    picture = str(strip(runs, "finance"))
+    picture = str(run_sparkline(runs, "finance"))
     assert "&lt;a &#34;b&#34;&gt;: failed" in picture
     assert [picture.count(f'class="{kind}"') for kind in ("bad", "ok", "on", "other", "mark")] == [1, 1, 1, 1, 1]
     assert 'aria-label="The newest 4 runs, 1 failed"' in picture
     assert 'height="23"' in picture, "the longest is as high as there is room"
     assert 'height="12"' in picture, "a quarter of the time is half as high"
-    assert "no runs" in str(strip([], "finance"))
+    assert "no runs" in str(run_sparkline([], "finance"))

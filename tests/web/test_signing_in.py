@@ -5,8 +5,8 @@ import pytest
 from checking import CheckedClient
 from conftest import RolledBackDatabase
 from web.conftest import OWN, SITE, Browser
-from windsock.access.keys import hash_of
-from windsock.access.sessions import make_link
+from windsock.access.keys import hash_token
+from windsock.access.sessions import create_login_link
 from windsock.access.space import COOKIE
 from windsock.sql import Query
 from world import World
@@ -61,8 +61,8 @@ async def test_the_cookie_is_for_this_server_alone_and_its_token_is_stored_nowhe
     token = answer.cookies[COOKIE]
     assert token.startswith("wss_")
     async with db.transaction() as tx:
-        rows = await tx.rows(Query("SELECT token_hash, s::text AS whole FROM sessions s"))
-    assert [row["token_hash"] for row in rows] == [hash_of(token)]
+        rows = await tx.fetch_all(Query("SELECT token_hash, s::text AS whole FROM sessions s"))
+    assert [row["token_hash"] for row in rows] == [hash_token(token)]
     assert token not in rows[0]["whole"]
     secure = await browser.post(f"https{SITE[4:]}/sign-in", data={"api_key": world.keys["viewer"]}, headers=OWN)
     assert "Secure" in secure.headers["set-cookie"]
@@ -88,7 +88,7 @@ async def test_a_session_ends_with_the_key_it_began_with(viewer: Browser, world:
     assert (await viewer.open(FLEET)).status_code == 200
     revoke = Query("UPDATE api_keys SET revoked_at = now() WHERE key_hash = %(key_hash)s")
     async with db.transaction() as tx:
-        await tx.run(revoke, key_hash=hash_of(world.keys["viewer"]))
+        await tx.execute(revoke, key_hash=hash_token(world.keys["viewer"]))
     assert (await viewer.open(FLEET)).status_code == 303
 
 
@@ -171,16 +171,16 @@ async def test_an_expired_session_is_none_and_is_forgotten(
     viewer: Browser, world: World, db: RolledBackDatabase
 ) -> None:
     async with db.transaction() as tx:
-        await tx.run(Query("UPDATE sessions SET expires_at = now() - interval '1 second'"))
+        await tx.execute(Query("UPDATE sessions SET expires_at = now() - interval '1 second'"))
     assert (await viewer.open(FLEET)).status_code == 303
     await viewer.sign_in(world.keys["editor"])
     async with db.transaction() as tx:
-        assert len(await tx.rows(Query("SELECT FROM sessions"))) == 1
+        assert len(await tx.fetch_all(Query("SELECT FROM sessions"))) == 1
 
 
 async def test_a_deactivated_user_is_signed_out(viewer: Browser, world: World, db: RolledBackDatabase) -> None:
     async with db.transaction() as tx:
-        await tx.run(Query("UPDATE users SET is_active = false WHERE id = %(id)s"), id=world.users["viewer"])
+        await tx.execute(Query("UPDATE users SET is_active = false WHERE id = %(id)s"), id=world.users["viewer"])
     assert (await viewer.open(FLEET)).status_code == 303
 
 
@@ -188,7 +188,7 @@ async def test_a_link_signs_in_once_and_looking_at_it_does_not_use_it_up(
     browser: Browser, world: World, db: RolledBackDatabase
 ) -> None:
     async with db.transaction() as tx:
-        token = await make_link(tx, world.users["viewer"])
+        token = await create_login_link(tx, world.users["viewer"])
     for _ in range(2):
         looked = await browser.open(f"/sign-in/link?token={token}")
         assert looked.status_code == 200
@@ -203,8 +203,8 @@ async def test_a_link_signs_in_once_and_looking_at_it_does_not_use_it_up(
 
 async def test_an_old_link_signs_nobody_in(browser: Browser, world: World, db: RolledBackDatabase) -> None:
     async with db.transaction() as tx:
-        token = await make_link(tx, world.users["viewer"])
-        await tx.run(Query("UPDATE login_links SET expires_at = now() - interval '1 second'"))
+        token = await create_login_link(tx, world.users["viewer"])
+        await tx.execute(Query("UPDATE login_links SET expires_at = now() - interval '1 second'"))
     assert (await browser.open(f"/sign-in/link?token={token}")).status_code == 401
     assert (await browser.send_form("/sign-in/link", token=token)).status_code == 401
 

@@ -8,7 +8,7 @@ import pytest
 
 from checking import CheckedClient
 from web.conftest import Browser
-from windsock.web.timeline import Span, pieces
+from windsock.web.timeline import Span, merge_overlapping
 from world import World
 
 pytestmark = pytest.mark.anyio
@@ -26,12 +26,15 @@ def a_run(begins: float, lasts: float | None, status: str = "success") -> dict[s
 
 def test_runs_that_overlap_are_one_piece_with_the_worst_state() -> None:
     runs = [a_run(1, 1), a_run(1.5, 2, "failed"), a_run(3, 0.2), a_run(6, 1), a_run(9, None, "running")]
-    found = [(one["left"], one["width"], one["many"], one["status"], one["failed"]) for one in pieces(runs, SPAN, NOW)]
+    found = [
+        (one["left"], one["width"], one["many"], one["status"], one["failed"])
+        for one in merge_overlapping(runs, SPAN, NOW)
+    ]
     assert found == [(100, 250, 3, "failed", 1), (600, 100, 1, "success", 0), (900, 100, 1, "running", 0)]
 
 
 def test_what_sticks_out_is_cut_at_the_edge_and_nothing_is_too_small_to_see() -> None:
-    found = pieces([a_run(-5, 6), a_run(5, 0)], SPAN, NOW)
+    found = merge_overlapping([a_run(-5, 6), a_run(5, 0)], SPAN, NOW)
     assert [(one["left"], one["width"]) for one in found] == [(0, 100), (500, 3)]
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from conftest import RolledBackDatabase
 from triggers.double import Runs, install
 from web.conftest import Browser
-from windsock.process import Process
+from windsock.context import AppContext
 from windsock.sql import Query
 from windsock.web import tries
 from world import World
@@ -24,7 +24,7 @@ TRIED_AGAIN = Query(
 
 
 @pytest.fixture
-def runs(app: FastAPI, process: Process) -> Runs:
+def runs(app: FastAPI, process: AppContext) -> Runs:
     made = install(app, process)
     made.tries = (200, {"task_instances": [a_try(3), a_try(1, state="failed"), a_try(2, state="up_for_retry")]})
     return made
@@ -40,9 +40,9 @@ def a_try(number: int, *, state: str = "success") -> dict[str, Any]:
 
 async def tried_again(db: RolledBackDatabase, world: World, number: int, map_index: int = -1) -> None:
     space = world.finance
-    async with db.in_space(space.id) as tx:
+    async with db.tenant_transaction(space.id) as tx:
         which = {"space_id": space.id, "id": space.task_run_id}
-        assert await tx.run(TRIED_AGAIN, **which, number=number, map_index=map_index)
+        assert await tx.execute(TRIED_AGAIN, **which, number=number, map_index=map_index)
 
 
 async def earlier(viewer: Browser, world: World) -> dict[str, Any]:
@@ -87,8 +87,8 @@ async def test_an_iteration_of_a_loop_is_asked_for_by_its_region(
         "UPDATE task_runs SET region_id = 'a-b', region_index = 3 WHERE space_id = %(space_id)s AND id = %(id)s"
     )
     await tried_again(db, world, 2)
-    async with db.in_space(world.finance.id) as tx:
-        assert await tx.run(in_region, space_id=world.finance.id, id=world.finance.task_run_id)
+    async with db.tenant_transaction(world.finance.id) as tx:
+        assert await tx.execute(in_region, space_id=world.finance.id, id=world.finance.task_run_id)
     await earlier(viewer, world)
     assert runs.tried[0].endswith("/taskInstances/load/tries?region_id=a-b&region_index=3")
 
@@ -144,13 +144,13 @@ async def test_so_many_at_once_and_no_more_are_kept_than_may(
     viewer: Browser, world: World, db: RolledBackDatabase, app: FastAPI, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await tried_again(db, world, 2)
-    monkeypatch.setattr(tries, "MOST_ASKED", 0)
+    monkeypatch.setattr(tries, "MAX_REQUESTED", 0)
     assert (await earlier(viewer, world))["goes_on"], "its turn comes when the page asks again"
     monkeypatch.undo()
     monkeypatch.setattr(tries, "MOST_OF_A_RUN", 0)
     assert (await earlier(viewer, world)) == {"tries": {}, "missing": 1, "why": None, "goes_on": False}
     monkeypatch.undo()
-    monkeypatch.setattr(tries, "MOST_KEPT", 1)
+    monkeypatch.setattr(tries, "MAX_ENTRIES", 1)
     for number in (2, 3):
         await tried_again(db, world, number)
         assert (await earlier(viewer, world))["missing"] == 0

@@ -10,11 +10,11 @@ from fastapi import FastAPI
 
 from triggers.double import Runs, install
 from web.conftest import OWN, Browser
+from windsock.context import AppContext
 from windsock.errors import BadRequest
-from windsock.process import Process
 from windsock.providers.airflow.dialect import parse_param
 from windsock.web.forms import MAX_FIELDS
-from windsock.web.params import a_field, conf_of
+from windsock.web.params import form_field, parse_conf
 from world import World
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +31,7 @@ PARAMS: dict[str, Any] = {
 
 
 @pytest.fixture
-def runs(app: FastAPI, process: Process) -> Runs:
+def runs(app: FastAPI, process: AppContext) -> Runs:
     made = install(app, process)
     made.details = (200, {"params": PARAMS})
     return made
@@ -160,7 +160,7 @@ def test_params_as_each_airflow_gave_them(version: str) -> None:
         "note": {"value": None, "schema": {"type": ["null", "string"], "maxLength": 20}, "description": None},
     }
     more: dict[str, Any] = {"__class": "airflow.models.param.Param"} if version == "v1" else {"source": None}
-    fields = [a_field(parse_param(name, given | more), {}) for name, given in inner.items()]
+    fields = [form_field(parse_param(name, given | more), {}) for name, given in inner.items()]
     assert [(one.field, one.is_required, one.value) for one in fields] == [
         ("param:choice:env", False, '"dev"'),
         ("param:number:count", True, ""),
@@ -179,12 +179,12 @@ def test_no_schema_yields_a_fault() -> None:
     ]
     for schema in schemas:
         for value in (None, 1, "x", [1], {"a": 1}, True, 1.5):
-            field = a_field(parse_param("p", {"value": value, "schema": schema, "description": 3}), {})
+            field = form_field(parse_param("p", {"value": value, "schema": schema, "description": 3}), {})
             json.dumps(field.value)
-            conf = conf_of([(field.field, field.value)], "")
+            conf = parse_conf([(field.field, field.value)], "")
             assert conf.get("p") in (value, None, "")
     with pytest.raises(BadRequest):
-        conf_of([], "nonsense")
+        parse_conf([], "nonsense")
 
 
 @pytest.mark.parametrize("path", ["trigger", "govern"])

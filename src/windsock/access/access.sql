@@ -57,7 +57,7 @@ LIMIT %(limit)s OFFSET %(offset)s
 -- name: count_members
 SELECT count(*) AS total FROM memberships WHERE space_id = %(space_id)s
 
--- name: put_member
+-- name: upsert_member
 WITH put AS (
     INSERT INTO memberships (space_id, user_id, role) VALUES (%(space_id)s, %(user_id)s, %(role)s)
     ON CONFLICT (space_id, user_id) DO UPDATE SET role = excluded.role

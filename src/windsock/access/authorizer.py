@@ -12,7 +12,7 @@ from windsock.sql import Query, load
 from windsock.tasks import end_tasks
 
 QUERIES = load(__package__, "authorizer.sql")
-Question = tuple[bytes, str | None]
+AuthRequest = tuple[bytes, str | None]
 
 MAX_NOTED = 10_000
 """Keys and sessions whose use waits for being written; of more, the next request is noted."""
@@ -47,9 +47,9 @@ class Uses:
         sessions, self._sessions = list(self._sessions), set()
         async with self._db.transaction() as tx:
             if keys:
-                await tx.run(QUERIES["save_key_uses"], ids=keys)
+                await tx.execute(QUERIES["save_key_uses"], ids=keys)
             if sessions:
-                await tx.run(QUERIES["save_session_uses"], ids=sessions)
+                await tx.execute(QUERIES["save_session_uses"], ids=sessions)
 
     @contextlib.asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -58,7 +58,7 @@ class Uses:
         try:
             yield
         finally:
-            await end_tasks([task], patience=0)
+            await end_tasks([task], grace_seconds=0)
             with contextlib.suppress(DatabaseFailed):
                 await self._write_if_any()
 
@@ -83,34 +83,34 @@ class Authorizer:
 
     def __init__(self, db: Database, query: Query = QUERIES["authorize"], uses: Uses | None = None) -> None:
         self._db, self._query, self._uses = db, query, uses
-        self._waiting: dict[Question, asyncio.Task[Row | None]] = {}
-        self._asked: dict[Question, asyncio.Task[Row | None]] = {}
+        self._next: dict[AuthRequest, asyncio.Task[Row | None]] = {}
+        self._in_flight: dict[AuthRequest, asyncio.Task[Row | None]] = {}
 
-    async def ask(self, key_hash: bytes, slug: str | None) -> Row | None:
-        """A row of authorize() in access.sql; None for a key that is no key any more."""
-        question = key_hash, slug
-        task = self._waiting.get(question)
+    async def authorize(self, key_hash: bytes, slug: str | None) -> Row | None:
+        """Return what the SQL function of that name returns; None for a key that is no key any more."""
+        request = key_hash, slug
+        task = self._next.get(request)
         if task is None:
-            task = asyncio.create_task(self._answer(question, self._asked.get(question)))
-            task.add_done_callback(_look_at)
-            self._waiting[question] = task
+            task = asyncio.create_task(self._run_query(request, self._in_flight.get(request)))
+            task.add_done_callback(_consume_exception)
+            self._next[request] = task
         return await asyncio.shield(task)  # whoever goes away leaves the others their answer
 
-    async def _answer(self, question: Question, before: asyncio.Task[Row | None] | None) -> Row | None:
+    async def _run_query(self, request: AuthRequest, before: asyncio.Task[Row | None] | None) -> Row | None:
         if before is not None:
             await asyncio.wait([before])
-        mine = self._asked[question] = self._waiting.pop(question)  # who comes from now on waits for the next one
+        mine = self._in_flight[request] = self._next.pop(request)  # who comes from now on waits for the next one
         try:
-            row = await self._db.row(self._query, key_hash=question[0], slug=question[1])
+            row = await self._db.fetch_shared(self._query, key_hash=request[0], slug=request[1])
             if self._uses is not None and row is not None and row["is_use_due"]:
                 self._uses.note(row)
             return row
         finally:
-            if self._asked.get(question) is mine:
-                del self._asked[question]
+            if self._in_flight.get(request) is mine:
+                del self._in_flight[request]
 
 
-def _look_at(task: asyncio.Task[Row | None]) -> None:
+def _consume_exception(task: asyncio.Task[Row | None]) -> None:
     """Mark the exception as retrieved; the callers that still wait receive it."""
     if not task.cancelled():
         task.exception()

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 
 PREFIX = "wsk_"
-SHOWN = len(PREFIX) + 6
+PREFIX_LENGTH = len(PREFIX) + 6
 """How much of a key is shown again in lists."""
 
 
@@ -13,6 +13,6 @@ def new_key(prefix: str = PREFIX) -> str:
     return prefix + secrets.token_urlsafe(32)
 
 
-def hash_of(key: str) -> bytes:
+def hash_token(key: str) -> bytes:
     """SHA-256: the key has 256 random bits, so nothing slower makes it safer."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

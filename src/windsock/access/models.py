@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints
 from typing_extensions import TypeAliasType
 
-from windsock.inputs import WHOLE, Body, Flag, Name
+from windsock.inputs import WHOLE, Name, RequestBody, StrictBool
 
 Email = Annotated[
     str,
@@ -33,12 +33,12 @@ class SpaceOut(BaseModel):
     updated_at: datetime
 
 
-class SpaceIn(Body):
+class SpaceIn(RequestBody):
     slug: Slug
     name: Name
 
 
-class SpaceChange(Body):
+class SpaceChange(RequestBody):
     """Only what is sent changes."""
 
     name: Name | None = None
@@ -65,7 +65,7 @@ class Member(BaseModel):
     created_at: datetime
 
 
-class MemberChange(Body):
+class MemberChange(RequestBody):
     role: Role
 
 
@@ -86,10 +86,10 @@ class User(BaseModel):
     created_at: datetime
 
 
-class UserIn(Body):
+class UserIn(RequestBody):
     email: Email
     name: Name
-    is_superadmin: Flag = False
+    is_superadmin: StrictBool = False
 
 
 class ApiKey(BaseModel):
@@ -105,7 +105,7 @@ class NewApiKey(ApiKey):
     full_key: Annotated[str, Field(description="Shown this once; only its SHA-256 is stored.")]
 
 
-class ApiKeyIn(Body):
+class ApiKeyIn(RequestBody):
     name: Name
     expires_in_days: Annotated[int, Field(ge=1, le=3650), WHOLE] | None = None
 
@@ -128,5 +128,5 @@ class TeamDetail(Team):
     members: list[TeamMember]
 
 
-class TeamBody(Body):
+class TeamBody(RequestBody):
     name: Name

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from windsock.access.keys import hash_of, new_key
+from windsock.access.keys import hash_token, new_key
 from windsock.db import Row, Transaction
 from windsock.sql import load
 
@@ -10,52 +10,52 @@ QUERIES = load(__package__, "sessions.sql")
 SESSION_PREFIX, LINK_PREFIX = "wss_", "wsl_"
 SESSION_DAYS = 30
 LINK_MINUTES = 15
-LONGEST_USER_AGENT = 300
+MAX_USER_AGENT_LENGTH = 300
 
 
-async def begin_session(tx: Transaction, user_id: UUID, user_agent: str, *, key_id: UUID | None) -> str:
+async def create_session(tx: Transaction, user_id: UUID, user_agent: str, *, key_id: UUID | None) -> str:
     """The token of a new session, for the browser's cookie; only its hash is stored. It ends with the key, if any."""
     token = new_key(SESSION_PREFIX)
-    await tx.run(QUERIES["forget_expired"])
-    await tx.run(
-        QUERIES["begin_session"],
+    await tx.execute(QUERIES["delete_expired_sessions"])
+    await tx.execute(
+        QUERIES["create_session"],
         user_id=user_id,
         api_key_id=key_id,
-        token_hash=hash_of(token),
-        user_agent=user_agent[:LONGEST_USER_AGENT].replace("\x00", ""),
+        token_hash=hash_token(token),
+        user_agent=user_agent[:MAX_USER_AGENT_LENGTH].replace("\x00", ""),
         days=SESSION_DAYS,
     )
     return token
 
 
-async def end_session(tx: Transaction, user_id: UUID, session_id: UUID) -> bool:
+async def revoke_session(tx: Transaction, user_id: UUID, session_id: UUID) -> bool:
     """Whether there was one of this user's."""
-    return bool(await tx.run(QUERIES["end_session"], user_id=user_id, session_id=session_id))
+    return bool(await tx.execute(QUERIES["revoke_session"], user_id=user_id, session_id=session_id))
 
 
-async def end_other_sessions(tx: Transaction, user_id: UUID, session_id: UUID) -> None:
+async def revoke_other_sessions(tx: Transaction, user_id: UUID, session_id: UUID) -> None:
     """All of this user's but that one."""
-    await tx.run(QUERIES["end_other_sessions"], user_id=user_id, session_id=session_id)
+    await tx.execute(QUERIES["revoke_other_sessions"], user_id=user_id, session_id=session_id)
 
 
 async def list_sessions(tx: Transaction, user_id: UUID) -> list[Row]:
     """Those that are signed in, the one used last first."""
-    return await tx.rows(QUERIES["list_sessions"], user_id=user_id, limit=100, offset=0)
+    return await tx.fetch_all(QUERIES["list_sessions"], user_id=user_id, limit=100, offset=0)
 
 
-async def make_link(tx: Transaction, user_id: UUID) -> str:
+async def create_login_link(tx: Transaction, user_id: UUID) -> str:
     """The token of a link that signs this user in, once, within LINK_MINUTES."""
     token = new_key(LINK_PREFIX)
-    await tx.run(QUERIES["make_link"], user_id=user_id, token_hash=hash_of(token), minutes=LINK_MINUTES)
+    await tx.execute(QUERIES["create_login_link"], user_id=user_id, token_hash=hash_token(token), minutes=LINK_MINUTES)
     return token
 
 
-async def find_link(tx: Transaction, token: str) -> Row | None:
+async def find_login_link(tx: Transaction, token: str) -> Row | None:
     """`email` and `name` of whom it signs in; None for what is used, expired or no link."""
-    return await tx.row(QUERIES["find_link"], token_hash=hash_of(token))
+    return await tx.fetch_one(QUERIES["find_login_link"], token_hash=hash_token(token))
 
 
-async def use_link(tx: Transaction, token: str) -> UUID | None:
+async def consume_login_link(tx: Transaction, token: str) -> UUID | None:
     """Whom it signs in; it works no more."""
-    row = await tx.row(QUERIES["use_link"], token_hash=hash_of(token))
+    row = await tx.fetch_one(QUERIES["consume_login_link"], token_hash=hash_token(token))
     return row["user_id"] if row else None

@@ -12,10 +12,10 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from windsock.access.authorizer import Authorizer
-from windsock.access.keys import hash_of
+from windsock.access.keys import hash_token
 from windsock.db import Actor, Database, Row, Transaction
 from windsock.errors import Forbidden, NotAuthenticated, NotSignedIn, WindsockError
-from windsock.pipelined import Asked
+from windsock.pipelined import Statement
 from windsock.sql import load
 
 ROLES = ("viewer", "editor", "admin")
@@ -28,7 +28,7 @@ bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: B
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
-AUTHORIZED = "windsock.authorized"
+AUTH_RESULT = "windsock.authorized"
 """In the scope of a request: what was asked since it came, (hash of the key, slug), and the answer or the error."""
 
 
@@ -50,15 +50,15 @@ class Caller:
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Outside any space; shows the caller's own memberships."""
-        return self._db.as_caller(self.actor)
+        return self._db.user_transaction(self.actor)
 
-    def transaction_in(self, space_id: UUID) -> AbstractAsyncContextManager[Transaction]:
+    def space_transaction(self, space_id: UUID) -> AbstractAsyncContextManager[Transaction]:
         """In a space that is being made or left; everything else asks for a Space."""
-        return self._db.in_space(space_id, self.actor)
+        return self._db.tenant_transaction(space_id, self.actor)
 
-    async def read_in(self, space_id: UUID, *asked: Asked) -> list[list[Row]]:
-        """As transaction_in, for what Database.read does."""
-        return await self._db.read(space_id, *asked)
+    async def fetch_batch_in(self, space_id: UUID, *statements: Statement) -> list[list[Row]]:
+        """As transaction_in, for what Database.fetch_batch does."""
+        return await self._db.fetch_batch(space_id, *statements)
 
     @property
     def actor(self) -> Actor:
@@ -79,11 +79,11 @@ class Space:
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Row-level security shows this space and nothing else. Do not hold it while somebody else thinks."""
-        return self.caller.transaction_in(self.id)
+        return self.caller.space_transaction(self.id)
 
-    async def read(self, *asked: Asked) -> list[list[Row]]:
-        """As Database.read, in this space: for statements of which none needs what another one finds."""
-        return await self.caller.read_in(self.id, *asked)
+    async def fetch_batch(self, *statements: Statement) -> list[list[Row]]:
+        """As Database.fetch_batch, in this space: for statements of which none needs what another one finds."""
+        return await self.caller.fetch_batch_in(self.id, *statements)
 
 
 async def _authorize(
@@ -91,11 +91,11 @@ async def _authorize(
 ) -> tuple[Caller, Row]:
     if credentials is None or not credentials.credentials:
         raise NotAuthenticated("This needs an API key: send the header Authorization: Bearer <API key>.")
-    question = hash_of(credentials.credentials), slug
-    asked, row = request.scope.get(AUTHORIZED, (None, None))
-    if asked != question:
+    request_key = hash_token(credentials.credentials), slug
+    auth_request, row = request.scope.get(AUTH_RESULT, (None, None))
+    if auth_request != request_key:
         authorizer: Authorizer = request.app.state.authorizer
-        row = await authorizer.ask(*question)
+        row = await authorizer.authorize(*request_key)
     if isinstance(row, WindsockError):
         raise row
     if row is None:
@@ -115,7 +115,7 @@ async def authenticate(request: Request) -> Caller:
     return caller
 
 
-async def may_be_anybody(request: Request, credentials: Bearer) -> Caller:
+async def require_caller(request: Request, credentials: Bearer) -> Caller:
     caller, _ = await _authorize(request, credentials, None)
     return caller
 
@@ -127,27 +127,27 @@ async def _superadmin(request: Request, credentials: Bearer) -> Caller:
     return caller
 
 
-def _member(least: str, right: str) -> Callable[..., Awaitable[Space]]:
-    """A dependency giving the Space of the path's slug to callers whose role there is `least` or more."""
+def require_role(minimum: str, right: str) -> Callable[..., Awaitable[Space]]:
+    """A dependency giving the Space of the path's slug to callers whose role there is `minimum` or more."""
 
     async def permission(request: Request, slug: str, credentials: Bearer) -> Space:
         known = slug if SLUG.fullmatch(slug) else None
         caller, row = await _authorize(request, credentials, known)
-        return _space(caller, row, least, right)
+        return _space(caller, row, minimum, right)
 
     return permission
 
 
-def viewed(db: Database, row: Row) -> Space:
-    """What may_view gives to whoever asked, from the answer to their question."""
+def space_for_viewer(db: Database, row: Row) -> Space:
+    """What require_view gives to whoever asked, from the answer to their question."""
     return _space(_caller(db, row), row, *VIEW)
 
 
-def _space(caller: Caller, row: Row, least: str, right: str) -> Space:
+def _space(caller: Caller, row: Row, minimum: str, right: str) -> Space:
     if row["space_id"] is None or row["role"] is None:
         raise Forbidden("This space does not exist, or you are not a member of it. Ask an admin of the space.")
-    if ROLES.index(row["role"]) < ROLES.index(least):
-        raise Forbidden(f"Only the role {least} or above may {right} in this space; yours is {row['role']}.")
+    if ROLES.index(row["role"]) < ROLES.index(minimum):
+        raise Forbidden(f"Only the role {minimum} or above may {right} in this space; yours is {row['role']}.")
     structlog.contextvars.bind_contextvars(space=row["slug"])
     return Space(row["space_id"], row["slug"], row["role"], row["version"], caller)
 
@@ -155,7 +155,7 @@ def _space(caller: Caller, row: Row, least: str, right: str) -> Space:
 # --- Pages: who has signed in; a key is nothing here, and a session is nothing to the API -----------------------------
 
 
-async def refuse_other_sites(request: Request) -> None:
+async def check_same_origin(request: Request) -> None:
     """A form that another site sends with our cookie: browsers say where it comes from, and cannot be made to lie."""
     if request.method in SAFE_METHODS:
         return
@@ -166,10 +166,10 @@ async def refuse_other_sites(request: Request) -> None:
 
 
 async def _signed_in(request: Request, slug: str | None) -> tuple[Caller, Row]:
-    await refuse_other_sites(request)
+    await check_same_origin(request)
     token = request.cookies.get(COOKIE)
     sessions: Authorizer = request.app.state.sessions
-    row = await sessions.ask(hash_of(token), slug) if token else None
+    row = await sessions.authorize(hash_token(token), slug) if token else None
     if row is None:
         raise NotSignedIn("Sign in to see this page.")
     return _caller(request.app.state.db, row), row
@@ -180,25 +180,25 @@ async def signed_in(request: Request) -> Caller:
     return caller
 
 
-def _page(least: str, right: str) -> Callable[..., Awaitable[Space]]:
+def _page(minimum: str, right: str) -> Callable[..., Awaitable[Space]]:
     """As _member, for a page."""
 
     async def permission(request: Request, slug: str) -> Space:
         caller, row = await _signed_in(request, slug if SLUG.fullmatch(slug) else None)
-        return _space(caller, row, least, right)
+        return _space(caller, row, minimum, right)
 
     return permission
 
 
-may_view = _member(*VIEW)
-may_edit = _member("editor", "create and edit connectors")
-may_sync = _member("editor", "start a sync")
-may_govern = _member("editor", "set team and criticality")
-may_trigger = _member("editor", "trigger pipelines")
-may_watch = _member("viewer", "watch pipelines")
-may_comment = _member("viewer", "comment")
-may_administer = _member("admin", "manage members, teams and what is deleted")
-may_audit = _member("admin", "read the audit trail")
+require_view = require_role(*VIEW)
+require_edit = require_role("editor", "create and edit connectors")
+require_sync = require_role("editor", "start a sync")
+require_assign = require_role("editor", "set team and criticality")
+require_trigger = require_role("editor", "trigger pipelines")
+require_watch = require_role("viewer", "watch pipelines")
+require_comment = require_role("viewer", "comment")
+require_administer = require_role("admin", "manage members, teams and what is deleted")
+require_audit = require_role("admin", "read the audit trail")
 
 page_view = _page(*VIEW)
 page_watch = _page("viewer", "watch pipelines")
@@ -210,23 +210,23 @@ page_edit = _page("editor", "create and edit connectors")
 page_administer = _page("admin", "manage members and teams")
 page_audit = _page("admin", "read the audit trail")
 
-IsCaller = Annotated[Caller, Depends(may_be_anybody)]
+CurrentCaller = Annotated[Caller, Depends(require_caller)]
 IsSuperadmin = Annotated[Caller, Depends(_superadmin)]
-CanView = Annotated[Space, Depends(may_view)]
-CanEdit = Annotated[Space, Depends(may_edit)]
-CanSync = Annotated[Space, Depends(may_sync)]
-CanGovern = Annotated[Space, Depends(may_govern)]
-CanTrigger = Annotated[Space, Depends(may_trigger)]
-CanWatch = Annotated[Space, Depends(may_watch)]
-CanComment = Annotated[Space, Depends(may_comment)]
-CanAdminister = Annotated[Space, Depends(may_administer)]
-CanAudit = Annotated[Space, Depends(may_audit)]
+CanView = Annotated[Space, Depends(require_view)]
+CanEdit = Annotated[Space, Depends(require_edit)]
+CanSync = Annotated[Space, Depends(require_sync)]
+CanAssign = Annotated[Space, Depends(require_assign)]
+CanTrigger = Annotated[Space, Depends(require_trigger)]
+CanWatch = Annotated[Space, Depends(require_watch)]
+CanComment = Annotated[Space, Depends(require_comment)]
+CanAdminister = Annotated[Space, Depends(require_administer)]
+CanAudit = Annotated[Space, Depends(require_audit)]
 IsSignedIn = Annotated[Caller, Depends(signed_in)]
 PageView = Annotated[Space, Depends(page_view)]
 PageWatch = Annotated[Space, Depends(page_watch)]
 PageComment = Annotated[Space, Depends(page_comment)]
 PageSync = Annotated[Space, Depends(page_sync)]
-PageGovern = Annotated[Space, Depends(page_govern)]
+PageAssign = Annotated[Space, Depends(page_govern)]
 PageTrigger = Annotated[Space, Depends(page_trigger)]
 PageEdit = Annotated[Space, Depends(page_edit)]
 PageAdminister = Annotated[Space, Depends(page_administer)]
@@ -234,17 +234,17 @@ PageAudit = Annotated[Space, Depends(page_audit)]
 
 PERMISSIONS = frozenset(
     {
-        may_be_anybody,
+        require_caller,
         _superadmin,
-        may_view,
-        may_edit,
-        may_sync,
-        may_govern,
-        may_trigger,
-        may_watch,
-        may_comment,
-        may_administer,
-        may_audit,
+        require_view,
+        require_edit,
+        require_sync,
+        require_assign,
+        require_trigger,
+        require_watch,
+        require_comment,
+        require_administer,
+        require_audit,
         signed_in,
         page_view,
         page_watch,

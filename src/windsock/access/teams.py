@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request, Response
 
 from windsock.access.models import Team, TeamBody, TeamDetail
 from windsock.access.space import CanAdminister, CanView, Space
-from windsock.access.store import present
-from windsock.db import Row, Transaction, explained
+from windsock.access.store import expect_row
+from windsock.db import Row, Transaction, map_constraint_errors
 from windsock.errors import Conflict, NotFound
-from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
+from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
 from windsock.sql import load
 
 QUERIES = load(__package__, "teams.sql")
@@ -21,42 +21,42 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 
 @router.get("", response_model=list[Team], responses=LIST, summary="List the teams")
-async def list_teams(request: Request, space: CanView, paging: SmallPage) -> Response:
+async def list_teams(request: Request, space: CanView, paging: PageQuery20) -> Response:
     async with space.transaction() as tx:
-        rows = await tx.answers(QUERIES["list_teams"], space_id=space.id, limit=paging.size, offset=paging.offset)
-        total = present(await tx.row(QUERIES["count_teams"], space_id=space.id))["total"]
-    return answer_page(request, rows, total, paging)
+        rows = await tx.fetch_json(QUERIES["list_teams"], space_id=space.id, limit=paging.size, offset=paging.offset)
+        total = expect_row(await tx.fetch_one(QUERIES["count_teams"], space_id=space.id))["total"]
+    return page_response(request, rows, total, paging)
 
 
 @router.post("", response_model=TeamDetail, status_code=201, summary="Create a team")
 async def create_team(request: Request, space: CanAdminister, body: TeamBody) -> Response:
     async with space.transaction() as tx:
         with name_taken(body.name):
-            made = await tx.row(QUERIES["create_team"], space_id=space.id, name=body.name)
-        row = await _team(tx, space, present(made)["id"])
-    return answer(request, row, status=201)
+            created = await tx.fetch_one(QUERIES["create_team"], space_id=space.id, name=body.name)
+        row = await _team(tx, space, expect_row(created)["id"])
+    return json_response(request, row, status=201)
 
 
 @router.get("/{team_id}", response_model=TeamDetail, summary="One team with its members")
 async def get_team(request: Request, space: CanView, team_id: UUID) -> Response:
     async with space.transaction() as tx:
         row = await _team(tx, space, team_id)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.patch("/{team_id}", response_model=TeamDetail, name="update_team", summary="Rename a team")
 async def rename_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamBody) -> Response:
     async with space.transaction() as tx:
         with name_taken(body.name):
-            await tx.run(QUERIES["update_team"], space_id=space.id, team_id=team_id, name=body.name)
+            await tx.execute(QUERIES["update_team"], space_id=space.id, team_id=team_id, name=body.name)
         row = await _team(tx, space, team_id)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.delete("/{team_id}", status_code=204, summary="Delete a team; its pipelines then have none")
 async def delete_team(space: CanAdminister, team_id: UUID) -> Response:
     async with space.transaction() as tx:
-        if not await tx.run(QUERIES["delete_team"], space_id=space.id, team_id=team_id):
+        if not await tx.execute(QUERIES["delete_team"], space_id=space.id, team_id=team_id):
             raise NotFound("team")
     return Response(status_code=204)
 
@@ -78,24 +78,24 @@ async def add_team_member(space: CanAdminister, team_id: UUID, user_id: UUID) ->
 )
 async def remove_team_member(space: CanAdminister, team_id: UUID, user_id: UUID) -> Response:
     async with space.transaction() as tx:
-        if not await tx.run(QUERIES["delete_team_member"], space_id=space.id, team_id=team_id, user_id=user_id):
+        if not await tx.execute(QUERIES["delete_team_member"], space_id=space.id, team_id=team_id, user_id=user_id):
             raise NotFound("member of this team")
     return Response(status_code=204)
 
 
 async def put_team_member(tx: Transaction, space: Space, team_id: UUID, user_id: UUID) -> None:
-    gone = {"team_members_membership": NotFound("member"), "team_members_user_id_fkey": NotFound("member")}
+    missing = {"team_members_membership": NotFound("member"), "team_members_user_id_fkey": NotFound("member")}
     await _team(tx, space, team_id)
-    with explained({**gone, "team_members_team": NotFound("team")}):
-        await tx.run(QUERIES["put_team_member"], space_id=space.id, team_id=team_id, user_id=user_id)
+    with map_constraint_errors({**missing, "team_members_team": NotFound("team")}):
+        await tx.execute(QUERIES["put_team_member"], space_id=space.id, team_id=team_id, user_id=user_id)
 
 
 async def _team(tx: Transaction, space: Space, team_id: UUID) -> Row:
-    found = await tx.answers(QUERIES["get_team"], space_id=space.id, team_id=team_id)
+    found = await tx.fetch_json(QUERIES["get_team"], space_id=space.id, team_id=team_id)
     if not found:
         raise NotFound("team")
     return found[0]
 
 
 def name_taken(name: str) -> Any:  # noqa: ANN401 - the context manager of `explained`
-    return explained({"teams_name_unique": Conflict(f"There is a team {name} in this space already.")})
+    return map_constraint_errors({"teams_name_unique": Conflict(f"There is a team {name} in this space already.")})

@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from windsock.access.models import ApiKey, ApiKeyIn, Me, NewApiKey, User, UserIn
-from windsock.access.space import QUERIES, IsCaller, IsSuperadmin
-from windsock.access.store import create_key, create_user, present
+from windsock.access.space import QUERIES, CurrentCaller, IsSuperadmin
+from windsock.access.store import create_key, create_user, expect_row
 from windsock.errors import NotFound
-from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
+from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
 
 router = APIRouter(tags=["users"])
 
@@ -17,26 +17,26 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 
 @router.get("/users/me", response_model=Me, summary="Who am I, and which spaces may I see?")
-async def get_me(request: Request, caller: IsCaller) -> Response:
+async def get_me(request: Request, caller: CurrentCaller) -> Response:
     async with caller.transaction() as tx:
-        spaces = await tx.answers(QUERIES["my_spaces"], user_id=caller.id, is_superadmin=caller.is_superadmin)
+        spaces = await tx.fetch_json(QUERIES["my_spaces"], user_id=caller.id, is_superadmin=caller.is_superadmin)
     me = {"id": caller.id, "email": caller.email, "name": caller.name, "is_superadmin": caller.is_superadmin}
-    return answer(request, me | {"spaces": spaces})
+    return json_response(request, me | {"spaces": spaces})
 
 
 @router.get("/users", response_model=list[User], responses=LIST, summary="List users (superadmin)")
-async def list_users(request: Request, caller: IsSuperadmin, paging: SmallPage) -> Response:
+async def list_users(request: Request, caller: IsSuperadmin, paging: PageQuery20) -> Response:
     async with caller.transaction() as tx:
-        rows = await tx.answers(QUERIES["list_users"], limit=paging.size, offset=paging.offset)
-        total = present(await tx.row(QUERIES["count_users"]))["total"]
-    return answer_page(request, rows, total, paging)
+        rows = await tx.fetch_json(QUERIES["list_users"], limit=paging.size, offset=paging.offset)
+        total = expect_row(await tx.fetch_one(QUERIES["count_users"]))["total"]
+    return page_response(request, rows, total, paging)
 
 
 @router.post("/users", response_model=User, status_code=201, name="create_user", summary="Create a user (superadmin)")
 async def make_user(request: Request, caller: IsSuperadmin, body: UserIn) -> Response:
     async with caller.transaction() as tx:
         row = await create_user(tx, email=body.email, name=body.name, is_superadmin=body.is_superadmin)
-    return answer(request, row, status=201)
+    return json_response(request, row, status=201)
 
 
 @router.get(
@@ -46,11 +46,11 @@ async def make_user(request: Request, caller: IsSuperadmin, body: UserIn) -> Res
     name="list_api_keys",
     summary="List the caller's keys",
 )
-async def list_keys(request: Request, caller: IsCaller, paging: SmallPage) -> Response:
+async def list_keys(request: Request, caller: CurrentCaller, paging: PageQuery20) -> Response:
     async with caller.transaction() as tx:
-        rows = await tx.answers(QUERIES["list_keys"], user_id=caller.id, limit=paging.size, offset=paging.offset)
-        total = present(await tx.row(QUERIES["count_keys"], user_id=caller.id))["total"]
-    return answer_page(request, rows, total, paging)
+        rows = await tx.fetch_json(QUERIES["list_keys"], user_id=caller.id, limit=paging.size, offset=paging.offset)
+        total = expect_row(await tx.fetch_one(QUERIES["count_keys"], user_id=caller.id))["total"]
+    return page_response(request, rows, total, paging)
 
 
 @router.post(
@@ -60,17 +60,17 @@ async def list_keys(request: Request, caller: IsCaller, paging: SmallPage) -> Re
     name="create_api_key",
     summary="Make a key; shown once",
 )
-async def make_key(request: Request, caller: IsCaller, body: ApiKeyIn) -> Response:
+async def make_key(request: Request, caller: CurrentCaller, body: ApiKeyIn) -> Response:
     async with caller.transaction() as tx:
         row = await create_key(tx, caller.id, name=body.name, expires_in_days=body.expires_in_days)
-    return answer(request, row, status=201, headers={"Cache-Control": "no-store"})
+    return json_response(request, row, status=201, headers={"Cache-Control": "no-store"})
 
 
 @router.delete(
     "/api-keys/me/api-keys/{key_id}", status_code=204, name="delete_api_key", summary="Revoke a key, at once"
 )
-async def revoke_key(caller: IsCaller, key_id: UUID) -> Response:
+async def revoke_key(caller: CurrentCaller, key_id: UUID) -> Response:
     async with caller.transaction() as tx:
-        if not await tx.run(QUERIES["revoke_key"], key_id=key_id, user_id=caller.id):
+        if not await tx.execute(QUERIES["revoke_key"], key_id=key_id, user_id=caller.id):
             raise NotFound("API key of yours")
     return Response(status_code=204)

@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from windsock.access.space import CanAudit
-from windsock.access.store import present
+from windsock.access.store import expect_row
 from windsock.audit.models import Action, AuditEvent, TargetType
-from windsock.inputs import Moment
-from windsock.pages import LIST_HEADERS, SmallPage, answer_page
+from windsock.inputs import AwareDatetime
+from windsock.pagination import LIST_HEADERS, PageQuery20, page_response
 from windsock.sql import load
 
 QUERIES = load(__package__, "audit.sql")
@@ -25,13 +25,13 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 async def list_audit_events(
     request: Request,
     space: CanAudit,
-    paging: SmallPage,
+    paging: PageQuery20,
     actor_id: Annotated[list[UUID] | None, Query(description="Who did it. Several mean any of them.")] = None,
     action: Annotated[list[Action] | None, Query(description="Several mean any of them.")] = None,
     target_type: Annotated[list[TargetType] | None, Query(description="Several mean any of them.")] = None,
     target_id: Annotated[list[UUID] | None, Query(description="Several mean any of them.")] = None,
-    created_from: Annotated[Moment | None, Query(description="Inclusive.")] = None,
-    created_to: Annotated[Moment | None, Query(description="Exclusive.")] = None,
+    created_from: Annotated[AwareDatetime | None, Query(description="Inclusive.")] = None,
+    created_to: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
 ) -> Response:
     """Every change by a person or a key: written by the database in the transaction of the change, never edited."""
     which = {
@@ -44,6 +44,6 @@ async def list_audit_events(
         "created_to": created_to,
     }
     async with space.transaction() as tx:
-        rows = await tx.answers(QUERIES["list_audit_events"], **which, limit=paging.size, offset=paging.offset)
-        total = present(await tx.row(QUERIES["count_audit_events"], **which))["total"]
-    return answer_page(request, rows, total, paging)
+        rows = await tx.fetch_json(QUERIES["list_audit_events"], **which, limit=paging.size, offset=paging.offset)
+        total = expect_row(await tx.fetch_one(QUERIES["count_audit_events"], **which))["total"]
+    return page_response(request, rows, total, paging)

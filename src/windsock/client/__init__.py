@@ -1,6 +1,7 @@
 """A typed client of Windsock's HTTP API: `Client`, and `AsyncClient` for asyncio."""
 
-from windsock.client.asynchronous import AsyncClient
+from windsock.client.async_client import AsyncClient
+from windsock.client.client import Client
 from windsock.client.errors import (
     ClientError,
     Conflict,
@@ -12,7 +13,6 @@ from windsock.client.errors import (
     ServerFailed,
     Unreachable,
 )
-from windsock.client.synchronous import Client
 
 __all__ = [
     "AsyncClient",

@@ -23,8 +23,8 @@ class Refused(ClientError):
     """An answer of 4xx. `provider` is set where it is the orchestrator's own, relayed by Windsock."""
 
     def __init__(self, status: int, detail: str, *, provider: str | None, request_id: str | None) -> None:
-        said_by = "" if provider is None else f"{provider.capitalize()} answered {status}: "
-        super().__init__(said_by + detail)
+        prefix = "" if provider is None else f"{provider.capitalize()} answered {status}: "
+        super().__init__(prefix + detail)
         self.status, self.detail, self.provider, self.request_id = status, detail, provider, request_id
 
 
@@ -80,12 +80,12 @@ def _detail(response: httpx2.Response) -> str:
     except (ValueError, KeyError, TypeError):
         return f"{response.request.url} answered {response.status_code}, and not as Windsock does. Check the address."
     if isinstance(detail, list):
-        return " ".join(_complaint(one) for one in detail)
+        return " ".join(_complaint(item) for item in detail)
     return str(detail)
 
 
-def _complaint(one: Any) -> str:  # noqa: ANN401 - JSON
-    if not isinstance(one, dict):
-        return str(one)
-    where = ".".join(str(part) for part in one.get("loc", ()))
-    return f"{where}: {one.get('msg', '')}." if where else f"{one.get('msg', '')}."
+def _complaint(item: Any) -> str:  # noqa: ANN401 - JSON
+    if not isinstance(item, dict):
+        return str(item)
+    where = ".".join(str(part) for part in item.get("loc", ()))
+    return f"{where}: {item.get('msg', '')}." if where else f"{item.get('msg', '')}."

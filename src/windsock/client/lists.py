@@ -10,7 +10,7 @@ from uuid import UUID
 
 from windsock.access.models import Team
 from windsock.audit.models import Action, AuditEvent, TargetType
-from windsock.client.calls import Call, get, orchestration_of
+from windsock.client.operations import Call, get, orchestration_of
 from windsock.comments.models import Comment
 from windsock.connectors.models import Connector
 from windsock.filters import Criticality

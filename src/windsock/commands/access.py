@@ -6,12 +6,12 @@ from rich.table import Table
 from windsock.access.models import UserIn
 from windsock.access.sessions import LINK_MINUTES
 from windsock.access.space import QUERIES, SLUG
-from windsock.access.store import create_key, create_space, create_user, present, put_member
-from windsock.commands.frame import json_option, on_database, on_process, print_json, print_table
+from windsock.access.store import create_key, create_space, create_user, expect_row, upsert_member
+from windsock.commands.decorators import json_option, print_json, print_table, with_context, with_database
 from windsock.commands.login import login_url
+from windsock.context import AppContext
 from windsock.db import Database, Row
 from windsock.errors import Invalid, NotFound, WindsockError
-from windsock.process import Process
 
 
 @click.command()
@@ -28,9 +28,9 @@ from windsock.process import Process
     help="May see and manage every space.  [default: only the first user of an installation]",
 )
 @json_option
-@on_process
+@with_context
 async def init(
-    process: Process, email: str, slug: str, name: str | None, role: str, superadmin: bool | None, as_json: bool
+    process: AppContext, email: str, slug: str, name: str | None, role: str, superadmin: bool | None, as_json: bool
 ) -> None:
     """Make a user, a space and the user's first API key, whatever of them is missing.
 
@@ -41,20 +41,20 @@ async def init(
     db = process.db
     name = name or slug.replace("-", " ").title()
     async with db.transaction() as tx:
-        user = await tx.row(QUERIES["find_user"], email=email.strip())
+        user = await tx.fetch_one(QUERIES["find_user"], email=email.strip())
         if user is None:
-            is_first = not present(await tx.row(QUERIES["is_there_a_user"]))["is_there"]
+            is_first = not expect_row(await tx.fetch_one(QUERIES["is_there_a_user"]))["is_there"]
             is_superadmin = is_first if superadmin is None else superadmin
             checked = UserIn(email=email, name=email.split("@", maxsplit=1)[0] or email, is_superadmin=is_superadmin)
             user = await create_user(tx, email=checked.email, name=checked.name, is_superadmin=is_superadmin)
-        space = await tx.row(QUERIES["find_space"], slug=slug) or await create_space(tx, slug=slug, name=name)
-        keys = present(await tx.row(QUERIES["count_keys"], user_id=user["id"]))["total"]
+        space = await tx.fetch_one(QUERIES["find_space"], slug=slug) or await create_space(tx, slug=slug, name=name)
+        keys = expect_row(await tx.fetch_one(QUERIES["count_keys"], user_id=user["id"]))["total"]
         key: Row | None = None
         if not keys:
             key = await create_key(tx, user["id"], name="first key, made by windsock init", expires_in_days=None)
         link = await login_url(tx, process, user["id"])
-    async with db.in_space(space["id"]) as tx:
-        await put_member(tx, space["id"], user["id"], role)
+    async with db.tenant_transaction(space["id"]) as tx:
+        await upsert_member(tx, space["id"], user["id"], role)
     full_key = key["full_key"] if key else None
     if as_json:
         print_json({"key": full_key, "space": slug, "user_id": user["id"], "login_url": link})
@@ -78,11 +78,11 @@ def key() -> None:
 @click.option("--name", default="made on the command line", show_default=True)
 @click.option("--expires-in-days", type=click.IntRange(1, 3650), help="[default: never]")
 @json_option
-@on_database
+@with_database
 async def create_one_key(db: Database, email: str, name: str, expires_in_days: int | None, as_json: bool) -> None:
     """Make an API key and print it this once."""
     async with db.transaction() as tx:
-        user = await tx.row(QUERIES["find_user"], email=email.strip())
+        user = await tx.fetch_one(QUERIES["find_user"], email=email.strip())
         if user is None:
             raise WindsockError(f"There is no user {email}. Make one with: windsock init --email {email} --space …")
         row = await create_key(tx, user["id"], name=name, expires_in_days=expires_in_days)
@@ -95,11 +95,11 @@ async def create_one_key(db: Database, email: str, name: str, expires_in_days: i
 @key.command("list")
 @click.option("--email", help="Only this user's.")
 @json_option
-@on_database
+@with_database
 async def list_all_keys(db: Database, email: str | None, as_json: bool) -> None:
     """List API keys, newest first."""
     async with db.transaction() as tx:
-        rows = await tx.rows(QUERIES["all_keys"], email=email)
+        rows = await tx.fetch_all(QUERIES["all_keys"], email=email)
     if as_json:
         print_json(rows)
         return
@@ -114,11 +114,11 @@ async def list_all_keys(db: Database, email: str | None, as_json: bool) -> None:
 @key.command("revoke")
 @click.argument("which")
 @json_option
-@on_database
+@with_database
 async def revoke_one_key(db: Database, which: str, as_json: bool) -> None:
     """Revoke a key by its id or its shown first characters; it stops working at once."""
     async with db.transaction() as tx:
-        revoked = await tx.run(QUERIES["revoke_any_key"], key=which.rstrip("…"))
+        revoked = await tx.execute(QUERIES["revoke_any_key"], key=which.rstrip("…"))
     if not revoked:
         raise NotFound("API key that is not revoked already")
     if as_json:

@@ -10,24 +10,24 @@ from rich.table import Table
 
 from windsock.access.space import QUERIES as ACCESS
 from windsock.commands.credentials import with_credentials
-from windsock.commands.frame import json_option, on_process, print_json, print_table
-from windsock.commands.server import as_uuid
+from windsock.commands.decorators import json_option, print_json, print_table, with_context
+from windsock.commands.remote import as_uuid
 from windsock.connectors.models import ConnectorIn
-from windsock.connectors.store import QUERIES, create_connector, get_connector, open_connector
+from windsock.connectors.store import QUERIES, create_connector, get_connector, load_connector
+from windsock.context import AppContext
 from windsock.db import Database, Row
 from windsock.errors import Invalid, WindsockError
-from windsock.pages import to_json
-from windsock.process import Process
+from windsock.pagination import dump_json
 from windsock.providers.airflow import Diagnosis
-from windsock.sync.holding import MASS_LOSS, OTHER_AIRFLOW
-from windsock.sync.store import accept_held
+from windsock.sync.safeguards import MASS_LOSS, OTHER_AIRFLOW
+from windsock.sync.store import release_quarantine
 
 space_option = click.option("--space", "slug", required=True, help="The space's short name.")
 
 
 async def find_space(db: Database, slug: str) -> Row:
     async with db.transaction() as tx:
-        space = await tx.row(ACCESS["find_space"], slug=slug)
+        space = await tx.fetch_one(ACCESS["find_space"], slug=slug)
     if space is None:
         raise WindsockError(f"There is no space {slug}. Make one with: windsock init --email … --space {slug}")
     return space
@@ -35,9 +35,9 @@ async def find_space(db: Database, slug: str) -> Row:
 
 async def find_connector(db: Database, space: Row, which: str) -> Row:
     """By id or name."""
-    async with db.in_space(space["id"]) as tx:
+    async with db.tenant_transaction(space["id"]) as tx:
         names = {"connector_id": as_uuid(which), "name": which}
-        found = await tx.rows(QUERIES["find_connectors"], space_id=space["id"], **names)
+        found = await tx.fetch_all(QUERIES["find_connectors"], space_id=space["id"], **names)
     if not found:
         raise WindsockError(f"The space {space['slug']} has no connector {which}.")
     return found[0]
@@ -55,9 +55,9 @@ def connector() -> None:
 @with_credentials
 @click.option("--history-days", type=click.IntRange(1, 3650), default=14, show_default=True)
 @json_option
-@on_process
+@with_context
 async def add(
-    process: Process,
+    process: AppContext,
     slug: str,
     name: str,
     url: str,
@@ -76,7 +76,7 @@ async def add(
         credentials=credentials,
     )
     space = await find_space(process.db, slug)
-    async with process.db.in_space(space["id"]) as tx:
+    async with process.db.tenant_transaction(space["id"]) as tx:
         try:
             row = await create_connector(
                 tx, space["id"], body, process.secrets, limit=process.settings.max_connectors_per_space
@@ -93,8 +93,8 @@ async def add(
 @space_option
 @click.option("--connector", "which", required=True, help="Its name or id.")
 @json_option
-@on_process
-async def test(process: Process, slug: str, which: str, as_json: bool) -> None:
+@with_context
+async def test(process: AppContext, slug: str, which: str, as_json: bool) -> None:
     """Try a connection, and say what to check when it does not work."""
     space = await find_space(process.db, slug)
     diagnosis = await _diagnose(process, space, (await find_connector(process.db, space, which))["id"])
@@ -104,17 +104,17 @@ async def test(process: Process, slug: str, which: str, as_json: bool) -> None:
 @connector.command("list")
 @space_option
 @json_option
-@on_process
-async def list_all(process: Process, slug: str, as_json: bool) -> None:
+@with_context
+async def list_all(process: AppContext, slug: str, as_json: bool) -> None:
     """List the connectors of a space."""
     space = await find_space(process.db, slug)
-    async with process.db.in_space(space["id"]) as tx:
-        rows = await tx.answers(QUERIES["list_connectors"], space_id=space["id"], limit=1000, offset=0)
+    async with process.db.tenant_transaction(space["id"]) as tx:
+        rows = await tx.fetch_json(QUERIES["list_connectors"], space_id=space["id"], limit=1000, offset=0)
     if as_json:
         print_json(rows)
         return
     table = Table("name", "type", "pipelines", "last sync", "status", "mirror", "why", "id", box=None)
-    for row in orjson.loads(to_json(rows)):
+    for row in orjson.loads(dump_json(rows)):
         last = row["last_sync"][:16].replace("T", " ") if row["last_sync"] else ""
         fresh = row["freshness"] or {"state": "", "reason": None}
         table.add_row(
@@ -135,18 +135,18 @@ async def list_all(process: Process, slug: str, as_json: bool) -> None:
 @click.option("--connector", "which", required=True, help="Its name or id.")
 @click.option("--kind", type=click.Choice([MASS_LOSS, OTHER_AIRFLOW]), required=True, help="What you accept.")
 @json_option
-@on_process
-async def accept(process: Process, slug: str, which: str, kind: str, as_json: bool) -> None:
+@with_context
+async def accept(process: AppContext, slug: str, which: str, kind: str, as_json: bool) -> None:
     """Let a sync go on with what it holds back: take what is missing for deleted, or mirror another Airflow."""
     space = await find_space(process.db, slug)
     found = await find_connector(process.db, space, which)
-    async with process.db.in_space(space["id"]) as tx:
-        told = await accept_held(tx, space["id"], found["id"], kind)
+    async with process.db.tenant_transaction(space["id"]) as tx:
+        accepted = await release_quarantine(tx, space["id"], found["id"], kind)
         row = await get_connector(tx, space["id"], found["id"])
     if as_json:
         print_json(row)
     else:
-        click.echo(f"Accepted: {told['reason']}")
+        click.echo(f"Accepted: {accepted['reason']}")
 
 
 def _option_of(wrong: Invalid) -> str:
@@ -157,9 +157,9 @@ def _option_of(wrong: Invalid) -> str:
     return ": ".join((option, *within))
 
 
-async def _diagnose(process: Process, space: Row, connector_id: UUID) -> Diagnosis:
-    async with process.db.in_space(space["id"]) as tx:
-        opened = await open_connector(tx, space["id"], connector_id, process.secrets)
+async def _diagnose(process: AppContext, space: Row, connector_id: UUID) -> Diagnosis:
+    async with process.db.tenant_transaction(space["id"]) as tx:
+        opened = await load_connector(tx, space["id"], connector_id, process.secrets)
     return await process.diagnose(opened.config, opened.credentials, connector_id=opened.id)
 
 

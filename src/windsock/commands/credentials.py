@@ -62,36 +62,36 @@ def with_credentials(function: Callable[..., None]) -> Callable[..., None]:
     """Give a command the `credentials` of a connector, as the API takes them; a contradiction is wrong usage."""
 
     @functools.wraps(function)
-    def command(auth: str | None, **given: Any) -> None:  # noqa: ANN401 - options
+    def command(auth: str | None, **parameters: Any) -> None:  # noqa: ANN401 - options
         names = {name for names in OPTIONS_OF.values() for name in names}
-        told = {name: given.pop(name) for name in names}
-        function(credentials=_credentials(auth, told), **given)
+        options = {name: parameters.pop(name) for name in names}
+        function(credentials=_credentials(auth, options), **parameters)
 
     for option in reversed(_options):
         command = option(command)
     return command
 
 
-def _credentials(auth: str | None, told: Mapping[str, Any]) -> dict[str, Any]:
-    kind = auth or _kind_of(told)
+def _credentials(auth: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    kind = auth or _kind_of(options)
     _refuse_what_does_not_belong(auth, kind)
     match kind:
         case "password":
-            password = told["password"] or _ask("Password", PASSWORD)
-            return {"auth_type": kind, "username": told["username"], "password": password}
+            password = options["password"] or _ask("Password", PASSWORD)
+            return {"auth_type": kind, "username": options["username"], "password": password}
         case "api_token" | "astronomer":
-            return {"auth_type": kind, "token": _ask("Token", TOKEN) if told["token"] is None else told["token"]}
+            return {"auth_type": kind, "token": _ask("Token", TOKEN) if options["token"] is None else options["token"]}
         case "composer":
-            return {"auth_type": kind, "service_account": _json_of(told["service_account"])}
+            return {"auth_type": kind, "service_account": _json_of(options["service_account"])}
         case "mwaa":
-            return {"auth_type": kind, **_of_mwaa(told)}
+            return {"auth_type": kind, **_of_mwaa(options)}
     return {"auth_type": kind}
 
 
-def _kind_of(told: Mapping[str, Any]) -> str:
-    if told["username"] is not None:
+def _kind_of(options: Mapping[str, Any]) -> str:
+    if options["username"] is not None:
         return "password"
-    return "none" if told["token"] is None else "api_token"
+    return "none" if options["token"] is None else "api_token"
 
 
 def _refuse_what_does_not_belong(auth: str | None, kind: str) -> None:
@@ -103,17 +103,17 @@ def _refuse_what_does_not_belong(auth: str | None, kind: str) -> None:
         if not owners or kind in owners or not is_typed:
             continue
         if auth is not None:
-            takes = ", ".join(_option(one) for one in OPTIONS_OF[auth])
+            takes = ", ".join(_option(option) for option in OPTIONS_OF[auth])
             raise click.UsageError(f"{_option(name)} does not go with --auth {auth}, which takes {takes}.")
         if owners[0] in MANAGED:
             raise click.UsageError(f"{_option(name)} is of a managed Airflow: add --auth {owners[0]}.")
         raise click.UsageError("Sign in either with --username and --password, or with --token.")
 
 
-def _of_mwaa(told: Mapping[str, Any]) -> dict[str, Any]:
-    if told["environment_name"] is None or told["region"] is None:
+def _of_mwaa(options: Mapping[str, Any]) -> dict[str, Any]:
+    if options["environment_name"] is None or options["region"] is None:
         raise click.UsageError("--auth mwaa needs --environment-name and --region.")
-    found = {name: told[name] for name in OPTIONS_OF["mwaa"]}
+    found = {name: options[name] for name in OPTIONS_OF["mwaa"]}
     if found["access_key_id"] is None:
         # Even if only a variable says it: who gave a secret does not expect the machine to sign in as itself.
         if found["secret_access_key"] is not None or found["session_token"] is not None:
@@ -138,12 +138,12 @@ def _json_of(file: BinaryIO | None) -> Any:  # noqa: ANN401 - any JSON
 def _ask(words: str, variable: str) -> str:
     """On standard error, so that --json stays one value."""
     try:
-        answered: str = click.prompt(words, hide_input=True, err=True)
+        secret: str = click.prompt(words, hide_input=True, err=True)
     except click.Abort as aborted:
         if isinstance(aborted.__context__, EOFError):  # else Ctrl-C
             raise click.UsageError(f"Nobody is here to be asked: set {variable}.") from None
         raise
-    return answered
+    return secret
 
 
 def _option(name: str) -> str:

@@ -4,29 +4,29 @@ from uuid import UUID
 
 import click
 
-from windsock.access.sessions import LINK_MINUTES, make_link
+from windsock.access.sessions import LINK_MINUTES, create_login_link
 from windsock.access.space import QUERIES
-from windsock.commands.frame import json_option, on_process, print_json
+from windsock.commands.decorators import json_option, print_json, with_context
+from windsock.context import AppContext
 from windsock.db import Transaction
 from windsock.errors import WindsockError
-from windsock.process import Process
 
 
-async def login_url(tx: Transaction, process: Process, user_id: UUID, url: str | None = None) -> str:
+async def login_url(tx: Transaction, process: AppContext, user_id: UUID, url: str | None = None) -> str:
     """A new link for somebody, to where `serve` listens or to `url`."""
     base = (url or f"http://{process.settings.host}:{process.settings.port}").rstrip("/")
-    return f"{base}/sign-in/link?token={await make_link(tx, user_id)}"
+    return f"{base}/sign-in/link?token={await create_login_link(tx, user_id)}"
 
 
 @click.command("login-link")
 @click.option("--email", required=True, help="Who is signed in by it.")
 @click.option("--url", help="Where people reach this Windsock.  [default: http://WINDSOCK_HOST:WINDSOCK_PORT]")
 @json_option
-@on_process
-async def login_link(process: Process, email: str, url: str | None, as_json: bool) -> None:
+@with_context
+async def login_link(process: AppContext, email: str, url: str | None, as_json: bool) -> None:
     """Print a link that signs somebody in to the pages, once, within 15 minutes."""
     async with process.db.transaction() as tx:
-        user = await tx.row(QUERIES["find_user"], email=email.strip())
+        user = await tx.fetch_one(QUERIES["find_user"], email=email.strip())
         if user is None or not user["is_active"]:
             raise WindsockError(f"There is no user {email}. Make one with: windsock init --email {email} --space …")
         link = await login_url(tx, process, user["id"], url)

@@ -7,20 +7,20 @@ import click
 from rich.table import Table
 
 from windsock.client import Client
-from windsock.commands.frame import json_option, print_json, print_table
-from windsock.commands.server import (
+from windsock.commands.decorators import json_option, print_json, print_table
+from windsock.commands.formatting import AirflowWord, ago, plain, status_marks, status_text, until
+from windsock.commands.remote import (
     connector_option,
     find_connector,
     find_pipeline,
     find_team,
     has_several_airflows,
-    on_server,
+    with_client,
 )
-from windsock.commands.words import AirflowWord, ago, marks_of, plain, status_text, until
 from windsock.filters import Criticality
+from windsock.formatting import format_duration
 from windsock.pipelines.models import Pipeline
 from windsock.pipelines.routes import Sort
-from windsock.words import duration
 
 limit_option = click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most.")
 
@@ -44,7 +44,7 @@ limit_option = click.option("--limit", type=click.IntRange(1, 100_000), default=
 @click.option("--sort", type=click.Choice(get_args(Sort)), help="A leading - means descending.")
 @limit_option
 @json_option
-@on_server
+@with_client
 def pipelines(
     client: Client,
     status: tuple[str, ...],
@@ -100,9 +100,9 @@ def _table(rows: list[Pipeline], *, has_connector: bool) -> Table:
             plain(row.name) + _marks(row),
             *([plain(row.connector.name)] if has_connector else []),
             status_text(row.status),
-            marks_of(row.recent_runs),
+            status_marks(row.recent_runs),
             "" if rate is None else f"{rate:.0%}",
-            duration(row.summary.p95_duration_seconds),
+            format_duration(row.summary.p95_duration_seconds),
             ago(row.last_run.started_at) if row.last_run else "",
             "" if row.is_paused else until(row.next_run_at),
             plain(row.team.name) if row.team else "",
@@ -116,7 +116,7 @@ def _table(rows: list[Pipeline], *, has_connector: bool) -> Table:
 @click.option("--off", is_flag=True, help="Stop watching it.")
 @connector_option
 @json_option
-@on_server
+@with_client
 def watch(client: Client, which: str, off: bool, connector: str | None, as_json: bool) -> None:
     """Watch a pipeline (its name, dag_id or id): `windsock pipelines --watched` lists what you watch."""
     pipeline = find_pipeline(client, which, connector)

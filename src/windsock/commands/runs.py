@@ -10,23 +10,23 @@ from rich.console import Console
 from rich.table import Table
 
 from windsock.client import Client
-from windsock.commands.frame import json_option, print_json, print_table
+from windsock.commands.decorators import json_option, print_json, print_table
+from windsock.commands.formatting import AirflowWord, SinceParam, ago, plain, status_text
 from windsock.commands.pipelines import limit_option
-from windsock.commands.server import (
-    REFUSED,
-    Failed,
+from windsock.commands.remote import (
+    EXIT_REFUSED,
+    CommandFailed,
     connector_names,
     connector_option,
     find_connector,
     find_pipeline,
     find_team,
-    on_server,
+    with_client,
 )
-from windsock.commands.words import AirflowWord, Since, ago, plain, status_text
 from windsock.comments.models import Comment
-from windsock.pages import to_json
+from windsock.formatting import format_duration
+from windsock.pagination import dump_json
 from windsock.runs.models import Run, RunDetail, TaskRun
-from windsock.words import duration
 
 MOST_TASKS_SHOWN = 200
 TROUBLE = {"failed", "upstream_failed", "up_for_retry"}
@@ -41,11 +41,11 @@ TROUBLE = {"failed", "upstream_failed", "up_for_retry"}
     "--status", type=AirflowWord(), multiple=True, help="failed, running, success, … Repeat for any of several."
 )
 @click.option("--run-type", type=AirflowWord(), multiple=True, help="scheduled, manual, backfill, …")
-@click.option("--since", type=Since(), help="24h, 7d, today, or a time.")
-@click.option("--until", type=Since(), help="As --since; exclusive.")
+@click.option("--since", type=SinceParam(), help="24h, 7d, today, or a time.")
+@click.option("--until", type=SinceParam(), help="As --since; exclusive.")
 @limit_option
 @json_option
-@on_server
+@with_client
 def runs(
     client: Client,
     run_id: UUID | None,
@@ -92,15 +92,15 @@ def runs(
         begun = ago(row.started_at or row.queued_at)
         table.add_row(
             plain(row.pipeline.name), *([plain(names.get(row.pipeline_id))] if names else []),
-            status_text(row.status), begun, duration(row.duration_seconds), row.run_type, said, str(row.id),
+            status_text(row.status), begun, format_duration(row.duration_seconds), row.run_type, said, str(row.id),
         )  # fmt: skip
     print_table(table)
 
 
 def _show(client: Client, run_id: UUID, *, as_json: bool) -> None:
-    run, said = client.run(run_id), list(client.comments_on_run(run_id))
+    run, comment_list = client.run(run_id), list(client.comments_on_run(run_id))
     if as_json:
-        comments = [one.model_dump(mode="json") for one in said]
+        comments = [item.model_dump(mode="json") for item in comment_list]
         print_json({**run.model_dump(mode="json"), "comments": comments})
         return
     console = Console(width=None if sys.stdout.isatty() else 1000, highlight=False)
@@ -115,7 +115,7 @@ def _show(client: Client, run_id: UUID, *, as_json: bool) -> None:
     print_table(task_table(shown))
     if len(shown) < len(tasks):
         click.echo(f"{len(tasks) - len(shown)} more tasks are not shown (--json has all).")
-    print_comments(said)
+    print_comments(comment_list)
 
 
 def _headline(run: Run) -> str:
@@ -130,8 +130,8 @@ def _facts(run: RunDetail) -> list[tuple[str, str | None]]:
         ("id", str(run.id)),
         ("run id", run.external_id),
         ("type", run.run_type + (f", by {by}" if by else "")),
-        ("took", duration(run.duration_seconds)),
-        ("conf", None if run.conf == {} else to_json(run.conf).decode()),
+        ("took", format_duration(run.duration_seconds)),
+        ("conf", None if run.conf == {} else dump_json(run.conf).decode()),
         ("note", run.note),
         ("in Airflow", run.provider_url),
         ("as of", ago(run.last_synced_at)),
@@ -142,9 +142,14 @@ def task_table(tasks: list[TaskRun]) -> Table:
     table = Table("task", "status", "tries", "took", "comments", "id", box=None)
     for task in tasks:
         name = plain(task.name + _instance(task))
-        said = str(task.comment_count) if task.comment_count else ""
+        comment_count = str(task.comment_count) if task.comment_count else ""
         table.add_row(
-            name, status_text(task.status), str(task.try_number), duration(task.duration_seconds), said, str(task.id)
+            name,
+            status_text(task.status),
+            str(task.try_number),
+            format_duration(task.duration_seconds),
+            comment_count,
+            str(task.id),
         )
     return table
 
@@ -158,10 +163,10 @@ def _instance(task: TaskRun) -> str:
 
 
 def print_comments(comments: list[Comment]) -> None:
-    for one in comments:
-        author = one.author.name if one.author else "somebody who is gone"
-        reply = "  ↳ " if one.parent_id else "  "
-        click.echo(f"{reply}{author}, {ago(one.created_at)}{' (edited)' if one.is_edited else ''}: {one.content}")
+    for item in comments:
+        author = item.author.name if item.author else "somebody who is gone"
+        reply = "  ↳ " if item.parent_id else "  "
+        click.echo(f"{reply}{author}, {ago(item.created_at)}{' (edited)' if item.is_edited else ''}: {item.content}")
 
 
 @click.command()
@@ -173,7 +178,7 @@ def print_comments(comments: list[Comment]) -> None:
 )
 @click.option("--reply-to", type=click.UUID, help="The comment's id.")
 @json_option
-@on_server
+@with_client
 def comment(
     client: Client, run_id: UUID, text: str | None, task: str | None, reply_to: UUID | None, as_json: bool
 ) -> None:
@@ -220,7 +225,7 @@ def _find_task(client: Client, run_id: UUID, which: str) -> TaskRun:
             and (iteration is None or (task.loop is not None and str(task.loop.iteration) == iteration))
         ]
     if not found:
-        raise Failed(f"This run has no task {which}.", REFUSED)
+        raise CommandFailed(f"This run has no task {which}.", EXIT_REFUSED)
     if len(found) > 1:
         raise click.UsageError(f"{which} has several instances: name one, such as {_name(found[0])}.")
     return found[0]

@@ -7,12 +7,12 @@ import click
 
 from windsock import log
 from windsock.app import create_app
-from windsock.commands.frame import data_option, explained, read_settings
+from windsock.bootstrap import provision_database
+from windsock.commands.decorators import data_option, handle_errors, read_settings
 from windsock.connectors.secret_key import check_secret_key
+from windsock.context import AppContext
 from windsock.memory import keep_memory, leave_alone_what_is_there
-from windsock.process import Process
 from windsock.server import Server, bound, configure, listen, raise_file_limit
-from windsock.storage import open_storage
 
 
 @click.command()
@@ -21,7 +21,7 @@ from windsock.storage import open_storage
 @click.option("--no-worker", is_flag=True, help="Answer requests only; other processes carry out the syncs.")
 @click.option("--new-key", is_flag=True, help="Go on although no key decrypts some credentials; enter those again.")
 @data_option
-@explained
+@handle_errors
 def serve(host: str | None, port: int | None, no_worker: bool, new_key: bool, data: Path | None) -> None:
     """Serve the API and carry out syncs, on the embedded PostgreSQL or on WINDSOCK_DATABASE_URL."""
     keep_memory()
@@ -29,12 +29,12 @@ def serve(host: str | None, port: int | None, no_worker: bool, new_key: bool, da
     log.configure(settings.log_format, settings.log_level)
     logger = log.get(__name__)
     max_connections = raise_file_limit()
-    with bound(settings.host, settings.port) as sockets, open_storage(settings) as storage:
+    with bound(settings.host, settings.port) as sockets, provision_database(settings) as storage:
         asyncio.run(check_secret_key(settings, storage, accepts_new_key=new_key))
         where = "an external PostgreSQL" if storage.embedded is None else str(storage.embedded.cluster_dir)
         url = f"http://{settings.host}:{sockets[0].getsockname()[1]}"
         logger.info("serving", url=url, database=where)
-        app = create_app(Process(settings, storage), works=not no_worker)
+        app = create_app(AppContext(settings, storage), run_worker=not no_worker)
         leave_alone_what_is_there()
         listen(sockets, settings.host)
         server = Server(configure(app, max_connections=max_connections))

@@ -5,8 +5,8 @@ from rich.table import Table
 
 from windsock.access.space import QUERIES
 from windsock.commands.connectors import find_space, space_option
-from windsock.commands.frame import json_option, on_database, print_json, print_table
-from windsock.commands.words import plain
+from windsock.commands.decorators import json_option, print_json, print_table, with_database
+from windsock.commands.formatting import plain
 from windsock.db import Database
 from windsock.errors import WindsockError
 
@@ -18,19 +18,21 @@ def space() -> None:
 
 @space.command("list")
 @json_option
-@on_database
+@with_database
 async def list_all(db: Database, as_json: bool) -> None:
     """List all spaces."""
     everybody = {"user_id": None, "is_superadmin": True}
     async with db.transaction() as tx:
-        rows = await tx.rows(QUERIES["list_spaces"], **everybody, limit=1000, offset=0)
+        rows = await tx.fetch_all(QUERIES["list_spaces"], **everybody, limit=1000, offset=0)
     if as_json:
         print_json(rows)
         return
     table = Table("space", "name", "keeps runs", "created", "id", box=None)
     for row in rows:
         created = f"{row['created_at']:%Y-%m-%d %H:%M}"
-        table.add_row(row["slug"], plain(row["name"]), _kept(row["retention_days"]), created, str(row["id"]))
+        table.add_row(
+            row["slug"], plain(row["name"]), _format_retention(row["retention_days"]), created, str(row["id"])
+        )
     print_table(table)
 
 
@@ -39,14 +41,14 @@ async def list_all(db: Database, as_json: bool) -> None:
 @click.option("--retention-days", type=click.IntRange(1, 36_500), help="Delete runs here that are older.")
 @click.option("--keep-all", is_flag=True, help="Delete none any more.")
 @json_option
-@on_database
+@with_database
 async def set_retention(db: Database, slug: str, retention_days: int | None, keep_all: bool, as_json: bool) -> None:
     """Say how long a space keeps runs, with their task runs and comments. In Airflow nothing is deleted."""
     if keep_all == (retention_days is not None):
         raise click.UsageError("Give either --retention-days or --keep-all.")
     found = await find_space(db, slug)
-    async with db.in_space(found["id"]) as tx:
-        row = await tx.row(
+    async with db.tenant_transaction(found["id"]) as tx:
+        row = await tx.fetch_one(
             QUERIES["update_space"],
             space_id=found["id"],
             name=None,
@@ -60,8 +62,11 @@ async def set_retention(db: Database, slug: str, retention_days: int | None, kee
     elif retention_days is None:
         click.echo(f"{slug} keeps all runs.")
     else:
-        click.echo(f"{slug} keeps runs for {_kept(retention_days)}; a worker deletes what is older, every ten minutes.")
+        click.echo(
+            f"{slug} keeps runs for {_format_retention(retention_days)}; a worker deletes what "
+            "is older, every ten minutes."
+        )
 
 
-def _kept(days: int | None) -> str:
+def _format_retention(days: int | None) -> str:
     return "for ever" if days is None else f"{days} day{'' if days == 1 else 's'}"

@@ -13,31 +13,31 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from windsock.client import Client, Conflict
-from windsock.commands import server
+from windsock.commands import remote
 from windsock.commands.connectors import find_connector, find_space
-from windsock.commands.frame import data_option, json_option, on_process, print_json
-from windsock.commands.server import find_connector as find_remote_connector
-from windsock.commands.server import on_server
+from windsock.commands.decorators import data_option, json_option, print_json, with_context
+from windsock.commands.remote import find_connector as find_remote_connector
+from windsock.commands.remote import with_client
+from windsock.context import AppContext
 from windsock.db import Row
-from windsock.pages import to_json
-from windsock.process import Process
-from windsock.sync.jobs import abandon_sync
+from windsock.pagination import dump_json
+from windsock.sync.jobs import expire_sync
 from windsock.sync.models import SyncRun
 from windsock.sync.store import cancel_sync, get_sync, request_sync, unfinished_syncs
 
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 UNFINISHED = ("queued", "running")
 NOTHING_TO_CANCEL = "No sync of {} is queued or running."
 
 
 @click.command()
-@server.space_option
+@remote.space_option
 @click.option("--connector", "which", required=True, help="Its name or id.")
 @click.option("--full", is_flag=True, help="Read the whole history again, and find what was deleted.")
 @click.option("--cancel", is_flag=True, help="End what is queued or running. What it has stored stays.")
 @json_option
-@server.url_option
-@server.key_option
+@remote.url_option
+@remote.key_option
 @data_option
 def sync(
     slug: str | None,
@@ -59,73 +59,73 @@ def sync(
     if cancel and full:
         raise click.UsageError("--full asks for a sync and --cancel ends one: give one of them.")
     if url and cancel:
-        on_server(_cancel_there)(url, api_key, slug, which, as_json=as_json)
+        with_client(_cancel_remote)(url, api_key, slug, which, as_json=as_json)
     elif url:
-        on_server(_sync_there)(url, api_key, slug, which, full=full, as_json=as_json)
+        with_client(_sync_remote)(url, api_key, slug, which, full=full, as_json=as_json)
     elif not slug:
         raise click.UsageError("Which space? Give --space, or --url to ask a server.")
     elif cancel:
-        on_process(_cancel_here)(data=data, slug=slug, which=which, as_json=as_json)
+        with_context(_cancel_local)(data=data, slug=slug, which=which, as_json=as_json)
     else:
-        on_process(_sync_here)(data=data, slug=slug, which=which, full=full, as_json=as_json)
+        with_context(_sync_local)(data=data, slug=slug, which=which, full=full, as_json=as_json)
 
 
-def _sync_there(client: Client, which: str, *, full: bool, as_json: bool) -> None:
-    asked = client.sync(find_remote_connector(client, which).id, is_full=full)
-    _end(_follow_there(client, asked, quiet=as_json), as_json=as_json)
+def _sync_remote(client: Client, which: str, *, full: bool, as_json: bool) -> None:
+    requested = client.sync(find_remote_connector(client, which).id, is_full=full)
+    _end(_follow_remote(client, requested, quiet=as_json), as_json=as_json)
 
 
-def _cancel_there(client: Client, which: str, *, as_json: bool) -> None:
+def _cancel_remote(client: Client, which: str, *, as_json: bool) -> None:
     connector_id = find_remote_connector(client, which).id
     found = list(client.syncs(connector_id=connector_id, status=UNFINISHED))
     if not found:
-        raise server.Failed(NOTHING_TO_CANCEL.format(which), server.REFUSED)
+        raise remote.CommandFailed(NOTHING_TO_CANCEL.format(which), remote.EXIT_REFUSED)
     for unfinished in found:  # the newest first: the full one that waits, then the one under way
         with contextlib.suppress(Conflict):  # it has just ended, and is shown as it did
             client.cancel_sync(unfinished.id)
-    _end(_follow_there(client, found[-1], quiet=as_json), as_json=as_json, wanted="cancelled")
+    _end(_follow_remote(client, found[-1], quiet=as_json), as_json=as_json, wanted="cancelled")
 
 
-def _follow_there(client: Client, followed: SyncRun, *, quiet: bool) -> dict[str, Any]:
+def _follow_remote(client: Client, followed: SyncRun, *, quiet: bool) -> dict[str, Any]:
     with _progress(quiet=quiet) as bar:
         task = bar.add_task("waiting", total=None, requests=0)
         while followed.status in UNFINISHED:
             _show(bar, task, followed.model_dump())
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             followed = client.sync_run(followed.id)
     return followed.model_dump(mode="json")
 
 
-async def _sync_here(process: Process, slug: str, which: str, *, full: bool, as_json: bool) -> None:
+async def _sync_local(process: AppContext, slug: str, which: str, *, full: bool, as_json: bool) -> None:
     space = await find_space(process.db, slug)
     connector_id = (await find_connector(process.db, space, which))["id"]
     await _abandon_dead_syncs(process, space["id"], connector_id)
-    async with process.db.in_space(space["id"]) as tx:
+    async with process.db.tenant_transaction(space["id"]) as tx:
         wanted, _ = await request_sync(tx, space["id"], connector_id, is_full=full)
     if wanted is None:
         raise click.ClickException("The sync that was running has just ended. Try again.")
-    _end(await _follow_here(process, space["id"], wanted, quiet=as_json, carries_out=True), as_json=as_json)
+    _end(await _follow_local(process, space["id"], wanted, quiet=as_json, carries_out=True), as_json=as_json)
 
 
-async def _cancel_here(process: Process, slug: str, which: str, *, as_json: bool) -> None:
+async def _cancel_local(process: AppContext, slug: str, which: str, *, as_json: bool) -> None:
     space = await find_space(process.db, slug)
     connector_id = (await find_connector(process.db, space, which))["id"]
-    async with process.db.in_space(space["id"]) as tx:
+    async with process.db.tenant_transaction(space["id"]) as tx:
         found = await unfinished_syncs(tx, space["id"], connector_id)
         if not found:
             raise click.ClickException(NOTHING_TO_CANCEL.format(which))
         for unfinished in reversed(found):
             await cancel_sync(tx, space["id"], unfinished["id"])
-    last = await _follow_here(process, space["id"], found[0], quiet=as_json)
+    last = await _follow_local(process, space["id"], found[0], quiet=as_json)
     _end(last, as_json=as_json, wanted="cancelled")
 
 
-async def _abandon_dead_syncs(process: Process, space_id: UUID, connector_id: UUID) -> list[Row]:
+async def _abandon_dead_syncs(process: AppContext, space_id: UUID, connector_id: UUID) -> list[Row]:
     """The unfinished syncs of the connector. Those whose worker is gone are given up: without a server nobody would."""
-    async with process.db.in_space(space_id) as tx:
+    async with process.db.tenant_transaction(space_id) as tx:
         unfinished = await unfinished_syncs(tx, space_id, connector_id)
     for left in unfinished:
-        await abandon_sync(process.db, space_id, left["id"])
+        await expire_sync(process.db, space_id, left["id"])
     return unfinished
 
 
@@ -163,8 +163,8 @@ def _show(bar: Progress, task: TaskID, now: dict[str, Any]) -> None:
     )
 
 
-async def _follow_here(
-    process: Process, space_id: UUID, followed: Row, *, quiet: bool, carries_out: bool = False
+async def _follow_local(
+    process: AppContext, space_id: UUID, followed: Row, *, quiet: bool, carries_out: bool = False
 ) -> dict[str, Any]:
     """Look again and again until it has ended.
 
@@ -180,14 +180,14 @@ async def _follow_here(
                 carried_out = carried_out.result()
             if carries_out and unfinished and carried_out is None:
                 carried_out = asyncio.create_task(process.execution.run(space_id, unfinished[0]["id"]))
-            async with process.db.in_space(space_id) as tx:
-                now: dict[str, Any] = orjson.loads(to_json(await get_sync(tx, space_id, followed["id"])))
+            async with process.db.tenant_transaction(space_id) as tx:
+                now: dict[str, Any] = orjson.loads(dump_json(await get_sync(tx, space_id, followed["id"])))
             _show(bar, task, now)
             if now["status"] not in UNFINISHED:
                 if carried_out is not None:
                     await carried_out
                 return now
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def _report(sync_run: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     characters = error.object[error.start : error.end]
-    return "".join(SIGNS.get(one) or _escape(one) for one in characters), error.end
+    return "".join(SIGNS.get(character) or _escape(character) for character in characters), error.end
 
 
 def _escape(character: str) -> str:
@@ -32,7 +32,7 @@ def write_json(text: str) -> None:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        text = "".join(one if one.isascii() else _escape(one) for one in text)
+        text = "".join(character if character.isascii() else _escape(character) for character in text)
     click.echo(text)
 
 

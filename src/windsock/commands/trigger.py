@@ -13,20 +13,20 @@ from rich.console import Console
 from rich.status import Status
 
 from windsock.client import Client, ServerFailed, Unreachable
-from windsock.commands.frame import json_option, print_json, print_table
-from windsock.commands.runs import TROUBLE, task_table
-from windsock.commands.server import (
-    TOO_LATE,
-    UNREACHABLE,
-    UNSUCCESSFUL,
-    Failed,
+from windsock.commands.decorators import json_option, print_json, print_table
+from windsock.commands.remote import (
+    EXIT_FAILED,
+    EXIT_TIMEOUT,
+    EXIT_UNREACHABLE,
+    CommandFailed,
     connector_option,
     find_pipeline,
-    on_server,
+    with_client,
 )
+from windsock.commands.runs import TROUBLE, task_table
+from windsock.formatting import format_duration
 from windsock.inputs import parse_json
 from windsock.runs.models import RunDetail
-from windsock.words import duration
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0
 SETTLING_SECONDS = 60.0
@@ -50,7 +50,7 @@ AGAIN = "The same command with --idempotency-key {} finds it or starts it, never
 @click.option("--wait", is_flag=True, help="Follow the run until it ends.")
 @click.option("--timeout", type=click.FloatRange(1), default=3600, show_default=True, help="Seconds, of --wait.")
 @json_option
-@on_server
+@with_client
 def trigger(
     client: Client,
     which: str,
@@ -74,9 +74,9 @@ def trigger(
     try:
         run = client.trigger(pipeline.id, conf=_conf(conf), logical_date=logical_date, note=note, idempotency_key=key)
     except Unreachable as error:
-        raise Failed(f"{error} {_what_is_known(key, was_sent=error.was_sent)}", UNREACHABLE) from None
+        raise CommandFailed(f"{error} {_what_is_known(key, was_sent=error.was_sent)}", EXIT_UNREACHABLE) from None
     except ServerFailed as error:
-        raise Failed(f"{error} {AGAIN.format(key)}", UNREACHABLE) from None
+        raise CommandFailed(f"{error} {AGAIN.format(key)}", EXIT_UNREACHABLE) from None
     if not wait:
         if as_json:
             print_json(run.model_dump(mode="json"))
@@ -88,13 +88,13 @@ def trigger(
     if as_json:
         print_json(last.model_dump(mode="json"))
     elif last.status == "success":
-        click.echo(f"success after {duration(last.duration_seconds)}")
+        click.echo(f"success after {format_duration(last.duration_seconds)}")
     else:
-        click.echo(f"{last.status} after {duration(last.duration_seconds)}")
+        click.echo(f"{last.status} after {format_duration(last.duration_seconds)}")
         print_table(task_table([task for task in last.task_runs if task.status in TROUBLE]))
         click.echo(last.provider_url)
     if last.status != "success":
-        raise click.exceptions.Exit(UNSUCCESSFUL)
+        raise click.exceptions.Exit(EXIT_FAILED)
 
 
 def _what_is_known(key: str, *, was_sent: bool) -> str:
@@ -105,23 +105,25 @@ def _what_is_known(key: str, *, was_sent: bool) -> str:
 def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
     """Until the run has ended: a line that moves on a terminal, else a line for each change."""
     console = Console(stderr=True, highlight=False)
-    until, pause, said = time.monotonic() + seconds, FIRST_PAUSE, ""
+    until, pause, printed = time.monotonic() + seconds, FIRST_PAUSE, ""
     try:
         with console.status("waiting") as line:
             while True:
-                run = _look(client, run_id)
+                run = _get_run(client, run_id)
                 if run is not None:
-                    said = _tell(console, line, run, said)
+                    printed = _tell(console, line, run, printed)
                     if run.status in ENDED:
                         run = _with_its_tasks(client, run, min(until, time.monotonic() + SETTLING_SECONDS))
-                        _tell(console, line, run, said)
+                        _tell(console, line, run, printed)
                         return run
                 if time.monotonic() + pause > until:
-                    raise Failed(f"The run {run_id} has not ended within {seconds:g} s; it goes on.", TOO_LATE)
+                    raise CommandFailed(
+                        f"The run {run_id} has not ended within {seconds:g} s; it goes on.", EXIT_TIMEOUT
+                    )
                 time.sleep(pause)
                 pause = min(pause * 1.2, LONGEST_PAUSE)
     except KeyboardInterrupt:
-        raise Failed(f"No longer waiting; the run {run_id} goes on.", INTERRUPTED) from None
+        raise CommandFailed(f"No longer waiting; the run {run_id} goes on.", INTERRUPTED) from None
 
 
 def _with_its_tasks(client: Client, run: RunDetail, until: float) -> RunDetail:
@@ -131,11 +133,11 @@ def _with_its_tasks(client: Client, run: RunDetail, until: float) -> RunDetail:
             click.echo("How its tasks ended is not known yet: the next sync brings it.", err=True)
             break
         time.sleep(FIRST_PAUSE)
-        run = _look(client, run.id) or run
+        run = _get_run(client, run.id) or run
     return run
 
 
-def _look(client: Client, run_id: UUID) -> RunDetail | None:
+def _get_run(client: Client, run_id: UUID) -> RunDetail | None:
     """None while the server is away: the run does not need it, and it may come back."""
     try:
         return client.run(run_id)
@@ -143,24 +145,24 @@ def _look(client: Client, run_id: UUID) -> RunDetail | None:
         return None
 
 
-def _tell(console: Console, line: Status, run: RunDetail, said: str) -> str:
+def _tell(console: Console, line: Status, run: RunDetail, printed: str) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in sorted(run.task_counts.items()))
     now = f"{run.status}{f': {counts}' if counts else ''}"
     line.update(now)
-    if now != said and not console.is_terminal:
+    if now != printed and not console.is_terminal:
         click.echo(now, err=True)
     return now
 
 
-def _conf(given: str | None) -> dict[str, Any] | None:
-    if given is None:
+def _conf(text: str | None) -> dict[str, Any] | None:
+    if text is None:
         return None
     try:
-        if given == "-":
-            given = sys.stdin.read()
-        elif given.startswith("@"):
-            given = Path(given[1:]).read_text(encoding="utf-8")
-        conf = parse_json(given)
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        conf = parse_json(text)
     except OSError as error:
         raise click.UsageError(f"--conf: {error.filename}: {error.strerror}.") from None
     except (JSONDecodeError, UnicodeDecodeError) as error:

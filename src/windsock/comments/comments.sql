@@ -24,7 +24,7 @@ LIMIT %(limit)s OFFSET %(offset)s
 SELECT count(*) AS total FROM comments m
 WHERE {on_resource}
 
--- name: newest_said_about_run
+-- name: recent_run_and_task_comments
 -- On the run and on its task runs, oldest first.
 SELECT c.* FROM (
     SELECT {comment}

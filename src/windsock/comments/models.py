@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints
 
 from windsock.access.models import NamedRef
-from windsock.inputs import NOT_BLANK, Body
+from windsock.inputs import NOT_BLANK, RequestBody
 
 Content = Annotated[
     str,
@@ -29,10 +29,10 @@ class Comment(BaseModel):
     updated_at: datetime
 
 
-class CommentIn(Body):
+class CommentIn(RequestBody):
     content: Content
     parent_id: Annotated[UUID | None, Field(description="Of a comment on the same run or task run.")] = None
 
 
-class CommentChange(Body):
+class CommentChange(RequestBody):
     content: Content

@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from windsock.access.space import CanComment, CanView, Space
-from windsock.answers import always, remembered
 from windsock.comments.models import Comment, CommentChange, CommentIn
 from windsock.comments.store import change_comment, create_comment, delete_comment, list_comments
-from windsock.pages import LIST_HEADERS, Made, SmallPage, answer, made_page
+from windsock.pagination import LIST_HEADERS, PageQuery20, Payload, json_response, page_payload
+from windsock.response_cache import cached_response, no_vary
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["comments"])
 
@@ -17,15 +17,15 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 
 @router.get("/runs/{run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a run")
-async def list_run_comments(request: Request, space: CanView, run_id: UUID, paging: SmallPage) -> Response:
+async def list_run_comments(request: Request, space: CanView, run_id: UUID, paging: PageQuery20) -> Response:
     url = request.url
 
-    async def make(space: Space, _: None) -> Made:
+    async def make(space: Space, _: None) -> Payload:
         async with space.transaction() as tx:
             rows, total = await list_comments(tx, space, "run", run_id, paging)
-        return made_page(url, rows, total, paging)
+        return page_payload(url, rows, total, paging)
 
-    return await remembered(request, space, make, as_of=always)
+    return await cached_response(request, space, make, vary_on=no_vary)
 
 
 @router.post(
@@ -38,21 +38,21 @@ async def list_run_comments(request: Request, space: CanView, run_id: UUID, pagi
 async def comment_on_run(request: Request, space: CanComment, run_id: UUID, body: CommentIn) -> Response:
     async with space.transaction() as tx:
         row = await create_comment(tx, space, "run", run_id, body)
-    return answer(request, row, status=201)
+    return json_response(request, row, status=201)
 
 
 @router.get(
     "/task-runs/{task_run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a task run"
 )
-async def list_task_run_comments(request: Request, space: CanView, task_run_id: UUID, paging: SmallPage) -> Response:
+async def list_task_run_comments(request: Request, space: CanView, task_run_id: UUID, paging: PageQuery20) -> Response:
     url = request.url
 
-    async def make(space: Space, _: None) -> Made:
+    async def make(space: Space, _: None) -> Payload:
         async with space.transaction() as tx:
             rows, total = await list_comments(tx, space, "task run", task_run_id, paging)
-        return made_page(url, rows, total, paging)
+        return page_payload(url, rows, total, paging)
 
-    return await remembered(request, space, make, as_of=always)
+    return await cached_response(request, space, make, vary_on=no_vary)
 
 
 @router.post(
@@ -65,7 +65,7 @@ async def list_task_run_comments(request: Request, space: CanView, task_run_id: 
 async def comment_on_task_run(request: Request, space: CanComment, task_run_id: UUID, body: CommentIn) -> Response:
     async with space.transaction() as tx:
         row = await create_comment(tx, space, "task run", task_run_id, body)
-    return answer(request, row, status=201)
+    return json_response(request, row, status=201)
 
 
 @router.put("/comments/{comment_id}", response_model=Comment, summary="Edit one's own comment")
@@ -87,7 +87,7 @@ async def edit_comment(request: Request, space: CanComment, comment_id: UUID, bo
 async def _change(request: Request, space: CanComment, comment_id: UUID, body: CommentChange) -> Response:
     async with space.transaction() as tx:
         row = await change_comment(tx, space, comment_id, body.content)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.delete(

@@ -4,11 +4,11 @@ from typing import Literal
 from uuid import UUID
 
 from windsock.access.space import Space
-from windsock.access.store import present
+from windsock.access.store import expect_row
 from windsock.comments.models import CommentIn
 from windsock.db import Row, Transaction
 from windsock.errors import Forbidden, NotFound
-from windsock.pages import Paging
+from windsock.pagination import PageParams
 from windsock.sql import load
 
 QUERIES = load(__package__, "comments.sql")
@@ -17,36 +17,36 @@ Kind = Literal["run", "task run"]
 
 
 async def list_comments(
-    tx: Transaction, space: Space, kind: Kind, resource_id: UUID, paging: Paging
+    tx: Transaction, space: Space, kind: Kind, resource_id: UUID, paging: PageParams
 ) -> tuple[list[Row], int]:
     """A page of the comments on one run or task run, oldest first, and how many there are in all."""
     where = await _resource(tx, space, kind, resource_id)
-    rows = await tx.answers(QUERIES["list_comments"], **where, limit=paging.size, offset=paging.offset)
-    total = present(await tx.row(QUERIES["count_comments"], **where))["total"]
+    rows = await tx.fetch_json(QUERIES["list_comments"], **where, limit=paging.size, offset=paging.offset)
+    total = expect_row(await tx.fetch_one(QUERIES["count_comments"], **where))["total"]
     return rows, total
 
 
-async def list_said_about_run(tx: Transaction, space: Space, run_id: UUID, limit: int) -> list[Row]:
+async def list_run_and_task_comments(tx: Transaction, space: Space, run_id: UUID, limit: int) -> list[Row]:
     """The newest comments on a run and on its task runs, oldest first."""
-    return await tx.answers(QUERIES["newest_said_about_run"], space_id=space.id, run_id=run_id, limit=limit)
+    return await tx.fetch_json(QUERIES["recent_run_and_task_comments"], space_id=space.id, run_id=run_id, limit=limit)
 
 
-async def create_comment(tx: Transaction, space: Space, kind: Kind, resource_id: UUID, given: CommentIn) -> Row:
+async def create_comment(tx: Transaction, space: Space, kind: Kind, resource_id: UUID, body: CommentIn) -> Row:
     where = await _resource(tx, space, kind, resource_id)
-    if given.parent_id is not None and not await tx.row(QUERIES["find_parent"], **where, parent_id=given.parent_id):
+    if body.parent_id is not None and not await tx.fetch_one(QUERIES["find_parent"], **where, parent_id=body.parent_id):
         raise NotFound("comment to reply to")
-    made = await tx.row(
+    created = await tx.fetch_one(
         QUERIES["create_comment"],
         **where,
-        parent_id=given.parent_id,
+        parent_id=body.parent_id,
         author_id=space.caller.id,
-        content=given.content,
+        content=body.content,
     )
-    return await get_comment(tx, space, present(made)["id"])
+    return await get_comment(tx, space, expect_row(created)["id"])
 
 
 async def get_comment(tx: Transaction, space: Space, comment_id: UUID) -> Row:
-    found = await tx.answers(QUERIES["get_comment"], space_id=space.id, comment_id=comment_id)
+    found = await tx.fetch_json(QUERIES["get_comment"], space_id=space.id, comment_id=comment_id)
     if not found:
         raise NotFound("comment")
     return found[0]
@@ -57,7 +57,7 @@ async def change_comment(tx: Transaction, space: Space, comment_id: UUID, conten
     comment = await get_comment(tx, space, comment_id)
     if comment["author_id"] != space.caller.id:
         raise Forbidden("Only its author may edit a comment.")
-    await tx.run(QUERIES["update_comment"], space_id=space.id, comment_id=comment_id, content=content)
+    await tx.execute(QUERIES["update_comment"], space_id=space.id, comment_id=comment_id, content=content)
     return await get_comment(tx, space, comment_id)
 
 
@@ -66,12 +66,12 @@ async def delete_comment(tx: Transaction, space: Space, comment_id: UUID) -> Non
     comment = await get_comment(tx, space, comment_id)
     if comment["author_id"] != space.caller.id and space.role != "admin":
         raise Forbidden("Only its author and admins of the space may delete a comment.")
-    await tx.run(QUERIES["delete_comment"], space_id=space.id, comment_id=comment_id)
+    await tx.execute(QUERIES["delete_comment"], space_id=space.id, comment_id=comment_id)
 
 
 async def _resource(tx: Transaction, space: Space, kind: Kind, resource_id: UUID) -> Row:
     query = QUERIES["find_run" if kind == "run" else "find_task_run"]
-    found = await tx.row(query, space_id=space.id, id=resource_id)
+    found = await tx.fetch_one(query, space_id=space.id, id=resource_id)
     if found is None:
         raise NotFound(kind)
     return {**found, "space_id": space.id}

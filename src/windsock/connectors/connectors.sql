@@ -80,7 +80,7 @@ INSERT INTO connectors (space_id, name, connector_type, config, credentials, sou
 VALUES (%(space_id)s, %(name)s, %(connector_type)s, %(config)s, %(credentials)s, %(source_system_id)s)
 RETURNING id
 
--- name: begin_sync_state
+-- name: create_sync_state
 INSERT INTO sync_states (space_id, connector_id) VALUES (%(space_id)s, %(connector_id)s)
 
 -- name: update_connector
@@ -94,11 +94,11 @@ SET name = coalesce(%(name)s, name),
     updated_at = now()
 WHERE space_id = %(space_id)s AND id = %(connector_id)s
 
--- name: sync_soon
+-- name: expedite_sync
 UPDATE sync_states SET next_sync_at = now(), failures = 0
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
--- name: begin_anew
+-- name: reset_sync_state
 UPDATE sync_states
 SET api_version = NULL, provider_version = NULL, watermark = NULL, pipelines_listed_at = NULL, checkpoint = NULL,
     history = NULL, mode = 'small', poll_seconds = NULL, quick_from = NULL, checked_at = NULL,
@@ -130,7 +130,7 @@ SELECT id, name, credentials FROM connectors
 WHERE space_id = %(space_id)s AND credentials IS NOT NULL AND credentials_lost_at IS NULL
 ORDER BY name, id
 
--- name: give_up_credentials
+-- name: clear_credentials
 UPDATE connectors SET credentials_lost_at = now() WHERE space_id = %(space_id)s AND id = %(connector_id)s
 
 -- name: redact_config

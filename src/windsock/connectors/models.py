@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAda
 from pydantic_core import CoreSchema
 from typing_extensions import TypeAliasType
 
-from windsock.inputs import Body, Flag, Name, Word
+from windsock.inputs import Name, RequestBody, StateName, StrictBool
 from windsock.providers.airflow import config
 from windsock.providers.airflow.config import AirflowConfig
 
@@ -130,7 +130,7 @@ class Connector(BaseModel):
     updated_at: datetime
 
 
-class AirflowConnectorIn(Body):
+class AirflowConnectorIn(RequestBody):
     """An Airflow, which is mirrored."""
 
     name: Name
@@ -140,11 +140,11 @@ class AirflowConnectorIn(Body):
     source_system_id: UUID | None = None
 
 
-class OtherConnectorIn(Body):
+class OtherConnectorIn(RequestBody):
     """Another system, which is only recorded."""
 
     name: Name
-    connector_type: Annotated[Word, Field(json_schema_extra={"pattern": r"^(?!airflow$)[a-z0-9_]{1,64}$"})]
+    connector_type: Annotated[StateName, Field(json_schema_extra={"pattern": r"^(?!airflow$)[a-z0-9_]{1,64}$"})]
     config: Annotated[
         dict[str, Any],
         Field(
@@ -156,11 +156,11 @@ class OtherConnectorIn(Body):
     source_system_id: UUID | None = None
 
 
-class ConnectorIn(Body):
+class ConnectorIn(RequestBody):
     """In the document one of AirflowConnectorIn and OtherConnectorIn, by `connector_type`."""
 
     name: Name
-    connector_type: Word
+    connector_type: StateName
     config: Annotated[dict[str, Any], Field(default_factory=dict)]
     credentials: Annotated[dict[str, Any] | None, Field(repr=False)] = None
     source_system_id: UUID | None = None
@@ -171,7 +171,7 @@ class ConnectorIn(Body):
         return {"oneOf": schema["anyOf"], "title": cls.__name__}
 
 
-class ConnectorChange(Body):
+class ConnectorChange(RequestBody):
     """Only what is sent changes; of `config` only the keys that are sent, null for a key's default."""
 
     name: Name | None = None
@@ -188,7 +188,7 @@ class ConnectorChange(Body):
         DescribedAs(Credentials | dict[str, Any] | None),
         Field(repr=False, description="Of an Airflow connector Credentials; never returned."),
     ] = None
-    is_active: Flag | None = None
+    is_active: StrictBool | None = None
     source_system_id: UUID | None = None
 
 

@@ -14,10 +14,10 @@ from windsock.connectors.store import (
     create_connector,
     get_connector,
     list_connectors_of,
-    open_connector,
+    load_connector,
 )
 from windsock.errors import NotFound
-from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
+from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
 
 router = APIRouter(prefix="/catalog/spaces/{slug}/connectors", tags=["connectors"])
 
@@ -25,10 +25,10 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 
 @router.get("", response_model=list[Connector], responses=LIST, summary="List connectors")
-async def list_connectors(request: Request, space: CanView, paging: SmallPage) -> Response:
+async def list_connectors(request: Request, space: CanView, paging: PageQuery20) -> Response:
     async with space.transaction() as tx:
         rows, total = await list_connectors_of(tx, space.id, paging)
-    return answer_page(request, rows, total, paging)
+    return page_response(request, rows, total, paging)
 
 
 @router.post("", response_model=Connector, status_code=201, name="create_connector", summary="Create a connector")
@@ -36,14 +36,14 @@ async def make_connector(request: Request, space: CanEdit, body: ConnectorIn) ->
     limit = request.app.state.settings.max_connectors_per_space
     async with space.transaction() as tx:
         row = await create_connector(tx, space.id, body, request.app.state.secrets, limit=limit)
-    return answer(request, row, status=201)
+    return json_response(request, row, status=201)
 
 
 @router.get("/{connector_id}", response_model=Connector, name="get_connector", summary="One connector")
 async def get_one_connector(request: Request, space: CanView, connector_id: UUID) -> Response:
     async with space.transaction() as tx:
         row = await get_connector(tx, space.id, connector_id)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.patch("/{connector_id}", response_model=Connector, name="update_connector", summary="Change a connector")
@@ -54,13 +54,13 @@ async def patch_connector(request: Request, space: CanEdit, connector_id: UUID, 
     """
     async with space.transaction() as tx:
         row = await change_connector(tx, space.id, connector_id, body, request.app.state.secrets)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.delete("/{connector_id}", status_code=204, summary="Delete a connector with everything it mirrored")
 async def delete_connector(space: CanAdminister, connector_id: UUID) -> Response:
     async with space.transaction() as tx:
-        if not await tx.run(QUERIES["delete_connector"], space_id=space.id, connector_id=connector_id):
+        if not await tx.execute(QUERIES["delete_connector"], space_id=space.id, connector_id=connector_id):
             raise NotFound("connector")
     return Response(status_code=204)
 
@@ -72,6 +72,6 @@ async def test_connector(request: Request, space: CanEdit, connector_id: UUID) -
     400 for a connector that is not an Airflow.
     """
     async with space.transaction() as tx:
-        connector = await open_connector(tx, space.id, connector_id, request.app.state.secrets)
+        connector = await load_connector(tx, space.id, connector_id, request.app.state.secrets)
     diagnosis = await request.app.state.diagnose(connector.config, connector.credentials, connector_id=connector.id)
-    return answer(request, asdict(diagnosis))
+    return json_response(request, asdict(diagnosis))

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from windsock import log
-from windsock.connectors.secrets import Secrets
+from windsock.bootstrap import Storage
+from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import QUERIES
 from windsock.db import Database
 from windsock.errors import Conflict, WindsockError
 from windsock.settings import Settings
-from windsock.storage import Storage
 
 MAX_NAMED = 5
 
@@ -31,30 +31,30 @@ async def check_secret_key(settings: Settings, storage: Storage, *, accepts_new_
     db = Database(storage.app_url, pool_size=2)
     await db.open()
     try:
-        lost = await _find_lost(db, Secrets(storage.secret_keys))
+        lost = await _find_lost(db, Encryption(storage.secret_keys))
         if not lost:
             return
         if not accepts_new_key:
             raise WindsockError(_sentence(settings, lost))
         for connector in lost:
-            async with db.in_space(connector.space_id) as tx:
-                await tx.run(
-                    QUERIES["give_up_credentials"],
+            async with db.tenant_transaction(connector.space_id) as tx:
+                await tx.execute(
+                    QUERIES["clear_credentials"],
                     space_id=connector.space_id,
                     connector_id=connector.connector_id,
                 )
-        logger.warning("credentials were given up; enter them again", connectors=[one.name for one in lost])
+        logger.warning("credentials were given up; enter them again", connectors=[entry.name for entry in lost])
     finally:
         await db.close()
 
 
-async def _find_lost(db: Database, secrets: Secrets) -> list[_Lost]:
+async def _find_lost(db: Database, secrets: Encryption) -> list[_Lost]:
     async with db.transaction() as tx:
-        spaces = await tx.rows(QUERIES["list_space_ids"])
+        spaces = await tx.fetch_all(QUERIES["list_space_ids"])
     lost = []
     for space in spaces:
-        async with db.in_space(space["id"]) as tx:
-            rows = await tx.rows(QUERIES["list_credentials"], space_id=space["id"])
+        async with db.tenant_transaction(space["id"]) as tx:
+            rows = await tx.fetch_all(QUERIES["list_credentials"], space_id=space["id"])
         for row in rows:
             try:
                 secrets.decrypt(row["credentials"])
@@ -64,7 +64,7 @@ async def _find_lost(db: Database, secrets: Secrets) -> list[_Lost]:
 
 
 def _sentence(settings: Settings, lost: list[_Lost]) -> str:
-    names = ", ".join(one.name for one in lost[:MAX_NAMED]) + (", …" if len(lost) > MAX_NAMED else "")
+    names = ", ".join(connector.name for connector in lost[:MAX_NAMED]) + (", …" if len(lost) > MAX_NAMED else "")
     where = (
         f"Put the secret.key of then into {settings.data} (in place of the one there)"
         if settings.secret_keys is None

@@ -7,18 +7,18 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter, ValidationError
 
-from windsock.access.store import present
+from windsock.access.store import expect_row
+from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorChange, ConnectorIn
-from windsock.connectors.secrets import Secrets
-from windsock.db import Row, Transaction, explained
+from windsock.db import Row, Transaction, map_constraint_errors
 from windsock.errors import BadRequest, Conflict, Invalid, NotFound
-from windsock.pages import Paging
+from windsock.pagination import PageParams
 from windsock.providers.airflow.config import AirflowConfig, Credentials, NoCredentials
 from windsock.sql import load
 
 QUERIES = load(__package__, "connectors.sql")
 AIRFLOW = "airflow"
-READ_ANEW_WHEN_CHANGED = ("api_version", "history_days", "include_dags", "exclude_dags", "include_tags")
+RESYNC_ON_CHANGE = ("api_version", "history_days", "include_dags", "exclude_dags", "include_tags")
 """What is asked of the provider changes with these, so what was read before is not the whole any more."""
 
 _credentials: TypeAdapter[Credentials] = TypeAdapter(Credentials)
@@ -36,25 +36,25 @@ class AirflowConnector:
 
 
 async def get_connector(tx: Transaction, space_id: UUID, connector_id: UUID) -> Row:
-    rows = await tx.answers(QUERIES["get_connector"], space_id=space_id, connector_id=connector_id)
+    rows = await tx.fetch_json(QUERIES["get_connector"], space_id=space_id, connector_id=connector_id)
     if not rows:
         raise NotFound("connector")
     return rows[0]
 
 
-async def list_connectors_of(tx: Transaction, space_id: UUID, paging: Paging) -> tuple[list[Row], int]:
+async def list_connectors_of(tx: Transaction, space_id: UUID, paging: PageParams) -> tuple[list[Row], int]:
     """A page of connectors, and how many there are in all."""
-    rows = await tx.answers(QUERIES["list_connectors"], space_id=space_id, limit=paging.size, offset=paging.offset)
-    return rows, present(await tx.row(QUERIES["count_connectors"], space_id=space_id))["total"]
+    rows = await tx.fetch_json(QUERIES["list_connectors"], space_id=space_id, limit=paging.size, offset=paging.offset)
+    return rows, expect_row(await tx.fetch_one(QUERIES["count_connectors"], space_id=space_id))["total"]
 
 
 async def create_connector(
-    tx: Transaction, space_id: UUID, body: ConnectorIn, secrets: Secrets, *, limit: int | None = None
+    tx: Transaction, space_id: UUID, body: ConnectorIn, secrets: Encryption, *, limit: int | None = None
 ) -> Row:
     """Raises Conflict where the space has `limit` connectors already."""
     if limit is not None:
-        await tx.row(QUERIES["lock_space"], space_id=space_id)  # two at once must not both take the last place
-        if present(await tx.row(QUERIES["count_connectors"], space_id=space_id))["total"] >= limit:
+        await tx.fetch_one(QUERIES["lock_space"], space_id=space_id)  # two at once must not both take the last place
+        if expect_row(await tx.fetch_one(QUERIES["count_connectors"], space_id=space_id))["total"] >= limit:
             raise Conflict(
                 f"The space has {limit} connectors, as many as it may have. Delete one that is not needed any more, or "
                 "ask the operator of Windsock to raise WINDSOCK_MAX_CONNECTORS_PER_SPACE."
@@ -63,10 +63,12 @@ async def create_connector(
     if body.connector_type != AIRFLOW:
         await _refuse_secrets(tx, config)
     else:
-        config = checked_config(body.config).model_dump(mode="json")
-        checked_credentials(body.credentials)
-    with explained({"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}):
-        row = await tx.row(
+        config = validate_config(body.config).model_dump(mode="json")
+        validate_credentials(body.credentials)
+    with map_constraint_errors(
+        {"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}
+    ):
+        row = await tx.fetch_one(
             QUERIES["create_connector"],
             space_id=space_id,
             name=body.name,
@@ -78,15 +80,15 @@ async def create_connector(
     if row is None:
         raise NotFound("connector")
     if body.connector_type == AIRFLOW:
-        await tx.run(QUERIES["begin_sync_state"], space_id=space_id, connector_id=row["id"])
+        await tx.execute(QUERIES["create_sync_state"], space_id=space_id, connector_id=row["id"])
     return await get_connector(tx, space_id, row["id"])
 
 
 async def change_connector(
-    tx: Transaction, space_id: UUID, connector_id: UUID, body: ConnectorChange, secrets: Secrets
+    tx: Transaction, space_id: UUID, connector_id: UUID, body: ConnectorChange, secrets: Encryption
 ) -> Row:
     names = {"space_id": space_id, "connector_id": connector_id}
-    old = await tx.row(QUERIES["lock_connector"], **names)
+    old = await tx.fetch_one(QUERIES["lock_connector"], **names)
     if old is None:
         raise NotFound("connector")
     config = old["config"] | (body.config or {})
@@ -95,9 +97,9 @@ async def change_connector(
     if old["connector_type"] != AIRFLOW:
         await _refuse_secrets(tx, body.config or {})
     else:
-        config = checked_config(config).model_dump(mode="json")
+        config = validate_config(config).model_dump(mode="json")
         if body.credentials is not None:
-            checked_credentials(body.credentials)
+            validate_credentials(body.credentials)
         moved = config["base_url"] != old["config"].get("base_url")
         if moved and body.credentials is None and old["credentials"] is not None:
             # Otherwise an editor could have the password sent to a server of their own.
@@ -105,8 +107,10 @@ async def change_connector(
                 "Send the credentials too when base_url changes: those kept are only for the old address.",
                 loc=("body", "credentials"),
             )
-    with explained({"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}):
-        await tx.run(
+    with map_constraint_errors(
+        {"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}
+    ):
+        await tx.execute(
             QUERIES["update_connector"],
             **names,
             name=body.name,
@@ -116,17 +120,17 @@ async def change_connector(
             sets_source_system="source_system_id" in body.model_fields_set,
             source_system_id=body.source_system_id,
         )
-    if moved or any(config.get(key) != old["config"].get(key) for key in READ_ANEW_WHEN_CHANGED):
-        await tx.run(QUERIES["end_unfinished_sync"], **names)
-        await tx.run(QUERIES["begin_anew"], **names)
+    if moved or any(config.get(key) != old["config"].get(key) for key in RESYNC_ON_CHANGE):
+        await tx.execute(QUERIES["end_unfinished_sync"], **names)
+        await tx.execute(QUERIES["reset_sync_state"], **names)
     if old["connector_type"] == AIRFLOW:
-        await tx.run(QUERIES["sync_soon"], **names)
+        await tx.execute(QUERIES["expedite_sync"], **names)
     return await get_connector(tx, space_id, connector_id)
 
 
-async def open_connector(tx: Transaction, space_id: UUID, connector_id: UUID, secrets: Secrets) -> AirflowConnector:
+async def load_connector(tx: Transaction, space_id: UUID, connector_id: UUID, secrets: Encryption) -> AirflowConnector:
     """The connector with what is needed to call its Airflow; 400 when it is of another type."""
-    row = await tx.row(QUERIES["get_connector_to_use"], space_id=space_id, connector_id=connector_id)
+    row = await tx.fetch_one(QUERIES["get_connector_to_use"], space_id=space_id, connector_id=connector_id)
     if row is None:
         raise NotFound("connector")
     if row["connector_type"] != AIRFLOW:
@@ -138,11 +142,11 @@ async def open_connector(tx: Transaction, space_id: UUID, connector_id: UUID, se
     return AirflowConnector(row["id"], row["name"], row["is_active"], config, credentials)
 
 
-async def rotate_secrets(tx: Transaction, space_id: UUID, secrets: Secrets) -> int:
+async def rotate_secrets(tx: Transaction, space_id: UUID, secrets: Encryption) -> int:
     """Encrypt a space's credentials with the first key; says how many there were."""
-    rows = await tx.rows(QUERIES["lock_credentials"], space_id=space_id)
+    rows = await tx.fetch_all(QUERIES["lock_credentials"], space_id=space_id)
     for row in rows:
-        await tx.run(
+        await tx.execute(
             QUERIES["replace_credentials"],
             space_id=space_id,
             connector_id=row["id"],
@@ -163,7 +167,7 @@ def _stored_credentials(credentials: dict[str, Any]) -> Credentials:
 
 async def _refuse_secrets(tx: Transaction, config: dict[str, Any]) -> None:
     """Raises Invalid for a value that looks like a secret: every member of the space reads the config."""
-    shown = present(await tx.row(QUERIES["redact_config"], config=Jsonb(config)))["config"]
+    shown = expect_row(await tx.fetch_one(QUERIES["redact_config"], config=Jsonb(config)))["config"]
     place = _first_redacted(config, shown)
     if place is not None:
         raise Invalid(
@@ -174,13 +178,13 @@ async def _refuse_secrets(tx: Transaction, config: dict[str, Any]) -> None:
         )
 
 
-def _first_redacted(given: object, shown: object) -> tuple[str | int, ...] | None:
-    if isinstance(given, dict) and isinstance(shown, dict):
-        pairs = [(name, value, shown.get(name)) for name, value in given.items()]
-    elif isinstance(given, list) and isinstance(shown, list):
-        pairs = [(number, *values) for number, values in enumerate(zip(given, shown, strict=True))]
+def _first_redacted(submitted: object, shown: object) -> tuple[str | int, ...] | None:
+    if isinstance(submitted, dict) and isinstance(shown, dict):
+        pairs = [(name, value, shown.get(name)) for name, value in submitted.items()]
+    elif isinstance(submitted, list) and isinstance(shown, list):
+        pairs = [(number, *values) for number, values in enumerate(zip(submitted, shown, strict=True))]
     else:
-        return () if isinstance(shown, str) and shown != given else None
+        return () if isinstance(shown, str) and shown != submitted else None
     for name, value, value_shown in pairs:
         place = _first_redacted(value, value_shown)
         if place is not None:
@@ -188,7 +192,7 @@ def _first_redacted(given: object, shown: object) -> tuple[str | int, ...] | Non
     return None
 
 
-def checked_config(config: dict[str, Any]) -> AirflowConfig:
+def validate_config(config: dict[str, Any]) -> AirflowConfig:
     """Raises Invalid, which says where."""
     try:
         return AirflowConfig.model_validate(config)
@@ -196,8 +200,8 @@ def checked_config(config: dict[str, Any]) -> AirflowConfig:
         raise _first_of(error, "config") from None
 
 
-def checked_credentials(credentials: dict[str, Any] | None) -> Credentials:
-    """As checked_config; None is to be nobody."""
+def validate_credentials(credentials: dict[str, Any] | None) -> Credentials:
+    """As validate_config; None is to be nobody."""
     if credentials is None:
         return NoCredentials(auth_type="none")
     try:

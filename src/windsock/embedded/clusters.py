@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from windsock.embedded import processes
-from windsock.embedded.accounts import Account
 from windsock.embedded.binaries import Binaries
 from windsock.embedded.errors import EmbeddedPostgresError
+from windsock.embedded.os_account import Account
 
 # Where root's clusters go when the server's user cannot reach the data directory.
 CLUSTERS = Path("/var/lib/windsock/clusters")
@@ -81,14 +81,14 @@ def major_of(cluster: Path) -> int | None:
 def make_cluster(cluster: Path, account: Account, binaries: Binaries, *, superuser: str, is_synced: bool) -> None:
     """Built under another name and renamed at the end: nothing that may hold data is ever removed."""
     unfinished = _unfinished(cluster)
-    processes.end_all(unfinished, patience=0)
+    processes.kill_all(unfinished, timeout=0)
     if unfinished.exists():
         shutil.rmtree(unfinished)
     unfinished.mkdir()
     account.own(unfinished)
     # Sorted by code point either way; where it exists, the built-in locale knows upper and lower case of all letters.
     has_builtin = binaries.major >= _FIRST_WITH_BUILTIN_LOCALES
-    code, said = account.run(
+    code, output = account.run(
         binaries.directory / "initdb",
         *("-D", unfinished, "--username", superuser, "--encoding", "UTF8", "--locale", "C"),
         *(("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8") if has_builtin else ()),
@@ -99,7 +99,8 @@ def make_cluster(cluster: Path, account: Account, binaries: Binaries, *, superus
     )
     if code != 0:
         raise EmbeddedPostgresError(
-            f"A new database could not be made in {cluster}: {said}. Mend that, choose another data directory, or set "
+            f"A new database could not be made in {cluster}: {output}. Mend that, choose another "
+            "data directory, or set "
             "WINDSOCK_DATABASE_URL."
         )
     unfinished.rename(cluster)

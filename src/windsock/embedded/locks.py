@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from windsock.embedded.accounts import open_private
 from windsock.embedded.errors import EmbeddedPostgresError
+from windsock.embedded.os_account import open_private
 
 
 def try_lock(descriptor: int, kind: int) -> bool:
@@ -20,15 +20,15 @@ def try_lock(descriptor: int, kind: int) -> bool:
 
 
 @contextmanager
-def held_exclusively(path: Path, *, patience: float) -> Iterator[None]:
+def held_exclusively(path: Path, *, timeout: float) -> Iterator[None]:
     descriptor = open_private(path, os.O_RDWR)
     try:
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not try_lock(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise EmbeddedPostgresError(
                     f"Another Windsock has been starting or stopping PostgreSQL in {path.parent} for more than "
-                    f"{patience:.0f} s. Look at its log, or end it."
+                    f"{timeout:.0f} s. Look at its log, or end it."
                 )
             time.sleep(0.02)
         yield

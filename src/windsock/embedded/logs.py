@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from windsock.embedded.accounts import open_private
+from windsock.embedded.os_account import open_private
 
 MAX_LOG_BYTES = 10_000_000
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from windsock.embedded import processes, sockets
-from windsock.embedded.accounts import Account
+from windsock.embedded.os_account import Account
 
 # Those this process started, by cluster, whichever object did: without /proc only a parent can tell a zombie.
 _children: dict[Path, subprocess.Popen[bytes]] = {}
@@ -28,8 +28,8 @@ def pid_of(cluster: Path) -> int | None:
         lines = _pid_file(cluster)
         if lines and lines[0].isdigit():
             pid = int(lines[0])
-            return pid if processes.lives_in(pid, cluster) else None
-        if not processes.living_in(cluster):
+            return pid if processes.belongs_to(pid, cluster) else None
+        if not processes.list_processes(cluster):
             return None
         time.sleep(0.02)
     return None
@@ -48,11 +48,11 @@ def socket_dir_of(cluster: Path) -> Path:
 
 def launch(program: Path, cluster: Path, account: Account, settings: Mapping[str, str], *, log: int) -> None:
     """Start one where none lives; returns before it is ready."""
-    processes.end_all(cluster)
+    processes.kill_all(cluster)
     directory = sockets.choose_directory(cluster)
     if directory != cluster:
         sockets.make_directory(directory, account)
-    if processes.can_look():
+    if processes.has_procfs():
         # PostgreSQL would believe the pids in them, which may be other programs' by now; its own are all gone.
         path = sockets.socket_in(directory)
         for stale in (cluster / "postmaster.pid", path, path.with_name(f"{path.name}.lock")):
@@ -73,14 +73,14 @@ def launch(program: Path, cluster: Path, account: Account, settings: Mapping[str
 
 def shut_down(cluster: Path) -> None:
     # Fast shutdown; after two minutes the kind that the next start recovers from, which loses nothing either.
-    for number, patience in ((signal.SIGINT, 120), (signal.SIGQUIT, 20), (signal.SIGKILL, 20)):
-        deadline = time.monotonic() + patience
+    for number, timeout in ((signal.SIGINT, 120), (signal.SIGQUIT, 20), (signal.SIGKILL, 20)):
+        deadline = time.monotonic() + timeout
         if (pid := pid_of(cluster)) is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
         while pid_of(cluster) is not None and time.monotonic() < deadline:
             time.sleep(0.01)
-    processes.end_all(cluster)
+    processes.kill_all(cluster)
     directory = sockets.choose_directory(cluster)
     if directory != cluster:
         with suppress(OSError):

@@ -12,7 +12,7 @@ from windsock.embedded.errors import EmbeddedPostgresError
 PROC = Path("/proc")
 
 
-def can_look() -> bool:
+def has_procfs() -> bool:
     return (PROC / "self" / "stat").exists()
 
 
@@ -21,9 +21,9 @@ def title_of(directory: Path) -> str:
     return f"windsock-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
 
 
-def lives_in(pid: int, directory: Path) -> bool:
+def belongs_to(pid: int, directory: Path) -> bool:
     """True if this is a living PostgreSQL process of the directory; without /proc, if it is any living process."""
-    if not can_look():
+    if not has_procfs():
         try:
             os.kill(pid, 0)
         except OSError:
@@ -45,19 +45,19 @@ def lives_in(pid: int, directory: Path) -> bool:
         return False
 
 
-def living_in(directory: Path) -> list[int]:
+def list_processes(directory: Path) -> list[int]:
     """Empty without /proc."""
-    if not can_look():
+    if not has_procfs():
         return []
     return [
-        int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit() and lives_in(int(entry.name), directory)
+        int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit() and belongs_to(int(entry.name), directory)
     ]
 
 
-def end_all(directory: Path, *, patience: float = 2.0) -> None:
+def kill_all(directory: Path, *, timeout: float = 2.0) -> None:
     """See the backends of a dead postmaster out: they notice by themselves, unless they are busy."""
-    deadline = time.monotonic() + patience
-    while pids := living_in(directory):
+    deadline = time.monotonic() + timeout
+    while pids := list_processes(directory):
         if time.monotonic() > deadline + 30:
             raise EmbeddedPostgresError(
                 f"Processes of an earlier PostgreSQL in {directory} do not end: {pids}. Restart the machine."

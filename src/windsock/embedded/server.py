@@ -13,14 +13,14 @@ from typing import ClassVar, Self
 from urllib.parse import quote
 
 from windsock.embedded import logs, postmaster, sockets
-from windsock.embedded.accounts import Account, account_for, open_private
 from windsock.embedded.binaries import Binaries, find_binaries
 from windsock.embedded.clusters import major_of, make_cluster, place_cluster
 from windsock.embedded.errors import EmbeddedPostgresError
 from windsock.embedded.locks import held_exclusively, try_lock
-from windsock.embedded.memory import shared_buffers
+from windsock.embedded.os_account import Account, account_for, open_private
+from windsock.embedded.sizing import shared_buffers
 
-_SECONDS_TO_ANSWER = 60
+_RESPONSE_SECONDS = 60
 _SECONDS_TO_RECOVER = 300
 _SECONDS_TO_START_OR_STOP = 700  # what another process may need at most: making the cluster, then recovering
 
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
 
     def binary(self, name: str) -> Path:
         """One of PostgreSQL's programs, of the server's version, such as `pg_dump`."""
-        with self._mutex, self._said_plainly():
+        with self._mutex, self._wrap_os_errors():
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self._find(account_for(self.data_dir, self.cluster_dir)).directory / name
         if not path.exists():
@@ -85,28 +85,28 @@ class EmbeddedPostgres:
 
     def start(self) -> None:
         """Start or join the server; where we hold it already, look whether it lives (cheap) and restart it if not."""
-        with self._mutex, self._said_plainly():
+        with self._mutex, self._wrap_os_errors():
             # Asked, not only looked for: a process that is just being killed is still there for a moment.
             if self._users_lock is not None and self._ask() not in {None, sockets.CANNOT_CONNECT_NOW}:
                 if logs.cut(self.log):
                     self._log_before = 0
                 return
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with held_exclusively(self._start_lock, patience=_SECONDS_TO_START_OR_STOP):
-                self._hold()
+            with held_exclusively(self._start_lock, timeout=_SECONDS_TO_START_OR_STOP):
+                self._acquire()
 
     def stop(self) -> None:
         """Leave; the last one out stops the server. Without effect where it is not held."""
-        with self._mutex, self._said_plainly():
+        with self._mutex, self._wrap_os_errors():
             if self._users_lock is None:
                 return
             if not self.data_dir.exists():  # removed under us: nobody else can come or go any more
-                self._let_go()
+                self._release()
                 return
-            with held_exclusively(self._start_lock, patience=_SECONDS_TO_START_OR_STOP):
-                self._let_go()
+            with held_exclusively(self._start_lock, timeout=_SECONDS_TO_START_OR_STOP):
+                self._release()
 
-    def _hold(self) -> None:
+    def _acquire(self) -> None:
         account = account_for(self.data_dir, self.cluster_dir)
         cluster = place_cluster(self.data_dir, account)
         if major_of(cluster) is None:
@@ -125,7 +125,7 @@ class EmbeddedPostgres:
             self._users_lock = None
             raise
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     def _make_ready(self, account: Account) -> None:
@@ -141,7 +141,7 @@ class EmbeddedPostgres:
             answer = sockets.CANNOT_CONNECT_NOW if is_busy else self._ask()
             if answer not in {None, sockets.CANNOT_CONNECT_NOW}:
                 return
-            patience = _SECONDS_TO_RECOVER if answer else _SECONDS_TO_ANSWER
+            patience = _SECONDS_TO_RECOVER if answer else _RESPONSE_SECONDS
             if time.monotonic() - began > patience:
                 raise EmbeddedPostgresError(
                     f"PostgreSQL in {self.data_dir} was not ready after {patience} s: {self._last_words()}. See "
@@ -160,7 +160,7 @@ class EmbeddedPostgres:
         finally:
             os.close(log)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._users_lock is None:
             return
         descriptor, self._users_lock = self._users_lock, None
@@ -192,7 +192,7 @@ class EmbeddedPostgres:
         return ""
 
     @contextmanager
-    def _said_plainly(self) -> Iterator[None]:
+    def _wrap_os_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -9,8 +9,8 @@ import struct
 import tempfile
 from pathlib import Path
 
-from windsock.embedded.accounts import Account
 from windsock.embedded.errors import EmbeddedPostgresError
+from windsock.embedded.os_account import Account
 
 PORT = 5432  # part of the socket's name only: the server listens on no network
 CANNOT_CONNECT_NOW = "57P03"  # starting up, recovering or shutting down
@@ -54,9 +54,9 @@ def ask(path: Path, *, user: str) -> str | None:
             connection.settimeout(5)
             connection.connect(os.fspath(path))
             connection.sendall(struct.pack("!ii", len(parameters) + 8, _PROTOCOL) + parameters)
-            with connection.makefile("rb") as answers:
-                kind, length = struct.unpack("!ci", answers.read(5))
-                body = answers.read(length - 4)
+            with connection.makefile("rb") as stream:
+                kind, length = struct.unpack("!ci", stream.read(5))
+                body = stream.read(length - 4)
             if kind == b"E":
                 return next((field[1:].decode() for field in body.split(b"\0") if field[:1] == b"C"), None)
             connection.sendall(b"X" + struct.pack("!i", 4))

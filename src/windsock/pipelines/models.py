@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from windsock.access.models import NamedRef
 from windsock.filters import Criticality
-from windsock.inputs import Body
+from windsock.inputs import RequestBody
 
 
 class RunBrief(BaseModel):
@@ -90,9 +90,9 @@ class PipelineDetail(Pipeline):
     provider_metadata: dict[str, Any]
 
 
-class TeamChange(Body):
+class TeamChange(RequestBody):
     team_id: Annotated[UUID | None, Field(description="null: no team owns it.")]
 
 
-class CriticalityChange(Body):
+class CriticalityChange(RequestBody):
     criticality: Criticality

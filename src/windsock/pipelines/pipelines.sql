@@ -1,4 +1,4 @@
--- fragment: matching
+-- fragment: pipeline_filters
 FROM pipelines p
 WHERE {matching_pipelines}
   AND p.status = ANY (%(status)s::text[])  -- if status
@@ -8,7 +8,7 @@ WHERE {matching_pipelines}
   AND NOT EXISTS (SELECT FROM pipeline_days d WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > %(day)s::date AND d.day < %(monday)s::date AND d.success > 0)  -- if never_succeeded
   AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL AND r.ended_at >= %(since)s AND r.ended_at < %(midnight)s AND r.status = 'success')  -- if never_succeeded
 
--- fragment: connectors_of_page
+-- fragment: page_connectors
 connectors_of_page AS MATERIALIZED (
     SELECT x.id, json_build_object('id', x.id, 'name', x.name) AS connector, y.last_complete_at, y.api_version,
            coalesce(x.config ->> 'web_url', x.config ->> 'base_url') AS web_url
@@ -17,7 +17,7 @@ connectors_of_page AS MATERIALIZED (
     WHERE x.space_id = %(space_id)s AND x.id = ANY (ARRAY(SELECT p.connector_id FROM p))
 )
 
--- fragment: of_page
+-- fragment: page_payload
 -- What a page of pipelines is made of, one row of arrays: `p` are the pipelines, in their order. Everything else is found
 -- for itself, in any order, with the ids it belongs to. Ids are put behind each other, 16 bytes each, and lengths, four
 -- bytes each. Nobody in between looks into the JSON. What every pipeline has is found pipeline by pipeline (LIMIT keeps it
@@ -60,10 +60,10 @@ FROM (
         GROUP BY r.pipeline_id
     ) x
 ) n, (
-    {numbers}
+    {window_stats}
 ) numbers
 
--- fragment: numbers
+-- fragment: window_stats
 -- Of the pipelines `p` what is kept of the whole days of a window, of a short one a row, which may begin before it; and of
 -- the day in which it begins how its runs ended: as it is kept, or from the runs, where that day is not over.
 SELECT d.*, f.*
@@ -112,15 +112,15 @@ FROM (
     ) x
 ) f
 
--- fragment: of_pipeline
+-- fragment: pipeline_columns
 p.id, p.external_id, p.shown, p.connector_id, p.team_id, p.last_synced_at, p.next_run_at,
 p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history AS is_mirrored
 
--- fragment: these
+-- fragment: pipelines_by_position
 -- Each by itself (LIMIT keeps it so): joined as a table, PostgreSQL may take all pipelines for few before it has counted
 -- them, and look through them all.
 p AS MATERIALIZED (
-    SELECT {of_pipeline}
+    SELECT {pipeline_columns}
     FROM page
     CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) p
     ORDER BY page.position, p.id
@@ -132,12 +132,12 @@ left(p.name, 600)
 
 -- name: list_pipelines
 WITH p AS MATERIALIZED (
-    SELECT {of_pipeline}
-    {matching}
+    SELECT {pipeline_columns}
+    {pipeline_filters}
     ORDER BY {name_key}, p.id
     LIMIT %(limit)s OFFSET %(offset)s
-), {connectors_of_page}
-{of_page}
+), {page_connectors}
+{page_payload}
 
 -- name: list_pipelines_sorted_by_column
 WITH keyed AS (
@@ -146,7 +146,7 @@ WITH keyed AS (
                WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality)
                WHEN 'last_run_at' THEN extract(epoch FROM p.last_run_at)
            END AS key
-    {matching}
+    {pipeline_filters}
 ), page AS MATERIALIZED (
     SELECT id, position
     FROM unnest(ARRAY(
@@ -158,36 +158,36 @@ WITH keyed AS (
                  k.name, k.id
         LIMIT %(limit)s OFFSET %(offset)s
     )) WITH ORDINALITY AS given (id, position)
-), {these}, {connectors_of_page}
-{of_page}
+), {pipelines_by_position}, {page_connectors}
+{page_payload}
 
--- name: list_these_pipelines
+-- name: list_pipelines_by_id
 WITH page AS MATERIALIZED (
     SELECT id, position FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS given (id, position)
-), {these}, {connectors_of_page}
-{of_page}
+), {pipelines_by_position}, {page_connectors}
+{page_payload}
 
--- name: ids_of_pipelines
+-- name: list_pipeline_ids
 -- Bounded by the number of pipelines: all of them, by name.
 SELECT p.id
-{matching}
+{pipeline_filters}
 ORDER BY {name_key}, p.id
 
--- name: numbers_of_pipelines
+-- name: list_window_stats
 WITH p AS MATERIALIZED (
     SELECT id FROM unnest(%(ids)s::uuid[]) AS given (id)
 )
-{numbers}
+{window_stats}
 
 -- name: count_pipelines
 SELECT count(*) AS total
-{matching}
+{pipeline_filters}
 
--- name: known_number_of_pipelines
+-- name: get_pipeline_count
 -- All of them, as a trigger has counted them.
 SELECT coalesce(sum(v.pipelines), 0)::bigint AS total FROM space_versions v WHERE v.space_id = %(space_id)s
 
--- name: states_of_pipelines
+-- name: count_pipelines_by_status
 SELECT p.status, count(*) AS total, count(*) FILTER (WHERE p.is_paused) AS paused
 FROM pipelines p
 WHERE {matching_pipelines}
@@ -195,10 +195,10 @@ GROUP BY p.status
 
 -- name: get_pipeline
 WITH p AS MATERIALIZED (
-    SELECT {of_pipeline}
+    SELECT {pipeline_columns}
     FROM pipelines p
     WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
-), {connectors_of_page}
+), {page_connectors}
 SELECT m.provider_metadata, m.suggested_team, found.*
 FROM (
     SELECT p.provider_metadata::json, (
@@ -216,7 +216,7 @@ FROM (
     FROM pipelines p
     WHERE p.space_id = %(space_id)s AND p.id = %(pipeline_id)s
 ) m, (
-    {of_page}
+    {page_payload}
 ) found
 
 -- name: set_team
@@ -235,17 +235,17 @@ ON CONFLICT DO NOTHING
 -- name: unwatch
 DELETE FROM watches WHERE space_id = %(space_id)s AND pipeline_id = %(pipeline_id)s AND user_id = %(user_id)s
 
--- name: has_pipeline
+-- name: pipeline_exists
 SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
 
--- name: days_of_pipeline
+-- name: list_daily_stats
 -- Bounded by the days of the window; the day in which it begins is whole.
 SELECT d.day, d.total, d.success, d.failed
 FROM pipeline_days d
 WHERE d.space_id = %(space_id)s AND d.pipeline_id = %(pipeline_id)s AND d.day >= %(day)s AND d.total > 0
 ORDER BY d.day
 
--- name: ended_runs_of_pipeline
+-- name: finished_runs
 -- The newest that ended in the window, oldest first.
 SELECT e.* FROM (
     SELECT r.id, r.external_id, r.status, r.ended_at, r.duration_seconds
@@ -257,7 +257,7 @@ SELECT e.* FROM (
 ) e
 ORDER BY e.ended_at, e.id
 
--- name: said_about_pipeline
+-- name: recent_comments
 -- Of its newest runs alone, newest first, so that it costs the same however long its history is.
 SELECT m.id, m.run_id, r.external_id, m.content, m.created_at, m.is_edited, m.parent_id,
        CASE WHEN u.id IS NOT NULL THEN jsonb_build_object('id', u.id, 'name', u.name) END AS author

@@ -5,11 +5,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from windsock.access.space import CanGovern, CanView, CanWatch, Space
-from windsock.answers import remembered
-from windsock.filters import WhichPipelines
-from windsock.inputs import Word
-from windsock.pages import LIST_HEADERS, LargePage, Made, answer, made, made_page
+from windsock.access.space import CanAssign, CanView, CanWatch, Space
+from windsock.filters import PipelineFilterQuery
+from windsock.inputs import StateName
+from windsock.pagination import LIST_HEADERS, PageQuery100, Payload, json_payload, json_response, page_payload
 from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
@@ -19,7 +18,8 @@ from windsock.pipelines.store import (
     set_team,
     set_watch,
 )
-from windsock.pipelines.summaries import Window
+from windsock.pipelines.summaries import StatsWindow
+from windsock.response_cache import cached_response
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration/pipelines", tags=["pipelines"])
 
@@ -42,9 +42,9 @@ Sort = Literal[
 async def list_all_pipelines(
     request: Request,
     space: CanView,
-    paging: LargePage,
-    which: WhichPipelines,
-    status: Annotated[list[Word] | None, Query(description="Of the newest run. Several mean any of them.")] = None,
+    paging: PageQuery100,
+    which: PipelineFilterQuery,
+    status: Annotated[list[StateName] | None, Query(description="Of the newest run. Several mean any of them.")] = None,
     never_succeeded: NeverSucceeded = False,  # noqa: FBT002 - a query parameter
     days: Days = DEFAULT_DAYS,
     sort: Annotated[Sort, Query(description="A leading - means descending; nulls come last either way.")] = "name",
@@ -56,22 +56,22 @@ async def list_all_pipelines(
     """
     url = request.url
 
-    async def make(space: Space, window: Window) -> Made:
+    async def make(space: Space, window: StatsWindow) -> Payload:
         rows, total = await list_pipelines(
             space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
         )
-        return made_page(url, rows, total, paging)
+        return page_payload(url, rows, total, paging)
 
-    return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
+    return await cached_response(request, space, make, vary_on=lambda: StatsWindow.ending_now(days))
 
 
 @router.get("/{pipeline_id}", response_model=PipelineDetail, name="get_pipeline", summary="One pipeline")
 async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
 
-    async def make(space: Space, window: Window) -> Made:
-        return made(await get_pipeline(space, space, pipeline_id, window=window))
+    async def make(space: Space, window: StatsWindow) -> Payload:
+        return json_payload(await get_pipeline(space, space, pipeline_id, window=window))
 
-    return await remembered(request, space, make, as_of=lambda: Window.ending_now(days))
+    return await cached_response(request, space, make, vary_on=lambda: StatsWindow.ending_now(days))
 
 
 @router.patch(
@@ -80,12 +80,12 @@ async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, 
     name="update_pipeline_team",
     summary="Assign or clear the owning team",
 )
-async def change_team(request: Request, space: CanGovern, pipeline_id: UUID, body: TeamChange) -> Response:
+async def change_team(request: Request, space: CanAssign, pipeline_id: UUID, body: TeamChange) -> Response:
     """`null` clears it. The key must be there; a sync never changes it."""
     async with space.transaction() as tx:
         await set_team(tx, space, [pipeline_id], body.team_id)
         row = await get_pipeline(tx, space, pipeline_id)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.patch(
@@ -95,13 +95,13 @@ async def change_team(request: Request, space: CanGovern, pipeline_id: UUID, bod
     summary="Change the criticality",
 )
 async def change_criticality(
-    request: Request, space: CanGovern, pipeline_id: UUID, body: CriticalityChange
+    request: Request, space: CanAssign, pipeline_id: UUID, body: CriticalityChange
 ) -> Response:
     """Every pipeline starts as medium; a sync never changes it."""
     async with space.transaction() as tx:
         await set_criticality(tx, space, [pipeline_id], body.criticality)
         row = await get_pipeline(tx, space, pipeline_id)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.put("/{pipeline_id}/watch", status_code=204, summary="Watch a pipeline")

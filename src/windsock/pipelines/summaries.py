@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windsock.db import Row
-from windsock.pages import in_json
+from windsock.pagination import json_fragments
 from windsock.pipelines.percentiles import BUCKET, CODE, Buckets, percentiles
 
 DAY = np.dtype(
@@ -28,36 +28,36 @@ RECENT_DAYS = 35
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class StatsWindow:
     """What a summary counts: the runs that ended since then, `days` days ago."""
 
     days: int
     since: datetime
 
     @classmethod
-    def ending_now(cls, days: int) -> "Window":
+    def ending_now(cls, days: int) -> "StatsWindow":
         """To the minute, so that answers of the same minute are the same."""
         now = datetime.now(UTC).replace(second=0, microsecond=0)
         return cls(days, now - timedelta(days=days))
 
     @property
-    def day(self) -> date:
+    def first_full_day(self) -> date:
         """In which it begins, in UTC."""
         return self.since.astimezone(UTC).date()
 
     @property
-    def second(self) -> int:
+    def offset_in_first_day(self) -> int:
         """Of that day, in which it begins."""
-        return int((self.since - datetime.combine(self.day, time(), UTC)).total_seconds())
+        return int((self.since - datetime.combine(self.first_full_day, time(), UTC)).total_seconds())
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What queries of pipelines.sql need. Said here, once: PostgreSQL would look for it with each pipeline."""
         return {
             "since": self.since,
-            "day": self.day,
-            "midnight": datetime.combine(self.day + timedelta(days=1), time(), UTC),
-            "monday": self.day + timedelta(days=7 - self.day.weekday()),
+            "day": self.first_full_day,
+            "midnight": datetime.combine(self.first_full_day + timedelta(days=1), time(), UTC),
+            "monday": self.first_full_day + timedelta(days=7 - self.first_full_day.weekday()),
             "is_recent": self.days <= RECENT_DAYS,
         }
 
@@ -68,25 +68,26 @@ LENGTH = np.dtype(">i4")
 Integers = NDArray[np.integer[Any]]
 
 
-def ids_in(together: bytes | None) -> list[bytes]:
+def split_uuids(together: bytes | None) -> list[bytes]:
     """What string_agg(uuid_send(id), '') put behind each other."""
     return [together[at : at + ID_BYTES] for at in range(0, len(together), ID_BYTES)] if together else []
 
 
-class Numbers:
+class WindowStats:
     """Of these pipelines in their order, what is within the window of what `{numbers}` found, in any order."""
 
-    def __init__(self, kept: Row, ids: Sequence[bytes], window: Window) -> None:
-        self._kept, self._number = kept, len(ids)
-        places = {one: place for place, one in enumerate(ids)}
+    def __init__(self, row: Row, ids: Sequence[bytes], window: StatsWindow) -> None:
+        self._kept, self._number = row, len(ids)
+        places = {key: place for place, key in enumerate(ids)}
         self._whose_days, self._whose_ended = (
-            np.array([places[one] for one in ids_in(kept[f"ids_of_{name}"])], np.int64) for name in ("days", "ended")
+            np.array([places[key] for key in split_uuids(row[f"ids_of_{name}"])], np.int64)
+            for name in ("days", "ended")
         )
-        self._days, ended = np.frombuffer(kept["days"] or b"", DAY), np.frombuffer(kept["ended"] or b"", ENDED)
-        self._row_of_days = np.repeat(np.arange(len(self._whose_days)), _lengths(kept, "days", DAY))
-        self._is_within = self._days["day"] > (window.day - EPOCH).days
-        is_later = ended["how"] >> 14 >= window.second
-        self._row_of_ended = np.repeat(np.arange(len(self._whose_ended)), _lengths(kept, "ended", ENDED))[is_later]
+        self._days, ended = np.frombuffer(row["days"] or b"", DAY), np.frombuffer(row["ended"] or b"", ENDED)
+        self._row_of_days = np.repeat(np.arange(len(self._whose_days)), _lengths(row, "days", DAY))
+        self._is_within = self._days["day"] > (window.first_full_day - EPOCH).days
+        is_later = ended["how"] >> 14 >= window.offset_in_first_day
+        self._row_of_ended = np.repeat(np.arange(len(self._whose_ended)), _lengths(row, "ended", ENDED))[is_later]
         self._ended = ended[is_later]
         self._status, self._code = self._ended["how"] >> 12 & 3, self._ended["how"] & NO_CODE
         self._owners = np.concatenate(
@@ -147,7 +148,7 @@ class _Part:
     """Lists of buckets behind each other: whose each is, how long it is, how many are taken from its first on."""
 
     buckets: Buckets
-    whose: Integers
+    owners: Integers
     lengths: Integers
     taken: Integers
 
@@ -158,40 +159,40 @@ def _together(parts: Sequence[_Part], number: int) -> tuple[Buckets, list[int]]:
     for part in parts:
         begins = np.cumsum(part.lengths) - part.lengths
         ends = begins + part.taken
-        for whose, begin, end in zip(part.whose.tolist(), begins.tolist(), ends.tolist(), strict=True):
+        for whose, begin, end in zip(part.owners.tolist(), begins.tolist(), ends.tolist(), strict=True):
             lists[whose].append(part.buckets.numbers[begin:end])
     together = np.concatenate([one for of_one in lists for one in of_one])
     return Buckets(together, parts[0].buckets.bits), [sum(map(len, of_one)) for of_one in lists]
 
 
-def _lengths(kept: Row, name: str, each: "np.dtype[Any]") -> Integers:
-    return np.frombuffer(kept[f"lengths_of_{name}"] or b"", LENGTH) // each.itemsize
+def _lengths(row: Row, name: str, each: "np.dtype[Any]") -> Integers:
+    return np.frombuffer(row[f"lengths_of_{name}"] or b"", LENGTH) // each.itemsize
 
 
 def _sums(rows: Integers, values: NDArray[Any], number: int) -> Integers:
     return np.bincount(rows, values, number).astype(np.int64)
 
 
-def summaries(found: Numbers, window: Window) -> list[str]:
+def render_summaries(found: WindowStats, window: StatsWindow) -> list[str]:
     """Of each of them, as windsock.pipelines.models.Summary in JSON, without braces and without running_count."""
     averages = [of_all / many if many else None for of_all, many in zip(found.seconds, found.timed, strict=True)]
-    told = (in_json(one) for one in (_success_rates(found), averages, *found.percentiles(0.5, 0.95)))
+    columns = (json_fragments(one) for one in (_success_rates(found), averages, *found.percentiles(0.5, 0.95)))
     return [
         f'"days":{window.days},"total_runs":{runs:.0f},"success_count":{successes:.0f},"failed_count":{failures:.0f},'
         f'"success_rate":{rate},"avg_duration_seconds":{average},"p50_duration_seconds":{p50},'
         f'"p95_duration_seconds":{p95}'
         for runs, successes, failures, rate, average, p50, p95 in zip(
-            found.total, found.success, found.failed, *told, strict=True
+            found.total, found.success, found.failed, *columns, strict=True
         )
     ]
 
 
-def _success_rates(found: Numbers) -> list[float | None]:
+def _success_rates(found: WindowStats) -> list[float | None]:
     each = zip(found.success, found.failed, strict=True)
     return [success / (success + failed) if success + failed else None for success, failed in each]
 
 
-NUMBERS: dict[str, Callable[[Numbers], Sequence[float | None]]] = {
+STAT_SORT_KEYS: dict[str, Callable[[WindowStats], Sequence[float | None]]] = {
     "failed_count": lambda found: found.failed,
     "success_rate": _success_rates,
     "p95_duration_seconds": lambda found: found.percentiles(0.95)[0],

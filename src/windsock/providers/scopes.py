@@ -11,7 +11,7 @@ NO_REGION, NO_REGION_INDEX = "", -1
 
 
 @dataclass(frozen=True, slots=True)
-class ChangedSince:
+class UpdatedSince:
     """Everything the provider says has changed at or after `since` (its own clock).
 
     With `runs_from`, only of runs whose position in time is not before it: a question that a large provider answers
@@ -35,7 +35,7 @@ class Unfinished:
 
 
 @dataclass(frozen=True, slots=True)
-class RunsBetween:
+class RunRange:
     """Everything of the runs whose position in time (run_after; logical date on Airflow 2) is in [start, end].
 
     Both ends are included, since both APIs only offer gte and lte; `end=None` is open and holds runs of the future.
@@ -49,7 +49,7 @@ class RunsBetween:
 
 
 @dataclass(frozen=True, slots=True)
-class OfRun:
+class SingleRun:
     """All task runs of one run. `position`: as ProviderRun has it, for runs that only lists can show."""
 
     pipeline_external_id: str
@@ -69,8 +69,8 @@ class TaskRunId:
     region_index: int = NO_REGION_INDEX
 
 
-Scope = ChangedSince | RunsBetween | Unfinished | OfRun
-"""Unfinished is for runs only, OfRun for task runs only."""
+ScanScope = UpdatedSince | RunRange | Unfinished | SingleRun
+"""Unfinished is for runs only, SingleRun for task runs only."""
 
 Resume = dict[str, Any]
 """Where a scan goes on after a page, as a JSON object that only the provider understands."""

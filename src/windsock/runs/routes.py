@@ -6,10 +6,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.access.space import CanView, Space
-from windsock.answers import always, remembered
-from windsock.filters import WhichPipelines
-from windsock.inputs import Moment, Text, Word
-from windsock.pages import LIST_HEADERS, LONG_LIST_HEADERS, LongPage, Made, SmallPage, made, made_page
+from windsock.filters import PipelineFilterQuery
+from windsock.inputs import AwareDatetime, StateName, StorableText
+from windsock.pagination import (
+    LIST_HEADERS,
+    LONG_LIST_HEADERS,
+    CursorPageQuery,
+    PageQuery20,
+    Payload,
+    json_payload,
+    page_payload,
+)
+from windsock.response_cache import cached_response, no_vary
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.runs.store import RunFilter, get_run, get_task_run, list_runs, list_runs_of_space, list_task_runs
 
@@ -18,15 +26,15 @@ router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["runs"])
 LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 LONG_LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LONG_LIST_HEADERS}}
 
-Words = Annotated[list[Word] | None, Query(description="Several mean any of them.")]
+Words = Annotated[list[StateName] | None, Query(description="Several mean any of them.")]
 
 
 async def _run_filter(
     started_from: Annotated[
-        Moment | None,
+        AwareDatetime | None,
         Query(description="Inclusive. A run without a start is found by when it was queued, or due."),
     ] = None,
-    started_to: Annotated[Moment | None, Query(description="Exclusive.")] = None,
+    started_to: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
     status: Words = None,
     run_type: Words = None,
     include_removed: Annotated[bool, Query(description="Also runs that were deleted in Airflow.")] = False,  # noqa: FBT002 - a query parameter
@@ -51,16 +59,16 @@ WhichRuns = Annotated[RunFilter, Depends(_run_filter)]
     summary="Runs of a pipeline, newest first",
 )
 async def list_runs_of_pipeline(
-    request: Request, space: CanView, pipeline_id: UUID, paging: LongPage, which: WhichRuns
+    request: Request, space: CanView, pipeline_id: UUID, paging: CursorPageQuery, which: WhichRuns
 ) -> Response:
     """A run without a start is placed by when it was queued, or due."""
     url = request.url
 
-    async def make(space: Space, _: None) -> Made:
+    async def make(space: Space, _: None) -> Payload:
         rows, total, behind = await list_runs(space, space.id, pipeline_id, paging, which)
-        return made_page(url, rows, total, paging, behind)
+        return page_payload(url, rows, total, paging, behind)
 
-    return await remembered(request, space, make, as_of=always)
+    return await cached_response(request, space, make, vary_on=no_vary)
 
 
 @router.get(
@@ -71,25 +79,25 @@ async def list_runs_of_pipeline(
     summary="Runs of the whole space, newest first",
 )
 async def list_all_runs(
-    request: Request, space: CanView, paging: LongPage, which: WhichRuns, of: WhichPipelines
+    request: Request, space: CanView, paging: CursorPageQuery, which: WhichRuns, of: PipelineFilterQuery
 ) -> Response:
     url = request.url
 
-    async def make(space: Space, _: None) -> Made:
+    async def make(space: Space, _: None) -> Payload:
         rows, total, behind = await list_runs_of_space(space, space, paging, which, of)
-        return made_page(url, rows, total, paging, behind)
+        return page_payload(url, rows, total, paging, behind)
 
-    return await remembered(request, space, make, as_of=always)
+    return await cached_response(request, space, make, vary_on=no_vary)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, name="get_run", summary="One run with its task runs")
 async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
 
-    async def make(space: Space, _: None) -> Made:
-        return made(await get_run(space, space.id, run_id))
+    async def make(space: Space, _: None) -> Payload:
+        return json_payload(await get_run(space, space.id, run_id))
 
-    return await remembered(request, space, make, as_of=always)
+    return await cached_response(request, space, make, vary_on=no_vary)
 
 
 @router.get(
@@ -103,23 +111,25 @@ async def list_task_runs_of_run(
     request: Request,
     space: CanView,
     run_id: UUID,
-    paging: SmallPage,
+    paging: PageQuery20,
     status: Words = None,
-    external_id: Annotated[list[Text] | None, Query(description="Airflow's task_id. Several mean any of them.")] = None,
+    external_id: Annotated[
+        list[StorableText] | None, Query(description="Airflow's task_id. Several mean any of them.")
+    ] = None,
 ) -> Response:
     url = request.url
 
-    async def make(space: Space, _: None) -> Made:
+    async def make(space: Space, _: None) -> Payload:
         rows, total = await list_task_runs(space, space.id, run_id, paging, status=status, external_id=external_id)
-        return made_page(url, rows, total, paging)
+        return page_payload(url, rows, total, paging)
 
-    return await remembered(request, space, make, as_of=always)
+    return await cached_response(request, space, make, vary_on=no_vary)
 
 
 @router.get("/task-runs/{task_run_id}", response_model=TaskRun, name="get_task_run", summary="One task run")
 async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
 
-    async def make(space: Space, _: None) -> Made:
-        return made(await get_task_run(space, space.id, task_run_id))
+    async def make(space: Space, _: None) -> Payload:
+        return json_payload(await get_task_run(space, space.id, task_run_id))
 
-    return await remembered(request, space, make, as_of=always)
+    return await cached_response(request, space, make, vary_on=no_vary)

@@ -1,4 +1,4 @@
--- fragment: run
+-- fragment: run_columns
 r.id, r.begun_at, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
 o.pipeline, r.space_id, o.provider, r.queued_at, r.run_after, r.logical_date, r.data_interval_start, r.data_interval_end,
 r.conf, r.note, r.triggered_by,
@@ -12,13 +12,13 @@ CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
      THEN greatest(r.last_synced_at, o.as_of) ELSE r.last_synced_at END AS last_synced_at,
 r.created_at, r.updated_at, o.web_url, o.api_version, o.dag_id
 
--- fragment: around_run
+-- fragment: join_pipeline_and_connector
 -- Each by itself (LIMIT keeps it so), or PostgreSQL looks through all pipelines of a connector for the few of a page.
 CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = r.pipeline_id LIMIT 1) p
 CROSS JOIN LATERAL (SELECT x.* FROM connectors x WHERE x.space_id = %(space_id)s AND x.id = p.connector_id LIMIT 1) c
 LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
 
--- fragment: of_their_pipelines
+-- fragment: run_pipelines_cte
 -- What a run has from its pipeline is made once for each of those.
 of_pipelines AS MATERIALIZED (
     SELECT p.id, json_build_object('id', p.id, 'name', p.name) AS pipeline, p.provider, p.external_id AS dag_id,
@@ -26,14 +26,14 @@ of_pipelines AS MATERIALIZED (
            CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history THEN y.last_complete_at END
                AS as_of
     FROM (SELECT DISTINCT pipeline_id FROM chosen) r
-    {around_run}
+    {join_pipeline_and_connector}
 )
 
--- fragment: around
+-- fragment: join_run_pipeline
 JOIN of_pipelines o ON o.id = r.pipeline_id
 LEFT JOIN users u ON u.id = r.triggered_by_user_id
 
--- fragment: filtered
+-- fragment: run_filters
 r.space_id = %(space_id)s
   AND r.removed_at IS NULL  -- if leave_out_removed
   AND r.status = ANY (%(status)s::text[])  -- if status
@@ -41,94 +41,94 @@ r.space_id = %(space_id)s
   AND r.begun_at >= %(started_from)s::timestamptz  -- if started_from
   AND r.begun_at < %(started_to)s::timestamptz  -- if started_to
 
--- fragment: matching
+-- fragment: from_pipeline_runs
 FROM runs r
-WHERE r.pipeline_id = %(pipeline_id)s AND {filtered}
+WHERE r.pipeline_id = %(pipeline_id)s AND {run_filters}
 
--- fragment: matching_in_space
+-- fragment: from_space_runs
 FROM runs r
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
-WHERE {filtered}
+WHERE {run_filters}
   AND {matching_pipelines}
 
--- fragment: as_told
-{of_their_pipelines}
-SELECT {run}
+-- fragment: select_runs
+{run_pipelines_cte}
+SELECT {run_columns}
 FROM chosen r
-{around}
+{join_run_pipeline}
 ORDER BY r.begun_at DESC, r.id DESC
 
--- fragment: of_the_page
+-- fragment: page_runs_cte
 -- Each run by itself, as pipelines are.
 chosen AS MATERIALIZED (
     SELECT r.*
     FROM page
     CROSS JOIN LATERAL (SELECT x.* FROM runs x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) r
-), {as_told}
+), {select_runs}
 
--- fragment: newest_first
+-- fragment: keyset_order
 AND (r.begun_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
 ORDER BY r.begun_at DESC, r.id DESC
 LIMIT %(limit)s
 
--- fragment: counted
+-- fragment: counter_filters
 k.space_id = %(space_id)s
   AND k.status = ANY (%(status)s::text[])  -- if status
   AND k.run_type = ANY (%(run_type)s::text[])  -- if run_type
 
--- name: list_runs_of_pipeline
+-- name: list_pipeline_runs
 WITH page AS MATERIALIZED (
     SELECT r.id
-    {matching}
-    {newest_first} OFFSET %(offset)s
-), {of_the_page}
+    {from_pipeline_runs}
+    {keyset_order} OFFSET %(offset)s
+), {page_runs_cte}
 
--- name: list_runs_of_pipeline_sorted_already
+-- name: list_pipeline_runs_sorted_by_index
 -- Without an OFFSET the page is what the index gives first.
 WITH chosen AS MATERIALIZED (
     SELECT r.*
-    {matching}
-    {newest_first}
-), {as_told}
+    {from_pipeline_runs}
+    {keyset_order}
+), {select_runs}
 
--- name: count_runs_of_pipeline
+-- name: count_pipeline_runs
 SELECT count(*) AS total
-{matching}
+{from_pipeline_runs}
 
--- name: known_number_of_runs_of_pipeline
+-- name: get_pipeline_run_count
 SELECT coalesce(sum(k.total), 0)::bigint AS total
 FROM run_counts k
-WHERE k.pipeline_id = %(pipeline_id)s AND {counted}
+WHERE k.pipeline_id = %(pipeline_id)s AND {counter_filters}
 
--- name: list_runs_of_space
+-- name: list_space_runs
 WITH page AS MATERIALIZED (
     SELECT r.id
-    {matching_in_space}
-    {newest_first} OFFSET %(offset)s
-), {of_the_page}
+    {from_space_runs}
+    {keyset_order} OFFSET %(offset)s
+), {page_runs_cte}
 
--- name: list_runs_of_space_sorted_already
+-- name: list_space_runs_sorted_by_index
 WITH chosen AS MATERIALIZED (
     SELECT r.*
-    {matching_in_space}
-    {newest_first}
-), {as_told}
+    {from_space_runs}
+    {keyset_order}
+), {select_runs}
 
--- name: count_runs_of_space
+-- name: count_space_runs
 SELECT count(*) AS total
-{matching_in_space}
+{from_space_runs}
 
--- fragment: whole_hours_from
+-- fragment: ceil_to_hour
 hour_of(%(started_from)s::timestamptz + interval '1 hour' - interval '1 microsecond')
 
--- name: count_all_runs_of_space
+-- name: count_space_runs_in_window
 -- Of every pipeline: whole hours as they are kept, and of the hours in which the window begins and ends their runs. Where it
 -- has no begin, or no end, that is NULL, from which on there are none.
 SELECT (a.total + b.total + c.total)::bigint AS total
 FROM (
     SELECT coalesce(sum(k.total), 0) AS total FROM run_hours k
-    WHERE {counted}
-      AND k.hour >= {whole_hours_from}  -- if started_from
+    WHERE {counter_filters}
+      AND k.hour >= {ceil_to_hour}  -- if started_from
       AND k.hour < hour_of(%(started_to)s::timestamptz)  -- if started_to
 ) a, (
     SELECT count(*) AS total FROM runs r
@@ -136,48 +136,48 @@ FROM (
       AND r.status = ANY (%(status)s::text[])  -- if status
       AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
       AND r.begun_at >= %(started_from)s::timestamptz
-      AND r.begun_at < least({whole_hours_from}, %(started_to)s::timestamptz)
+      AND r.begun_at < least({ceil_to_hour}, %(started_to)s::timestamptz)
 ) b, (
     SELECT count(*) AS total FROM runs r
     WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
       AND r.status = ANY (%(status)s::text[])  -- if status
       AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
-      AND r.begun_at >= greatest(hour_of(%(started_to)s::timestamptz), {whole_hours_from})
+      AND r.begun_at >= greatest(hour_of(%(started_to)s::timestamptz), {ceil_to_hour})
       AND r.begun_at < %(started_to)s::timestamptz
 ) c
 
--- name: known_number_of_all_runs_of_space
+-- name: get_space_run_count
 -- Of every pipeline.
 SELECT coalesce(sum(k.total), 0)::bigint AS total
 FROM space_counts k
-WHERE {counted}
+WHERE {counter_filters}
 
--- name: known_number_of_runs_of_space
+-- name: get_space_run_count_by_type
 SELECT coalesce(sum(k.total), 0)::bigint AS total
 FROM run_counts k
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = k.pipeline_id
-WHERE {counted}
+WHERE {counter_filters}
   AND {matching_pipelines}
 
--- name: has_pipeline
+-- name: pipeline_exists
 SELECT id FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
 
 -- name: get_run
 WITH chosen AS MATERIALIZED (
     SELECT r.* FROM runs r WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
-), {of_their_pipelines}
-SELECT {run}, r.provider_metadata
+), {run_pipelines_cte}
+SELECT {run_columns}, r.provider_metadata
 FROM chosen r
-{around}
+{join_run_pipeline}
 
--- name: task_runs_follow
+-- name: task_runs_pending
 -- A sync stores runs before their task runs. An hour: where no sync ends complete, nobody waits for ever.
 SELECT r.last_synced_at > greatest(
            coalesce(y.last_complete_at, '-infinity'),
            CASE WHEN y.last_sync_status = 'complete' THEN y.last_sync_at END,
            now() - interval '1 hour') AS follow
 FROM runs r
-{around_run}
+{join_pipeline_and_connector}
 WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 
 -- fragment: task_run
@@ -225,17 +225,17 @@ SELECT {task_run}, r.external_id AS run_external_id, p.external_id AS dag_id,
        coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version
 FROM task_runs t
 JOIN runs r ON r.space_id = %(space_id)s AND r.id = t.run_id
-{around_run}
+{join_pipeline_and_connector}
 WHERE t.space_id = %(space_id)s AND t.id = %(task_run_id)s
 
--- name: get_run_address
+-- name: get_run_link_parts
 SELECT r.external_id AS run_external_id, p.external_id AS dag_id,
        coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version
 FROM runs r
-{around_run}
+{join_pipeline_and_connector}
 WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 
--- name: runs_in_window
+-- name: list_timeline_runs
 -- Of each pipeline by itself, at most %(most)s that ended in the window or soon after it, and those that have not ended.
 SELECT r.pipeline_id, r.id, r.external_id, r.status, r.began, r.ended_at
 FROM unnest(%(pipeline_ids)s::uuid[]) AS p (id)

@@ -7,18 +7,18 @@ from typing import Any
 from uuid import UUID
 
 from windsock.access.space import Space
-from windsock.db import Reads, Row, Transaction
+from windsock.db import Reader, Row, Transaction
 from windsock.errors import NotFound
-from windsock.filters import EVERY_PIPELINE, FRAGMENTS, PipelineFilter
-from windsock.pages import LongPaging, Paging, Place
-from windsock.pipelined import Asked
+from windsock.filters import FRAGMENTS, NO_FILTER, PipelineFilter
+from windsock.pagination import Cursor, CursorPageParams, PageParams
+from windsock.pipelined import Statement
 from windsock.providers.airflow import run_url, task_run_url
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED
 from windsock.sql import load
 
 QUERIES = load(__package__, "runs.sql", shared=FRAGMENTS)
 
-MOST_IN_A_LANE = 300
+MAX_RUNS_PER_LANE = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,116 +47,122 @@ class RunFilter:
 
 
 async def list_runs(
-    reads: Reads, space_id: UUID, pipeline_id: UUID, paging: LongPaging, which: RunFilter
-) -> tuple[list[Row], int, Place | None]:
+    reader: Reader, space_id: UUID, pipeline_id: UUID, paging: CursorPageParams, which: RunFilter
+) -> tuple[list[Row], int, Cursor | None]:
     """A page of a pipeline's runs, newest first, how many there are in all, and where the next page begins."""
     matching = {"space_id": space_id, "pipeline_id": pipeline_id, **which.parameters()}
-    counted = "known_number_of_runs_of_pipeline" if which.has_stored_count else "count_runs_of_pipeline"
-    found = await _page(reads, "list_runs_of_pipeline", counted, matching, paging, which)
-    if not found[0] and not (await reads.read(Asked(QUERIES["has_pipeline"], matching)))[0]:
+    counted = "get_pipeline_run_count" if which.has_stored_count else "count_pipeline_runs"
+    found = await _page(reader, "list_pipeline_runs", counted, matching, paging, which)
+    if not found[0] and not (await reader.fetch_batch(Statement(QUERIES["pipeline_exists"], matching)))[0]:
         raise NotFound("pipeline")
     return found
 
 
 async def list_runs_of_space(
-    reads: Reads, space: Space, paging: LongPaging, which: RunFilter, of: PipelineFilter
-) -> tuple[list[Row], int, Place | None]:
+    reader: Reader, space: Space, paging: CursorPageParams, which: RunFilter, of: PipelineFilter
+) -> tuple[list[Row], int, Cursor | None]:
     """As list_runs, of all pipelines that `of` means."""
     matching = {**of.parameters(space), **which.parameters()}
     if which.has_stored_count:
-        counted = "known_number_of_all_runs_of_space" if of == EVERY_PIPELINE else "known_number_of_runs_of_space"
+        counted = "get_space_run_count" if of == NO_FILTER else "get_space_run_count_by_type"
     else:
-        is_by_hour = of == EVERY_PIPELINE and not which.include_removed
-        counted = "count_all_runs_of_space" if is_by_hour else "count_runs_of_space"
-    return await _page(reads, "list_runs_of_space", counted, matching, paging, which)
+        is_by_hour = of == NO_FILTER and not which.include_removed
+        counted = "count_space_runs_in_window" if is_by_hour else "count_space_runs"
+    return await _page(reader, "list_space_runs", counted, matching, paging, which)
 
 
 async def _page(
-    reads: Reads, listed: str, counted: str, matching: dict[str, Any], paging: LongPaging, which: RunFilter
-) -> tuple[list[Row], int, Place | None]:
+    reader: Reader, listed: str, counted: str, matching: dict[str, Any], paging: CursorPageParams, which: RunFilter
+) -> tuple[list[Row], int, Cursor | None]:
     is_prepared = which.has_stored_count
-    rows, totals = await reads.read(
-        Asked(QUERIES[_listed(listed, paging)], {**matching, **_place(paging)}, is_prepared=is_prepared),
-        Asked(QUERIES[counted], matching, is_prepared=is_prepared),
+    rows, totals = await reader.fetch_batch(
+        Statement(QUERIES[_list_query(listed, paging)], {**matching, **_cursor_params(paging)}, prepare=is_prepared),
+        Statement(QUERIES[counted], matching, prepare=is_prepared),
     )
-    return _told(rows, totals[0]["total"], paging)
+    return _render_page(rows, totals[0]["total"], paging)
 
 
-def _listed(name: str, paging: LongPaging) -> str:
+def _list_query(name: str, paging: CursorPageParams) -> str:
     """What lies before a page is counted off in the index alone; where nothing does, each run is read but once."""
-    return name if paging.offset else f"{name}_sorted_already"
+    return name if paging.offset else f"{name}_sorted_by_index"
 
 
-def _told(rows: list[Row], total: int, paging: LongPaging) -> tuple[list[Row], int, Place | None]:
-    behind = paging.place_behind(rows)
+def _render_page(rows: list[Row], total: int, paging: CursorPageParams) -> tuple[list[Row], int, Cursor | None]:
+    behind = paging.next_cursor(rows)
     return [_with_url(row) for row in rows], total, behind
 
 
-def _place(paging: LongPaging) -> dict[str, Any]:
+def _cursor_params(paging: CursorPageParams) -> dict[str, Any]:
     after = paging.after
     return {"after": after and after.at, "after_id": after and after.id, "limit": paging.size, "offset": paging.offset}
 
 
-async def runs_in_window(
+async def list_timeline_runs(
     tx: Transaction, space: Space, pipeline_ids: Sequence[UUID], begin: datetime, end: datetime
 ) -> list[Row]:
-    """When they ran, of each at most MOST_IN_A_LANE, in the order of time."""
+    """When they ran, of each at most MAX_RUNS_PER_LANE, in the order of time."""
     which = {"space_id": space.id, "pipeline_ids": list(pipeline_ids), "begin": begin, "end": end}
-    return await tx.rows(QUERIES["runs_in_window"], **which, most=MOST_IN_A_LANE)
+    return await tx.fetch_all(QUERIES["list_timeline_runs"], **which, most=MAX_RUNS_PER_LANE)
 
 
-async def get_run_alone(reads: Reads, space_id: UUID, run_id: UUID) -> Row:
+async def get_run_without_tasks(reader: Reader, space_id: UUID, run_id: UUID) -> Row:
     """One run without its task runs."""
-    (found,) = await reads.read(Asked(QUERIES["get_run"], {"space_id": space_id, "run_id": run_id}))
-    return _with_url(_only(found, "run"))
+    (found,) = await reader.fetch_batch(Statement(QUERIES["get_run"], {"space_id": space_id, "run_id": run_id}))
+    return _with_url(_one_or_404(found, "run"))
 
 
-async def get_run(reads: Reads, space_id: UUID, run_id: UUID) -> Row:
+async def get_run(reader: Reader, space_id: UUID, run_id: UUID) -> Row:
     """One run with all its task runs."""
     which = {"space_id": space_id, "run_id": run_id}
     of_tasks = {**which, "status": None, "external_id": None, "limit": None, "offset": 0}
-    found, tasks = await reads.read(Asked(QUERIES["get_run"], which), Asked(QUERIES["list_task_runs"], of_tasks))
-    run = _only(found, "run")
+    found, tasks = await reader.fetch_batch(
+        Statement(QUERIES["get_run"], which), Statement(QUERIES["list_task_runs"], of_tasks)
+    )
+    run = _one_or_404(found, "run")
     address = {name: run[name] for name in ("web_url", "api_version", "dag_id")}
     run = _with_url(run)
     address["run_external_id"] = run["external_id"]
     return run | {"task_runs": [_task_with_url(task, address) for task in tasks]}
 
 
-async def task_runs_follow(reads: Reads, space_id: UUID, run_id: UUID) -> bool:
+async def task_runs_pending(reader: Reader, space_id: UUID, run_id: UUID) -> bool:
     """Whether the run has changed since the last sync that ended: then its task runs may be those of before."""
-    (found,) = await reads.read(Asked(QUERIES["task_runs_follow"], {"space_id": space_id, "run_id": run_id}))
+    (found,) = await reader.fetch_batch(
+        Statement(QUERIES["task_runs_pending"], {"space_id": space_id, "run_id": run_id})
+    )
     return bool(found and found[0]["follow"])
 
 
 async def list_task_runs(
-    reads: Reads,
+    reader: Reader,
     space_id: UUID,
     run_id: UUID,
-    paging: Paging,
+    paging: PageParams,
     *,
     status: Sequence[str] | None,
     external_id: Sequence[str] | None,
 ) -> tuple[list[Row], int]:
     """A page of a run's task runs in the order of the run's detail, and how many there are in all."""
     matching = {"space_id": space_id, "run_id": run_id, "status": status, "external_id": external_id}
-    of, rows, totals = await reads.read(
-        Asked(QUERIES["get_run_address"], matching),
-        Asked(QUERIES["list_task_runs"], {**matching, "limit": paging.size, "offset": paging.offset}),
-        Asked(QUERIES["count_task_runs"], matching),
+    of, rows, totals = await reader.fetch_batch(
+        Statement(QUERIES["get_run_link_parts"], matching),
+        Statement(QUERIES["list_task_runs"], {**matching, "limit": paging.size, "offset": paging.offset}),
+        Statement(QUERIES["count_task_runs"], matching),
     )
-    address = _only(of, "run")
+    address = _one_or_404(of, "run")
     return [_task_with_url(row, address) for row in rows], totals[0]["total"]
 
 
-async def get_task_run(reads: Reads, space_id: UUID, task_run_id: UUID) -> Row:
-    (found,) = await reads.read(Asked(QUERIES["get_task_run"], {"space_id": space_id, "task_run_id": task_run_id}))
-    task = _only(found, "task run")
+async def get_task_run(reader: Reader, space_id: UUID, task_run_id: UUID) -> Row:
+    (found,) = await reader.fetch_batch(
+        Statement(QUERIES["get_task_run"], {"space_id": space_id, "task_run_id": task_run_id})
+    )
+    task = _one_or_404(found, "task run")
     address = {name: task.pop(name) for name in ("web_url", "api_version", "dag_id", "run_external_id")}
     return _task_with_url(task, address)
 
 
-def _only(found: list[Row], kind: str) -> Row:
+def _one_or_404(found: list[Row], kind: str) -> Row:
     if not found:
         raise NotFound(kind)
     return found[0]

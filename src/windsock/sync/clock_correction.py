@@ -4,10 +4,10 @@ from psycopg.types.json import Jsonb
 
 from windsock.sync.per_dag import QUERIES as PER_DAG
 from windsock.sync.progress import QUERIES
-from windsock.sync.reading import Reading
+from windsock.sync.session import SyncSession
 
 
-async def measure_clocks(reading: Reading) -> None:
+async def measure_clocks(reading: SyncSession) -> None:
     """Before anything is read. A corrected watermark makes a checkpoint among changes worthless."""
     clocks, state = reading.clocks, reading.state
     await clocks.measure()
@@ -22,7 +22,7 @@ async def measure_clocks(reading: Reading) -> None:
         reading.progress.warn(clocks.measured.sentence)
 
 
-async def save_clocks(reading: Reading, *, is_corrected: bool = False) -> None:
+async def save_clocks(reading: SyncSession, *, is_corrected: bool = False) -> None:
     """With the watermark, so that what was corrected stays so if this pass breaks off.
 
     `is_corrected`: the watermark was. Then no pipeline that is read by itself is read from a later moment on.
@@ -30,7 +30,7 @@ async def save_clocks(reading: Reading, *, is_corrected: bool = False) -> None:
     clocks = reading.clocks.take_changed()
     if clocks is not None:
         places = {name: reading.state[name] for name in ("watermark", "quick_from")}
-        async with reading.db.in_space(reading.progress.space_id) as tx:
-            await tx.run(QUERIES["save_clocks"], **reading.names, **places, clocks=Jsonb(clocks))
+        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
+            await tx.execute(QUERIES["save_clocks"], **reading.names, **places, clocks=Jsonb(clocks))
             if is_corrected and reading.state["is_per_dag"]:
-                await tx.run(PER_DAG["correct_reads"], **reading.names, watermark=places["watermark"])
+                await tx.execute(PER_DAG["correct_reads"], **reading.names, watermark=places["watermark"])

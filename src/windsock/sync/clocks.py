@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from windsock.errors import ProviderFailed
-from windsock.providers.contract import Provider
-from windsock.words import duration
+from windsock.formatting import format_duration
+from windsock.providers.base import Provider
 
 MEASURED_EVERY = timedelta(minutes=5)
 AGREE_SECONDS = 30.0
@@ -63,7 +63,7 @@ class Clocks:
             return
         measured.measured_at = now.isoformat()
         measured.ahead_of_ours = self._provider.ahead_of_ours
-        self._judge(beat, self._provider.told_at)
+        self._judge(beat, self._provider.server_time_received_at)
 
     def _judge(self, beat: datetime | None, told_at: datetime | None) -> None:
         measured = self.measured
@@ -104,7 +104,7 @@ class Clocks:
 
         Where there are heartbeats, they tell better: the row may have been out of sight.
         """
-        told_at = self._provider.told_at
+        told_at = self._provider.server_time_received_at
         if self.measured.behind is None and stamp is not None and told_at is not None:
             late = (told_at - stamp).total_seconds()
             if MISSED_SECONDS < late < MOST_SECONDS:
@@ -112,7 +112,7 @@ class Clocks:
 
     def hear_newest(self, stamp: datetime | None) -> None:
         """No stamp is of the future, so that the stamps are not later than the newest."""
-        told_at = self._provider.told_at
+        told_at = self._provider.server_time_received_at
         if stamp is not None and told_at is not None and self.measured.rows_behind:
             late = max(0.0, (told_at - stamp).total_seconds())
             self.measured.rows_behind = min(self.measured.rows_behind, late) if late > AGREE_SECONDS else 0.0
@@ -133,13 +133,13 @@ def _sentence(ahead: float | None, behind: float | None, rows_behind: float) -> 
     parts = []
     if ahead is not None and abs(ahead) >= SHOWN_SECONDS:
         parts.append(
-            f"The clock of the host that answers for Airflow is {duration(abs(ahead))} "
+            f"The clock of the host that answers for Airflow is {format_duration(abs(ahead))} "
             f"{'ahead of' if ahead > 0 else 'behind'} Windsock's."
         )
     late = rows_behind if behind is None else behind
     if abs(late) >= AGREE_SECONDS:
         parts.append(
-            f"The clock by which Airflow stamps its rows (the scheduler's) is {duration(abs(late))} "
+            f"The clock by which Airflow stamps its rows (the scheduler's) is {format_duration(abs(late))} "
             f"{'behind' if late > 0 else 'ahead of'} that of the host that answers. Windsock allows for it; "
             "synchronize the hosts' clocks."
         )

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, TypeVar
 import psycopg
 
 from windsock.db import Transaction
-from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
+from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
 from windsock.sqlstates import is_unstorable
 
 Kind = Literal["pipelines", "runs", "task_runs"]

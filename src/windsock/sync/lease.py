@@ -11,10 +11,10 @@ from windsock.sync.progress import (
     LEASE_RENEWAL_SECONDS,
     QUERIES,
     Cancelled,
-    HandedOver,
-    Interrupted,
     LeaseLost,
+    PassInterrupted,
     Progress,
+    Requeued,
 )
 
 STUCK_SECONDS = 10.0
@@ -24,7 +24,7 @@ STUCK_SECONDS = 10.0
 @contextlib.asynccontextmanager
 async def held_lease(db: Database, progress: Progress) -> AsyncIterator[None]:
     """Renew the lease beside the body; what ends the sync early is raised in the body."""
-    reason: Interrupted | None = None
+    reason: PassInterrupted | None = None
     body = asyncio.current_task()
 
     async def renew() -> None:
@@ -51,12 +51,12 @@ async def held_lease(db: Database, progress: Progress) -> AsyncIterator[None]:
             await renewal
 
 
-async def _renew(db: Database, progress: Progress, *, silent_seconds: float) -> Interrupted | None:
+async def _renew(db: Database, progress: Progress, *, silent_seconds: float) -> PassInterrupted | None:
     """Why the sync is to end here, if it is."""
     try:
-        async with db.in_space(progress.space_id) as tx:
+        async with db.tenant_transaction(progress.space_id) as tx:
             await progress.renew_lease(tx)
-        is_stuck = silent_seconds >= STUCK_SECONDS and not progress.is_doubtful and await _others_wait(db)
+        is_stuck = silent_seconds >= STUCK_SECONDS and not progress.is_slow_or_failing and await _others_wait(db)
     except DatabaseFailed:
         return None
     except LeaseLost as lost:
@@ -64,10 +64,10 @@ async def _renew(db: Database, progress: Progress, *, silent_seconds: float) -> 
     if progress.is_cancelled:
         return Cancelled()
     progress.is_stuck = is_stuck
-    return HandedOver() if is_stuck else None
+    return Requeued() if is_stuck else None
 
 
 async def _others_wait(db: Database) -> bool:
     async with db.transaction() as tx:
-        waiting = await tx.row(QUERIES["syncs_waiting"], doubtful=False)
+        waiting = await tx.fetch_one(QUERIES["syncs_waiting"], doubtful=False)
     return waiting is not None and waiting["total"] > 0

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from windsock.inputs import Body, Flag
+from windsock.inputs import RequestBody, StrictBool
 
 
 class SyncCounts(BaseModel):
@@ -48,13 +48,13 @@ class SyncRun(BaseModel):
     error: Annotated[str | None, Field(description="Why it is partial or failed, in a sentence.")]
 
 
-class SyncIn(Body):
+class SyncIn(RequestBody):
     is_full: Annotated[
-        Flag, Field(description="Read the whole history again, and find what was deleted; not only what changed.")
+        StrictBool, Field(description="Read the whole history again, and find what was deleted; not only what changed.")
     ] = False
 
 
-class AcceptIn(Body):
+class AcceptIn(RequestBody):
     kind: Annotated[
         Literal["mass_loss", "other_airflow"], Field(description="What is accepted, so that it is what was seen.")
     ]

@@ -8,16 +8,16 @@ from uuid import UUID
 
 from windsock import log
 from windsock.db import Database, Transaction
-from windsock.errors import ProviderCannotTell, ProviderFailed, ProviderNonsense
-from windsock.providers.contract import Provider, ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.errors import ProviderBadResponse, ProviderCannotTell, ProviderFailed
+from windsock.providers.base import Provider, ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.sync.isolation import Kind, Unstorable, store_isolated, storing
-from windsock.sync.mirror import Stored, Window, merged
 from windsock.sync.progress import Progress
 from windsock.sync.skipped_rows import Entry
 from windsock.sync.skips import Skips
+from windsock.sync.writer import TimeWindow, UpsertResult, merged
 
 Stream = Literal["runs", "task_runs"]
-Save = Callable[[Transaction], Awaitable[object]]
+CheckpointWriter = Callable[[Transaction], Awaitable[object]]
 """Writes, in the transaction of a page, where to go on after it."""
 P = TypeVar("P", ProviderPipeline, ProviderRun, ProviderTaskRun)
 R = TypeVar("R")
@@ -37,11 +37,11 @@ class PageStore:
         self.skips = Skips(progress.space_id, progress.connector_id, progress.sync_id)
         self._unreadable_runs = 0
 
-    async def end_scan(self, kind: Stream, window: Window | None = None) -> set[UUID]:
+    async def end_scan(self, kind: Stream, window: TimeWindow | None = None) -> set[UUID]:
         """After a scan with a scope was read to its end: ids here of what may be among the rows that it skipped."""
         if not self.skips.has_met:
             return set()
-        async with self.db.in_space(self.progress.space_id) as tx:
+        async with self.db.tenant_transaction(self.progress.space_id) as tx:
             await self.skips.settle(tx, kind)
             await self.save(tx)
             return await self.skips.spared(tx, kind, window)
@@ -50,36 +50,36 @@ class PageStore:
         self,
         kind: Kind,
         rows: list[P],
-        store: Callable[[Transaction, list[P]], Awaitable[Stored]],
-        finish: Callable[[Transaction, Stored], Awaitable[R]],
+        store: Callable[[Transaction, list[P]], Awaitable[UpsertResult]],
+        finish: Callable[[Transaction, UpsertResult], Awaitable[R]],
         *,
         is_listed: bool = True,
     ) -> R:
         """In one transaction: at once, or row by row where that is refused because of a value."""
         try:
-            async with self.db.in_space(self.progress.space_id) as tx:
+            async with self.db.tenant_transaction(self.progress.space_id) as tx:
                 return await finish(tx, await storing(store(tx, rows)))
         except Unstorable:
             logger.warning("a page cannot be stored as a whole; it is stored row by row", kind=kind, exc_info=True)
-        async with self.db.in_space(self.progress.space_id) as tx:
+        async with self.db.tenant_transaction(self.progress.space_id) as tx:
             isolated = await store_isolated(tx, kind, rows, partial(store, tx))
             self.skips.meet(isolated.skipped, is_listed=is_listed)
             return await finish(tx, merged(isolated.results))
 
     async def forget_skipped(self, entry: Entry) -> None:
-        async with self.db.in_space(self.progress.space_id) as tx:
+        async with self.db.tenant_transaction(self.progress.space_id) as tx:
             await self.skips.forget(tx, [entry.identity])
             await self.save(tx)
 
     async def forget_placeless(self) -> None:
         """After all of the history was read or compared."""
         if self.skips.has_met:
-            async with self.db.in_space(self.progress.space_id) as tx:
+            async with self.db.tenant_transaction(self.progress.space_id) as tx:
                 await self.skips.forget_placeless(tx)
                 await self.save(tx)
 
     async def save_progress(self) -> None:
-        async with self.db.in_space(self.progress.space_id) as tx:
+        async with self.db.tenant_transaction(self.progress.space_id) as tx:
             await self.skips.write(tx)
             await self.save(tx)
 
@@ -87,21 +87,23 @@ class PageStore:
         self.progress.skipped = len(self.skips.known)
         await self.progress.save(tx)
 
-    async def end_page(self, tx: Transaction, kind: str, stored: Stored, read: int, save: Save | None) -> None:
+    async def end_page(
+        self, tx: Transaction, kind: str, stored: UpsertResult, read: int, save: CheckpointWriter | None
+    ) -> None:
         self.count(kind, stored, read=read)
         await self.save(tx)  # before the checkpoint: everybody locks the sync run before the state
         if save is not None:
             await save(tx)
 
-    def store_nothing(self) -> Stored:
+    def store_nothing(self) -> UpsertResult:
         """An empty page needs no transaction: an idle sync reads little else."""
         self.count_requests()
-        self.progress.go_on_or_stop()
-        return Stored()
+        self.progress.raise_if_interrupted()
+        return UpsertResult()
 
     def skip_unreadable_run(self, dag_id: str, run_id: str, failure: ProviderFailed) -> bool:
         """Record that this run cannot be read; False where the failure is not of one row."""
-        is_of_row = isinstance(failure, ProviderNonsense) or failure.status == INTERNAL_SERVER_ERROR
+        is_of_row = isinstance(failure, ProviderBadResponse) or failure.status == INTERNAL_SERVER_ERROR
         self._unreadable_runs += is_of_row
         if not is_of_row or self._unreadable_runs > MAX_UNREADABLE_RUNS:
             return False
@@ -115,7 +117,7 @@ class PageStore:
         if position is not None:
             self.skips.meet_run(dag_id, run_id, str(failure))
 
-    def count(self, kind: str, stored: Stored, *, read: int) -> None:
+    def count(self, kind: str, stored: UpsertResult, *, read: int) -> None:
         self.count_requests()
         self.progress.add(kind, stored, read=read)
 

@@ -7,20 +7,20 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from windsock.db import Row
-from windsock.errors import ProviderIncomplete, ProviderRefused
-from windsock.providers.scopes import ChangedSince, RunsBetween
+from windsock.errors import ProviderHTTPError, ProviderIncomplete
+from windsock.providers.scopes import RunRange, UpdatedSince
 from windsock.sql import load
-from windsock.sync.changes import OVERLAP, Polled
-from windsock.sync.comparison import IN_FLUX, KINDS
-from windsock.sync.mirror import Window
-from windsock.sync.reading import Reading
+from windsock.sync.incremental import OVERLAP, PollResult
+from windsock.sync.reconcile import KINDS, SETTLING_TIME
+from windsock.sync.session import SyncSession
 from windsock.sync.times import iso, time
+from windsock.sync.writer import TimeWindow
 
 QUERIES = load(__package__, "per_dag.sql")
 
 MAX_REQUESTS = 100
 """After so many requests a sync begins with no other pipeline. An unchanged one takes two."""
-PATIENCE, HEAD_START = timedelta(minutes=5), timedelta(minutes=5)
+MAX_WAIT, HEAD_START = timedelta(minutes=5), timedelta(minutes=5)
 """Before a refused pipeline is asked for again; of a pipeline with an unfinished run before others."""
 CHECK_EVERY = timedelta(hours=1)
 """How often the totals of a pipeline are compared, which finds what was deleted: two requests."""
@@ -36,16 +36,16 @@ class PerDag:
     began that reads each pipeline whole; None for a normal one.
     """
 
-    def __init__(self, reading: Reading, *, full_since: datetime | None) -> None:
+    def __init__(self, reading: SyncSession, *, full_since: datetime | None) -> None:
         self._reading, self._provider = reading, reading.provider
         self._is_full, self._full_since = full_since is not None, full_since
         self.complete_as_of: datetime | None = None
         self.has_unread = self.has_checked_all = False
 
-    async def read(self) -> Polled:
+    async def read(self) -> PollResult:
         reading, progress = self._reading, self._reading.progress
         requests, visited = self._provider.requests, 0
-        failure: ProviderRefused | None = None
+        failure: ProviderHTTPError | None = None
         incomplete: ProviderIncomplete | None = None
         rows = await self._in_turn()
         for row in rows:
@@ -56,38 +56,38 @@ class PerDag:
             visited += 1
             try:
                 await self._visit(row)
-            except ProviderRefused as refusal:
+            except ProviderHTTPError as refusal:
                 if refusal.status not in {FORBIDDEN, NOT_FOUND}:
                     raise
                 failure = failure or refusal
                 await self._note_refusal(row)
             except ProviderIncomplete as lacking:  # the others have no part in it
                 incomplete = incomplete or lacking
-            progress.go_on_or_stop()
+            progress.raise_if_interrupted()
             if self._is_full and reading.let_others is not None:
                 await reading.let_others()
         if incomplete is not None:
             raise incomplete
-        async with reading.db.in_space(progress.space_id) as tx:
-            found = await tx.row(QUERIES["sum_up_reads"], **reading.names) or {}
+        async with reading.db.tenant_transaction(progress.space_id) as tx:
+            found = await tx.fetch_one(QUERIES["sum_up_reads"], **reading.names) or {}
         if failure is not None and len(found["refused"]) == found["pipelines"]:
             raise failure  # no single DAG may be read any more
         used = self._provider.requests - requests
         self._mention(found, f"{visited} of {found['pipelines']} pipelines in {used} requests")
         self.has_unread, self.complete_as_of = found["unread"] > 0, found["read_at"]
         self.has_checked_all = found["unchecked"] == 0
-        now = self._provider.as_of or progress.started_at
+        now = self._provider.server_time or progress.started_at
         watermark = found["watermark"] or (reading.state["watermark"] if found["pipelines"] else None) or now
         is_whole = visited == found["pipelines"] and failure is None and not self.has_unread
-        return Polled(watermark, is_whole=is_whole)
+        return PollResult(watermark, is_whole=is_whole)
 
     async def _in_turn(self) -> list[Row]:
         reading = self._reading
-        async with reading.db.in_space(reading.progress.space_id) as tx:
-            return await tx.rows(
+        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
+            return await tx.fetch_all(
                 QUERIES["pipelines_in_turn"],
                 **reading.names,
-                patience=PATIENCE,
+                patience=MAX_WAIT,
                 head_start=HEAD_START,
                 began_at=self._full_since,
             )
@@ -97,20 +97,20 @@ class PerDag:
         reading, dag_id = self._reading, row["external_id"]
         read_at, watermark = datetime.now(UTC), row["watermark"]
         is_new = row["needs_history"] or watermark is None
-        whole = RunsBetween(reading.goal, None, dag_id)
+        whole = RunRange(reading.goal, None, dag_id)
         checked_at: datetime | None = row["checked_at"]
         as_of = None
         if watermark is not None:  # where nobody vouched since, another Airflow may have answered: see Changes
             since = min(watermark, reading.state["vouched_until"] or watermark) - OVERLAP
-            as_of = await self._scan(ChangedSince(since, pipeline_external_id=dag_id))
+            as_of = await self._scan(UpdatedSince(since, pipeline_external_id=dag_id))
         if as_of is None or is_new or self._is_full:  # runs from before the history are among the changes only
             read_as_of = await self._read_whole(whole, row, finds_missing=not is_new)
             as_of, checked_at = min(as_of or read_as_of, read_as_of), read_at
         elif checked_at is None or read_at - checked_at >= CHECK_EVERY:
             checked_at = await self._compare(row, as_of, read_at)
-        async with reading.db.in_space(reading.progress.space_id) as tx:
+        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
             await reading.progress.save(tx)
-            await tx.run(
+            await tx.execute(
                 QUERIES["save_read"],
                 **self._names(row),
                 watermark=as_of,
@@ -118,43 +118,45 @@ class PerDag:
                 checked_at=checked_at,
             )
             if row["needs_history"]:
-                await reading.mirror.has_its_history(tx, row["id"])
+                await reading.mirror.mark_backfilled(tx, row["id"])
 
-    async def _read_whole(self, scope: RunsBetween, row: Row, *, finds_missing: bool) -> datetime:
+    async def _read_whole(self, scope: RunRange, row: Row, *, finds_missing: bool) -> datetime:
         """All runs of the pipeline; what it had and does not show any more is marked missing."""
         reading, begun_at = self._reading, datetime.now(UTC)
         # Both ends belong to a scope, to a window only the first: a moment more lets the last one in.
-        window = Window(scope.start, scope.end and scope.end + timedelta(microseconds=1))
+        window = TimeWindow(scope.start, scope.end and scope.end + timedelta(microseconds=1))
         runs, tasks = set(), set()
         as_of: datetime | None = None
-        async for page in reading.scan("runs", self._provider.runs(scope), scope):
+        async for page in reading.track_pages("runs", self._provider.runs(scope), scope):
             as_of = as_of or page.as_of
             runs |= (await reading.store_runs(page.rows)).ids
-        async for task_page in reading.scan("task_runs", self._provider.task_runs(scope), scope):
+        async for task_page in reading.track_pages("task_runs", self._provider.task_runs(scope), scope):
             tasks |= (await reading.store_task_runs(task_page.rows)).ids
         tasks |= await reading.end_scan("task_runs", window)
         runs |= await reading.end_scan("runs", window)
         if finds_missing:
-            async with reading.db.in_space(reading.progress.space_id) as tx:
-                reading.missing += await reading.gone.miss_in(tx, window, runs, tasks, begun_at, pipeline_id=row["id"])
+            async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
+                reading.missing += await reading.gone.mark_missing_in_window(
+                    tx, window, runs, tasks, begun_at, pipeline_id=row["id"]
+                )
                 await reading.progress.save(tx)
         return as_of or begun_at - OVERLAP
 
-    async def _scan(self, scope: ChangedSince) -> datetime:
+    async def _scan(self, scope: UpdatedSince) -> datetime:
         reading = self._reading
         as_of: datetime | None = None
-        async for page in reading.scan("runs", self._provider.runs(scope)):
+        async for page in reading.track_pages("runs", self._provider.runs(scope)):
             as_of = as_of or page.as_of
             await reading.store_runs(page.rows)
-        async for task_page in reading.scan("task_runs", self._provider.task_runs(scope)):
+        async for task_page in reading.track_pages("task_runs", self._provider.task_runs(scope)):
             await reading.store_task_runs(task_page.rows)
         return as_of or scope.since
 
-    def _compared(self, dag_id: str, as_of: datetime) -> RunsBetween:
+    def _compared(self, dag_id: str, as_of: datetime) -> RunRange:
         """The history of a DAG up to the part that may still be in flux."""
         reading = self._reading
         start = max(reading.goal, reading.oldest + timedelta(hours=1)) if reading.oldest else reading.goal
-        return RunsBetween(start, as_of - IN_FLUX, dag_id)
+        return RunRange(start, as_of - SETTLING_TIME, dag_id)
 
     async def _compare(self, row: Row, as_of: datetime, read_at: datetime) -> datetime | None:
         """Compare the totals of a DAG, and read it where they differ.
@@ -165,7 +167,7 @@ class PerDag:
         missing = reading.missing
         try:
             is_equal = await self._has_equal_totals(row, compared)
-        except ProviderRefused as refusal:
+        except ProviderHTTPError as refusal:
             if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             reading.progress.warn(f"The totals of a DAG could not be compared this time: {refusal}")
@@ -175,10 +177,10 @@ class PerDag:
             await self._read_whole(compared, row, finds_missing=True)
         return read_at if reading.missing == missing else None  # the second look decides
 
-    async def _has_equal_totals(self, row: Row, window: RunsBetween) -> bool:
+    async def _has_equal_totals(self, row: Row, window: RunRange) -> bool:
         reading = self._reading
         theirs = [await self._provider.count_runs(window), await self._provider.count_task_runs(window)]
-        async with reading.db.in_space(reading.progress.space_id) as tx:
+        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
             ours = [
                 await reading.gone.count(tx, kind, window, pipeline_id=row["id"]) + reading.skips.counted(kind, window)
                 for kind in KINDS
@@ -188,10 +190,10 @@ class PerDag:
     async def _note_refusal(self, row: Row) -> None:
         """Its data stays; it is read anew when it may be read again."""
         reading = self._reading
-        async with reading.db.in_space(reading.progress.space_id) as tx:
+        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
             await reading.progress.save(tx)
-            await tx.run(QUERIES["save_refusal"], **self._names(row))
-            await tx.run(QUERIES["need_history"], **reading.names, pipeline_id=row["id"])
+            await tx.execute(QUERIES["save_refusal"], **self._names(row))
+            await tx.execute(QUERIES["need_history"], **reading.names, pipeline_id=row["id"])
 
     def _mention(self, found: Row, what: str) -> None:
         self._reading.progress.warn(
@@ -208,7 +210,7 @@ class PerDag:
         return {"space_id": self._reading.progress.space_id, "pipeline_id": row["id"]}
 
 
-async def must_read_per_dag(reading: Reading) -> bool:
+async def must_read_per_dag(reading: SyncSession) -> bool:
     """Whether a 403 means that the account may read single DAGs only. At most six requests, and only after a 403."""
     provider = reading.provider
     try:
@@ -217,37 +219,37 @@ async def must_read_per_dag(reading: Reading) -> bool:
         if await provider.may_read_all():
             return False
         now = datetime.now(UTC)
-        for dag_id in [*sorted(reading.pipelines), *sorted(reading.left_out)][:MAX_PROBES]:
+        for dag_id in [*sorted(reading.pipelines), *sorted(reading.excluded_dags)][:MAX_PROBES]:
             try:
-                await provider.count_runs(RunsBetween(now, now, dag_id))
-            except ProviderRefused as refusal:
+                await provider.count_runs(RunRange(now, now, dag_id))
+            except ProviderHTTPError as refusal:
                 if refusal.status not in {FORBIDDEN, NOT_FOUND}:
                     raise
             else:
                 return True
-    except ProviderRefused as refusal:
+    except ProviderHTTPError as refusal:
         if refusal.status != FORBIDDEN:
             raise
     return False
 
 
-async def begin(reading: Reading) -> None:
+async def begin(reading: SyncSession) -> None:
     """From now on DAG by DAG; from the watermark on where everything before it has been read, else from the start."""
     state = reading.state
     is_complete = state["watermark"] is not None and bool((state["history"] or {}).get("is_complete"))
-    async with reading.db.in_space(reading.progress.space_id) as tx:
+    async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
         await reading.progress.save(tx)
-        await tx.run(QUERIES["begin_per_dag"], **reading.names)
-        await tx.run(QUERIES["delete_reads"], **reading.names)
+        await tx.execute(QUERIES["begin_per_dag"], **reading.names)
+        await tx.execute(QUERIES["delete_reads"], **reading.names)
         if is_complete:
             read_at = state["last_complete_at"] or state["watermark"]
-            await tx.run(QUERIES["begin_reads"], **reading.names, watermark=state["watermark"], read_at=read_at)
+            await tx.execute(QUERIES["begin_reads"], **reading.names, watermark=state["watermark"], read_at=read_at)
         else:
-            await tx.run(QUERIES["need_history"], **reading.names, pipeline_id=None)
+            await tx.execute(QUERIES["need_history"], **reading.names, pipeline_id=None)
     state["is_per_dag"] = True
 
 
-def full_since(reading: Reading) -> datetime | None:
+def full_since(reading: SyncSession) -> datetime | None:
     """When the full sync began that this pass carries out or goes on with."""
     checkpoint = reading.state["checkpoint"] or {}
     if not (reading.progress.is_full or checkpoint.get("kind") == "history"):
@@ -255,18 +257,18 @@ def full_since(reading: Reading) -> datetime | None:
     return time(checkpoint.get("began_at")) or reading.progress.started_at
 
 
-def checkpoint_of(began_at: datetime) -> dict[str, str]:
+def checkpoint_of(started_at: datetime) -> dict[str, str]:
     """For the one who goes on with an interrupted full sync."""
-    return {"began_at": iso(began_at)}
+    return {"began_at": iso(started_at)}
 
 
-async def end(reading: Reading) -> None:
+async def end(reading: SyncSession) -> None:
     """Back to lists over all DAGs, from the oldest watermark on."""
-    async with reading.db.in_space(reading.progress.space_id) as tx:
+    async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
         await reading.progress.save(tx)
-        found = await tx.row(QUERIES["sum_up_reads"], **reading.names) or {}
-        await tx.run(QUERIES["end_per_dag"], **reading.names, watermark=found["watermark"])
-        await tx.run(QUERIES["delete_reads"], **reading.names)
+        found = await tx.fetch_one(QUERIES["sum_up_reads"], **reading.names) or {}
+        await tx.execute(QUERIES["end_per_dag"], **reading.names, watermark=found["watermark"])
+        await tx.execute(QUERIES["delete_reads"], **reading.names)
     state, oldest = reading.state, found["watermark"]
     state["is_per_dag"], state["quick_from"] = False, None
     if state["watermark"] is not None and oldest is not None:

@@ -12,18 +12,18 @@ from statistics import median
 from typing import Any
 
 from windsock.errors import ProviderFailed, ProviderRejectedCredentials, ProviderUnreachable
-from windsock.providers.contract import PipelineListing, Provider, ProviderRun
-from windsock.providers.scopes import RunsBetween
+from windsock.providers.base import PipelineListing, Provider, ProviderRun
+from windsock.providers.scopes import RunRange
 
 SLOW_SECONDS, QUICK_SECONDS = 2.0, 1.0
 """A median poll above the first is a reason for the large mode, one below the second ends it."""
-MIN_POLLS, KEPT_POLLS = 3, 5
+MIN_POLLS, RECORDED_POLLS = 3, 5
 LARGE_TASK_RUNS = 100_000
 """An Airflow with fewer task instances is not large, however slow: asking it otherwise would not be cheaper. Half of
 that ends the large mode."""
 COUNT_LIFETIME = timedelta(days=1)
 BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_REMEMBERED_RUNS = 1_000
+MAX_RECORDED_RUNS = 1_000
 MAX_LISTING_REQUESTS, MAX_LISTING_SECONDS = 5, 5.0
 """A list of DAGs that costs no more is read by each sync, a longer one every five minutes. 5 requests are 500 DAGs."""
 
@@ -56,7 +56,7 @@ class Polling:
         )
 
     def to_json(self) -> dict[str, Any]:
-        runs = list(self.read_runs.items())[-MAX_REMEMBERED_RUNS:]
+        runs = list(self.read_runs.items())[-MAX_RECORDED_RUNS:]
         return {
             "seconds": self.seconds,
             "total": self.total,
@@ -66,7 +66,7 @@ class Polling:
         }
 
     def add(self, seconds: float) -> None:
-        self.seconds = [*self.seconds, round(seconds, 6)][-KEPT_POLLS:]
+        self.seconds = [*self.seconds, round(seconds, 6)][-RECORDED_POLLS:]
 
     @property
     def median(self) -> float | None:
@@ -82,7 +82,7 @@ class Polling:
         if self.needs_count(mode):
             self.counted_at = datetime.now(UTC)
             try:
-                self.total = await provider.count_task_runs(RunsBetween(BEFORE_ALL, None))
+                self.total = await provider.count_task_runs(RunRange(BEFORE_ALL, None))
             except (ProviderUnreachable, ProviderRejectedCredentials):
                 raise
             except ProviderFailed:
@@ -108,7 +108,7 @@ class Polling:
 
 def note_revisions(revisions: dict[RunKey, str], runs: Iterable[ProviderRun]) -> None:
     """Of the first thousand runs: the others count as changed each time."""
-    if len(revisions) < MAX_REMEMBERED_RUNS:
+    if len(revisions) < MAX_RECORDED_RUNS:
         revisions |= {(run.pipeline_external_id, run.external_id): revision_of(run) for run in runs}
 
 

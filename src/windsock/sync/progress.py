@@ -10,36 +10,36 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db import Row, Transaction
-from windsock.providers.contract import Provider
+from windsock.providers.base import Provider
 from windsock.providers.miscounts import Miscounts
 from windsock.sql import load
-from windsock.sync.mirror import Stored
+from windsock.sync.writer import UpsertResult
 
 QUERIES = load(__package__, "sync.sql")
 
 LEASE = "20 seconds"
 LEASE_RENEWAL_SECONDS = 5.0
-MOST_WARNINGS = 50
+MAX_WARNINGS = 50
 
 
-class Interrupted(Exception):
+class PassInterrupted(Exception):
     """The pass stops here, for a reason that is nobody's fault; what it stored stays."""
 
 
-class LeaseLost(Interrupted):
+class LeaseLost(PassInterrupted):
     """Another worker took this sync over, or it was given up: stop, and write nothing more."""
 
 
-class Cancelled(Interrupted):
+class Cancelled(PassInterrupted):
     """A person does not want this sync any more."""
 
 
-class HandedOver(Interrupted):
+class Requeued(PassInterrupted):
     """This process stops, or others wait for their turn: another worker goes on from the checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class PassResult:
     """What a complete pass leaves for the next one. `is_whole`: all is as of its beginning.
 
     `complete_as_of`: by our clock, as of when all is where it was read pipeline by pipeline.
@@ -48,18 +48,18 @@ class Learnt:
     watermark: datetime
     is_whole: bool
     complete_as_of: datetime | None
-    goes_on: bool
+    reschedule_immediately: bool
     mode: str
     poll_seconds: float | None
     polling: dict[str, Any]
     quick_from: datetime | None
     checked_at: datetime | None
     checked_whole_at: datetime | None
-    looks_again: bool
+    recheck_due: bool
     events: dict[str, Any]
-    witnesses: list[dict[str, str]]
-    address: str
-    is_vouched_for: bool
+    identity_samples: list[dict[str, str]]
+    base_url: str
+    source_verified: bool
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class Progress:
     space_id: UUID
     connector_id: UUID
     sync_id: UUID
-    holder: str
+    worker_id: str
     trigger: str
     is_full: bool
     started_at: datetime
@@ -87,7 +87,7 @@ class Progress:
     provider_requests_before: int = 0
     provider: Provider | None = None
     miscounts: Miscounts | None = None
-    is_doubtful: bool = True
+    is_slow_or_failing: bool = True
     """It runs in the queue of slow connectors, where it keeps its place."""
     is_stuck: bool = False
 
@@ -95,17 +95,17 @@ class Progress:
     def requests_sent(self) -> int:
         return self.provider.requests if self.provider is not None else 0
 
-    def add(self, kind: str, stored: Stored, *, read: int) -> None:
+    def add(self, kind: str, stored: UpsertResult, *, read: int) -> None:
         self.counts[kind].update(stored.outcomes)
         self.read += read
 
     def warn(self, sentence: str) -> None:
-        if sentence not in self.warnings and len(self.warnings) < MOST_WARNINGS:
+        if sentence not in self.warnings and len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(sentence)
 
     async def save(self, tx: Transaction) -> None:
         """Write the counts and renew the lease; raises LeaseLost, which undoes the transaction."""
-        saved = await tx.row(
+        saved = await tx.fetch_one(
             QUERIES["save_progress"],
             **self._names(),
             lease=LEASE,
@@ -121,22 +121,22 @@ class Progress:
         self.is_cancelled = self.is_cancelled or saved["is_cancelled"]
 
     async def renew_lease(self, tx: Transaction) -> None:
-        saved = await tx.row(QUERIES["renew_lease"], **self._names(), lease=LEASE)
+        saved = await tx.fetch_one(QUERIES["renew_lease"], **self._names(), lease=LEASE)
         if saved is None:
             raise LeaseLost
         self.is_cancelled = self.is_cancelled or saved["is_cancelled"]
 
-    def go_on_or_stop(self) -> None:
-        """After each page that is stored: raises Cancelled or HandedOver when the pass shall end here."""
+    def raise_if_interrupted(self) -> None:
+        """After each page that is stored: raises Cancelled or Requeued when the pass shall end here."""
         if self.is_cancelled:
             raise Cancelled
         if self.stopping is not None and self.stopping.is_set():
-            raise HandedOver
+            raise Requeued
 
-    async def hand_over(self, tx: Transaction) -> None:
-        await tx.run(QUERIES["hand_over"], **self._names())
+    async def requeue(self, tx: Transaction) -> None:
+        await tx.execute(QUERIES["requeue_sync"], **self._names())
 
-    def take_up(self, claim: Row) -> None:
+    def resume(self, claim: Row) -> None:
         """Count on from where the worker before had come to."""
         for kind, counts in self.counts.items():
             counts.update(claim[kind])
@@ -148,10 +148,10 @@ class Progress:
 
     async def finish(self, tx: Transaction, *, status: str, error: str | None) -> None:
         await self.save(tx)
-        await tx.run(QUERIES["finish_sync"], **self._names(), status=status, error=error)
+        await tx.execute(QUERIES["finish_sync"], **self._names(), status=status, error=error)
 
     def _names(self) -> dict[str, Any]:
-        return {"space_id": self.space_id, "sync_id": self.sync_id, "holder": self.holder}
+        return {"space_id": self.space_id, "sync_id": self.sync_id, "holder": self.worker_id}
 
 
 def _counts(outcomes: Counter[str]) -> dict[str, int]:

@@ -1,24 +1,24 @@
 """Reads skipped rows again that no listing of changes brings: a few at a time, with the listing of pipelines."""
 
-from windsock.errors import ProviderFailed, ProviderRefused, ProviderRejectedCredentials, ProviderUnreachable
-from windsock.providers.scopes import OfRun, RunsBetween
-from windsock.sync.history import read_window
-from windsock.sync.mirror import Window
-from windsock.sync.reading import Reading
+from windsock.errors import ProviderFailed, ProviderHTTPError, ProviderRejectedCredentials, ProviderUnreachable
+from windsock.providers.scopes import RunRange, SingleRun
+from windsock.sync.backfill import read_window
+from windsock.sync.session import SyncSession
 from windsock.sync.skipped_rows import OPEN_END, Entry
+from windsock.sync.writer import TimeWindow
 
 MAX_ROWS = 10
 """Read again by one pass, those first that were not met for longest."""
-GONE = frozenset({403, 404})
+NOT_FOUND = frozenset({403, 404})
 
 
-async def reread_skipped(reading: Reading) -> None:
+async def reread_skipped(reading: SyncSession) -> None:
     """Rows that can be read now are stored and forgotten, as are those that the provider no longer has."""
     done: set[object] = set()
     due = reading.skips.due(MAX_ROWS)
     if not due:
         return
-    async with reading.db.in_space(reading.progress.space_id) as tx:
+    async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
         await reading.skips.touch(tx, due)
     for entry in due:
         if entry.identity not in reading.skips.known:  # settled by the reading of another one
@@ -32,13 +32,13 @@ async def reread_skipped(reading: Reading) -> None:
         except (ProviderUnreachable, ProviderRejectedCredentials):
             raise
         except ProviderFailed as failure:
-            if isinstance(failure, ProviderRefused) and failure.status in GONE:
+            if isinstance(failure, ProviderHTTPError) and failure.status in NOT_FOUND:
                 await reading.forget_skipped(entry)
             # Otherwise it stays as it is: nothing is known that was not known before.
-        reading.progress.go_on_or_stop()
+        reading.progress.raise_if_interrupted()
 
 
-async def _reread(reading: Reading, entry: Entry) -> None:
+async def _reread(reading: SyncSession, entry: Entry) -> None:
     row = entry.row
     if row.kind == "pipelines":  # the listing has just read them
         return
@@ -48,33 +48,33 @@ async def _reread(reading: Reading, entry: Entry) -> None:
         await _reread_span(reading, entry)
     elif row.kind == "task_runs":
         position = await reading.position_of(row.pipeline_external_id, row.run_external_id)
-        scope = OfRun(row.pipeline_external_id, row.run_external_id, position)
-        async for page in reading.scan("task_runs", reading.provider.task_runs(scope), scope):
+        scope = SingleRun(row.pipeline_external_id, row.run_external_id, position)
+        async for page in reading.track_pages("task_runs", reading.provider.task_runs(scope), scope):
             await reading.store_task_runs(page.rows)
         await reading.end_scan("task_runs")
     else:
         await _reread_run(reading, entry, row.pipeline_external_id, row.run_external_id)
 
 
-async def _reread_span(reading: Reading, entry: Entry) -> None:
+async def _reread_span(reading: SyncSession, entry: Entry) -> None:
     """Of a row without a name, whatever is listed where it was met; in its DAG alone, where that is known."""
     if entry.span is None:
         return
     start, end = entry.span[0], None if entry.span[1] == OPEN_END else entry.span[1]
     dag_id = entry.row.pipeline_external_id
     if not reading.state["is_per_dag"]:
-        await read_window(reading, Window(start, end), None, finds_missing=False)
+        await read_window(reading, TimeWindow(start, end), None, finds_missing=False)
     elif dag_id is not None:
-        scope = RunsBetween(start, end, dag_id)
-        async for page in reading.scan("runs", reading.provider.runs(scope), scope):
+        scope = RunRange(start, end, dag_id)
+        async for page in reading.track_pages("runs", reading.provider.runs(scope), scope):
             await reading.store_runs(page.rows)
         await reading.end_scan("runs")
-        async for task_page in reading.scan("task_runs", reading.provider.task_runs(scope), scope):
+        async for task_page in reading.track_pages("task_runs", reading.provider.task_runs(scope), scope):
             await reading.store_task_runs(task_page.rows)
         await reading.end_scan("task_runs")
 
 
-async def _reread_run(reading: Reading, entry: Entry, dag_id: str, run_id: str) -> None:
+async def _reread_run(reading: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:
     """By itself first, which tells its place in time; then listed, which tells what had to be left out of it."""
     run = await reading.read_run(dag_id, run_id, await reading.position_of(dag_id, run_id))
     if run is None:
@@ -85,12 +85,12 @@ async def _reread_run(reading: Reading, entry: Entry, dag_id: str, run_id: str) 
     at = run.run_after or run.logical_date
     if at is None:
         return
-    scope = RunsBetween(at, at, dag_id)
-    async for page in reading.scan("runs", reading.provider.runs(scope), scope):
+    scope = RunRange(at, at, dag_id)
+    async for page in reading.track_pages("runs", reading.provider.runs(scope), scope):
         await reading.store_runs(page.rows)
     await reading.end_scan("runs")
     if not entry.row.fields:
-        of_run = OfRun(dag_id, run_id, run.position)
-        async for task_page in reading.scan("task_runs", reading.provider.task_runs(of_run), of_run):
+        of_run = SingleRun(dag_id, run_id, run.position)
+        async for task_page in reading.track_pages("task_runs", reading.provider.task_runs(of_run), of_run):
             await reading.store_task_runs(task_page.rows)
         await reading.end_scan("task_runs")

@@ -6,41 +6,41 @@ from uuid import UUID
 
 from windsock import log
 from windsock.db import Database
-from windsock.sync.mirror import refresh_pipelines
 from windsock.sync.progress import QUERIES
+from windsock.sync.writer import refresh_pipelines
 
 BATCH = 200
-MOST_BATCHES = 500
+MAX_BATCHES = 500
 """In one round; the next one goes on."""
-BREATH_SECONDS = 0.05
+BATCH_PAUSE = 0.05
 
 logger = log.get(__name__)
 
 
-async def tidy(db: Database) -> int:
+async def purge_expired(db: Database) -> int:
     """Go through all spaces once; how many runs were deleted."""
     async with db.transaction() as tx:
-        spaces = await tx.rows(QUERIES["spaces_to_tidy"])
+        spaces = await tx.fetch_all(QUERIES["list_spaces_with_retention"])
     deleted = 0
     for space in spaces:
         if space["retention_days"] is not None:
             deleted += await _delete_runs(db, space["space_id"], space["retention_days"])
-        async with db.in_space(space["space_id"]) as tx:
-            await tx.run(QUERIES["delete_old_trigger_requests"], space_id=space["space_id"], most=BATCH)
+        async with db.tenant_transaction(space["space_id"]) as tx:
+            await tx.execute(QUERIES["delete_old_trigger_requests"], space_id=space["space_id"], most=BATCH)
     return deleted
 
 
 async def _delete_runs(db: Database, space_id: UUID, days: int) -> int:
     before = datetime.now(UTC) - timedelta(days=days)
     deleted = 0
-    for _ in range(MOST_BATCHES):
-        async with db.in_space(space_id) as tx:
-            rows = await tx.rows(QUERIES["delete_old_runs"], space_id=space_id, before=before, most=BATCH)
+    for _ in range(MAX_BATCHES):
+        async with db.tenant_transaction(space_id) as tx:
+            rows = await tx.fetch_all(QUERIES["delete_old_runs"], space_id=space_id, before=before, most=BATCH)
             await refresh_pipelines(tx, space_id, {row["pipeline_id"] for row in rows})
         deleted += len(rows)
         if len(rows) < BATCH:
             break
-        await asyncio.sleep(BREATH_SECONDS)
+        await asyncio.sleep(BATCH_PAUSE)
     if deleted:
         logger.info("deleted runs that are past the retention", space_id=str(space_id), runs=deleted, days=days)
     return deleted

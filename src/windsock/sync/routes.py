@@ -7,15 +7,15 @@ from fastapi import APIRouter, Body, Query, Request, Response
 
 from windsock.access.space import CanEdit, CanSync, CanView
 from windsock.connectors.models import Connector
-from windsock.connectors.store import get_connector, open_connector
+from windsock.connectors.store import get_connector, load_connector
 from windsock.errors import Conflict
-from windsock.inputs import Word
-from windsock.pages import LIST_HEADERS, SmallPage, answer, answer_page
+from windsock.inputs import StateName
+from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
 from windsock.sync.asking import ask_for_sync
 from windsock.sync.models import AcceptIn, SyncIn, SyncRun
-from windsock.sync.store import accept_held as accept
 from windsock.sync.store import cancel_sync as cancel
 from windsock.sync.store import get_sync, list_syncs_of
+from windsock.sync.store import release_quarantine as accept
 
 router = APIRouter(tags=["syncs"])
 
@@ -52,7 +52,7 @@ async def sync_connector(
         space, connector_id, request.app.state.secrets, request.app.state.jobs, is_full=body.is_full if body else False
     )
     location = f"/api/v1.0/spaces/{space.slug}/orchestration/syncs/{row['id']}"
-    return answer(request, row, status=202, headers={"Location": location})
+    return json_response(request, row, status=202, headers={"Location": location})
 
 
 @router.get(
@@ -64,7 +64,7 @@ async def sync_connector(
 async def get_one_sync(request: Request, space: CanView, sync_id: UUID) -> Response:
     async with space.transaction() as tx:
         row = await get_sync(tx, space.id, sync_id)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.post("/spaces/{slug}/orchestration/syncs/{sync_id}/cancel", response_model=SyncRun, summary="Cancel a sync")
@@ -75,7 +75,7 @@ async def cancel_sync(request: Request, space: CanSync, sync_id: UUID) -> Respon
         if not await cancel(tx, space.id, sync_id):
             raise Conflict("This sync has ended already.")
         row = await get_sync(tx, space.id, sync_id)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.post(
@@ -89,10 +89,10 @@ async def accept_held(request: Request, space: CanEdit, connector_id: UUID, body
     400 for a connector that is not an Airflow.
     """
     async with space.transaction() as tx:
-        await open_connector(tx, space.id, connector_id, request.app.state.secrets)
+        await load_connector(tx, space.id, connector_id, request.app.state.secrets)
         await accept(tx, space.id, connector_id, body.kind)
         row = await get_connector(tx, space.id, connector_id)
-    return answer(request, row)
+    return json_response(request, row)
 
 
 @router.get(
@@ -101,11 +101,11 @@ async def accept_held(request: Request, space: CanEdit, connector_id: UUID, body
 async def list_syncs(
     request: Request,
     space: CanView,
-    paging: SmallPage,
+    paging: PageQuery20,
     connector_id: Annotated[list[UUID] | None, Query(description="Several mean any of them.")] = None,
-    status: Annotated[list[Word] | None, Query(description="Several mean any of them.")] = None,
+    status: Annotated[list[StateName] | None, Query(description="Several mean any of them.")] = None,
 ) -> Response:
     which = {"space_id": space.id, "connector_id": connector_id, "status": status}
     async with space.transaction() as tx:
         rows, total = await list_syncs_of(tx, which, paging)
-    return answer_page(request, rows, total, paging)
+    return page_response(request, rows, total, paging)

@@ -12,7 +12,7 @@ MAX_NAMED = 20
 async def warn_of_skipped(tx: Transaction, progress: Progress) -> None:
     """Name the rows that the mirror lacks at the end of a sync, whichever sync met them."""
     names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
-    rows = await tx.rows(QUERIES["summarize_skipped_rows"], **names, most=MAX_NAMED)
+    rows = await tx.fetch_all(QUERIES["summarize_skipped_rows"], **names, most=MAX_NAMED)
     progress.skipped = rows[0]["total"] if rows else 0
     for row in rows:
         progress.warn(warning_of(skipped_row(row)))

@@ -12,8 +12,8 @@ from uuid import UUID
 import orjson
 
 from windsock.db import Row
-from windsock.providers.contract import SkippedRow
-from windsock.providers.scopes import NO_REGION_INDEX, NOT_MAPPED, OfRun, RunsBetween, Scope
+from windsock.providers.base import SkippedRow
+from windsock.providers.scopes import NO_REGION_INDEX, NOT_MAPPED, RunRange, ScanScope, SingleRun
 
 SMALLEST_INDEX, LARGEST_INDEX = -(2**63), 2**63 - 1
 OPEN_END = datetime.max.replace(tzinfo=UTC)
@@ -48,7 +48,7 @@ class Entry:
         """Nothing of the row is stored as it is now."""
         return not self.row.fields
 
-    def counted(self, kind: str, window: RunsBetween) -> int:
+    def counted(self, kind: str, window: RunRange) -> int:
         """How many rows of the window that are in the provider's totals and not in the mirror it stands for."""
         if not self.is_whole or self.is_mirrored or self.span is None or not is_inside(self.span, window):
             return 0
@@ -58,17 +58,17 @@ class Entry:
             return max(1, self.row.unlisted)
         return self.task_runs if (self.row.kind, kind) == ("runs", "task_runs") else 0
 
-    def is_within(self, scope: Scope | None) -> bool:
+    def is_within(self, scope: ScanScope | None) -> bool:
         """Whether reading all of `scope` must have met the row."""
         row = self.row
         if row.kind == "pipelines":
             return scope is None
-        if isinstance(scope, OfRun):
+        if isinstance(scope, SingleRun):
             return (row.pipeline_external_id, row.run_external_id) == (
                 scope.pipeline_external_id,
                 scope.run_external_id,
             )
-        if not isinstance(scope, RunsBetween) or self.span is None:
+        if not isinstance(scope, RunRange) or self.span is None:
             return False
         of_pipeline = scope.pipeline_external_id in {None, row.pipeline_external_id}
         return of_pipeline and is_inside(self.span, scope)
@@ -117,18 +117,18 @@ def is_named(row: SkippedRow) -> bool:
     return bool(row.pipeline_external_id and ids[row.kind])
 
 
-def within(row: SkippedRow, scope: Scope | None) -> SkippedRow:
+def within(row: SkippedRow, scope: ScanScope | None) -> SkippedRow:
     """The row with the ids that the question tells where the provider does not."""
     dag_id = row.pipeline_external_id or getattr(scope, "pipeline_external_id", None)
     run_id = row.run_external_id or getattr(scope, "run_external_id", None)
     return replace(row, pipeline_external_id=dag_id, run_external_id=run_id)
 
 
-def span_of(scope: Scope | None) -> Span | None:
-    return (scope.start, scope.end or OPEN_END) if isinstance(scope, RunsBetween) else None
+def span_of(scope: ScanScope | None) -> Span | None:
+    return (scope.start, scope.end or OPEN_END) if isinstance(scope, RunRange) else None
 
 
-def is_inside(span: Span, window: RunsBetween) -> bool:
+def is_inside(span: Span, window: RunRange) -> bool:
     return window.start <= span[0] and (window.end is None or span[1] <= window.end)
 
 

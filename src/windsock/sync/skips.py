@@ -11,11 +11,10 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db import Transaction
-from windsock.providers.contract import ProviderTaskRun, SkippedRow
-from windsock.providers.scopes import RunsBetween, Scope
+from windsock.providers.base import ProviderTaskRun, SkippedRow
+from windsock.providers.scopes import RunRange, ScanScope
 from windsock.sql import load
 from windsock.sync.isolation import Kind
-from windsock.sync.mirror import Window
 from windsock.sync.skipped_rows import (
     Entry,
     Key,
@@ -34,6 +33,7 @@ from windsock.sync.skipped_rows import (
     unlisted_rows,
     within,
 )
+from windsock.sync.writer import TimeWindow
 
 QUERIES = load(__package__, "skips.sql")
 
@@ -50,7 +50,7 @@ class Skips:
         self.known: dict[UUID, Entry] = {}
         self._by_key: dict[Key, UUID] = {}
         self._pending: list[tuple[SkippedRow, Span | None]] = []
-        self._scopes: dict[Kind, Scope | None] = {}
+        self._scopes: dict[Kind, ScanScope | None] = {}
         self._in_scan: dict[Kind, list[SkippedRow]] = {"pipelines": [], "runs": [], "task_runs": []}
         self._nameless: dict[Kind, set[UUID]] = {"pipelines": set(), "runs": set(), "task_runs": set()}
         self._taken: Counter[Kind] = Counter()
@@ -58,12 +58,12 @@ class Skips:
         self._met: set[UUID] = set()
 
     async def load(self, tx: Transaction) -> None:
-        for row in await tx.rows(QUERIES["skipped_rows"], **self._names, most=MAX_ROWS):
+        for row in await tx.fetch_all(QUERIES["skipped_rows"], **self._names, most=MAX_ROWS):
             self._keep(recorded(row))
 
     # --- While a listing is read -------------------------------------------------------------------------------------
 
-    def begin_scan(self, kind: Kind, scope: Scope | None) -> None:
+    def begin_scan(self, kind: Kind, scope: ScanScope | None) -> None:
         self._scopes[kind], self._in_scan[kind], self._nameless[kind] = scope, [], set()
         self._taken[kind] = 0
         if kind == "task_runs":
@@ -152,7 +152,7 @@ class Skips:
         """By kind, how many rows of runs the provider counts and never lists."""
         return unlisted_rows(self.known.values())
 
-    def counted(self, kind: Kind, window: RunsBetween) -> int:
+    def counted(self, kind: Kind, window: RunRange) -> int:
         """Rows of the window that are in the provider's totals and not in the mirror."""
         return sum(entry.counted(kind, window) for entry in self.known.values())
 
@@ -178,7 +178,7 @@ class Skips:
         for identity in new[max(0, MAX_ROWS - len(self.known)) :]:
             del met[identity]
         if met:
-            rows = await tx.rows(
+            rows = await tx.fetch_all(
                 QUERIES["save_skipped_rows"],
                 **self._names,
                 sync_id=self._sync_id,
@@ -221,13 +221,13 @@ class Skips:
     async def forget(self, tx: Transaction, identities: Iterable[UUID]) -> None:
         wanted = [identity for identity in identities if identity in self.known]
         if wanted:
-            await tx.run(QUERIES["forget_skipped_rows"], **self._names, identities=wanted)
+            await tx.execute(QUERIES["forget_skipped_rows"], **self._names, identities=wanted)
             for identity in wanted:
                 self._by_key.pop(self.known.pop(identity).key, None)
 
     async def touch(self, tx: Transaction, entries: Iterable[Entry]) -> None:
         """They are read again now, with whatever outcome: others are due before them the next time."""
-        await tx.run(QUERIES["touch_skipped_rows"], **self._names, identities=[entry.identity for entry in entries])
+        await tx.execute(QUERIES["touch_skipped_rows"], **self._names, identities=[entry.identity for entry in entries])
 
     async def settle(self, tx: Transaction, kind: Kind) -> None:
         """After the scan of `kind` was read to its end: what it did not meet of its scope is readable, or gone."""
@@ -264,14 +264,14 @@ class Skips:
                 self.known[identity] = replace(self.known[identity], task_runs=total)
                 changed.append({"identity": identity, "task_runs": total})
         if changed:
-            await tx.run(QUERIES["save_task_runs_of_skipped_rows"], **self._names, rows=Jsonb(changed))
+            await tx.execute(QUERIES["save_task_runs_of_skipped_rows"], **self._names, rows=Jsonb(changed))
 
-    async def spared(self, tx: Transaction, kind: Kind, window: Window | None = None) -> set[UUID]:
+    async def spared(self, tx: Transaction, kind: Kind, window: TimeWindow | None = None) -> set[UUID]:
         """Mirrored rows that may be among those which the newest scan of `kind` skipped: they are not missing."""
         skipped = [row for row in self._in_scan[kind] if not row.fields]
         if not skipped:
             return set()
-        rows = await tx.rows(
+        rows = await tx.fetch_all(
             QUERIES[f"skipped_{kind}"],
             **self._names,
             rows=Jsonb([ids_of(row) for row in skipped]),

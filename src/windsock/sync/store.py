@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from windsock.access.store import present
+from windsock.access.store import expect_row
 from windsock.db import Row, Transaction
 from windsock.errors import Conflict, NotFound
-from windsock.pages import Paging
-from windsock.sync.gone import Gone
-from windsock.sync.holding import MASS_LOSS
+from windsock.pagination import PageParams
+from windsock.sync.deletions import DeletionTracker
 from windsock.sync.progress import QUERIES
+from windsock.sync.safeguards import MASS_LOSS
 
 
 async def queue_sync(
@@ -23,7 +23,7 @@ async def queue_sync(
     requested_by: UUID | None = None,
 ) -> UUID | None:
     """The id of the new sync, or None when the connector has an unfinished one."""
-    row = await tx.row(
+    row = await tx.fetch_one(
         QUERIES["queue_sync"],
         space_id=space_id,
         connector_id=connector_id,
@@ -43,54 +43,56 @@ async def request_sync(
     that is not; there is at most one that waits, whoever requests it.
     """
     names = {"space_id": space_id, "connector_id": connector_id}
-    made_full = await tx.row(QUERIES["make_queued_sync_full"], **names, requested_by=requested_by) if is_full else None
-    if made_full is not None:
-        return await get_sync(tx, space_id, made_full["id"]), False
+    upgraded = (
+        await tx.fetch_one(QUERIES["make_queued_sync_full"], **names, requested_by=requested_by) if is_full else None
+    )
+    if upgraded is not None:
+        return await get_sync(tx, space_id, upgraded["id"]), False
     sync_id = await queue_sync(tx, space_id, connector_id, trigger="manual", is_full=is_full, requested_by=requested_by)
     if sync_id is not None:
         return await get_sync(tx, space_id, sync_id), True
     unfinished = await unfinished_syncs(tx, space_id, connector_id)
     if not is_full or any(sync["is_full"] for sync in unfinished):
         return next((sync for sync in unfinished if sync["is_full"] or not is_full), None), False
-    row = await tx.row(QUERIES["queue_follow_up"], **names, requested_by=requested_by)
+    row = await tx.fetch_one(QUERIES["queue_follow_up"], **names, requested_by=requested_by)
     if row is not None:
         return await get_sync(tx, space_id, row["id"]), True
     return next((sync for sync in await unfinished_syncs(tx, space_id, connector_id) if sync["is_full"]), None), False
 
 
 async def get_sync(tx: Transaction, space_id: UUID, sync_id: UUID) -> Row:
-    rows = await tx.answers(QUERIES["get_sync"], space_id=space_id, sync_id=sync_id)
+    rows = await tx.fetch_json(QUERIES["get_sync"], space_id=space_id, sync_id=sync_id)
     if not rows:
         raise NotFound("sync")
     return rows[0]
 
 
-async def list_syncs_of(tx: Transaction, which: Mapping[str, object], paging: Paging) -> tuple[list[Row], int]:
+async def list_syncs_of(tx: Transaction, which: Mapping[str, object], paging: PageParams) -> tuple[list[Row], int]:
     """A page of syncs, newest first, and how many there are in all. `which`: space_id, connector_id, status."""
-    rows = await tx.answers(QUERIES["list_syncs"], **which, limit=paging.size, offset=paging.offset)
-    return rows, present(await tx.row(QUERIES["count_syncs"], **which))["total"]
+    rows = await tx.fetch_json(QUERIES["list_syncs"], **which, limit=paging.size, offset=paging.offset)
+    return rows, expect_row(await tx.fetch_one(QUERIES["count_syncs"], **which))["total"]
 
 
 async def unfinished_syncs(tx: Transaction, space_id: UUID, connector_id: UUID) -> list[Row]:
     """The one that is under way, if any, then the full one that waits behind it."""
-    return await tx.answers(QUERIES["unfinished_syncs"], space_id=space_id, connector_id=connector_id)
+    return await tx.fetch_json(QUERIES["get_active_syncs"], space_id=space_id, connector_id=connector_id)
 
 
 async def cancel_sync(tx: Transaction, space_id: UUID, sync_id: UUID) -> bool:
     """A queued one has ended with this, a running one ends soon. False when it had ended before."""
-    ended = await tx.row(QUERIES["cancel_sync"], space_id=space_id, sync_id=sync_id)
+    ended = await tx.fetch_one(QUERIES["cancel_sync"], space_id=space_id, sync_id=sync_id)
     if ended is None:
         return False
-    await tx.run(QUERIES["rest_after_cancel"], space_id=space_id, connector_id=ended["connector_id"])
+    await tx.execute(QUERIES["postpone_next_sync"], space_id=space_id, connector_id=ended["connector_id"])
     return True
 
 
-async def accept_held(tx: Transaction, space_id: UUID, connector_id: UUID, kind: str) -> dict[str, Any]:
+async def release_quarantine(tx: Transaction, space_id: UUID, connector_id: UUID, kind: str) -> dict[str, Any]:
     """Do what a sync has held back, and say what that was; 409 when it holds nothing of this kind."""
-    row = await tx.row(QUERIES["accept_held"], space_id=space_id, connector_id=connector_id, kind=kind)
+    row = await tx.fetch_one(QUERIES["release_quarantine"], space_id=space_id, connector_id=connector_id, kind=kind)
     if row is None:
         raise Conflict(f"Nothing of the kind {kind} is held back for this connector.")
     if kind == MASS_LOSS:
-        await Gone(space_id, connector_id, None).remove(tx)
+        await DeletionTracker(space_id, connector_id, None).tombstone(tx)
     held: dict[str, Any] = row["accepted"]
     return held

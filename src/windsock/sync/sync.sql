@@ -21,7 +21,7 @@ SELECT count(*) AS total
 -- name: get_sync
 SELECT {sync_run} FROM sync_runs r WHERE r.space_id = %(space_id)s AND r.id = %(sync_id)s
 
--- name: unfinished_syncs
+-- name: get_active_syncs
 -- The one under way, then the full one behind it.
 SELECT {sync_run} FROM sync_runs r
 WHERE r.space_id = %(space_id)s AND r.connector_id = %(connector_id)s AND r.status IN ('queued', 'running')
@@ -54,12 +54,12 @@ VALUES (%(space_id)s, %(connector_id)s, 'manual', true, %(requested_by)s, true,
 ON CONFLICT (space_id, connector_id) WHERE status = 'queued' AND is_follow_up DO NOTHING
 RETURNING id
 
--- name: syncs_to_start
+-- name: list_syncs_to_start
 -- across spaces: the dispatcher asks for ids only, and does the rest within each space
 SELECT space_id, connector_id FROM syncs_to_start()
 
--- name: abandoned_syncs
--- across spaces: as syncs_to_start
+-- name: list_orphaned_syncs
+-- across spaces: as list_syncs_to_start
 SELECT space_id, sync_id FROM abandoned_syncs()
 
 -- name: next_sync
@@ -81,7 +81,7 @@ WHERE r.space_id = %(space_id)s AND r.id = %(sync_id)s AND r.status = 'queued' A
 RETURNING r.connector_id, r.trigger, r.is_full, r.started_at, r.pipelines, r.runs, r.task_runs, r.provider_requests,
           r.coverage, r.warnings
 
--- name: hand_over
+-- name: requeue_sync
 -- One that is cancelled meanwhile needs no other worker to end.
 UPDATE sync_runs
 SET status = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END,
@@ -102,7 +102,7 @@ SET cancel_requested_at = coalesce(cancel_requested_at, now()),
 WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status IN ('queued', 'running')
 RETURNING connector_id, status
 
--- name: rest_after_cancel
+-- name: postpone_next_sync
 -- Whoever cancels does not want the next one to begin in the same second.
 UPDATE sync_states s
 SET next_sync_at = now() + interval '1 second' * coalesce((c.config ->> 'sync_interval_seconds')::float8, 60)
@@ -137,13 +137,13 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 UPDATE sync_states SET history = %(history)s
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
--- name: save_held
+-- name: save_quarantine
 UPDATE sync_states
 SET held = CASE WHEN %(held)s::jsonb IS NULL THEN NULL
                 ELSE %(held)s::jsonb || jsonb_build_object('since', coalesce(held -> 'since', to_jsonb(rfc3339(now())))) END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
--- name: forget_what_nobody_vouched_for
+-- name: rewind_to_verified_watermark
 -- Another Airflow answers, perhaps for some time: one in which nothing changed gave no reason to ask who it is.
 UPDATE sync_states
 SET watermark = least(watermark, vouched_until), quick_from = least(quick_from, vouched_until),
@@ -151,7 +151,7 @@ SET watermark = least(watermark, vouched_until), quick_from = least(quick_from, 
     checkpoint = CASE WHEN checkpoint ->> 'kind' = 'changes' THEN NULL ELSE checkpoint END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
--- name: accept_held
+-- name: release_quarantine
 UPDATE sync_states
 SET accepted = held, accepted_at = now(), held = NULL, next_sync_at = now(), failures = 0,
     witnesses = CASE WHEN held ->> 'kind' = 'other_airflow' THEN '[]' ELSE witnesses END,
@@ -187,7 +187,7 @@ SET status = %(status)s, error = %(error)s, finished_at = now(), phase = %(statu
     lease_until = NULL
 WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND lease_holder = %(holder)s
 
--- name: save_what_was_learnt
+-- name: save_pass_result
 -- Of a complete pass, in the transaction in which it ends.
 UPDATE sync_states
 SET mode = %(mode)s, poll_seconds = coalesce(%(poll_seconds)s, poll_seconds), quick_from = %(quick_from)s,
@@ -201,7 +201,7 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 -- name: save_miscounts
 UPDATE sync_states SET miscounts = %(miscounts)s WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
--- name: finish_state
+-- name: update_sync_state
 UPDATE sync_states
 SET last_sync_at = now(), last_sync_status = %(status)s, last_error = %(error)s, skipped = %(skipped)s, is_stuck = false,
     -- A quick poll of the large mode brings news, but is not the whole truth as of its time.
@@ -231,14 +231,14 @@ SET last_sync_at = now(), last_sync_status = %(status)s, last_error = %(error)s,
         ELSE %(pause)s::interval END)
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
--- name: forget_old_syncs
+-- name: delete_old_syncs
 -- Bounded: what changed something is kept for 30 days, the idle ones for 2.
 DELETE FROM sync_runs
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND status NOT IN ('queued', 'running')
   AND (queued_at < now() - interval '30 days'
        OR (queued_at < now() - interval '2 days' AND status = 'complete' AND trigger = 'schedule'))
 
--- name: abandon_sync
+-- name: expire_sync
 WITH abandoned AS (
     UPDATE sync_runs
     SET status = CASE WHEN (coverage ->> 'read')::bigint > 0 THEN 'partial' ELSE 'failed' END,
@@ -261,7 +261,7 @@ WHERE s.space_id = %(space_id)s AND s.connector_id = a.connector_id
 -- across spaces: numbers only, for /metrics
 SELECT state, connectors, lag_seconds FROM sync_freshness()
 
--- name: spaces_to_tidy
+-- name: list_spaces_with_retention
 -- across spaces: ids only; the deleting is done within each
 SELECT space_id, retention_days FROM spaces_to_tidy()
 
@@ -289,7 +289,7 @@ DELETE FROM trigger_requests q USING (
 ) old
 WHERE q.space_id = %(space_id)s AND q.id = old.id
 
--- name: has_gone
+-- name: has_pending_deletions
 SELECT EXISTS (SELECT FROM pipelines WHERE space_id = %(space_id)s AND gone_by IS NOT NULL)
     OR EXISTS (SELECT FROM runs WHERE space_id = %(space_id)s AND gone_by IS NOT NULL)
     OR EXISTS (SELECT FROM task_runs WHERE space_id = %(space_id)s AND gone_by IS NOT NULL) AS found

@@ -6,14 +6,14 @@ time disagree, and too old where a backfill runs or a run waits. What has not en
 
 from datetime import datetime, timedelta
 
-from windsock.providers.contract import Page, ProviderRun, SkippedRow
-from windsock.providers.scopes import ChangedSince, Scope, Unfinished
+from windsock.providers.base import Page, ProviderRun, SkippedRow
+from windsock.providers.scopes import ScanScope, Unfinished, UpdatedSince
 from windsock.sql import load
-from windsock.sync.reading import Reading
+from windsock.sync.session import SyncSession
 
 QUERIES = load(__package__, "unfinished.sql")
 MOST_BELIEVED = 5_000
-MOST_LOOKS = 100
+MAX_LOOKUPS = 100
 """Of one pass, each of two requests; the others come in the next one."""
 MOST_PAGES = 50
 MOST_OLDER_RUNS = 5_000
@@ -21,14 +21,14 @@ MOST_OLDER_RUNS = 5_000
 RunKey = tuple[str, str]
 
 
-async def find_ended(reading: Reading) -> tuple[list[RunKey], list[RunKey]]:
+async def find_ended(reading: SyncSession) -> tuple[list[RunKey], list[RunKey]]:
     """The runs that the mirror takes for unfinished and Airflow does not, and those that only Airflow had till now.
 
     No request where the pass has read all that the mirror takes for unfinished; else one, for the oldest of them. All
     are read by a pass that also listed the pipelines.
     """
-    async with reading.db.in_space(reading.progress.space_id) as tx:
-        rows = await tx.rows(QUERIES["unfinished_runs"], **reading.names, most=MOST_BELIEVED)
+    async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
+        rows = await tx.fetch_all(QUERIES["unfinished_runs"], **reading.names, most=MOST_BELIEVED)
     mirrored = {(row["dag_id"], row["run_id"]): (row["status"], row["started_at"]) for row in rows}
     # What cannot be read completely is read again by reread_skipped.
     believed = {key for key in mirrored.keys() - reading.unfinished_read if not reading.skips.has_run(*key)}
@@ -43,7 +43,7 @@ async def find_ended(reading: Reading) -> tuple[list[RunKey], list[RunKey]]:
         reading.progress.expected += len(page.rows)
         reading.count_requests()
         # What is as it is here is no news, and no reason to ask who answers.
-        differs = [run for run in page.rows if _is_kept(reading, run) or _key(run) in mirrored]
+        differs = [run for run in page.rows if _is_retained(reading, run) or _key(run) in mirrored]
         differs = [run for run in differs if mirrored.get(_key(run)) != (run.status, run.started_at)]
         # Those that cannot be read completely are named once, and read again by reread_skipped.
         differs = [run for run in differs if not reading.skips.has_run(*_key(run))]
@@ -60,8 +60,8 @@ async def find_ended(reading: Reading) -> tuple[list[RunKey], list[RunKey]]:
             ended = sorted(believed - seen)
             break
     if ended:
-        await reading.vouch()  # another Airflow has none of them
-    return ended[:MOST_LOOKS], created[: MOST_LOOKS - len(ended)] if len(ended) < MOST_LOOKS else []
+        await reading.verify_source()  # another Airflow has none of them
+    return ended[:MAX_LOOKUPS], created[: MAX_LOOKUPS - len(ended)] if len(ended) < MAX_LOOKUPS else []
 
 
 def _incomplete(page: Page[ProviderRun], runs: list[ProviderRun]) -> list[SkippedRow]:
@@ -70,7 +70,7 @@ def _incomplete(page: Page[ProviderRun], runs: list[ProviderRun]) -> list[Skippe
     return [row for row in page.skipped if (row.pipeline_external_id, row.run_external_id) in keys]
 
 
-def _is_kept(reading: Reading, run: ProviderRun) -> bool:
+def _is_retained(reading: SyncSession, run: ProviderRun) -> bool:
     is_young = reading.oldest is None or run.run_at >= reading.oldest
     return is_young and run.pipeline_external_id in reading.pipelines
 
@@ -79,7 +79,7 @@ def _key(run: ProviderRun) -> RunKey:
     return run.pipeline_external_id, run.external_id
 
 
-async def read_older_runs(reading: Reading, as_of: datetime) -> None:
+async def read_older_runs(reading: SyncSession, as_of: datetime) -> None:
     """Runs from before the history that have not ended, or changed within so many days: backfills, runs that waited.
 
     Their task runs are read with what else is to be followed (Changes).
@@ -88,10 +88,10 @@ async def read_older_runs(reading: Reading, as_of: datetime) -> None:
     if reading.oldest is not None and reading.oldest >= goal:
         return
     since = as_of - timedelta(days=reading.config.history_days)
-    scopes: tuple[Scope, ...] = (Unfinished(runs_until=goal), ChangedSince(since, runs_until=goal))
+    scopes: tuple[ScanScope, ...] = (Unfinished(runs_until=goal), UpdatedSince(since, runs_until=goal))
     for scope in scopes:
         read = 0
-        async for page in reading.scan("runs", reading.provider.runs(scope)):
+        async for page in reading.track_pages("runs", reading.provider.runs(scope)):
             await reading.store_runs(page.rows)
             read += len(page.rows)
             if read >= MOST_OLDER_RUNS and page.resume is not None:

@@ -3,7 +3,7 @@
 from fnmatch import fnmatchcase
 
 from windsock.providers.airflow.config import AirflowConfig
-from windsock.providers.contract import ProviderPipeline, SkippedRow
+from windsock.providers.base import ProviderPipeline, SkippedRow
 
 
 def is_wanted(pipeline: ProviderPipeline, config: AirflowConfig) -> bool:

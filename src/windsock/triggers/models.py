@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from windsock.inputs import Body, Moment
+from windsock.inputs import AwareDatetime, RequestBody
 
 LONGEST_NOTE = 600
 """Characters. Airflow keeps 1,000, and who triggered is written below."""
@@ -28,13 +28,13 @@ def _with_years(schema: dict[str, Any]) -> None:
     schema["anyOf"][0]["pattern"] = YEARS
 
 
-class TriggerIn(Body):
+class TriggerIn(RequestBody):
     conf: Annotated[
         dict[str, Any] | None,
         Field(description="Airflow checks it against the DAG's params.", examples=[{"country": "FR"}]),
     ] = None
     logical_date: Annotated[
-        Moment | None,
+        AwareDatetime | None,
         AfterValidator(_within_reach),
         Field(
             description="From 1970 to 2199. null: none on Airflow 3, now on Airflow 2. Two runs of a DAG cannot share "

@@ -7,16 +7,16 @@ from fastapi import APIRouter, Body, Header, Request, Response
 from pydantic import AfterValidator, StringConstraints
 
 from windsock.access.space import CanTrigger
-from windsock.inputs import storable
-from windsock.openapi import RELAYS
-from windsock.pages import answer
+from windsock.inputs import check_storable
+from windsock.openapi import RELAYS_PROVIDER_ERRORS
+from windsock.pagination import json_response
 from windsock.runs.models import Run
 from windsock.triggers.models import TriggerIn
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["pipelines"])
 
 IdempotencyKey = Annotated[
-    Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(storable)] | None,
+    Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(check_storable)] | None,
     Header(
         alias="Idempotency-Key",
         description="1..255 characters. The same key with the same pipeline and body answers the first run again, "
@@ -41,7 +41,7 @@ CREATED: dict[int | str, dict[str, Any]] = {
     response_model=Run,
     status_code=201,
     responses=CREATED,
-    openapi_extra={RELAYS: True},
+    openapi_extra={RELAYS_PROVIDER_ERRORS: True},
     summary="Trigger a run",
 )
 async def trigger_pipeline(
@@ -62,4 +62,4 @@ async def trigger_pipeline(
     headers = {"Location": f"/api/v1.0/spaces/{space.slug}/orchestration/runs/{row['id']}"}
     if is_replayed:
         headers["Idempotency-Replayed"] = "true"
-    return answer(request, row, status=201, headers=headers)
+    return json_response(request, row, status=201, headers=headers)

@@ -30,7 +30,7 @@ WHERE space_id = %(space_id)s AND id = %(request_id)s
 SELECT id FROM runs
 WHERE space_id = %(space_id)s AND pipeline_id = %(pipeline_id)s AND external_id = %(run_external_id)s AND NOT is_replaced
 
--- name: sync_soon
+-- name: expedite_sync
 -- A connector in trouble keeps its pauses.
 UPDATE sync_states SET next_sync_at = least(next_sync_at, now() + interval '3 seconds')
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND failures = 0

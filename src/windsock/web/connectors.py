@@ -6,41 +6,46 @@ from fastapi import APIRouter, Request, Response
 
 from windsock.access.space import PageSync, PageView
 from windsock.connectors.store import get_connector, list_connectors_of
-from windsock.pages import Paging, SmallPage
+from windsock.pagination import PageParams, PageQuery20
 from windsock.sync.asking import ask_for_sync
 from windsock.sync.store import list_syncs_of
-from windsock.web.frame import around
-from windsock.web.rendering import go, is_for_part, page, plain
+from windsock.web.layout import layout_context
+from windsock.web.templates import is_htmx_partial, redirect, render, to_jsonable
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/connectors")
 
-MANY = Paging(1, 100)
+MANY = PageParams(1, 100)
 
 
 @router.get("")
 async def show_connectors(request: Request, space: PageView) -> Response:
     async with space.transaction() as tx:
         rows, _ = await list_connectors_of(tx, space.id, MANY)
-    return page(request, "connectors.html", **await around(space), connectors=plain(rows))
+    return render(request, "connectors.html", **await layout_context(space), connectors=to_jsonable(rows))
 
 
 @router.get("/{connector_id}")
-async def show_connector(request: Request, space: PageView, connector_id: UUID, paging: SmallPage) -> Response:
+async def show_connector(request: Request, space: PageView, connector_id: UUID, paging: PageQuery20) -> Response:
     which = {"space_id": space.id, "connector_id": [connector_id], "status": None}
     async with space.transaction() as tx:
         connector = await get_connector(tx, space.id, connector_id)
         syncs, total = await list_syncs_of(tx, which, paging)
-    shown = plain(syncs)
-    return page(
-        request, "connector_syncs.html" if is_for_part(request) else "connector.html", **await around(space),
-        connector=plain(connector), syncs=shown, total=total, number=paging.page,
+    shown = to_jsonable(syncs)
+    return render(
+        request,
+        "connector_syncs.html" if is_htmx_partial(request) else "connector.html",
+        **await layout_context(space),
+        connector=to_jsonable(connector),
+        syncs=shown,
+        total=total,
+        number=paging.page,
         pages=max(1, -(-total // paging.size)),
         goes_on=any(sync["status"] in {"queued", "running"} for sync in shown),
-    )  # fmt: skip
+    )
 
 
 @router.post("/{connector_id}/sync")
 async def sync_now(request: Request, space: PageSync, connector_id: UUID) -> Response:
     state = request.app.state
     await ask_for_sync(space, connector_id, state.secrets, state.jobs, is_full=False)
-    return go(f"/spaces/{space.slug}/connectors/{connector_id}")
+    return redirect(f"/spaces/{space.slug}/connectors/{connector_id}")

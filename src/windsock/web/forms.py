@@ -4,7 +4,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from windsock.errors import BadRequest
-from windsock.inputs import storable
+from windsock.inputs import check_storable
 
 MAX_FIELDS = 20_000
 """The largest body that is accepted has room for hardly more."""
@@ -19,7 +19,7 @@ async def read_form(request: Request) -> dict[str, str]:
         raise BadRequest(f"The form cannot be read: {error.detail}") from None
     for name, text in given.items():
         try:
-            storable(name + text)
+            check_storable(name + text)
         except ValueError as error:
             raise BadRequest(f"A value {error}.") from None
     return given

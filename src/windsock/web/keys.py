@@ -8,9 +8,9 @@ from fastapi import APIRouter, Form, Request, Response
 from windsock.access.space import QUERIES, Caller, IsSignedIn
 from windsock.access.store import create_key
 from windsock.errors import BadRequest, NotFound
-from windsock.inputs import Text
-from windsock.web.frame import spaces_of
-from windsock.web.rendering import go, page, plain
+from windsock.inputs import StorableText
+from windsock.web.layout import list_visible_spaces
+from windsock.web.templates import redirect, render, to_jsonable
 
 router = APIRouter(include_in_schema=False, prefix="/api-keys")
 
@@ -24,7 +24,7 @@ async def show_keys(request: Request, caller: IsSignedIn) -> Response:
 
 @router.post("")
 async def make_key(
-    request: Request, caller: IsSignedIn, name: Annotated[Text, Form()], days: Annotated[str, Form()] = ""
+    request: Request, caller: IsSignedIn, name: Annotated[StorableText, Form()], days: Annotated[str, Form()] = ""
 ) -> Response:
     """Shown on the page that answers, and never again."""
     lasts = int(days) if days.isdecimal() and days.isascii() and len(days) < 5 else None  # noqa: PLR2004 - 9,999
@@ -41,16 +41,16 @@ async def make_key(
 async def revoke_key(caller: IsSignedIn, key_id: UUID) -> Response:
     """At once; sessions that began with it end, too."""
     async with caller.transaction() as tx:
-        if not await tx.run(QUERIES["revoke_key"], key_id=key_id, user_id=caller.id):
+        if not await tx.execute(QUERIES["revoke_key"], key_id=key_id, user_id=caller.id):
             raise NotFound("API key of yours")
-    return go("/api-keys")
+    return redirect("/api-keys")
 
 
 async def _page(request: Request, caller: Caller, full_key: str | None = None) -> Response:
     async with caller.transaction() as tx:
-        rows = await tx.rows(QUERIES["list_keys"], user_id=caller.id, limit=MOST, offset=0)
-    spaces = await spaces_of(caller)
-    return page(
-        request, "api_keys.html", caller=caller, space=None, keys=plain(rows), full_key=full_key,
+        rows = await tx.fetch_all(QUERIES["list_keys"], user_id=caller.id, limit=MOST, offset=0)
+    spaces = await list_visible_spaces(caller)
+    return render(
+        request, "api_keys.html", caller=caller, space=None, keys=to_jsonable(rows), full_key=full_key,
         slug=spaces[0]["slug"] if spaces else "my-space",
     )  # fmt: skip

@@ -10,7 +10,7 @@ import orjson
 
 from windsock.errors import BadRequest
 from windsock.inputs import is_storable, parse_json
-from windsock.pages import to_json
+from windsock.pagination import dump_json
 from windsock.providers.scopes import ProviderParam
 from windsock.web.forms import with_newlines
 
@@ -48,7 +48,7 @@ class Field:
     default: Any
 
 
-def a_field(param: ProviderParam, drafted: Mapping[str, str]) -> Field:
+def form_field(param: ProviderParam, drafted: Mapping[str, str]) -> Field:
     """`drafted`: what somebody filled in before, by the name of the field."""
     types = param.schema.get("type")
     named = [one for one in (types if isinstance(types, list) else [types]) if isinstance(one, str)]
@@ -96,8 +96,8 @@ def _is_exact_number(value: object) -> bool:
 
 def _choices(param: ProviderParam, shown: str) -> tuple[Choice, ...]:
     """Those of the schema, and the default where it is not among them."""
-    choices = [Choice(_json(one), _plainly(one)) for one in param.schema["enum"]]
-    if param.value is not None and shown not in {one.value for one in choices}:
+    choices = [Choice(_json(item), _plainly(item)) for item in param.schema["enum"]]
+    if param.value is not None and shown not in {item.value for item in choices}:
         choices.insert(0, Choice(shown, _plainly(param.value)))
     return tuple(choices)
 
@@ -135,7 +135,7 @@ def _json(value: object) -> str:
     try:
         return orjson.dumps(value, option=orjson.OPT_INDENT_2 if isinstance(value, dict) else 0).decode()
     except orjson.JSONEncodeError:  # nested deeper than its 254 levels
-        return to_json(value).decode()
+        return dump_json(value).decode()
 
 
 def _plainly(value: object) -> str:
@@ -165,8 +165,8 @@ def _unescaped(name: str) -> str:
 
 def inexact_defaults(fields: Iterable[Field]) -> str:
     """JSON of the defaults, by field, that would not come back from the form as they are; empty where all do."""
-    kept = {one.field: one.default for one in fields if not _comes_back(one)}
-    return _json(kept) if kept else ""
+    defaults = {item.field: item.default for item in fields if not _comes_back(item)}
+    return _json(defaults) if defaults else ""
 
 
 def _comes_back(field: Field) -> bool:
@@ -189,7 +189,7 @@ def _may_be_replaced(value: object) -> bool:
     return isinstance(value, list) and any(map(_may_be_replaced, value))
 
 
-def conf_of(fields: Iterable[tuple[str, str]], more: str, defaults: str = "") -> dict[str, Any]:
+def parse_conf(fields: Iterable[tuple[str, str]], more: str, defaults: str = "") -> dict[str, Any]:
     """What a form says; `defaults` is inexact_defaults. Raises BadRequest for what is not JSON where it has to be.
 
     A field that is as it was shown gives its default. One whose default cannot be sent is left out: Airflow takes its

@@ -8,14 +8,14 @@ from pydantic import ValidationError
 
 from windsock.access.space import PageComment, PageView, Space
 from windsock.comments.models import CommentIn
-from windsock.comments.store import create_comment, list_said_about_run
+from windsock.comments.store import create_comment, list_run_and_task_comments
 from windsock.db import Row
-from windsock.pages import to_json
-from windsock.runs.store import get_run, get_run_alone, task_runs_follow
+from windsock.pagination import dump_json
+from windsock.runs.store import get_run, get_run_without_tasks, task_runs_pending
 from windsock.web.forms import with_newlines
-from windsock.web.frame import around
-from windsock.web.rendering import HEADERS, go, is_for_part, page, plain
-from windsock.web.tries import EarlierTries
+from windsock.web.layout import layout_context
+from windsock.web.templates import HEADERS, is_htmx_partial, redirect, render, to_jsonable
+from windsock.web.tries import PreviousTriesCache
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/runs/{run_id}")
 
@@ -34,9 +34,9 @@ async def show_run(
     request: Request, space: PageView, run_id: UUID, about: Annotated[UUID | None, Query()] = None
 ) -> Response:
     """`about`: the task run that the comment to be written is about. Its head alone is asked for while it goes on."""
-    if is_for_part(request):
-        run = plain(await get_run_alone(space, space.id, run_id))
-        return page(request, "run_now.html", run=run, goes_on=await _goes_on(space, run))
+    if is_htmx_partial(request):
+        run = to_jsonable(await get_run_without_tasks(space, space.id, run_id))
+        return render(request, "run_header.html", run=run, goes_on=await _goes_on(space, run))
     return await _page(request, space, run_id, about)
 
 
@@ -45,11 +45,11 @@ async def get_tasks(request: Request, space: PageView, run_id: UUID) -> Response
     """All task runs as JSON, for the grid: the names of the columns once, then the rows; and their earlier tries."""
     run = await get_run(space, space.id, run_id)
     goes_on = await _goes_on(space, run)
-    known: EarlierTries = request.app.state.tries
+    known: PreviousTriesCache = request.app.state.tries
     tasks = [task for task in run["task_runs"] if task["removed_at"] is None]
-    earlier = await known.of(space, run, tasks)
+    earlier = await known.get(space, run, tasks)
     rows = [[task[name] for name in OF_A_TASK] for task in tasks]
-    body = to_json({"goes_on": goes_on, "columns": OF_A_TASK, "tasks": rows, "earlier": earlier})
+    body = dump_json({"goes_on": goes_on, "columns": OF_A_TASK, "tasks": rows, "earlier": earlier})
     return Response(body, headers=HEADERS, media_type="application/json")
 
 
@@ -69,21 +69,21 @@ async def comment_on_task_run(
 
 async def _comment(request: Request, space: Space, run_id: UUID, task_run_id: UUID | None, content: str) -> Response:
     try:
-        given = CommentIn(content=with_newlines(content), parent_id=None)
+        body = CommentIn(content=with_newlines(content), parent_id=None)
     except ValidationError:
         complaint = "A comment has 1 to 10,000 characters."
         return await _page(request, space, run_id, task_run_id, complaint=complaint, draft=content, status=422)
     async with space.transaction() as tx:
         if task_run_id is None:
-            await create_comment(tx, space, "run", run_id, given)
+            await create_comment(tx, space, "run", run_id, body)
         else:
-            await create_comment(tx, space, "task run", task_run_id, given)
-    return go(f"/spaces/{space.slug}/runs/{run_id}#comments")
+            await create_comment(tx, space, "task run", task_run_id, body)
+    return redirect(f"/spaces/{space.slug}/runs/{run_id}#comments")
 
 
 async def _goes_on(space: Space, run: Row) -> bool:
     """Whether there may soon be more to see: a run that has just ended may have task runs that are still to come."""
-    return run["status"] in GOES_ON or await task_runs_follow(space, space.id, run["id"])
+    return run["status"] in GOES_ON or await task_runs_pending(space, space.id, run["id"])
 
 
 async def _page(
@@ -96,19 +96,19 @@ async def _page(
     draft: str = "",
     status: int = 200,
 ) -> Response:
-    run = plain(await get_run(space, space.id, run_id))
+    run = to_jsonable(await get_run(space, space.id, run_id))
     goes_on = await _goes_on(space, run)
     async with space.transaction() as tx:
-        said = plain(await list_said_about_run(tx, space, run_id, SHOWN_COMMENTS))
+        recent = to_jsonable(await list_run_and_task_comments(tx, space, run_id, SHOWN_COMMENTS))
     of_tasks: dict[str, list[dict[str, Any]]] = {}
-    for one in said:
-        if one["resource_type"] == "task_run":
-            of_tasks.setdefault(one["resource_id"], []).append(one)
+    for row in recent:
+        if row["resource_type"] == "task_run":
+            of_tasks.setdefault(row["resource_id"], []).append(row)
     every = run.pop("task_runs")
     tasks = [task for task in every if task["removed_at"] is None]
-    return page(
-        request, "run.html", status_code=status, **await around(space), run=run, tasks=tasks[:SHOWN_TASKS],
-        many=len(tasks), comments=[one for one in said if one["resource_type"] == "pipeline_run"], of_tasks=of_tasks,
+    return render(
+        request, "run.html", status_code=status, **await layout_context(space), run=run, tasks=tasks[:SHOWN_TASKS],
+        many=len(tasks), comments=[row for row in recent if row["resource_type"] == "pipeline_run"], of_tasks=of_tasks,
         spoken_of=[task for task in every if task["id"] in of_tasks],
         about=next((task for task in every if task["id"] == str(about)), None),
         goes_on=goes_on, complaint=complaint, draft=draft,

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from windsock.access.models import Role, TeamBody, UserIn
 from windsock.access.space import QUERIES, PageAdminister, PageAudit, PageView, Space
-from windsock.access.store import create_user, end_membership, present, set_role
+from windsock.access.store import create_user, delete_membership, expect_row, set_role
 from windsock.access.teams import QUERIES as TEAMS
 from windsock.access.teams import name_taken, put_team_member
 from windsock.audit.models import TargetType
@@ -16,10 +16,10 @@ from windsock.audit.routes import QUERIES as AUDIT
 from windsock.connectors.store import list_connectors_of
 from windsock.db import Transaction
 from windsock.errors import BadRequest, NotFound
-from windsock.inputs import Text
-from windsock.pages import Paging, SmallPage
-from windsock.web.frame import around
-from windsock.web.rendering import go, page, plain
+from windsock.inputs import StorableText
+from windsock.pagination import PageParams, PageQuery20
+from windsock.web.layout import layout_context
+from windsock.web.templates import redirect, render, to_jsonable
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}")
 
@@ -32,10 +32,10 @@ TEAM_NAME = 200
 async def show_settings(request: Request, space: PageView) -> Response:
     every = {"space_id": space.id, "limit": MOST, "offset": 0}
     async with space.transaction() as tx:
-        members = await tx.rows(QUERIES["list_members"], **every)
-        teams = await tx.rows(TEAMS["list_teams"], **every)
-    return page(
-        request, "settings.html", **await around(space), members=plain(members), teams=plain(teams),
+        members = await tx.fetch_all(QUERIES["list_members"], **every)
+        teams = await tx.fetch_all(TEAMS["list_teams"], **every)
+    return render(
+        request, "settings.html", **await layout_context(space), members=to_jsonable(members), teams=to_jsonable(teams),
         roles=get_args(Role.__value__),
     )  # fmt: skip
 
@@ -43,69 +43,69 @@ async def show_settings(request: Request, space: PageView) -> Response:
 @router.post("/members")
 async def add_member(
     space: PageAdminister,
-    email: Annotated[Text, Form()],
+    email: Annotated[StorableText, Form()],
     role: Annotated[Role, Form()],
-    name: Annotated[Text, Form()] = "",
+    name: Annotated[StorableText, Form()] = "",
 ) -> Response:
     """By the e-mail address of somebody who is known; a superadmin may make somebody known by giving a name."""
     async with space.transaction() as tx:
         user_id = await _find_user(tx, space, email.strip(), name.strip())
         await set_role(tx, space, user_id, role)
-    return go(f"/spaces/{space.slug}/settings")
+    return redirect(f"/spaces/{space.slug}/settings")
 
 
 @router.post("/members/{user_id}")
 async def change_member(space: PageAdminister, user_id: UUID, role: Annotated[Role, Form()]) -> Response:
     async with space.transaction() as tx:
         await set_role(tx, space, user_id, role)
-    return go(f"/spaces/{space.slug}/settings")
+    return redirect(f"/spaces/{space.slug}/settings")
 
 
 @router.post("/members/{user_id}/remove")
 async def delete_member(space: PageAdminister, user_id: UUID) -> Response:
     async with space.transaction() as tx:
-        await end_membership(tx, space, user_id)
-    return go(f"/spaces/{space.slug}/settings")
+        await delete_membership(tx, space, user_id)
+    return redirect(f"/spaces/{space.slug}/settings")
 
 
 @router.post("/teams")
-async def make_team(space: PageAdminister, name: Annotated[Text, Form()]) -> Response:
-    given = _team_name(name)
+async def make_team(space: PageAdminister, name: Annotated[StorableText, Form()]) -> Response:
+    body = _team_name(name)
     async with space.transaction() as tx:
-        with name_taken(given):
-            row = present(await tx.row(TEAMS["create_team"], space_id=space.id, name=given))
-    return go(f"/spaces/{space.slug}/teams/{row['id']}")
+        with name_taken(body):
+            row = expect_row(await tx.fetch_one(TEAMS["create_team"], space_id=space.id, name=body))
+    return redirect(f"/spaces/{space.slug}/teams/{row['id']}")
 
 
 @router.get("/teams/{team_id}")
 async def show_team(request: Request, space: PageView, team_id: UUID) -> Response:
     async with space.transaction() as tx:
-        row = await tx.row(TEAMS["get_team"], space_id=space.id, team_id=team_id)
-        members = await tx.rows(QUERIES["list_members"], space_id=space.id, limit=MOST, offset=0)
+        row = await tx.fetch_one(TEAMS["get_team"], space_id=space.id, team_id=team_id)
+        members = await tx.fetch_all(QUERIES["list_members"], space_id=space.id, limit=MOST, offset=0)
     if row is None:
         raise NotFound("team")
-    team = plain(row)
-    inside = {one["user_id"] for one in team["members"]}
-    others = [one for one in plain(members) if one["user_id"] not in inside]
-    return page(request, "team.html", **await around(space), team=team, others=others)
+    team = to_jsonable(row)
+    inside = {member["user_id"] for member in team["members"]}
+    others = [member for member in to_jsonable(members) if member["user_id"] not in inside]
+    return render(request, "team.html", **await layout_context(space), team=team, others=others)
 
 
 @router.post("/teams/{team_id}")
-async def rename_team(space: PageAdminister, team_id: UUID, name: Annotated[Text, Form()]) -> Response:
-    given = _team_name(name)
+async def rename_team(space: PageAdminister, team_id: UUID, name: Annotated[StorableText, Form()]) -> Response:
+    body = _team_name(name)
     async with space.transaction() as tx:
-        with name_taken(given):
-            if not await tx.run(TEAMS["update_team"], space_id=space.id, team_id=team_id, name=given):
+        with name_taken(body):
+            if not await tx.execute(TEAMS["update_team"], space_id=space.id, team_id=team_id, name=body):
                 raise NotFound("team")
-    return go(f"/spaces/{space.slug}/teams/{team_id}")
+    return redirect(f"/spaces/{space.slug}/teams/{team_id}")
 
 
 @router.post("/teams/{team_id}/delete")
 async def delete_team(space: PageAdminister, team_id: UUID) -> Response:
     async with space.transaction() as tx:
-        if not await tx.run(TEAMS["delete_team"], space_id=space.id, team_id=team_id):
+        if not await tx.execute(TEAMS["delete_team"], space_id=space.id, team_id=team_id):
             raise NotFound("team")
-    return go(f"/spaces/{space.slug}/settings")
+    return redirect(f"/spaces/{space.slug}/settings")
 
 
 @router.post("/teams/{team_id}/members")
@@ -119,15 +119,15 @@ async def change_team(
         if inside:
             await put_team_member(tx, space, team_id, user_id)
         else:
-            await tx.run(TEAMS["delete_team_member"], space_id=space.id, team_id=team_id, user_id=user_id)
-    return go(f"/spaces/{space.slug}/teams/{team_id}")
+            await tx.execute(TEAMS["delete_team_member"], space_id=space.id, team_id=team_id, user_id=user_id)
+    return redirect(f"/spaces/{space.slug}/teams/{team_id}")
 
 
 @router.get("/audit")
 async def show_audit(
     request: Request,
     space: PageAudit,
-    paging: SmallPage,
+    paging: PageQuery20,
     target_type: Annotated[list[TargetType] | None, Query()] = None,
     actor_id: Annotated[list[UUID] | None, Query()] = None,
     target_id: Annotated[list[UUID] | None, Query()] = None,
@@ -137,28 +137,35 @@ async def show_audit(
         "target_id": target_id, "created_from": None, "created_to": None,
     }  # fmt: skip
     async with space.transaction() as tx:
-        rows = await tx.rows(AUDIT["list_audit_events"], **which, limit=paging.size, offset=paging.offset)
-        total = present(await tx.row(AUDIT["count_audit_events"], **which))["total"]
+        rows = await tx.fetch_all(AUDIT["list_audit_events"], **which, limit=paging.size, offset=paging.offset)
+        total = expect_row(await tx.fetch_one(AUDIT["count_audit_events"], **which))["total"]
         names = await _names(tx, space)
-    return page(
-        request, "audit.html", **await around(space), events=[_told(one, names) for one in plain(rows)], total=total,
-        number=paging.page, pages=max(1, -(-total // paging.size)), target_types=sorted(get_args(TargetType.__value__)),
-        target_type=target_type or [], narrowed=bool(actor_id or target_id),
-    )  # fmt: skip
+    return render(
+        request,
+        "audit.html",
+        **await layout_context(space),
+        events=[_audit_diff(event, names) for event in to_jsonable(rows)],
+        total=total,
+        number=paging.page,
+        pages=max(1, -(-total // paging.size)),
+        target_types=sorted(get_args(TargetType.__value__)),
+        target_type=target_type or [],
+        narrowed=bool(actor_id or target_id),
+    )
 
 
 async def _find_user(tx: Transaction, space: Space, email: str, name: str) -> UUID:
-    found = await tx.row(QUERIES["find_user"], email=email)
+    found = await tx.fetch_one(QUERIES["find_user"], email=email)
     if found is not None:
         known: UUID = found["id"]
         return known
     if space.caller.is_superadmin and name:
         try:
-            given = UserIn(email=email, name=name)
+            body = UserIn(email=email, name=name)
         except ValidationError:
             raise BadRequest("This needs an e-mail address, and a name of 1 to 200 characters.") from None
-        made: UUID = (await create_user(tx, email=given.email, name=given.name, is_superadmin=False))["id"]
-        return made
+        created: UUID = (await create_user(tx, email=body.email, name=body.name, is_superadmin=False))["id"]
+        return created
     if space.caller.is_superadmin:
         raise BadRequest(f"Nobody is known as {email} yet. Give a name too, and they will be.")
     raise BadRequest(f"Nobody is known as {email} yet. Ask whoever runs this Windsock to make them known.")
@@ -174,13 +181,13 @@ def _team_name(name: str) -> str:
 async def _names(tx: Transaction, space: Space) -> dict[str, str]:
     """Of the members, teams and connectors that there are, by id."""
     every = {"space_id": space.id, "limit": MOST, "offset": 0}
-    members = {str(one["user_id"]): one["name"] for one in await tx.rows(QUERIES["list_members"], **every)}
-    teams = {str(one["id"]): one["name"] for one in await tx.rows(TEAMS["list_teams"], **every)}
-    connectors, _ = await list_connectors_of(tx, space.id, Paging(1, MOST))
-    return members | teams | {str(one["id"]): one["name"] for one in connectors}
+    members = {str(row["user_id"]): row["name"] for row in await tx.fetch_all(QUERIES["list_members"], **every)}
+    teams = {str(row["id"]): row["name"] for row in await tx.fetch_all(TEAMS["list_teams"], **every)}
+    connectors, _ = await list_connectors_of(tx, space.id, PageParams(1, MOST))
+    return members | teams | {str(row["id"]): row["name"] for row in connectors}
 
 
-def _told(event: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+def _audit_diff(event: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """With what changed, one line for each: how it was, and how it became; ids by the names of what they are of."""
 
     def said(value: object) -> object:

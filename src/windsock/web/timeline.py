@@ -10,15 +10,15 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.access.space import PageView
-from windsock.filters import WhichPipelines
-from windsock.inputs import Moment
-from windsock.pages import Paging
+from windsock.filters import PipelineFilterQuery
+from windsock.inputs import AwareDatetime
+from windsock.pagination import PageParams
 from windsock.pipelines.store import list_pipelines
-from windsock.pipelines.summaries import Window
-from windsock.runs.store import runs_in_window
-from windsock.web.frame import around
-from windsock.web.pictures import kind_of
-from windsock.web.rendering import is_for_part, page, plain
+from windsock.pipelines.summaries import StatsWindow
+from windsock.runs.store import list_timeline_runs
+from windsock.web.charts import status_class
+from windsock.web.layout import layout_context
+from windsock.web.templates import is_htmx_partial, render, to_jsonable
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/timeline")
 
@@ -26,7 +26,7 @@ LANES = 50
 HOURS = (1, 6, 24, 72, 168)
 AHEAD = 0.15
 """Of the window lies ahead of now, for the runs that are expected."""
-CLOSE = 0.004
+MERGE_GAP = 0.004
 """Of the width: what is nearer than this to the piece before is one with it."""
 WORST = ("failed", "upstream_failed", "running", "queued")
 FIRST, LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
@@ -46,23 +46,23 @@ class Span:
         end = min(LAST, max(FIRST, until)) if until else now + width * AHEAD
         return cls(end - width, end)
 
-    def share(self, moment: datetime) -> float:
+    def share(self, time: datetime) -> float:
         """0 at its begin, 1 at its end; what lies outside is at the edge."""
-        return min(1.0, max(0.0, (moment - self.begin) / (self.end - self.begin)))
+        return min(1.0, max(0.0, (time - self.begin) / (self.end - self.begin)))
 
 
-async def _lanes_page(page: Annotated[int, Query(ge=1)] = 1) -> Paging:
-    return Paging(page, LANES)
+async def _lanes_page(page: Annotated[int, Query(ge=1)] = 1) -> PageParams:
+    return PageParams(page, LANES)
 
 
 @router.get("")
 async def show_timeline(
     request: Request,
     space: PageView,
-    paging: Annotated[Paging, Depends(_lanes_page)],
-    which: WhichPipelines,
+    paging: Annotated[PageParams, Depends(_lanes_page)],
+    which: PipelineFilterQuery,
     hours: Annotated[int, Query(ge=1, le=168)] = 24,
-    until: Annotated[Moment | None, Query()] = None,
+    until: Annotated[AwareDatetime | None, Query()] = None,
     by: Literal["team", "connector"] = "team",
 ) -> Response:
     """The pipelines that ran last come first."""
@@ -70,16 +70,18 @@ async def show_timeline(
     span = Span.of(hours, until, now)
     async with space.transaction() as tx:
         rows, total = await list_pipelines(
-            tx, space, paging, which, status=None, window=Window.ending_now(1), sort="-last_run_at"
+            tx, space, paging, which, status=None, window=StatsWindow.ending_now(1), sort="-last_run_at"
         )
-        pipelines = plain(rows)
-        found = await runs_in_window(tx, space, [UUID(one["id"]) for one in pipelines], span.begin, span.end)
+        pipelines = to_jsonable(rows)
+        found = await list_timeline_runs(
+            tx, space, [UUID(pipeline["id"]) for pipeline in pipelines], span.begin, span.end
+        )
     runs = {of: list(some) for of, some in groupby(found, key=lambda run: str(run["pipeline_id"]))}
-    lanes = [_lane(one, runs.get(one["id"], []), span, now) for one in pipelines]
+    lanes = [_lane(pipeline, runs.get(pipeline["id"], []), span, now) for pipeline in pipelines]
     lanes.sort(key=lambda lane: (lane["group"][by] is None, lane["group"][by] or ""))
     half = timedelta(hours=hours) / 2
-    return page(
-        request, "timeline_lanes.html" if is_for_part(request) else "timeline.html", **await around(space),
+    return render(
+        request, "timeline_lanes.html" if is_htmx_partial(request) else "timeline.html", **await layout_context(space),
         groups=[(name, list(some)) for name, some in groupby(lanes, key=lambda lane: lane["group"][by])], by=by,
         hours=hours, is_live=until is None, span=span, at_now=span.share(now) if span.begin < now < span.end else None,
         earlier=_text(span.end - half), later=_text(span.end + half) if span.end < now else None, scale=HOURS,
@@ -96,34 +98,34 @@ def _lane(pipeline: dict[str, Any], runs: Iterable[dict[str, Any]], span: Span, 
         "name": pipeline["name"],
         "criticality": pipeline["criticality"],
         "group": {"team": (pipeline["team"] or {}).get("name"), "connector": pipeline["connector"]["name"]},
-        "pieces": pieces(runs, span, now),
+        "pieces": merge_overlapping(runs, span, now),
         "ghost": span.share(expected) if is_expected else None,
         "expected": pipeline["next_run_at"],
     }
 
 
-def pieces(runs: Iterable[dict[str, Any]], span: Span, now: datetime) -> list[dict[str, Any]]:
+def merge_overlapping(runs: Iterable[dict[str, Any]], span: Span, now: datetime) -> list[dict[str, Any]]:
     """Where something ran: `left` and `width` as shares, the number of runs, the worst state; one run has an id."""
-    made: list[dict[str, Any]] = []
-    for run in sorted(runs, key=lambda one: one["began"]):
+    bars: list[dict[str, Any]] = []
+    for run in sorted(runs, key=lambda bar: bar["began"]):
         left = span.share(run["began"])
         right = max(left, span.share(run["ended_at"] or now))
-        if made and left <= made[-1]["right"] + CLOSE:
-            made[-1]["right"] = max(made[-1]["right"], right)
-            made[-1]["runs"].append(run)
+        if bars and left <= bars[-1]["right"] + MERGE_GAP:
+            bars[-1]["right"] = max(bars[-1]["right"], right)
+            bars[-1]["runs"].append(run)
         else:
-            made.append({"left": left, "right": right, "runs": [run]})
-    return [_piece(one) for one in made]
+            bars.append({"left": left, "right": right, "runs": [run]})
+    return [_bar(bar) for bar in bars]
 
 
-def _piece(one: dict[str, Any]) -> dict[str, Any]:
-    runs, states = one["runs"], {run["status"] for run in one["runs"]}
+def _bar(bar: dict[str, Any]) -> dict[str, Any]:
+    runs, states = bar["runs"], {run["status"] for run in bar["runs"]}
     status = next((state for state in WORST if state in states), runs[-1]["status"])
-    failed = sum(kind_of(run["status"]) == "bad" for run in runs)
+    failed = sum(status_class(run["status"]) == "bad" for run in runs)
     return {
-        "left": round(one["left"] * 1000, 1),
-        "width": max(3.0, round((one["right"] - one["left"]) * 1000, 1)),
-        "kind": kind_of(status),
+        "left": round(bar["left"] * 1000, 1),
+        "width": max(3.0, round((bar["right"] - bar["left"]) * 1000, 1)),
+        "kind": status_class(status),
         "status": status,
         "many": len(runs),
         "failed": failed,
@@ -137,5 +139,5 @@ def _ticks(span: Span) -> list[dict[str, Any]]:
     return [{"at": _text(span.begin + (span.end - span.begin) * place / 6)} for place in range(6)]
 
 
-def _text(moment: datetime) -> str:
-    return moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+def _text(time: datetime) -> str:
+    return time.replace(microsecond=0).isoformat().replace("+00:00", "Z")

@@ -11,14 +11,14 @@ from typing import Any
 from uuid import UUID
 
 from windsock.access.space import Space
-from windsock.answers import UnderWay
 from windsock.db import Row
-from windsock.errors import ProviderRefused, WindsockError
-from windsock.providers.contract import ProviderTaskRun
+from windsock.errors import ProviderHTTPError, WindsockError
+from windsock.providers.base import ProviderTaskRun
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED, TaskRunId
-from windsock.triggers.sending import Triggers
+from windsock.response_cache import SingleFlight
+from windsock.triggers.service import TriggerService
 
-MOST_ASKED = 20
+MAX_REQUESTED = 20
 """Task runs of one run at once, one request each; those beyond have their turn when the page asks again."""
 MOST_OF_A_RUN = 200
 """Of a run in which more were tried again, those that come first."""
@@ -26,7 +26,7 @@ WAITED_SECONDS = 1.0
 """Somebody looks at the page: what comes later is there when it asks again."""
 SILENT_SECONDS = 60.0
 """After Airflow did not tell, until it is asked again."""
-MOST_KEPT, MOST_SILENT = 20_000, 1_000
+MAX_ENTRIES, MAX_BACKOFFS = 20_000, 1_000
 
 Tried = dict[str, Any]
 
@@ -44,23 +44,23 @@ class Earlier:
     goes_on: bool
 
 
-class EarlierTries:
+class PreviousTriesCache:
     """Those that this process has been told. A try that another one has followed does not change any more."""
 
-    def __init__(self, triggers: Triggers) -> None:
+    def __init__(self, triggers: TriggerService) -> None:
         self._triggers = triggers
         self._known: OrderedDict[tuple[str, int], list[Tried] | None] = OrderedDict()
-        self._silent: dict[UUID, tuple[float, str]] = {}
-        self._asking: UnderWay[None] = UnderWay()
+        self._backoff_until: dict[UUID, tuple[float, str]] = {}
+        self._asking: SingleFlight[None] = SingleFlight()
 
-    async def of(self, space: Space, run: Row, task_runs: Sequence[Row]) -> Earlier:
+    async def get(self, space: Space, run: Row, task_runs: Sequence[Row]) -> Earlier:
         """Of task runs of one run, as the API says them."""
         retried = {(str(task["id"]), task["try_number"]): task for task in task_runs if task["try_number"] > 1}
         asked_for = dict(islice(retried.items(), MOST_OF_A_RUN))
         wanted = [task for key, task in asked_for.items() if key not in self._known]
         why = self._silent_because(run["pipeline_id"])
         if wanted and why is None:
-            ask = self._asking.once(str(run["id"]), lambda: self._ask(space, run, wanted[:MOST_ASKED]))
+            ask = self._asking.do(str(run["id"]), lambda: self._ask(space, run, wanted[:MAX_REQUESTED]))
             with contextlib.suppress(TimeoutError):  # it goes on, and the page asks again
                 await asyncio.wait_for(ask, WAITED_SECONDS)
             why = self._silent_because(run["pipeline_id"])
@@ -69,30 +69,30 @@ class EarlierTries:
         return Earlier(tries, len(retried) - len(tries), why, goes_on=unasked > 0 and why is None)
 
     def _silent_because(self, pipeline_id: UUID) -> str | None:
-        until, why = self._silent.get(pipeline_id, (0.0, None))
+        until, why = self._backoff_until.get(pipeline_id, (0.0, None))
         return why if time.monotonic() < until else None
 
     async def _ask(self, space: Space, run: Row, wanted: Sequence[Row]) -> None:
         try:
-            async with self._triggers.asking(space, run["pipeline_id"]) as (provider, pipeline_external_id):
+            async with self._triggers.open_provider_for(space, run["pipeline_id"]) as (provider, pipeline_external_id):
                 for task in wanted:
                     which = _which(pipeline_external_id, run["external_id"], task)
                     try:
-                        found = [_as_told(one) for one in await provider.tries(which)]
-                    except ProviderRefused as refusal:
+                        found = [_format_try(one) for one in await provider.tries(which)]
+                    except ProviderHTTPError as refusal:
                         if refusal.status != 404:  # noqa: PLR2004 - gone there, or an Airflow before 2.10
                             raise
                         self._keep(task, None)
                     else:
                         self._keep(task, [one for one in found if one["try_number"] < task["try_number"]])
         except WindsockError as failure:
-            if len(self._silent) >= MOST_SILENT:
-                self._silent.clear()
-            self._silent[run["pipeline_id"]] = time.monotonic() + SILENT_SECONDS, str(failure)
+            if len(self._backoff_until) >= MAX_BACKOFFS:
+                self._backoff_until.clear()
+            self._backoff_until[run["pipeline_id"]] = time.monotonic() + SILENT_SECONDS, str(failure)
 
     def _keep(self, task: Row, found: list[Tried] | None) -> None:
         self._known[str(task["id"]), task["try_number"]] = found
-        while len(self._known) > MOST_KEPT:
+        while len(self._known) > MAX_ENTRIES:
             self._known.popitem(last=False)
 
 
@@ -108,6 +108,6 @@ def _which(pipeline_external_id: str, run_external_id: str, task: Row) -> TaskRu
     )
 
 
-def _as_told(one: ProviderTaskRun) -> Tried:
+def _format_try(row: ProviderTaskRun) -> Tried:
     names = ("try_number", "status", "queued_at", "started_at", "ended_at")
-    return {name: getattr(one, name) for name in names}
+    return {name: getattr(row, name) for name in names}

@@ -195,7 +195,7 @@ def cloud(lab: "Lab", monkeypatch: pytest.MonkeyPatch, private_key: rsa.RSAPriva
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
-    levels = {name: logging.getLogger(name).level for name in log.CLOUDS}
+    levels = {name: logging.getLogger(name).level for name in log.NOISY_CLOUD_LOGGERS}
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx2
 import pytest
 
-from windsock.errors import ProviderRefused
+from windsock.errors import ProviderHTTPError
 
 if TYPE_CHECKING:
     from providers.managed.conftest import Cloud
@@ -32,7 +32,7 @@ def test_the_token_goes_along_with_each_request_that_for_the_version_too(
 ) -> None:
     serve = cloud.airflow(is_let_in, number)
     cloud.web = lambda request: serve(httpx2.Request(request.method, _inner(request), headers=request.headers))
-    identity = cloud.use(credentials, lambda airflow: airflow.identify(), cloud.ASTRO_URL, None)
+    identity = cloud.use(credentials, lambda airflow: airflow.detect_version(), cloud.ASTRO_URL, None)
     assert (identity.version, identity.api_version) == (number, version)
     assert all(is_let_in(request) for request in cloud.requests)
     assert all(path.startswith("GET /d0abc123/api/") for path in cloud.paths)
@@ -48,7 +48,7 @@ def test_a_token_that_is_refused_is_the_end_and_is_explained(
     cloud: "Cloud", version: Literal["v1", "v2"], status: int, hint: str
 ) -> None:
     cloud.web = cloud.refuses(status, f"not {TOKEN}")
-    with pytest.raises(ProviderRefused) as caught:
+    with pytest.raises(ProviderHTTPError) as caught:
         cloud.use(credentials, one_run, cloud.ASTRO_URL, version)
     assert caught.value.status == status
     assert hint in caught.value.hints[0]

@@ -11,8 +11,8 @@ import pytest
 from google.auth import jwt
 
 from windsock import log
-from windsock.errors import ProviderFailed, ProviderRefused, ProviderRejectedCredentials, ProviderUnreachable
-from windsock.providers.airflow import composer, extras
+from windsock.errors import ProviderFailed, ProviderHTTPError, ProviderRejectedCredentials, ProviderUnreachable
+from windsock.providers.airflow import composer, optional_deps
 
 if TYPE_CHECKING:
     from providers.conftest import Lab
@@ -74,7 +74,7 @@ def test_a_key_is_exchanged_for_an_access_token_that_goes_along_with_each_reques
 @pytest.mark.parametrize(("version", "number"), [("v1", "2.10.5"), ("v2", "3.1.0")])
 def test_even_the_version_is_asked_with_the_token(google: "Cloud", version: str, number: str) -> None:
     google.web = google.airflow(is_let_in, number)
-    identity = google.use(key_of(google), lambda airflow: airflow.identify(), google.COMPOSER_URL, None)
+    identity = google.use(key_of(google), lambda airflow: airflow.detect_version(), google.COMPOSER_URL, None)
     assert (identity.version, identity.api_version) == (number, version)
 
 
@@ -118,7 +118,7 @@ def test_a_permission_that_is_missing_is_said_in_words_of_google(google: "Cloud"
 
     async def thrice(airflow: "Airflow") -> None:
         for _ in range(3):
-            with pytest.raises(ProviderRefused, match="Forbidden") as caught:
+            with pytest.raises(ProviderHTTPError, match="Forbidden") as caught:
                 await airflow.run("d", "r")
             assert "composer.environments.get" in caught.value.hints[0]
 
@@ -214,7 +214,7 @@ def test_without_the_library_the_error_says_what_to_install(google: "Cloud", mon
     def not_there(name: str) -> None:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(extras, "import_module", not_there)
+    monkeypatch.setattr(optional_deps, "import_module", not_there)
     with pytest.raises(ProviderFailed, match="needs google-auth, which is not installed here") as caught:
         google.use(key_of(google), one_run, google.COMPOSER_URL)
     assert caught.value.hints[0].endswith("pip install 'windsock[composer]'")

@@ -9,14 +9,14 @@ import pytest
 
 from windsock import log
 from windsock.errors import (
+    ProviderBadResponse,
     ProviderFailed,
-    ProviderNonsense,
-    ProviderRefused,
+    ProviderHTTPError,
     ProviderRejectedCredentials,
     ProviderTimedOut,
     ProviderUnreachable,
 )
-from windsock.providers.airflow import extras, mwaa
+from windsock.providers.airflow import mwaa, optional_deps
 
 if TYPE_CHECKING:
     from providers.conftest import Lab
@@ -93,7 +93,7 @@ def test_which_airflow_an_environment_has_is_found_by_which_login_it_has(
     aws.web = WebServer(aws, version)
 
     async def identify(airflow: "Airflow") -> Any:
-        return await airflow.identify(), await airflow.probe_dags()
+        return await airflow.detect_version(), await airflow.probe_dags()
 
     identity, dags = aws.use(credentials, identify, aws.MWAA_URL, None)
     assert (identity.version, identity.api_version, dags.visible) == (number, version, 0)
@@ -125,7 +125,7 @@ def test_a_permission_that_is_missing_signs_in_again_once_and_not_for_each_reque
 
     async def twice(airflow: "Airflow") -> None:
         for _ in range(2):
-            with pytest.raises(ProviderRefused, match="Forbidden") as caught:
+            with pytest.raises(ProviderHTTPError, match="Forbidden") as caught:
                 await airflow.run("d", "r")
             assert "airflow:CreateWebLoginToken" in caught.value.hints[0]
 
@@ -187,7 +187,7 @@ def test_what_aws_refuses_is_told_in_words_without_a_secret(
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-@pytest.mark.parametrize(("status", "kind"), [(403, ProviderRejectedCredentials), (500, ProviderRefused)])
+@pytest.mark.parametrize(("status", "kind"), [(403, ProviderRejectedCredentials), (500, ProviderHTTPError)])
 def test_a_login_that_the_web_server_refuses_is_the_end(
     aws: "Cloud", version: Literal["v1", "v2"], status: int, kind: type[ProviderFailed]
 ) -> None:
@@ -202,19 +202,19 @@ def test_a_login_that_the_web_server_refuses_is_the_end(
 @pytest.mark.parametrize("status", [400, 404, 405])
 def test_a_login_that_is_not_there_is_never_taken_for_a_run_that_is_not_there(aws: "Cloud", status: int) -> None:
     aws.web = aws.refuses(status)
-    with pytest.raises(ProviderNonsense):
+    with pytest.raises(ProviderBadResponse):
         aws.use(credentials, one_run, aws.MWAA_URL)
 
 
 def test_a_login_without_the_cookie_is_nonsense(aws: "Cloud") -> None:
     aws.web = lambda _: httpx2.Response(200, html="<html>welcome</html>")
-    with pytest.raises(ProviderNonsense, match="without the cookie _token"):
+    with pytest.raises(ProviderBadResponse, match="without the cookie _token"):
         aws.use(credentials, one_run, aws.MWAA_URL)
 
 
 def test_an_answer_of_aws_without_a_token_is_nonsense(aws: "Cloud", lab: "Lab") -> None:
     aws.answers = [lab.Reply({"WebServerHostname": "a.on.aws"})]
-    with pytest.raises(ProviderNonsense, match="without a host or a token"):
+    with pytest.raises(ProviderBadResponse, match="without a host or a token"):
         aws.use(credentials, one_run, aws.MWAA_URL)
 
 
@@ -225,23 +225,23 @@ def test_an_aws_that_says_nothing_holds_up_nobody(aws: "Cloud", lab: "Lab", monk
     aws.answers = [lab.Reply({}, delay=0.8)]
     with pytest.raises(ProviderUnreachable, match="could not be reached") as caught:
         aws.use(credentials, one_run, aws.MWAA_URL)
-    assert caught.value.was_sent is False
+    assert caught.value.request_sent is False
     monkeypatch.setattr(mwaa, "READ_SECONDS", 2)
-    monkeypatch.setattr(extras.run, "__kwdefaults__", {"seconds": 0.1})
+    monkeypatch.setattr(optional_deps.run, "__kwdefaults__", {"seconds": 0.1})
     with pytest.raises(ProviderTimedOut, match=r"within 0\.1 s") as late:
         aws.use(credentials, one_run, aws.MWAA_URL)
-    assert late.value.was_sent is False
+    assert late.value.request_sent is False
 
 
 def test_without_the_library_the_error_says_what_to_install(aws: "Cloud", monkeypatch: pytest.MonkeyPatch) -> None:
     def not_there(name: str) -> None:
         raise ModuleNotFoundError(name)
 
-    monkeypatch.setattr(extras, "import_module", not_there)
+    monkeypatch.setattr(optional_deps, "import_module", not_there)
     with pytest.raises(ProviderFailed, match="needs boto3, which is not installed here") as caught:
         aws.use(credentials, one_run, aws.MWAA_URL)
     assert caught.value.hints[0].endswith("pip install 'windsock[mwaa]'")
-    assert (caught.value.is_transient, caught.value.was_sent) == (False, False)
+    assert (caught.value.is_transient, caught.value.request_sent) == (False, False)
 
 
 def test_nothing_of_a_sign_in_is_logged_even_at_debug(

@@ -8,35 +8,35 @@ from typing import Literal
 from urllib.parse import quote
 
 from windsock import egress
-from windsock.errors import ProviderFailed, ProviderNonsense, ProviderRefused
-from windsock.providers.airflow import identify as identification
+from windsock.errors import ProviderBadResponse, ProviderFailed, ProviderHTTPError
+from windsock.providers.airflow import detect as identification
 from windsock.providers.airflow import pipelines
-from windsock.providers.airflow.auth import Session, sign_in_of
+from windsock.providers.airflow.auth import AuthenticatedClient, auth_scheme_for
 from windsock.providers.airflow.config import AirflowConfig, Credentials
 from windsock.providers.airflow.counting import count
 from windsock.providers.airflow.dialect import EVENTS, Dialect, parse_param
-from windsock.providers.airflow.events import read_hints
-from windsock.providers.airflow.failures import WrongApiVersion
-from windsock.providers.airflow.http import Http, Sleep
-from windsock.providers.airflow.listing import Limits, Question, read
+from windsock.providers.airflow.errors import WrongApiVersion
+from windsock.providers.airflow.event_log import read_hints
+from windsock.providers.airflow.http import AirflowHttp, Sleep
 from windsock.providers.airflow.lookup import find_run, has_address, read_task_runs
+from windsock.providers.airflow.parsing import identity, mapping, parse_datetime, str_list
+from windsock.providers.airflow.scans import ApiRequest, Limits, parse_listing
 from windsock.providers.airflow.tokens import TokenCache
 from windsock.providers.airflow.trigger import trigger
 from windsock.providers.airflow.v1 import V1
 from windsock.providers.airflow.v2 import V2
-from windsock.providers.airflow.values import identity, mapping, moment, texts
-from windsock.providers.contract import Identity, Page, PipelineListing, ProviderRun, ProviderTaskRun
-from windsock.providers.hints import Hints
+from windsock.providers.base import ApiVersionInfo, Page, PipelineListing, ProviderRun, ProviderTaskRun
+from windsock.providers.hints import EventLogHints
 from windsock.providers.miscounts import Miscounts
 from windsock.providers.scopes import (
     NO_REGION,
     NOT_MAPPED,
-    OfRun,
     ProviderParam,
     Resume,
+    RunRange,
     RunRequest,
-    RunsBetween,
-    Scope,
+    ScanScope,
+    SingleRun,
     TaskRunId,
 )
 
@@ -58,8 +58,8 @@ class DagProbe:
 class Airflow:
     """One Airflow behind the Provider contract. It sends one request at a time; close it when done.
 
-    `api_version`: what an earlier `identify` found, so that it need not be asked again; None finds it at first need.
-    `tokens` and `key` (see `token_key`): where the sign-in of one sync is kept for the next.
+    `api_version`: what an earlier `detect_version` found, so that it need not be asked again; None finds it at
+    first need. `tokens` and `key` (see `token_key`): where the sign-in of one sync is kept for the next.
     `policy`: where it may connect to.
     `as_machine`: whether it may sign in to a cloud as the machine on which Windsock runs.
     `transport`, `sleep`, `tries` and `limits` are for tests and for the test of a connection.
@@ -85,7 +85,7 @@ class Airflow:
         self._dialect: Dialect | None = _DIALECTS[known] if known else None
         self._limits = limits or Limits()
         self._sleep = sleep
-        self._http = Http(
+        self._http = AirflowHttp(
             config,
             policy=policy,
             recognized=tokens.recognized,
@@ -94,19 +94,19 @@ class Airflow:
             sleep=sleep,
             tries=tries,
         )
-        sign_in = sign_in_of(self._http, credentials, config.base_url, policy=policy, as_machine=as_machine)
-        self._session = Session(self._http, sign_in, tokens=tokens, key=key)
+        sign_in = auth_scheme_for(self._http, credentials, config.base_url, policy=policy, as_machine=as_machine)
+        self._session = AuthenticatedClient(self._http, sign_in, tokens=tokens, key=key)
 
     @property
     def requests(self) -> int:
         return self._http.requests
 
     @property
-    def seconds(self) -> float:
+    def request_seconds(self) -> float:
         return self._http.seconds
 
     @property
-    def as_of(self) -> datetime | None:
+    def server_time(self) -> datetime | None:
         return self._http.as_of
 
     @property
@@ -120,21 +120,21 @@ class Airflow:
         self._limits = replace(self._limits, miscounts=miscounts)
 
     @property
-    def told_at(self) -> datetime | None:
-        return self._http.clock.told
+    def server_time_received_at(self) -> datetime | None:
+        return self._http.clock.latest
 
     async def heartbeat(self) -> datetime | None:
         dialect = await self._known()
         body = (await self._session.get(dialect.health)).body
         scheduler = mapping(mapping(body).get("scheduler"))
         try:
-            return moment(scheduler, "latest_scheduler_heartbeat")
-        except ProviderNonsense:
+            return parse_datetime(scheduler, "latest_scheduler_heartbeat")
+        except ProviderBadResponse:
             return None
 
-    async def identify(self) -> Identity:
+    async def detect_version(self) -> ApiVersionInfo:
         """Ask anew which API answers, whatever was known; from then on that one is used."""
-        identity = await identification.identify(self._session.get_version, self._forced)
+        identity = await identification.detect_version(self._session.get_version, self._forced)
         self._dialect = _DIALECTS[identity.api_version]
         return identity
 
@@ -143,43 +143,43 @@ class Airflow:
         import_errors = f"{dialect.root}/importErrors" if counts_import_errors else None
         return await pipelines.list_pipelines(self._session.get, dialect.pipelines(), import_errors, self._limits)
 
-    async def runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]:
+    async def runs(self, scope: ScanScope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]:
         dialect = await self._known()
         async for page in dialect.runs(self._session.get, self._limits, scope, resume):
             yield page
 
-    async def task_runs(self, scope: Scope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]:
+    async def task_runs(self, scope: ScanScope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderTaskRun]]:
         dialect = await self._known()
         ask, limits = self._session.get, self._limits
         pages = (
             read_task_runs(ask, limits, dialect, scope, resume)
-            if isinstance(scope, OfRun)
+            if isinstance(scope, SingleRun)
             else dialect.task_runs(ask, limits, scope, resume)
         )
         async for page in pages:
             yield page
 
-    async def count_runs(self, window: RunsBetween) -> int:
+    async def count_runs(self, window: RunRange) -> int:
         dialect = await self._known()
-        return await count(self._session.get, dialect.counting("runs", window))
+        return await count(self._session.get, dialect.count_request("runs", window))
 
-    async def count_task_runs(self, window: RunsBetween) -> int:
+    async def count_task_runs(self, window: RunRange) -> int:
         dialect = await self._known()
-        return await count(self._session.get, dialect.counting("task_runs", window))
+        return await count(self._session.get, dialect.count_request("task_runs", window))
 
     async def may_read_all(self) -> bool:
         """Measured on accounts with rights on single DAGs: every list over `~` is refused, the list of DAGs is not."""
         now = datetime.now(UTC)
         try:
-            await self.count_runs(RunsBetween(now, now))
-            await self.count_task_runs(RunsBetween(now, now))
-        except ProviderRefused as refusal:
+            await self.count_runs(RunRange(now, now))
+            await self.count_task_runs(RunRange(now, now))
+        except ProviderHTTPError as refusal:
             if refusal.status != _FORBIDDEN:
                 raise
             return False
         return True
 
-    async def hints(self, since: datetime, seen: list[int], once: list[int]) -> Hints:
+    async def read_event_log(self, since: datetime, seen: list[int], once: list[int]) -> EventLogHints:
         """The log is stamped by the host that answers, `since` by the one that stamps rows."""
         dialect, behind = await self._known(), self._http.clock.behind
         since += behind
@@ -211,7 +211,7 @@ class Airflow:
         try:
             return await self._known()
         except ProviderFailed as failure:
-            failure.was_sent = may_exist
+            failure.request_sent = may_exist
             raise
 
     async def task_graph(self, pipeline_external_id: str) -> dict[str, list[str]]:
@@ -220,12 +220,12 @@ class Airflow:
         body = (await self._session.get(path)).body
         tasks = body.get("tasks") if isinstance(body, dict) else None
         if not isinstance(tasks, list):
-            raise ProviderNonsense(f"The answer to GET {path} has no list of tasks.")
+            raise ProviderBadResponse(f"The answer to GET {path} has no list of tasks.")
         rows = [task for task in tasks if isinstance(task, dict)]
-        return {identity(task, "task_id", "task"): texts(task.get("downstream_task_ids")) for task in rows}
+        return {identity(task, "task_id", "task"): str_list(task.get("downstream_task_ids")) for task in rows}
 
     async def tries(self, task_run: TaskRunId) -> list[ProviderTaskRun]:
-        """Raises ProviderRefused (404) where Airflow is older than 2.10, or has no such task instance or address.
+        """Raises ProviderHTTPError (404) where Airflow is older than 2.10, or has no such task instance or address.
 
         Measured on 3.4.0b2: inside a loop, without the region it is 400.
         """
@@ -233,7 +233,7 @@ class Airflow:
         names = (task_run.pipeline_external_id, task_run.run_external_id, task_run.external_id)
         if not has_address(*names):
             sentence = f"Airflow's API has no address for the tries of {names[2]!r} in the run {names[1]!r}."
-            raise ProviderRefused(_NOT_FOUND, sentence, is_transient=False)
+            raise ProviderHTTPError(_NOT_FOUND, sentence, is_transient=False)
         parts = [quote(name, safe="~") for name in names]
         of_map = "" if task_run.map_index == NOT_MAPPED else f"/{task_run.map_index}"
         path = "{}/dags/{}/dagRuns/{}/taskInstances/{}{}/tries".format(dialect.root, *parts, of_map)
@@ -241,9 +241,9 @@ class Airflow:
         body = (await self._session.get(path, region if task_run.region_id != NO_REGION else None)).body
         found = body.get("task_instances") if isinstance(body, dict) else None
         if not isinstance(found, list):
-            raise ProviderNonsense(f"The answer to GET {path} has no list of tries.")
-        rows = [dialect.parse_task_run(one) for one in found if isinstance(one, dict)]
-        return sorted(rows, key=lambda one: one.try_number)
+            raise ProviderBadResponse(f"The answer to GET {path} has no list of tries.")
+        rows = [dialect.parse_task_run(item) for item in found if isinstance(item, dict)]
+        return sorted(rows, key=lambda item: item.try_number)
 
     async def params(self, pipeline_external_id: str) -> list[ProviderParam]:
         dialect = await self._known()
@@ -251,23 +251,23 @@ class Airflow:
         body = (await self._session.get(path)).body
         found = body.get("params") if isinstance(body, dict) else None
         if not isinstance(found, dict):
-            raise ProviderNonsense(f"The answer to GET {path} has no params.")
-        return [parse_param(name, given) for name, given in found.items()]
+            raise ProviderBadResponse(f"The answer to GET {path} has no params.")
+        return [parse_param(name, schema) for name, schema in found.items()]
 
     async def probe_dags(self) -> DagProbe:
         dialect = await self._known()
         listing = dialect.pipelines()
         answer = await self._session.get(listing.path, {**listing.params, "limit": "1"})
-        part = read(answer, listing)
+        part = parse_listing(answer, listing)
         if part.total is None:
-            raise ProviderNonsense(f"The answer to GET {listing.path} does not say how many DAGs there are.")
+            raise ProviderBadResponse(f"The answer to GET {listing.path} does not say how many DAGs there are.")
         return DagProbe(part.total, part.rows[0].external_id if part.rows else None, answer.elapsed)
 
-    async def probe_rows(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> None:
+    async def probe_rows(self, what: Literal["runs", "task_runs"], window: RunRange) -> None:
         """Ask for one row, where a sync asks for many. Raises ProviderFailed as a sync would."""
         dialect = await self._known()
-        question = dialect.counting(what, window)
-        await count(self._session.get, Question(path=question.path, params={**question.params, "limit": "1"}))
+        question = dialect.count_request(what, window)
+        await count(self._session.get, ApiRequest(path=question.path, params={**question.params, "limit": "1"}))
 
     async def probe_events(self) -> None:
         dialect = await self._known()
@@ -275,7 +275,7 @@ class Airflow:
 
     async def probe_import_errors(self) -> None:
         dialect = await self._known()
-        await count(self._session.get, Question(path=f"{dialect.root}/importErrors", params={"limit": "1"}))
+        await count(self._session.get, ApiRequest(path=f"{dialect.root}/importErrors", params={"limit": "1"}))
 
     async def health(self) -> dict[str, str]:
         """The status of each part of Airflow ("healthy", "unhealthy"), of those that are there."""
@@ -289,7 +289,7 @@ class Airflow:
 
     async def _known(self) -> Dialect:
         if self._dialect is None:
-            await self.identify()
+            await self.detect_version()
         if self._dialect is None:
             raise WrongApiVersion("It is not known which API this Airflow has.")
         return self._dialect

@@ -8,7 +8,16 @@ from typing import Any, assert_never
 from pydantic import BaseModel, SecretStr
 
 from windsock import egress
-from windsock.errors import ProviderFailed, ProviderRefused, ProviderRejectedCredentials
+from windsock.errors import ProviderFailed, ProviderHTTPError, ProviderRejectedCredentials
+from windsock.providers.airflow.auth_schemes import (
+    AstronomerToken,
+    AuthScheme,
+    NoAuth,
+    Password,
+    RefreshableAuth,
+    StaticToken,
+    Version,
+)
 from windsock.providers.airflow.composer import Composer
 from windsock.providers.airflow.config import (
     AstronomerCredentials,
@@ -19,11 +28,10 @@ from windsock.providers.airflow.config import (
     PasswordCredentials,
     TokenCredentials,
 )
-from windsock.providers.airflow.failures import SignInDemanded
-from windsock.providers.airflow.http import Answer, Http, Params
+from windsock.providers.airflow.errors import SignInDemanded
+from windsock.providers.airflow.http import AirflowHttp, ApiResponse, Params
 from windsock.providers.airflow.mwaa import Mwaa
 from windsock.providers.airflow.permissions import permission_hint
-from windsock.providers.airflow.signin import AstronomerToken, FixedToken, Nobody, Password, Renewable, SignIn, Version
 from windsock.providers.airflow.tokens import TokenCache
 
 
@@ -43,18 +51,18 @@ def _parts(model: BaseModel) -> list[str]:
     return found
 
 
-def sign_in_of(
-    http: Http, credentials: Credentials, base_url: str, *, policy: egress.Policy, as_machine: bool
-) -> SignIn:
+def auth_scheme_for(
+    http: AirflowHttp, credentials: Credentials, base_url: str, *, policy: egress.Policy, as_machine: bool
+) -> AuthScheme:
     match credentials:
         case PasswordCredentials():
             return Password(http, credentials)
         case TokenCredentials():
-            return FixedToken(http, credentials)
+            return StaticToken(http, credentials)
         case AstronomerCredentials():
             return AstronomerToken(http, credentials)
         case NoCredentials():
-            return Nobody(http)
+            return NoAuth(http)
         case ComposerCredentials():
             return Composer(http, credentials, base_url, policy=policy, as_machine=as_machine)
         case MwaaCredentials():
@@ -68,7 +76,7 @@ _BEFORE_EXECUTION = frozenset({401, 403})
 """Statuses with which a server refuses a caller before it does anything."""
 
 
-class Session:
+class AuthenticatedClient:
     """Sends requests with an account; renews a token that is refused, once per request.
 
     Measured on 3.3.2: an expired token is 401, a malformed one (the server's key has changed) 403 "Invalid JWT token".
@@ -76,31 +84,31 @@ class Session:
     an earlier sync is answered with a new sign-in; of one of this sync only what is about tokens for certain.
     """
 
-    def __init__(self, http: Http, sign_in: SignIn, *, tokens: TokenCache, key: str) -> None:
+    def __init__(self, http: AirflowHttp, sign_in: AuthScheme, *, tokens: TokenCache, key: str) -> None:
         self._http = http
-        self._door = sign_in
+        self._scheme = sign_in
         self._tokens = tokens
         self._key = key
         self._own: set[str] = set()
 
-    async def get(self, path: str, params: Params | None = None) -> Answer:
+    async def get(self, path: str, params: Params | None = None) -> ApiResponse:
         """GET `path`, which begins with /api/v1 or /api/v2."""
         return await self._ask("GET", path, params=params)
 
-    async def post_once(self, path: str, json: Mapping[str, object]) -> Answer:
+    async def post_once(self, path: str, json: Mapping[str, object]) -> ApiResponse:
         """POST; sent again only where the caller was refused, which a server does before it does anything."""
         return await self._ask("POST", path, json=json, tries=1)
 
-    async def get_version(self, path: str) -> Answer:
+    async def get_version(self, path: str) -> ApiResponse:
         """GET without signing in where the version of Airflow needs none; a fixed token is for a proxy in front."""
-        if self._door.guards_version:
+        if self._scheme.version_requires_auth:
             return await self.get(path)
-        return await self._send("GET", path, self._door.headers("v2", None))
+        return await self._send("GET", path, self._scheme.headers("v2", None))
 
-    async def _ask(self, method: str, path: str, **what: Any) -> Answer:  # noqa: ANN401 - as Http.send takes it
+    async def _ask(self, method: str, path: str, **what: Any) -> ApiResponse:  # noqa: ANN401 - as Http.send takes it
         version: Version = "v1" if path.startswith("/api/v1/") else "v2"
-        door = self._door
-        if not isinstance(door, Renewable) or (when := door.when(version)) == "never":
+        door = self._scheme
+        if not isinstance(door, RefreshableAuth) or (when := door.login_policy(version)) == "never":
             return await self._send(method, path, door.headers(version, None), **what)
         key = self._key if version == "v2" else f"{self._key}:v1"  # a session of 2.x is no token of 3.x
         token, is_new = self._tokens.get(key), False
@@ -127,20 +135,20 @@ class Session:
                 self._tokens.note_vain(key, place)
             raise
 
-    async def _send(self, method: str, path: str, headers: dict[str, str], **what: Any) -> Answer:  # noqa: ANN401
+    async def _send(self, method: str, path: str, headers: dict[str, str], **what: Any) -> ApiResponse:  # noqa: ANN401
         try:
             return await self._http.send(method, path, headers=headers, **what)
-        except ProviderRefused as failure:
-            if (hints := self._door.hints.get(failure.status)) is not None:
+        except ProviderHTTPError as failure:
+            if (hints := self._scheme.hints.get(failure.status)) is not None:
                 permission = permission_hint(method, path) if failure.status == HTTPStatus.FORBIDDEN else None
                 failure.hints = hints if permission is None else (*hints, permission)
             raise
 
-    async def _sign_in(self, door: Renewable, version: Version, key: str) -> str:
+    async def _sign_in(self, door: RefreshableAuth, version: Version, key: str) -> str:
         try:
             grant = await door.sign_in(version)
         except ProviderFailed as failure:
-            failure.was_sent = False  # what was to be sent with the token
+            failure.request_sent = False  # what was to be sent with the token
             raise
         self._tokens.put(key, grant.token, grant.seconds)
         self._own.add(key)
@@ -158,6 +166,6 @@ def _may_reject_token(failure: ProviderFailed, method: str) -> bool:
     """Whether a new token may help, and the request was certainly not carried out."""
     if isinstance(failure, SignInDemanded):
         return True
-    if not isinstance(failure, ProviderRefused):
+    if not isinstance(failure, ProviderHTTPError):
         return False
     return failure.status not in _NOT_ABOUT_THE_TOKEN if method == "GET" else failure.status in _BEFORE_EXECUTION

@@ -11,7 +11,7 @@ MOST_BEHIND = timedelta(minutes=10)
 
 @dataclass(slots=True)
 class ServerClock:
-    """`behind`: how far the host that stamps rows is behind the one that answers. `told`: the newest Date.
+    """`behind`: how far the host that stamps rows is behind the one that answers. `latest`: the newest Date.
 
     `is_confirmed`: a host that stamps rows was heard to agree with Date, less `behind`. Where none was, the earlier of
     Date and our own clock counts: one that is ahead would let changes be missed, one that is late lets more be read.
@@ -20,18 +20,18 @@ class ServerClock:
 
     behind: timedelta = timedelta(0)
     is_confirmed: bool = False
-    told: datetime | None = None
+    latest: datetime | None = None
     ahead_of_ours: float | None = None
 
-    def read(self, header: str | None, began: datetime, elapsed: float) -> datetime:
-        """The time before the server began to answer a request that was sent at `began`, by our clock."""
+    def read(self, header: str | None, sent_at: datetime, elapsed: float) -> datetime:
+        """The time before the server began to answer a request that was sent at `sent_at`, by our clock."""
         date = _parse(header)
         if date is None:
-            return began - MOST_BEHIND
-        self.told = date
+            return sent_at - MOST_BEHIND
+        self.latest = date
         at = date - timedelta(seconds=elapsed)
-        self.ahead_of_ours = (at - began).total_seconds()
-        return (at if self.is_confirmed else min(at, began)) - self.behind
+        self.ahead_of_ours = (at - sent_at).total_seconds()
+        return (at if self.is_confirmed else min(at, sent_at)) - self.behind
 
 
 def _parse(header: str | None) -> datetime | None:

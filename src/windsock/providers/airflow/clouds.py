@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from windsock import egress
-from windsock.providers.airflow.failures import ForbiddenByPolicy
+from windsock.providers.airflow.errors import ForbiddenByPolicy
 
 FAILURES = (egress.HTTPError, egress.InvalidURL, TimeoutError, OSError)
 """What sending raises."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from windsock.errors import ProviderIncomplete
-from windsock.providers.airflow.listing import NAMELESS, Key, Limits, Listing, Part
-from windsock.providers.contract import SkippedRow
+from windsock.providers.airflow.scans import NAMELESS, Key, Limits, Listing, ListResponse
+from windsock.providers.base import SkippedRow
 from windsock.providers.miscounts import ENOUGH_PASSES
 
 T = TypeVar("T")
@@ -16,8 +16,8 @@ _SMALL: Final = 5
 class CompletenessCheck:
     """What a scan has seen, to tell a complete one from one that stopped early or runs in circles.
 
-    Only hashes are kept: a million rows are some 100 MB as tuples. After a resume `read` carries the rows of before.
-    `alike`: rows without ids that may have been met before, or be others that are like those.
+    Only hashes are kept: a million rows are some 100 MB as tuples. After a resume `rows_seen` carries the rows of
+    before. `alike`: rows without ids that may have been met before, or be others that are like those.
     """
 
     def __init__(self, what: str, limits: Limits, *, read: int = 0, least: int | None = None, grown: int = 0) -> None:
@@ -33,7 +33,7 @@ class CompletenessCheck:
         self._marks: set[int] = set()
 
     @property
-    def read(self) -> int:
+    def rows_seen(self) -> int:
         return self._before + len(self._keys)
 
     def remember(self, marks: Iterable[Key]) -> None:
@@ -52,15 +52,15 @@ class CompletenessCheck:
                 f"After {self._limits.requests:,} requests the {self._what} had not come to an end."
             )
 
-    def add(self, part: Part[T]) -> bool:
+    def add(self, part: ListResponse[T]) -> bool:
         """Whether the answer brought anything that was not seen before. What was skipped is seen too."""
         before = len(self._marks) + len(self._keys)
         self.alike += sum(key[0] == NAMELESS and self.has(key) for key in part.skipped)
-        self.remember(part.marks)
+        self.remember(part.row_keys)
         self._keys.update(hash(key) for key in part.keys)
         self._keys.update(hash(key) for key in part.skipped)
         self.observe_total(part.total)
-        if self.read > self._limits.rows:
+        if self.rows_seen > self._limits.rows:
             raise ProviderIncomplete(
                 f"More than {self._limits.rows:,} {self._what} in one scan; read a shorter time (history_days)."
             )
@@ -85,10 +85,10 @@ class CompletenessCheck:
         The smallest promise counts, since rows may have been deleted; less what was seen to be added meanwhile, since
         that may stand where we have been, and is younger than the scan.
         """
-        return 0 if self.least is None else max(0, self.least - self.grown - self.read)
+        return 0 if self.least is None else max(0, self.least - self.grown - self.rows_seen)
 
     def refuse(self) -> NoReturn:
-        refuse(self.least, self._what, self.read)
+        refuse(self.least, self._what, self.rows_seen)
 
 
 def refuse(promised: int | None, what: str, received: int) -> NoReturn:
@@ -118,12 +118,12 @@ class Deduplicator(Generic[T]):
         self._previous: dict[Key, T] = {}
         self._skipped: dict[Key, SkippedRow] = {}
 
-    def dedupe_skipped(self, part: Part[T]) -> tuple[SkippedRow, ...]:
+    def dedupe_skipped(self, part: ListResponse[T]) -> tuple[SkippedRow, ...]:
         fresh = tuple(skipped for key, skipped in part.skipped.items() if self._skipped.get(key) != skipped)
         self._skipped = part.skipped
         return fresh
 
-    def dedupe(self, part: Part[T]) -> list[T]:
+    def dedupe(self, part: ListResponse[T]) -> list[T]:
         latest = dict(zip(part.keys, part.rows, strict=True))
         fresh = [row for key, row in latest.items() if self._previous.get(key) != row]
         self._previous = latest

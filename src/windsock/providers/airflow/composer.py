@@ -11,11 +11,11 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from windsock import egress
 from windsock.errors import ProviderFailed, ProviderRejectedCredentials, ProviderUnreachable
+from windsock.providers.airflow.auth_schemes import IssuedToken, RefreshableAuth, Version, When
 from windsock.providers.airflow.clouds import GoogleTransport, refused_sign_in
 from windsock.providers.airflow.config import ComposerCredentials
-from windsock.providers.airflow.extras import load, not_as_the_machine, run
-from windsock.providers.airflow.http import Http
-from windsock.providers.airflow.signin import Grant, Renewable, Version, When
+from windsock.providers.airflow.http import AirflowHttp
+from windsock.providers.airflow.optional_deps import load, not_as_the_machine, run
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 HOSTS = ".composer.googleusercontent.com"
@@ -40,14 +40,20 @@ _CODE = re.compile(r"[a-z_]{1,60}")
 _google = partial(load, library="google-auth", extra="composer")
 
 
-class Composer(Renewable):
+class Composer(RefreshableAuth):
     """The token goes along with each request; Google's proxy in front shows nobody else even the version."""
 
-    guards_version = True
+    version_requires_auth = True
     hints: Mapping[int, tuple[str, ...]] = {401: (_WRONG_SERVER,), 403: (_ROLE, _ADDRESS)}
 
     def __init__(
-        self, http: Http, credentials: ComposerCredentials, base_url: str, *, policy: egress.Policy, as_machine: bool
+        self,
+        http: AirflowHttp,
+        credentials: ComposerCredentials,
+        base_url: str,
+        *,
+        policy: egress.Policy,
+        as_machine: bool,
     ) -> None:
         super().__init__(http)
         self._policy = policy
@@ -57,10 +63,10 @@ class Composer(Renewable):
         if self._key is not None:
             http.secrets.add(self._key.private_key.get_secret_value())
 
-    def when(self, version: Version) -> When:  # noqa: ARG002 - the same for both
+    def login_policy(self, version: Version) -> When:  # noqa: ARG002 - the same for both
         return "first"
 
-    async def sign_in(self, version: Version) -> Grant:  # noqa: ARG002 - the same for both
+    async def sign_in(self, version: Version) -> IssuedToken:  # noqa: ARG002 - the same for both
         if self._key is None:
             if not self._as_machine:
                 raise not_as_the_machine("the JSON key of a service account")
@@ -78,7 +84,7 @@ class Composer(Renewable):
                 hints=(f"base_url must be https://…{HOSTS}; for another address give a service account's key.",),
             )
 
-    def _fetch(self) -> Grant | ProviderFailed:
+    def _fetch(self) -> IssuedToken | ProviderFailed:
         """Blocks. Of google-auth's errors only the kind is told: their texts hold what the server answered."""
         errors = _google("google.auth.exceptions")
         policy = self._policy if self._key is not None else self._policy.for_machine_identity()
@@ -98,7 +104,7 @@ class Composer(Renewable):
         if not isinstance(token, str) or not token:
             return _rejected("Google's answer to the sign-in has no token.")
         self._http.secrets.add(token)
-        return Grant(token, _good_for(expiry))
+        return IssuedToken(token, _good_for(expiry))
 
     def _account(self, request: Any) -> Any:  # noqa: ANN401 - of google-auth
         if self._key is None:
@@ -127,7 +133,7 @@ def _unreachable() -> ProviderUnreachable:
     return ProviderUnreachable(
         "Google's sign-in could not be reached, or is in trouble.",
         hints=("Check that oauth2.googleapis.com is reachable from where Windsock runs.",),
-        was_sent=False,
+        request_sent=False,
     )
 
 

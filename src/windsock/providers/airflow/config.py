@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from windsock import egress
-from windsock.inputs import WHOLE, Flag
+from windsock.inputs import WHOLE, StrictBool
 
 TOKEN_URIS = frozenset(
     {
@@ -67,7 +67,7 @@ class AirflowConfig(BaseModel):
         ),
     ]
     api_version: Literal["auto", "v1", "v2"] = "auto"
-    verify_tls: Flag = True
+    verify_tls: StrictBool = True
     ca_certificate: Annotated[
         Annotated[str, Field(max_length=100_000, json_schema_extra={"not": {"pattern": PRIVATE_KEY}})] | None,
         Field(description="PEM of a private authority, without its private key."),

@@ -46,11 +46,11 @@ def peer_of(response: egress.Response) -> object:
     return None if stream is None else stream.get_extra_info("server_addr")
 
 
-def unreadable_certificate(asked: str) -> ProviderUnreachable:
+def unreadable_certificate(request_text: str) -> ProviderUnreachable:
     return ProviderUnreachable(
-        f"{asked} could not be sent to Airflow: ca_certificate is not a certificate.",
+        f"{request_text} could not be sent to Airflow: ca_certificate is not a certificate.",
         hints=("ca_certificate must be PEM: it begins with -----BEGIN CERTIFICATE-----.",),
-        was_sent=False,
+        request_sent=False,
     )
 
 

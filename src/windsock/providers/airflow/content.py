@@ -3,8 +3,8 @@
 from typing import Final
 
 from windsock import egress
-from windsock.errors import ProviderNonsense
-from windsock.providers.airflow import failures
+from windsock.errors import ProviderBadResponse
+from windsock.providers.airflow import errors
 
 ENCODINGS: Final = ("gzip", "deflate")
 MAX_VALUES: Final = 1_000_000
@@ -17,19 +17,19 @@ def is_json_type(content_type: str) -> bool:
 
 
 def complaint_about(
-    asked: str, response: egress.Response, *, is_json: bool, is_broken: bool, shows_words: bool
-) -> ProviderNonsense | None:
+    request_text: str, response: egress.Response, *, is_json: bool, is_broken: bool, shows_words: bool
+) -> ProviderBadResponse | None:
     """What keeps an answer of 2xx from being one of Airflow's API; `shows_words` as in failures.from_status."""
     status, encoding = response.status_code, response.headers.get("content-encoding", "")
     if status not in {200, 201}:
-        return failures.not_plain_success(asked, status)
+        return errors.not_plain_success(request_text, status)
     if is_json and not is_broken:
         return None
     if not _is_readable(encoding):
-        return failures.wrongly_compressed(asked, encoding if shows_words else "", is_known=False)
+        return errors.wrongly_compressed(request_text, encoding if shows_words else "", is_known=False)
     if is_json:
-        return failures.broken_json(asked, status)
-    return failures.not_json(asked, status, response.headers.get("content-type", ""), shows_words=shows_words)
+        return errors.broken_json(request_text, status)
+    return errors.not_json(request_text, status, response.headers.get("content-type", ""), shows_words=shows_words)
 
 
 def _is_readable(encoding: str) -> bool:

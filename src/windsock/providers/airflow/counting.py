@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from windsock.errors import ProviderNonsense
-from windsock.providers.airflow.listing import Ask, Question
+from windsock.errors import ProviderBadResponse
+from windsock.providers.airflow.scans import ApiRequest, Fetch
 
 _PAGE, _MAX_PAGES = 100, 10
 
 
-async def count_import_errors(ask: Ask, path: str) -> int:
+async def count_import_errors(ask: Fetch, path: str) -> int:
     """Files that failed to parse, in one request per 100 errors, at most ten.
 
     Airflow's total counts a file once for each of its DAGs, and an answer may repeat it; so do pages. Offsets are by
@@ -21,7 +21,7 @@ async def count_import_errors(ask: Ask, path: str) -> int:
         total = _total(body, path)
         rows = body.get("import_errors")
         if not isinstance(rows, list):
-            raise ProviderNonsense(f"The answer to GET {path} holds no list of import errors.")
+            raise ProviderBadResponse(f"The answer to GET {path} holds no list of import errors.")
         named = [row for row in rows if isinstance(row, dict) and row.get("filename")]
         files.update((str(row.get("bundle_name")), str(row["filename"])) for row in named)
         if (page + 1) * _PAGE >= total:
@@ -29,12 +29,12 @@ async def count_import_errors(ask: Ask, path: str) -> int:
     return len(files)
 
 
-async def count(ask: Ask, question: Question) -> int:
-    return _total((await ask(question.path, question.params)).body, question.path)
+async def count(ask: Fetch, request: ApiRequest) -> int:
+    return _total((await ask(request.path, request.params)).body, request.path)
 
 
 def _total(body: Any, path: str) -> int:  # noqa: ANN401 - JSON may be anything
     total = body.get("total_entries") if isinstance(body, dict) else None
     if isinstance(total, bool) or not isinstance(total, int) or total < 0:
-        raise ProviderNonsense(f"The answer to GET {path} does not say how many there are.")
+        raise ProviderBadResponse(f"The answer to GET {path} does not say how many there are.")
     return total

@@ -8,11 +8,11 @@ from http import HTTPStatus
 from typing import Literal
 
 from windsock import egress
-from windsock.errors import ProviderFailed, ProviderRefused
+from windsock.errors import ProviderFailed, ProviderHTTPError
 from windsock.providers.airflow.airflow import Airflow
 from windsock.providers.airflow.config import AirflowConfig, Credentials
 from windsock.providers.airflow.tokens import TokenCache
-from windsock.providers.scopes import RunsBetween
+from windsock.providers.scopes import RunRange
 
 REQUESTS_PER_DAG = 2
 """Of a sync that reads DAG by DAG: runs, and task instances."""
@@ -64,7 +64,7 @@ async def diagnose(
     version: str | None = None
     api_version: Literal["v1", "v2"] | None = None
     try:
-        identity = await airflow.identify()
+        identity = await airflow.detect_version()
         version, api_version = identity.version, "v1" if identity.api_version == "v1" else "v2"
         dags = await airflow.probe_dags()
         listed = await _probe_lists(airflow, dags.dag_id)
@@ -130,7 +130,7 @@ async def _probe_lists(airflow: Airflow, dag_id: str | None) -> _Lists:
 
 
 async def _probe_both(airflow: Airflow, dag_id: str | None) -> None:
-    window = RunsBetween(datetime.now(UTC) - RECENT, None, dag_id)
+    window = RunRange(datetime.now(UTC) - RECENT, None, dag_id)
     for what, words in (("runs", "DAG runs"), ("task_runs", "task instances")):
         try:
             await airflow.probe_rows("runs" if what == "runs" else "task_runs", window)
@@ -143,7 +143,7 @@ class _ListFailed(Exception):
         super().__init__(str(failure))
         self.failure = failure
         self.what = what
-        self.status = failure.status if isinstance(failure, ProviderRefused) else None
+        self.status = failure.status if isinstance(failure, ProviderHTTPError) else None
 
 
 def _hints_for_dags(visible: int) -> list[str]:

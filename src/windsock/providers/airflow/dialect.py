@@ -6,9 +6,9 @@ from typing import Literal, Protocol
 from urllib.parse import quote
 
 from windsock.providers.airflow.fields import Fields
-from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
-from windsock.providers.contract import Json, Page, ProviderPipeline, ProviderRun, ProviderTaskRun
-from windsock.providers.scopes import OfRun, ProviderParam, Resume, RunRequest, RunsBetween, Scope, Unfinished
+from windsock.providers.airflow.scans import ApiRequest, Fetch, Limits, Listing
+from windsock.providers.base import Json, Page, ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.providers.scopes import ProviderParam, Resume, RunRange, RunRequest, ScanScope, SingleRun, Unfinished
 
 UNFINISHED = ("queued", "running")
 """States of a run that has not ended, in both APIs."""
@@ -16,7 +16,7 @@ UNFINISHED = ("queued", "running")
 BEYOND_THE_END = "1000000000"
 """An offset at which a list holds no row; its total is there all the same (2.11.2 and 3.x)."""
 EVENTS = "/eventLogs"
-WRITTEN_BY_MACHINES = (
+SYSTEM_EVENTS = (
     "running", "success", "failed", "skipped", "queued", "scheduled", "deferred", "removed", "restarting",
     "up_for_retry", "up_for_reschedule", "upstream_failed", "state mismatch", "task_instance_heartbeat",
     "heartbeat timeout", "stuck in queued reschedule", "stuck in queued tries exceeded",
@@ -29,11 +29,11 @@ On 2.x each try of a task writes cli_task_run, each health check cli_check. The 
 """
 
 
-def path_of(what: Literal["runs", "task_runs"], scope: Scope) -> str:
+def path_of(what: Literal["runs", "task_runs"], scope: ScanScope) -> str:
     """Where runs or task runs are listed: of one DAG or of one run where the scope names it, else of all (`~`)."""
     of = "~" if isinstance(scope, Unfinished) else scope.pipeline_external_id or "~"
     runs = f"/dags/{quote(of, safe='~')}/dagRuns"
-    run = scope.run_external_id if isinstance(scope, OfRun) else "~"
+    run = scope.run_external_id if isinstance(scope, SingleRun) else "~"
     return runs if what == "runs" else f"{runs}/{quote(run, safe='~')}/taskInstances"
 
 
@@ -57,23 +57,23 @@ class Dialect(Protocol):
 
     def parse_task_run(self, raw: Json) -> ProviderTaskRun: ...
 
-    def run_to_start(self, request: RunRequest) -> Json:
+    def trigger_body(self, request: RunRequest) -> Json:
         """The body of POST …/dagRuns."""
         ...
 
     def runs(
-        self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None
+        self, ask: Fetch, limits: Limits, scope: ScanScope, resume: Resume | None
     ) -> AsyncIterator[Page[ProviderRun]]: ...
 
     def task_runs(
-        self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None
+        self, ask: Fetch, limits: Limits, scope: ScanScope, resume: Resume | None
     ) -> AsyncIterator[Page[ProviderTaskRun]]: ...
 
-    def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
+    def count_request(self, what: Literal["runs", "task_runs"], window: RunRange) -> ApiRequest:
         """A list without rows, or with one, whose total is wanted."""
         ...
 
-    def events(self, since: datetime) -> list[Question]:
+    def events(self, since: datetime) -> list[ApiRequest]:
         """How to ask for the log since then without what the scheduler writes; the plainer way after it, for 2.6."""
         ...
 

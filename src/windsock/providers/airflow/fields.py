@@ -4,9 +4,9 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, Self
 
-from windsock.errors import ProviderNonsense
-from windsock.providers.airflow import values
-from windsock.providers.contract import Json
+from windsock.errors import ProviderBadResponse
+from windsock.providers.airflow import parsing
+from windsock.providers.base import Json
 from windsock.providers.scopes import NOT_MAPPED
 
 MAX_NESTING: Final = 254
@@ -18,7 +18,7 @@ MAX_INTEGER: Final = 2**31 - 1
 class Fields(dict[str, Any]):
     """One row. A method returns None (or the default) for a field that cannot be read, and adds its name to `unread`.
 
-    What identifies a row has no default: `identity` and `index` raise ProviderNonsense.
+    What identifies a row has no default: `identity` and `index` raise ProviderBadResponse.
     """
 
     __slots__ = ("unread",)
@@ -32,20 +32,20 @@ class Fields(dict[str, Any]):
         return raw if isinstance(raw, cls) else cls(raw)
 
     def identity(self, name: str, what: str) -> str:
-        return values.identity(self, name, what)
+        return parsing.identity(self, name, what)
 
     def index(self, name: str, default: int) -> int:
         """Part of the identity of a task instance (-1 or more), so that no other number can stand for it."""
         value = self.get(name)
         index = default if value is None else _integer(value)
         if index is None or not NOT_MAPPED <= index <= MAX_INTEGER:
-            raise ProviderNonsense(f"Airflow gave a task instance with the {name} {str(value)[:40]}.")
+            raise ProviderBadResponse(f"Airflow gave a task instance with the {name} {str(value)[:40]}.")
         return index
 
-    def moment(self, name: str) -> datetime | None:
+    def datetime(self, name: str) -> datetime | None:
         try:
-            return values.moment(self, name)
-        except ProviderNonsense:
+            return parsing.parse_datetime(self, name)
+        except ProviderBadResponse:
             self._drop(name)
             return None
 
@@ -54,7 +54,7 @@ class Fields(dict[str, Any]):
         if isinstance(value, dict | list):
             self._drop(name)
             return None
-        return values.text(value)
+        return parsing.text(value)
 
     def number(self, name: str, default: int) -> int:
         value = self.get(name)
@@ -72,10 +72,10 @@ class Fields(dict[str, Any]):
         return False
 
     def texts(self, name: str) -> list[str]:
-        return values.texts(self._list(name))
+        return parsing.str_list(self._list(name))
 
     def tags(self) -> list[str]:
-        return values.tag_names({"tags": self._list("tags")})
+        return parsing.tag_names({"tags": self._list("tags")})
 
     def json(self, name: str, default: Any) -> Any:  # noqa: ANN401 - JSON may be anything
         value = self.get(name)
@@ -88,7 +88,7 @@ class Fields(dict[str, Any]):
 
     def rest(self, names: Collection[str]) -> Json:
         """The fields without a column of their own, and without those that are nested too deeply for one object."""
-        found = values.without(self, names)
+        found = parsing.omit_keys(self, names)
         for name in [name for name, value in found.items() if is_nested_deeper(value, MAX_NESTING - 1)]:
             self._drop(name)
             del found[name]

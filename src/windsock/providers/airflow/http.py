@@ -14,19 +14,19 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from windsock import egress
-from windsock.errors import ProviderFailed, ProviderNonsense
-from windsock.providers.airflow import failures
+from windsock.errors import ProviderBadResponse, ProviderFailed
+from windsock.providers.airflow import errors
 from windsock.providers.airflow.clock import ServerClock
 from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.airflow.connection import RequestTrace, open_airflow_client, peer_of, unreadable_certificate
 from windsock.providers.airflow.content import complaint_about, holds_too_many_values, is_json_type
+from windsock.providers.airflow.parsing import decode
 from windsock.providers.airflow.recognition import VERSION_PATHS, ApiVersion, RecognizedServers, recognize
-from windsock.providers.airflow.values import decode
 
-LARGEST_BODY = 10 * 1024 * 1024
+MAX_BODY_BYTES = 10 * 1024 * 1024
 """A page that is larger is asked for in smaller pages. CPython needs up to 40 times as much for the parsed JSON."""
-LONGEST_WAIT = 30.0
-LONGEST_RETRY_AFTER = 3600.0
+MAX_WAIT = 30.0
+MAX_RETRY_AFTER = 3600.0
 """A proxy that says a year would stop the connector for a year."""
 _RETRIED = frozenset({429, 502, 503, 504})
 _DROPPED = (egress.ReadError, egress.WriteError, egress.CloseError, egress.RemoteProtocolError)
@@ -38,7 +38,7 @@ Params = Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ApiResponse:
     """JSON with 200 or 201. `as_of`: the server's clock before it began to answer; `elapsed` in seconds."""
 
     status: int
@@ -57,14 +57,14 @@ class _Received:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
-    answer: Answer | None
+class HttpOutcome:
+    response: ApiResponse | None
     failure: ProviderFailed | None = None
     may_retry: bool = False
     received: _Received | None = None
 
 
-class Http:
+class AirflowHttp:
     """Requests one after the other to one Airflow; raises ProviderFailed for all that is not JSON with 200 or 201.
 
     `recognized` and `key`: the addresses that answered as an Airflow to this connector before.
@@ -82,7 +82,7 @@ class Http:
         transport: egress.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
         tries: int = 3,
-        largest_body: int = LARGEST_BODY,
+        largest_body: int = MAX_BODY_BYTES,
     ) -> None:
         self.requests = 0
         self.seconds = 0.0
@@ -111,18 +111,18 @@ class Http:
         headers: Mapping[str, str] | None = None,
         json: Mapping[str, object] | None = None,
         tries: int | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         """`tries` is fewer than usual for what must not be sent again unseen."""
         tries = min(tries or self._tries, self._tries)
         for attempt in range(1, tries + 1):
             outcome = await self._once(method, path, params=params, headers=headers, json=json)
-            if outcome.answer is not None:
-                return outcome.answer
+            if outcome.response is not None:
+                return outcome.response
             failure = outcome.failure
             if failure is None or not outcome.may_retry or attempt == tries:
                 break
             # A server that asks for a longer pause than we wait is not asked again; the caller is told how long.
-            if (failure.retry_after or 0) > LONGEST_WAIT:
+            if (failure.retry_after or 0) > MAX_WAIT:
                 break
             backoff = 0.5 * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
             await self._sleep(max(backoff, failure.retry_after or 0))
@@ -143,13 +143,13 @@ class Http:
         The client itself forgets them, so that a cookie of an earlier sync and one of now go the same way.
         """
         received = await self._receive("POST", path, data=form)
-        if isinstance(received, _Outcome):
-            raise received.failure or ProviderNonsense(f"Airflow gave no answer to POST {path}.")
+        if isinstance(received, HttpOutcome):
+            raise received.failure or ProviderBadResponse(f"Airflow gave no answer to POST {path}.")
         self._client().cookies.clear()
         response = received.response
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             wait = _retry_after(response)
-            raise failures.from_status(
+            raise errors.from_status(
                 f"POST {path}",
                 response.status_code,
                 None,
@@ -163,22 +163,22 @@ class Http:
                 found.load(line)
         return {name: morsel.value for name, morsel in found.items()}
 
-    async def _once(self, method: str, path: str, **what: Any) -> _Outcome:  # noqa: ANN401 - as send takes it
+    async def _once(self, method: str, path: str, **what: Any) -> HttpOutcome:  # noqa: ANN401 - as send takes it
         received = await self._receive(method, path, **what)
-        return received if isinstance(received, _Outcome) else await self._judge(f"{method} {path}", received)
+        return received if isinstance(received, HttpOutcome) else await self._interpret(f"{method} {path}", received)
 
-    async def _receive(self, method: str, path: str, **what: Any) -> _Received | _Outcome:  # noqa: ANN401
+    async def _receive(self, method: str, path: str, **what: Any) -> _Received | HttpOutcome:  # noqa: ANN401
         """One request at a time; waiting for one's turn is not waiting for Airflow."""
         async with self._turn:
             return await self._receive_now(method, path, **what)
 
-    async def _receive_now(self, method: str, path: str, **what: Any) -> _Received | _Outcome:  # noqa: ANN401
+    async def _receive_now(self, method: str, path: str, **what: Any) -> _Received | HttpOutcome:  # noqa: ANN401
         """Failures are returned, never raised from within: httpx2's errors hold the sent headers."""
         asked = f"{method} {path}"
         try:
             client = self._client()
         except (ssl.SSLError, ValueError):
-            return _Outcome(None, unreadable_certificate(asked))
+            return HttpOutcome(None, unreadable_certificate(asked))
         trace = RequestTrace(is_blind=self._transport is not None)
         if method == "POST":
             self._posts.append((path, trace))
@@ -194,22 +194,22 @@ class Http:
                 body = await self._read(response)
                 peer = peer_of(response)
         except (TimeoutError, egress.TimeoutException):
-            return _Outcome(None, failures.timed_out(asked, seconds, was_sent=trace.may_have_left))
+            return HttpOutcome(None, errors.timed_out(asked, seconds, request_sent=trace.may_have_left))
         except egress.DecodingError:
-            return _Outcome(None, failures.wrongly_compressed(asked, encoding, is_known=True))
+            return HttpOutcome(None, errors.wrongly_compressed(asked, encoding, is_known=True))
         except (egress.RequestError, egress.InvalidURL, OSError) as error:
-            failure = failures.from_transport(asked, error, was_sent=trace.may_have_left)
-            return _Outcome(None, failure, may_retry=isinstance(error, _DROPPED))
+            failure = errors.from_transport(asked, error, request_sent=trace.may_have_left)
+            return HttpOutcome(None, failure, may_retry=isinstance(error, _DROPPED))
         finally:
             elapsed = time.monotonic() - clock
             self.seconds += elapsed
         if body is None:
-            return _Outcome(None, failures.AnswerTooLarge(f"The answer to {asked} is larger than can be taken in."))
+            return HttpOutcome(None, errors.ResponseTooLarge(f"The answer to {asked} is larger than can be taken in."))
         self.as_of = self.clock.read(response.headers.get("date"), began, elapsed)
         return _Received(response, body, self.as_of, elapsed, peer)
 
     async def _with_words(
-        self, method: str, path: str, headers: Mapping[str, str] | None, outcome: _Outcome
+        self, method: str, path: str, headers: Mapping[str, str] | None, outcome: HttpOutcome
     ) -> ProviderFailed:
         """The failure; with what the server says, if the address that answered is an Airflow's."""
         received, asked = outcome.received, f"{method} {path}"
@@ -219,27 +219,29 @@ class Http:
                 api_version: ApiVersion = "v1" if path.startswith("/api/v1/") else "v2"
                 await self._once("GET", VERSION_PATHS[api_version], headers=headers)
             if self._is_recognized(received.peer):
-                outcome = await self._judge(asked, received, shows_words=True)
-        return outcome.failure or ProviderNonsense(f"Airflow gave no answer to {asked}.")
+                outcome = await self._interpret(asked, received, shows_words=True)
+        return outcome.failure or ProviderBadResponse(f"Airflow gave no answer to {asked}.")
 
     def _is_recognized(self, address: object) -> bool:
         return self._recognized.has(self._key, address)
 
-    async def _judge(self, asked: str, received: _Received, *, shows_words: bool = False) -> _Outcome:
+    async def _interpret(self, request_text: str, received: _Received, *, shows_words: bool = False) -> HttpOutcome:
         response, body = received.response, received.body
         status = response.status_code
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             is_https = self._config.base_url.startswith("https:")
             location = response.headers.get("location", "")
-            failure: ProviderFailed = failures.redirected(
-                asked, status, location, is_https=is_https, secrets=self.secrets, shows_words=shows_words
+            failure: ProviderFailed = errors.redirected(
+                request_text, status, location, is_https=is_https, secrets=self.secrets, shows_words=shows_words
             )
-            return _Outcome(None, failure, received=received)
+            return HttpOutcome(None, failure, received=received)
         content_type = response.headers.get("content-type", "")
         data: Any = None
         is_json, is_broken = is_json_type(content_type), False
         if is_json and holds_too_many_values(body):
-            return _Outcome(None, failures.AnswerTooLarge(f"The answer to {asked} holds more values than are read."))
+            return HttpOutcome(
+                None, errors.ResponseTooLarge(f"The answer to {request_text} holds more values than are read.")
+            )
         if is_json:
             try:
                 # A page of thousands of task instances would hold up everybody else on this event loop.
@@ -249,17 +251,19 @@ class Http:
                 is_broken = True
         if status >= HTTPStatus.BAD_REQUEST:
             wait = _retry_after(response)
-            failure = failures.from_status(
-                asked, status, data, secrets=self.secrets, retry_after=wait, shows_words=shows_words
+            failure = errors.from_status(
+                request_text, status, data, secrets=self.secrets, retry_after=wait, shows_words=shows_words
             )
-            return _Outcome(None, failure, may_retry=status in _RETRIED, received=received)
-        complaint = complaint_about(asked, response, is_json=is_json, is_broken=is_broken, shows_words=shows_words)
+            return HttpOutcome(None, failure, may_retry=status in _RETRIED, received=received)
+        complaint = complaint_about(
+            request_text, response, is_json=is_json, is_broken=is_broken, shows_words=shows_words
+        )
         if complaint is not None:
-            return _Outcome(None, complaint, received=received)
+            return HttpOutcome(None, complaint, received=received)
         for api_version, path in VERSION_PATHS.items():
-            if asked == f"GET {path}" and recognize(api_version, data) is not None:
+            if request_text == f"GET {path}" and recognize(api_version, data) is not None:
                 self._recognized.add(self._key, received.peer)
-        return _Outcome(Answer(status=status, body=data, as_of=received.as_of, elapsed=received.elapsed))
+        return HttpOutcome(ApiResponse(status=status, body=data, as_of=received.as_of, elapsed=received.elapsed))
 
     async def _read(self, response: egress.Response) -> bytes | None:
         """The whole body, or None when it is larger than what is held in memory."""
@@ -281,8 +285,8 @@ def _retry_after(response: egress.Response) -> float | None:
     """Seconds from a Retry-After header, which may hold seconds or a date; at most an hour, whatever it says."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return min(float(value[:9]), LONGEST_RETRY_AFTER)
+        return min(float(value[:9]), MAX_RETRY_AFTER)
     with suppress(ValueError, TypeError, OverflowError):
         seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        return min(max(0.0, seconds), LONGEST_RETRY_AFTER)
+        return min(max(0.0, seconds), MAX_RETRY_AFTER)
     return None

@@ -3,11 +3,11 @@
 from http import HTTPStatus
 from typing import Any, Final, Literal
 
-from windsock.errors import ProviderFailed, ProviderRefused, ProviderTimedOut, ProviderUnreachable
+from windsock.errors import ProviderFailed, ProviderHTTPError, ProviderTimedOut, ProviderUnreachable
 from windsock.providers.airflow.dialect import BEYOND_THE_END
-from windsock.providers.airflow.failures import AnswerTooLarge, BrokenJson
+from windsock.providers.airflow.errors import BrokenJson, ResponseTooLarge
 from windsock.providers.airflow.http import Params
-from windsock.providers.airflow.listing import Ask, Limits, Listing
+from windsock.providers.airflow.scans import Fetch, Limits, Listing
 
 Cause = Literal["row", "size"]
 """What may be wrong with a page: one of its rows, or that it is too much at once."""
@@ -21,13 +21,13 @@ def cause_of(failure: ProviderFailed) -> Cause | None:
     """None for what smaller pages do not help against: 4xx, no connection, a login page, a wish for a pause."""
     if failure.retry_after is not None:
         return None
-    if isinstance(failure, ProviderTimedOut | AnswerTooLarge):
+    if isinstance(failure, ProviderTimedOut | ResponseTooLarge):
         return "size"
     if isinstance(failure, ProviderUnreachable):  # a process that dies of a page drops the connection
-        return "size" if failure.was_sent else None
+        return "size" if failure.request_sent else None
     if isinstance(failure, BrokenJson):
         return "row"
-    if isinstance(failure, ProviderRefused) and failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if isinstance(failure, ProviderHTTPError) and failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return "size" if failure.status == HTTPStatus.GATEWAY_TIMEOUT else "row"
     return None
 
@@ -35,7 +35,7 @@ def cause_of(failure: ProviderFailed) -> Cause | None:
 def was_repeated(failure: ProviderFailed) -> bool:
     """Whether it was sent several times, with pauses, before it became a failure."""
     return isinstance(failure, ProviderUnreachable) or (
-        isinstance(failure, ProviderRefused) and failure.status in _RETRIED_BELOW
+        isinstance(failure, ProviderHTTPError) and failure.status in _RETRIED_BELOW
     )
 
 
@@ -45,7 +45,7 @@ class Isolation:
     Costs at most `limits.failed_requests` failing requests and one more for every fourth row that could be read.
     """
 
-    def __init__(self, ask: Ask, listing: Listing[Any], limits: Limits) -> None:
+    def __init__(self, ask: Fetch, listing: Listing[Any], limits: Limits) -> None:
         self._ask = ask
         self._listing = listing
         self._limits = limits
@@ -85,10 +85,10 @@ class Isolation:
         """
         if self.rows_read:
             return
-        path, params = _everything_like(self._listing)
+        path, params = _any_row(self._listing)
         try:
             total = _total((await self._ask(path, {**params, **_no_row(self._listing)})).body)
-        except ProviderRefused as refusal:
+        except ProviderHTTPError as refusal:
             if refusal.status == HTTPStatus.FORBIDDEN and path != self._listing.path:
                 return
             raise failure from None
@@ -119,7 +119,7 @@ def _no_row(listing: Listing[Any]) -> Params:
     return {"limit": "1", "offset": BEYOND_THE_END} if listing.root.endswith("v1") else {"limit": "0"}
 
 
-def _everything_like(listing: Listing[Any]) -> tuple[str, Params]:
+def _any_row(listing: Listing[Any]) -> tuple[str, Params]:
     """The list of all rows of this kind, without the filters."""
     paths = {"dag_runs": "/dags/~/dagRuns", "task_instances": "/dags/~/dagRuns/~/taskInstances"}
     path = f"{listing.root}{paths[listing.name]}" if listing.name in paths else listing.path

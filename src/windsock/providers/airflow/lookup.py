@@ -11,11 +11,17 @@ from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import quote
 
-from windsock.errors import ProviderCannotTell, ProviderFailed, ProviderLacksObject, ProviderNonsense, ProviderRefused
+from windsock.errors import (
+    ProviderBadResponse,
+    ProviderCannotTell,
+    ProviderFailed,
+    ProviderHTTPError,
+    ProviderLacksObject,
+)
 from windsock.providers.airflow.dialect import Dialect
-from windsock.providers.airflow.listing import Ask, Limits
-from windsock.providers.contract import Page, ProviderRun, ProviderTaskRun
-from windsock.providers.scopes import OfRun, Resume, RunsBetween
+from windsock.providers.airflow.scans import Fetch, Limits
+from windsock.providers.base import Page, ProviderRun, ProviderTaskRun
+from windsock.providers.scopes import Resume, RunRange, SingleRun
 
 _NO_NAMES = frozenset({"", ".", "..", "~"})
 """Segments that mean something else: clients and proxies resolve dots, and ~ stands for all."""
@@ -49,7 +55,7 @@ class _AddressUnusable(Exception):
 
 
 async def find_run(
-    ask: Ask, limits: Limits, dialect: Dialect, dag_id: str, run_id: str, position: datetime | None
+    ask: Fetch, limits: Limits, dialect: Dialect, dag_id: str, run_id: str, position: datetime | None
 ) -> ProviderRun | None:
     """The run, or None on evidence that it does not exist."""
     try:
@@ -59,40 +65,40 @@ async def find_run(
             raise unusable.as_failure(dag_id, run_id) from None
     found, may_be_skipped = None, False
     try:
-        async for page in dialect.runs(ask, limits, _moment(dag_id, position), None):
+        async for page in dialect.runs(ask, limits, _time_range(dag_id, position), None):
             may_be_skipped |= any(row.run_external_id in {None, run_id} and not row.fields for row in page.skipped)
             for run in page.rows:
                 if (run.pipeline_external_id, run.external_id) == (dag_id, run_id):
                     found = run
-    except ProviderRefused as failure:
-        if not _says_missing(failure, dag_id):
+    except ProviderHTTPError as failure:
+        if not _is_missing(failure, dag_id):
             raise
     if found is None and may_be_skipped:
         raise ProviderCannotTell(f"The list in which a run {run_id!r} of {dag_id!r} would stand lacks rows.")
     return found
 
 
-async def _get_run(ask: Ask, dialect: Dialect, dag_id: str, run_id: str) -> ProviderRun | None:
+async def _get_run(ask: Fetch, dialect: Dialect, dag_id: str, run_id: str) -> ProviderRun | None:
     if not has_address(dag_id, run_id):
         raise _AddressUnusable(_NO_ADDRESS)
     path = f"{dialect.root}/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}"
     try:
         body = (await ask(path, {})).body
-    except (ProviderRefused, ProviderNonsense) as failure:
-        if _says_missing(failure, dag_id, run_id):
+    except (ProviderHTTPError, ProviderBadResponse) as failure:
+        if _is_missing(failure, dag_id, run_id):
             return None
         if not _is_about_the_address(failure):
             raise
         raise _AddressUnusable(str(failure), failure) from None
     if not isinstance(body, dict):
-        raise ProviderNonsense(f"Airflow gave something that is not a DAG run for {run_id}.")
+        raise ProviderBadResponse(f"Airflow gave something that is not a DAG run for {run_id}.")
     if (body.get("dag_id"), body.get("dag_run_id")) != (dag_id, run_id):
         raise _AddressUnusable(f"GET {path} was answered with something else than that run.")
     return dialect.parse_run(body)
 
 
 async def read_task_runs(
-    ask: Ask, limits: Limits, dialect: Dialect, run: OfRun, resume: Resume | None
+    ask: Fetch, limits: Limits, dialect: Dialect, run: SingleRun, resume: Resume | None
 ) -> AsyncIterator[Page[ProviderTaskRun]]:
     """All task runs of a run. Raises ProviderLacksObject on evidence that the run does not exist."""
     dag_id, run_id = run.pipeline_external_id, run.run_external_id
@@ -104,12 +110,12 @@ async def read_task_runs(
             raise unusable.as_failure(dag_id, run_id) from None
     else:
         return
-    async for page in dialect.task_runs(ask, limits, _moment(dag_id, run.position), None):
+    async for page in dialect.task_runs(ask, limits, _time_range(dag_id, run.position), None):
         yield replace(page, rows=[task for task in page.rows if _is_of(task, run)], expected=None, resume=None)
 
 
 async def _list_task_runs(
-    ask: Ask, limits: Limits, dialect: Dialect, run: OfRun, resume: Resume | None
+    ask: Fetch, limits: Limits, dialect: Dialect, run: SingleRun, resume: Resume | None
 ) -> AsyncIterator[Page[ProviderTaskRun]]:
     dag_id, run_id = run.pipeline_external_id, run.run_external_id
     if not has_address(dag_id, run_id):
@@ -119,41 +125,43 @@ async def _list_task_runs(
             if not all(_is_of(task, run) for task in page.rows):
                 raise _AddressUnusable("The list of its task instances holds those of other runs.")
             yield page
-    except (ProviderRefused, ProviderNonsense) as failure:
-        if isinstance(failure, ProviderRefused) and _says_missing(failure, dag_id, run_id):
-            raise ProviderLacksObject(failure.status, str(failure), is_transient=False, said=failure.said) from None
+    except (ProviderHTTPError, ProviderBadResponse) as failure:
+        if isinstance(failure, ProviderHTTPError) and _is_missing(failure, dag_id, run_id):
+            raise ProviderLacksObject(
+                failure.status, str(failure), is_transient=False, provider_message=failure.provider_message
+            ) from None
         if not _is_about_the_address(failure):
             raise
         raise _AddressUnusable(str(failure), failure) from None
 
 
-def _moment(dag_id: str, position: datetime) -> RunsBetween:
-    return RunsBetween(position, position, dag_id if has_address(dag_id) else None)
+def _time_range(dag_id: str, position: datetime) -> RunRange:
+    return RunRange(position, position, dag_id if has_address(dag_id) else None)
 
 
-def _is_of(task: ProviderTaskRun, run: OfRun) -> bool:
+def _is_of(task: ProviderTaskRun, run: SingleRun) -> bool:
     return (task.pipeline_external_id, task.run_external_id) == (run.pipeline_external_id, run.run_external_id)
 
 
-def _says_missing(failure: ProviderFailed, dag_id: str, run_id: str | None = None) -> bool:
+def _is_missing(failure: ProviderFailed, dag_id: str, run_id: str | None = None) -> bool:
     """Whether Airflow says that this very DAG or run is not there.
 
     3.x: "The DagRun with dag_id: `d` and run_id: `r` was not found" (of task instances without "The") and "The Dag with
     ID: `d` was not found". 2.x: "DAGRun with DAG ID: 'd' and DagRun ID: 'r' not found", or only the title of that.
     """
-    if not isinstance(failure, ProviderRefused) or failure.status != HTTPStatus.NOT_FOUND:
+    if not isinstance(failure, ProviderHTTPError) or failure.status != HTTPStatus.NOT_FOUND:
         return False
-    said = failure.said.rstrip(".")
-    is_of_dag = _quotes(said, dag_id) and said.endswith("not found")
+    message = failure.provider_message.rstrip(".")
+    is_of_dag = _quotes(message, dag_id) and message.endswith("not found")
     if run_id is None:
-        return is_of_dag and "dag" in said.lower()
-    return said == _TITLE_OF_V1 or (is_of_dag and "dagrun" in said.lower() and _quotes(said, run_id))
+        return is_of_dag and "dag" in message.lower()
+    return message == _TITLE_OF_V1 or (is_of_dag and "dagrun" in message.lower() and _quotes(message, run_id))
 
 
-def _quotes(said: str, name: str) -> bool:
+def _quotes(message: str, name: str) -> bool:
     words = " ".join(name.split())
-    return f"`{words}`" in said or f"'{words}'" in said
+    return f"`{words}`" in message or f"'{words}'" in message
 
 
 def _is_about_the_address(failure: ProviderFailed) -> bool:
-    return isinstance(failure, ProviderNonsense) or failure.status in _NOT_ABOUT_THE_OBJECT
+    return isinstance(failure, ProviderBadResponse) or failure.status in _NOT_ABOUT_THE_OBJECT

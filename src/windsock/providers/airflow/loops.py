@@ -7,9 +7,9 @@ are left out of the JSON where there is no region: of plain tasks, and of runs t
 from typing import NamedTuple
 from uuid import UUID
 
-from windsock.errors import ProviderNonsense
+from windsock.errors import ProviderBadResponse
 from windsock.providers.airflow.fields import MAX_INTEGER, Fields
-from windsock.providers.airflow.values import mapping, number, text
+from windsock.providers.airflow.parsing import mapping, parse_int, text
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX
 
 
@@ -31,7 +31,7 @@ def region_of(fields: Fields) -> Region:
     try:
         region_id = str(UUID(value))
     except (ValueError, TypeError, AttributeError):
-        raise ProviderNonsense("Airflow gave a task instance with a region_id that is not a UUID.") from None
+        raise ProviderBadResponse("Airflow gave a task instance with a region_id that is not a UUID.") from None
     return Region(region_id, fields.index("region_index", NO_REGION_INDEX))
 
 
@@ -41,5 +41,5 @@ def loop_of(fields: Fields) -> Loop:
     loop_id = text(loop.get("loop_id"))
     if loop_id is None:
         return Loop(None, None)
-    iteration = number(loop.get("iteration"), -1)
+    iteration = parse_int(loop.get("iteration"), -1)
     return Loop(loop_id, iteration if 0 <= iteration <= MAX_INTEGER else None)

@@ -13,18 +13,18 @@ from urllib.parse import urlsplit
 
 from windsock import egress
 from windsock.errors import (
+    ProviderBadResponse,
     ProviderFailed,
-    ProviderNonsense,
-    ProviderRefused,
+    ProviderHTTPError,
     ProviderRejectedCredentials,
     ProviderUnreachable,
 )
+from windsock.providers.airflow.auth_schemes import IssuedToken, RefreshableAuth, Version, When, fit_for_a_header
 from windsock.providers.airflow.clouds import aws_sender, refused_sign_in
 from windsock.providers.airflow.config import MwaaCredentials
-from windsock.providers.airflow.extras import load, not_as_the_machine, run
-from windsock.providers.airflow.failures import scrub
-from windsock.providers.airflow.http import Http
-from windsock.providers.airflow.signin import Grant, Renewable, Version, When, fit_for_a_header
+from windsock.providers.airflow.errors import redact
+from windsock.providers.airflow.http import AirflowHttp
+from windsock.providers.airflow.optional_deps import load, not_as_the_machine, run
 
 LOGIN: dict[Version, tuple[str, str]] = {
     "v1": ("/aws_mwaa/login", "session"),
@@ -44,17 +44,17 @@ _PRIVATE = "An environment with private web server access answers only from with
 _aws = partial(load, library="boto3", extra="mwaa")
 
 
-class Mwaa(Renewable):
+class Mwaa(RefreshableAuth):
     """A session of the web server: a cookie on 2.x, a Bearer token on 3.x; made anew when 401 or 403 refuse it."""
 
-    guards_version = True
+    version_requires_auth = True
     hints: Mapping[int, tuple[str, ...]] = {
         401: ("MWAA signed in, but its Airflow refused the session.", _ACCESS),
         403: (f"The Airflow role that AWS gave has not this permission. {_ACCESS}", _PRIVATE),
     }
 
     def __init__(
-        self, http: Http, credentials: MwaaCredentials, base_url: str, *, policy: egress.Policy, as_machine: bool
+        self, http: AirflowHttp, credentials: MwaaCredentials, base_url: str, *, policy: egress.Policy, as_machine: bool
     ) -> None:
         super().__init__(http)
         self._policy = policy
@@ -67,7 +67,7 @@ class Mwaa(Renewable):
             if secret is not None
         )
 
-    def when(self, version: Version) -> When:  # noqa: ARG002 - the same for both
+    def login_policy(self, version: Version) -> When:  # noqa: ARG002 - the same for both
         return "first"
 
     def headers(self, version: Version, token: str | None) -> dict[str, str]:
@@ -76,7 +76,7 @@ class Mwaa(Renewable):
         self._http.secrets.add(token)
         return {"Cookie": f"session={fit_for_a_header(token)}"}
 
-    async def sign_in(self, version: Version) -> Grant:
+    async def sign_in(self, version: Version) -> IssuedToken:
         if self._credentials.access_key_id is None and not self._as_machine:
             raise not_as_the_machine("access_key_id and secret_access_key")
         host, web_token = await run(self._web_login, service="AWS")
@@ -85,8 +85,8 @@ class Mwaa(Renewable):
         path, name = LOGIN[version]
         cookie = (await self._exchange(path, web_token)).get(name)
         if not cookie:
-            raise ProviderNonsense(f"POST {path} was answered without the cookie {name}.", is_transient=False)
-        return Grant(cookie)
+            raise ProviderBadResponse(f"POST {path} was answered without the cookie {name}.", is_transient=False)
+        return IssuedToken(cookie)
 
     def _demand_its_own_host(self, host: str) -> None:
         """Who has a web login token can sign in with it: it goes to the environment's own server and to no other."""
@@ -106,12 +106,12 @@ class Mwaa(Renewable):
     async def _exchange(self, path: str, web_token: str) -> dict[str, str]:
         try:
             return await self._http.cookies(path, {"token": web_token})
-        except ProviderRefused as failure:
+        except ProviderHTTPError as failure:
             status = failure.status
             if status >= _TROUBLE:
                 raise
         if status in _NO_SUCH_LOGIN:  # the other version's
-            raise ProviderNonsense(f"POST {path} was answered with {status}: there is no such login here.")
+            raise ProviderBadResponse(f"POST {path} was answered with {status}: there is no such login here.")
         raise ProviderRejectedCredentials(
             401 if status == 401 else 403,  # noqa: PLR2004 - HTTP
             f"The web server of MWAA refused the sign-in: POST {path} was answered with {status}.",
@@ -155,7 +155,7 @@ class Mwaa(Renewable):
             return self._rejected(f"The sign-in could not be sent to AWS ({type(error).__name__}).")
         host, token = answer.get("WebServerHostname"), answer.get("WebToken")
         if not host or not token:
-            return ProviderNonsense("AWS answered CreateWebLoginToken without a host or a token.")
+            return ProviderBadResponse("AWS answered CreateWebLoginToken without a host or a token.")
         return host, token
 
     def _refused(self, response: Any) -> ProviderFailed:  # noqa: ANN401 - of botocore
@@ -166,7 +166,7 @@ class Mwaa(Renewable):
             return _unreachable(f"is in trouble or asks for patience ({code})")
         says = ""
         if code.startswith("AccessDenied"):
-            says = f" {scrub(str(error.get('Message', '')), self._http.secrets)[:_LONGEST_WORDS]}"
+            says = f" {redact(str(error.get('Message', '')), self._http.secrets)[:_LONGEST_WORDS]}"
         return self._rejected(f"AWS refused CreateWebLoginToken with {code or status}.{says}", code)
 
     def _rejected(self, sentence: str, code: str = "") -> ProviderRejectedCredentials:
@@ -183,5 +183,5 @@ def _unreachable(why: str) -> ProviderUnreachable:
     return ProviderUnreachable(
         f"The API of Amazon MWAA {why}.",
         hints=("Check the region, and that env.airflow.<region>.amazonaws.com is reachable from where Windsock runs.",),
-        was_sent=False,
+        request_sent=False,
     )

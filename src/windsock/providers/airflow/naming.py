@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote
 from windsock.errors import ProviderFailed
 from windsock.providers.airflow.http import Params
 from windsock.providers.airflow.isolation import cause_of
-from windsock.providers.airflow.listing import Ask, Key, Limits, Listing
-from windsock.providers.airflow.values import to_wire
-from windsock.providers.contract import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
+from windsock.providers.airflow.parsing import format_datetime
+from windsock.providers.airflow.scans import Fetch, Key, Limits, Listing
+from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
 from windsock.providers.scopes import NOT_MAPPED
 
 T = TypeVar("T")
@@ -25,11 +25,11 @@ _OF_ONE: Final = re.compile("/dags/([^/]+)/dagRuns(?:/([^/]+)/taskInstances)?$")
 class Namer(Generic[T]):
     """`knows`: whether the scan has seen a row with that key. Costs at most `limits.naming_requests` in a scan."""
 
-    def __init__(self, ask: Ask, listing: Listing[T], limits: Limits, knows: Callable[[Key], bool]) -> None:
+    def __init__(self, ask: Fetch, listing: Listing[T], limits: Limits, is_known: Callable[[Key], bool]) -> None:
         self._ask = ask
         self._listing = listing
         self._root = listing.root
-        self._knows = knows
+        self._knows = is_known
         self._left = limits.naming_requests
         self._tasks: dict[str, list[str]] = {}
 
@@ -98,7 +98,7 @@ class Namer(Generic[T]):
             start, end = min(start, end), max(start, end)
         field = "execution_date" if self._root.endswith("v1") else "run_after"
         bounds = {f"{field}_gte": start, f"{field}_lte": end}
-        return {name: to_wire(time) for name, time in bounds.items() if time is not None}
+        return {name: format_datetime(time) for name, time in bounds.items() if time is not None}
 
     def _time(self, row: object) -> datetime | None:
         """By which the API filters."""
@@ -108,10 +108,10 @@ class Namer(Generic[T]):
 
     async def _task_runs(self, near: list[ProviderTaskRun], seen: Collection[Key]) -> AsyncIterator[SkippedRow]:
         """Most likely an instance of a run whose others stand beside it."""
-        for one in near:
-            for index in (one.map_index + 1, one.map_index - 1):
-                if one.map_index != NOT_MAPPED and index >= 0 and self._is_new(one, seen, map_index=index):
-                    yield _task_run(one.pipeline_external_id, one.run_external_id, one.external_id, index)
+        for row in near:
+            for index in (row.map_index + 1, row.map_index - 1):
+                if row.map_index != NOT_MAPPED and index >= 0 and self._is_new(row, seen, map_index=index):
+                    yield _task_run(row.pipeline_external_id, row.run_external_id, row.external_id, index)
         async for run in self._runs_near(near):
             async for candidate in self._tasks_of(run, near, seen):
                 yield candidate
@@ -122,10 +122,10 @@ class Namer(Generic[T]):
         if dag and run:
             yield dag, run
             return
-        told = dict.fromkeys((one.pipeline_external_id, one.run_external_id) for one in near)
+        told = dict.fromkeys((row.pipeline_external_id, row.run_external_id) for row in near)
         for key in told:
             yield key
-        times = sorted(one.run_at for one in near if one.run_at is not None)
+        times = sorted(row.run_at for row in near if row.run_at is not None)
         if not times:
             return
         window = self._window(times[0], times[-1] if len(near) > 1 else None)

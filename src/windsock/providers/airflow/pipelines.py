@@ -1,19 +1,19 @@
 """Lists all DAGs, and knows when the list did not stand still while it was read."""
 
-from windsock.errors import ProviderFailed, ProviderIncomplete, ProviderNonsense
+from windsock.errors import ProviderBadResponse, ProviderFailed, ProviderIncomplete
 from windsock.providers.airflow.completeness import is_small, miscounted, refuse
 from windsock.providers.airflow.counting import count_import_errors
 from windsock.providers.airflow.isolation import Isolation
-from windsock.providers.airflow.listing import NAMELESS, Ask, Key, Limits, Listing, Part, read
 from windsock.providers.airflow.naming import Namer
+from windsock.providers.airflow.scans import NAMELESS, Fetch, Key, Limits, Listing, ListResponse, parse_listing
 from windsock.providers.airflow.slices import SliceReader
-from windsock.providers.contract import PipelineListing, ProviderPipeline
+from windsock.providers.base import PipelineListing, ProviderPipeline
 
 _RESTARTS = 3
 
 
 async def list_pipelines(
-    ask: Ask, listing: Listing[ProviderPipeline], import_errors_path: str | None, limits: Limits
+    ask: Fetch, listing: Listing[ProviderPipeline], import_errors_path: str | None, limits: Limits
 ) -> PipelineListing:
     """All DAGs in ⌈DAGs / page⌉ requests, and one for the import errors where those are wanted.
 
@@ -32,7 +32,7 @@ async def list_pipelines(
             continue
         unreadable = [skipped.reason for key, skipped in found.skipped.items() if key[0] in {"unreadable", NAMELESS}]
         if unreadable and not found.rows:  # of another program, rather than a list with a strange row
-            raise ProviderNonsense(unreadable[0])
+            raise ProviderBadResponse(unreadable[0])
         known = {*found.keys, *found.skipped}
         was_missing, missing = missing, (found.total or 0) - len(known)
         if missing > 0 and missing in {was_missing, expected} and is_small(missing, found.total or 0):
@@ -52,14 +52,14 @@ async def list_pipelines(
 
 
 async def _list_once(
-    ask: Ask, listing: Listing[ProviderPipeline], limits: Limits, *, lacks: int
-) -> Part[ProviderPipeline] | None:
+    ask: Fetch, listing: Listing[ProviderPipeline], limits: Limits, *, lacks: int
+) -> ListResponse[ProviderPipeline] | None:
     """All pages as one, or None when the list changed meanwhile. `lacks`: how many of its total are not waited for."""
-    found: Part[ProviderPipeline] | None = None
+    found: ListResponse[ProviderPipeline] | None = None
 
-    async def fetch(offset: int, limit: int) -> Part[ProviderPipeline]:
+    async def fetch(offset: int, limit: int) -> ListResponse[ProviderPipeline]:
         place = {"limit": str(limit), "offset": str(offset)}
-        return read(await ask(listing.path, {**listing.params, **place}), listing)
+        return parse_listing(await ask(listing.path, {**listing.params, **place}), listing)
 
     def knows(key: Key) -> bool:
         return found is not None and key in found.keys
@@ -81,7 +81,7 @@ async def _list_once(
     return found
 
 
-async def _import_errors(ask: Ask, path: str) -> int | None:
+async def _import_errors(ask: Fetch, path: str) -> int | None:
     """How many files failed to parse. None where that cannot be had: the list of DAGs is whole without it."""
     try:
         return await count_import_errors(ask, path)

@@ -5,19 +5,19 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from windsock.errors import ProviderFailed, ProviderIncomplete
-from windsock.providers.airflow.failures import AnswerTooLarge
+from windsock.providers.airflow.errors import ResponseTooLarge
 from windsock.providers.airflow.isolation import Isolation, was_repeated
-from windsock.providers.airflow.listing import Key, Listing, Part
 from windsock.providers.airflow.naming import Namer
-from windsock.providers.contract import SkippedRow
+from windsock.providers.airflow.scans import Key, Listing, ListResponse
+from windsock.providers.base import SkippedRow
 
 T = TypeVar("T")
 
-Fetch = Callable[[int, int], Awaitable[Part[T]]]
+Fetch = Callable[[int, int], Awaitable[ListResponse[T]]]
 """The rows from that place on, at most so many."""
 
 _MAX_RESTARTS: Final = 3
-_MAX_PATIENCE: Final = 64
+_MAX_UNCONFIRMED: Final = 64
 
 
 class _Moved(Exception):
@@ -55,7 +55,7 @@ class SliceReader(Generic[T]):
         self._namer = namer
         self._last: T | None = None
 
-    async def read(self, offset: int, failure: ProviderFailed | None = None) -> Part[T]:
+    async def read(self, offset: int, failure: ProviderFailed | None = None) -> ListResponse[T]:
         """The rows from `offset` on. `failure`: what a page that begins there has failed with."""
         is_repeated = failure is not None
         while True:
@@ -76,17 +76,17 @@ class SliceReader(Generic[T]):
                 return await self.take_apart(offset, self._size)
             failure = None
 
-    async def fetch(self, offset: int, limit: int) -> Part[T]:
+    async def fetch(self, offset: int, limit: int) -> ListResponse[T]:
         part = await self._fetch_slice(offset, limit)
         self.note(part)
         return part
 
-    def note(self, part: Part[T]) -> None:
+    def note(self, part: ListResponse[T]) -> None:
         """Know of a part that was read in another way."""
         self._isolation.note_success(part.received)
         self._last = part.rows[-1] if part.rows else self._last
 
-    async def take_apart(self, start: int, size: int) -> Part[T]:
+    async def take_apart(self, start: int, size: int) -> ListResponse[T]:
         """All that can be listed from `start` on, at least `size` rows where there are as many."""
         before = self._last
         for _ in range(_MAX_RESTARTS):
@@ -97,9 +97,9 @@ class SliceReader(Generic[T]):
                 continue
         raise ProviderIncomplete(f"Airflow's list of {self._listing.what} never stood still.")
 
-    async def _take_apart(self, start: int, size: int) -> Part[T]:
+    async def _take_apart(self, start: int, size: int) -> ListResponse[T]:
         place, end, fails_before = start, start + size, start + size
-        found: Part[T] | None = None
+        found: ListResponse[T] | None = None
         last_mark: Key | None = None
         gaps: list[_Gap[T]] = []
         # A gap at the end is followed, so that what is given ends with a row, or with the list.
@@ -120,7 +120,7 @@ class SliceReader(Generic[T]):
                     place, fails_before, last_mark = place + 1, place + 1, None
                 continue
             if overlap:
-                if not part.marks or part.marks[0] != last_mark:
+                if not part.row_keys or part.row_keys[0] != last_mark:
                     raise _Moved
                 part = part.without_first()
             first = part.rows[0] if part.rows else None
@@ -129,7 +129,7 @@ class SliceReader(Generic[T]):
             place += part.received
             if not part.received or (part.total is not None and place >= part.total):
                 break
-            last_mark = part.marks[-1]
+            last_mark = part.row_keys[-1]
         if found is None:
             raise ProviderIncomplete(f"Airflow gave none of the {self._listing.what} that it was asked for.")
         await self._confirm(gaps)
@@ -155,7 +155,7 @@ class SliceReader(Generic[T]):
 
     async def _is_at(self, place: int, mark: Key) -> bool:
         try:
-            return (await self._fetch_slice(place, 1)).marks == [mark]
+            return (await self._fetch_slice(place, 1)).row_keys == [mark]
         except ProviderFailed as failure:
             await self._isolation.judge(failure)
             return False
@@ -169,7 +169,7 @@ class SliceReader(Generic[T]):
 
     def _shrink(self) -> None:
         """Growing in vain costs an answer each time, so it is tried less often each time."""
-        self._patience = min(_MAX_PATIENCE, max(1, self._patience * 2))
+        self._patience = min(_MAX_UNCONFIRMED, max(1, self._patience * 2))
         self._size, self._successes = max(1, self._size // 2), 0
 
     def _grow(self) -> None:
@@ -179,6 +179,6 @@ class SliceReader(Generic[T]):
 
 
 def _reason(failure: ProviderFailed) -> str:
-    if isinstance(failure, AnswerTooLarge):
+    if isinstance(failure, ResponseTooLarge):
         return "This row alone is larger than can be taken in."
     return f"Each list that holds this row fails. {failure}"

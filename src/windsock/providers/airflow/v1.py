@@ -5,14 +5,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from windsock.errors import ProviderNonsense
+from windsock.errors import ProviderBadResponse
 from windsock.providers.airflow import dialect
 from windsock.providers.airflow.fields import Fields
-from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
-from windsock.providers.airflow.pages import PageScan
-from windsock.providers.airflow.values import between, number, text, to_wire
-from windsock.providers.airflow.windows import BEFORE_ALL, CHANGE, WindowScan
-from windsock.providers.contract import (
+from windsock.providers.airflow.paged_scan import PagedScan
+from windsock.providers.airflow.parsing import between, format_datetime, parse_int, text
+from windsock.providers.airflow.scans import ApiRequest, Fetch, Limits, Listing
+from windsock.providers.airflow.windowed_scan import BEFORE_ALL, CHANGE, WindowedScan
+from windsock.providers.base import (
     Json,
     Page,
     ProviderPipeline,
@@ -21,13 +21,13 @@ from windsock.providers.contract import (
 )
 from windsock.providers.scopes import (
     NOT_MAPPED,
-    ChangedSince,
-    OfRun,
     Resume,
+    RunRange,
     RunRequest,
-    RunsBetween,
-    Scope,
+    ScanScope,
+    SingleRun,
     Unfinished,
+    UpdatedSince,
 )
 
 _PIPELINE_COLUMNS = dialect.PIPELINE_COLUMNS | {"is_active", "schedule_interval", "timetable_description"}
@@ -57,12 +57,14 @@ class V1:
     def parse_task_run(self, raw: Json) -> ProviderTaskRun:
         return parse_task_run(raw)
 
-    def run_to_start(self, request: RunRequest) -> Json:
+    def trigger_body(self, request: RunRequest) -> Json:
         """No null for conf, and a logical_date that is not named is now (measured on 2.11.2)."""
         body: Json = {"dag_run_id": request.external_id, "conf": request.conf, "note": request.note}
-        return body if request.logical_date is None else {**body, "logical_date": to_wire(request.logical_date)}
+        return body if request.logical_date is None else {**body, "logical_date": format_datetime(request.logical_date)}
 
-    def runs(self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None) -> AsyncIterator[Page[ProviderRun]]:
+    def runs(
+        self, ask: Fetch, limits: Limits, scope: ScanScope, resume: Resume | None
+    ) -> AsyncIterator[Page[ProviderRun]]:
         listing = Listing(
             path=self.root + dialect.path_of("runs", scope),
             name="dag_runs",
@@ -70,50 +72,50 @@ class V1:
             parse=parse_run,
             key=dialect.run_key,
         )
-        return PageScan(ask, listing, limits, offers_cursor=False).pages(resume)
+        return PagedScan(ask, listing, limits, offers_cursor=False).pages(resume)
 
     def task_runs(
-        self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None
+        self, ask: Fetch, limits: Limits, scope: ScanScope, resume: Resume | None
     ) -> AsyncIterator[Page[ProviderTaskRun]]:
         """Task instances of 2.x have no order and no cap: they are read by windows of time."""
-        is_change = isinstance(scope, ChangedSince)
+        is_change = isinstance(scope, UpdatedSince)
         listing = Listing(
             path=self.root + dialect.path_of("task_runs", scope),
             name="task_instances",
-            params=between("execution_date", None, scope.runs_until) if isinstance(scope, ChangedSince) else {},
+            params=between("execution_date", None, scope.runs_until) if isinstance(scope, UpdatedSince) else {},
             parse=parse_task_run,
             key=dialect.task_run_key,
         )
         window: tuple[datetime, datetime | None]
-        if isinstance(scope, ChangedSince):
+        if isinstance(scope, UpdatedSince):
             window = (scope.since, scope.until)
         elif isinstance(scope, Unfinished):
             raise TypeError("Unfinished is a scope of runs.")
-        elif isinstance(scope, OfRun):  # all instances of one run have its logical date: no split parts them
+        elif isinstance(scope, SingleRun):  # all instances of one run have its logical date: no split parts them
             window, limits = (BEFORE_ALL, None), replace(limits, shortest=timedelta.max)
         else:
             window = (scope.start, scope.end)
         field = CHANGE if is_change else "execution_date"
-        return WindowScan(ask, listing, limits, field=field, window=window).pages(resume)
+        return WindowedScan(ask, listing, limits, field=field, window=window).pages(resume)
 
-    def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
+    def count_request(self, what: Literal["runs", "task_runs"], window: RunRange) -> ApiRequest:
         """A page beyond the end, which holds no row that could break it: limit=0 means the default on 2.11.2."""
         no_row = {"limit": "1", "offset": dialect.BEYOND_THE_END}
-        return Question(path=self.root + dialect.path_of(what, window), params={**_filters(window), **no_row})
+        return ApiRequest(path=self.root + dialect.path_of(what, window), params={**_filters(window), **no_row})
 
-    def events(self, since: datetime) -> list[Question]:
+    def events(self, since: datetime) -> list[ApiRequest]:
         """`after` and `excluded_events` are known since 2.9 and 2.10; before, unknown parameters are refused."""
         plain = {"order_by": "-event_log_id", "limit": "100"}
-        excluded = {"after": to_wire(since), "excluded_events": ",".join(dialect.WRITTEN_BY_MACHINES)}
-        return [Question(path=self.root + dialect.EVENTS, params=params) for params in ({**excluded, **plain}, plain)]
+        excluded = {"after": format_datetime(since), "excluded_events": ",".join(dialect.SYSTEM_EVENTS)}
+        return [ApiRequest(path=self.root + dialect.EVENTS, params=params) for params in ({**excluded, **plain}, plain)]
 
 
-def _filters(scope: Scope) -> Mapping[str, str | Sequence[str]]:
-    if isinstance(scope, OfRun):
+def _filters(scope: ScanScope) -> Mapping[str, str | Sequence[str]]:
+    if isinstance(scope, SingleRun):
         return {}
-    if isinstance(scope, RunsBetween):
+    if isinstance(scope, RunRange):
         return between("execution_date", scope.start, scope.end)
-    of_runs = between("execution_date", scope.runs_from if isinstance(scope, ChangedSince) else None, scope.runs_until)
+    of_runs = between("execution_date", scope.runs_from if isinstance(scope, UpdatedSince) else None, scope.runs_until)
     if isinstance(scope, Unfinished):
         return {"state": dialect.UNFINISHED, **of_runs}
     return {**between("updated_at", scope.since, scope.until), **of_runs}
@@ -133,7 +135,7 @@ def parse_pipeline(raw: Json) -> ProviderPipeline:
         tags=fields.tags(),
         schedule=schedule(fields.get("schedule_interval")),
         schedule_description=fields.text("timetable_description"),
-        next_run_at=fields.moment("next_dagrun_create_after"),
+        next_run_at=fields.datetime("next_dagrun_create_after"),
         is_paused=fields.flag("is_paused"),
         is_active=fields.flag("is_active"),
         has_import_errors=fields.flag("has_import_errors"),
@@ -146,7 +148,7 @@ def schedule(interval: object) -> str | None:
     if not isinstance(interval, dict):
         return text(interval)
     if interval.get("__type") == "TimeDelta":
-        parts = {name: number(interval.get(name), 0) for name in ("days", "seconds", "microseconds")}
+        parts = {name: parse_int(interval.get(name), 0) for name in ("days", "seconds", "microseconds")}
         try:
             return str(timedelta(**parts))
         except OverflowError:
@@ -165,10 +167,10 @@ def parse_run(raw: Json) -> ProviderRun:
     logical date and end is the run's place in time.
     """
     fields = Fields.of(raw)
-    logical_date = fields.moment("logical_date") or fields.moment("execution_date")
+    logical_date = fields.datetime("logical_date") or fields.datetime("execution_date")
     if logical_date is None:
-        raise ProviderNonsense("Airflow gave a DAG run without its logical_date.")
-    ends = fields.moment("data_interval_end")
+        raise ProviderBadResponse("Airflow gave a DAG run without its logical_date.")
+    ends = fields.datetime("data_interval_end")
     run_type = fields.text("run_type") or ("manual" if fields.get("external_trigger") else "scheduled")
     return ProviderRun(
         pipeline_external_id=fields.identity("dag_id", "DAG run"),
@@ -177,11 +179,11 @@ def parse_run(raw: Json) -> ProviderRun:
         run_type=run_type,
         run_at=max(logical_date, ends) if ends else logical_date,
         queued_at=None,
-        started_at=fields.moment("start_date"),
-        ended_at=fields.moment("end_date"),
+        started_at=fields.datetime("start_date"),
+        ended_at=fields.datetime("end_date"),
         run_after=None,
         logical_date=logical_date,
-        data_interval_start=fields.moment("data_interval_start"),
+        data_interval_start=fields.datetime("data_interval_start"),
         data_interval_end=ends,
         conf=fields.json("conf", {}),
         note=fields.text("note"),
@@ -204,13 +206,13 @@ def parse_task_run(raw: Json) -> ProviderTaskRun:
         status=fields.text("state") or "none",
         try_number=fields.number("try_number", 0),
         max_tries=fields.number("max_tries", 0),
-        queued_at=fields.moment("queued_when"),
-        started_at=fields.moment("start_date"),
-        ended_at=fields.moment("end_date"),
+        queued_at=fields.datetime("queued_when"),
+        started_at=fields.datetime("start_date"),
+        ended_at=fields.datetime("end_date"),
         pool=fields.text("pool"),
         queue=fields.text("queue"),
         hostname=fields.text("hostname"),
         note=fields.text("note"),
-        run_at=fields.moment("execution_date"),
+        run_at=fields.datetime("execution_date"),
         provider_metadata=dialect.task_run_metadata(fields, {"operator"}),
     )

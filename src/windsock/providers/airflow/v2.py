@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
-from windsock.errors import ProviderNonsense
+from windsock.errors import ProviderBadResponse
 from windsock.providers.airflow import dialect
 from windsock.providers.airflow.fields import Fields
-from windsock.providers.airflow.listing import Ask, Limits, Listing, Question
 from windsock.providers.airflow.loops import loop_of, region_of
-from windsock.providers.airflow.pages import PageScan
-from windsock.providers.airflow.values import between, mapping, number, to_wire
-from windsock.providers.contract import (
+from windsock.providers.airflow.paged_scan import PagedScan
+from windsock.providers.airflow.parsing import between, format_datetime, mapping, parse_int
+from windsock.providers.airflow.scans import ApiRequest, Fetch, Limits, Listing
+from windsock.providers.base import (
     Json,
     Page,
     ProviderPipeline,
@@ -20,13 +20,13 @@ from windsock.providers.contract import (
 )
 from windsock.providers.scopes import (
     NOT_MAPPED,
-    ChangedSince,
-    OfRun,
     Resume,
+    RunRange,
     RunRequest,
-    RunsBetween,
-    Scope,
+    ScanScope,
+    SingleRun,
     Unfinished,
+    UpdatedSince,
 )
 
 _PIPELINE_COLUMNS = dialect.PIPELINE_COLUMNS | {
@@ -60,16 +60,18 @@ class V2:
     def parse_task_run(self, raw: Json) -> ProviderTaskRun:
         return parse_task_run(raw)
 
-    def run_to_start(self, request: RunRequest) -> Json:
+    def trigger_body(self, request: RunRequest) -> Json:
         """The key logical_date is required, though it may be null (422 without it, measured on 3.3.2)."""
         return {
             "dag_run_id": request.external_id,
-            "logical_date": None if request.logical_date is None else to_wire(request.logical_date),
+            "logical_date": None if request.logical_date is None else format_datetime(request.logical_date),
             "conf": request.conf,
             "note": request.note,
         }
 
-    def runs(self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None) -> AsyncIterator[Page[ProviderRun]]:
+    def runs(
+        self, ask: Fetch, limits: Limits, scope: ScanScope, resume: Resume | None
+    ) -> AsyncIterator[Page[ProviderRun]]:
         listing = Listing(
             path=self.root + dialect.path_of("runs", scope),
             name="dag_runs",
@@ -77,10 +79,10 @@ class V2:
             parse=parse_run,
             key=dialect.run_key,
         )
-        return PageScan(ask, listing, limits, offers_cursor=True).pages(resume)
+        return PagedScan(ask, listing, limits, offers_cursor=True).pages(resume)
 
     def task_runs(
-        self, ask: Ask, limits: Limits, scope: Scope, resume: Resume | None
+        self, ask: Fetch, limits: Limits, scope: ScanScope, resume: Resume | None
     ) -> AsyncIterator[Page[ProviderTaskRun]]:
         """By GET: each POST to …/taskInstances/list writes a row into Airflow's audit log."""
         listing = Listing(
@@ -90,31 +92,31 @@ class V2:
             parse=parse_task_run,
             key=dialect.task_run_key,
         )
-        return PageScan(ask, listing, limits, offers_cursor=True).pages(resume)
+        return PagedScan(ask, listing, limits, offers_cursor=True).pages(resume)
 
-    def counting(self, what: Literal["runs", "task_runs"], window: RunsBetween) -> Question:
+    def count_request(self, what: Literal["runs", "task_runs"], window: RunRange) -> ApiRequest:
         """With limit=0 no row is read and the total is exact (measured on 3.3.2 and 3.0.6)."""
-        return Question(
+        return ApiRequest(
             path=self.root + dialect.path_of(what, window), params={**_filters(window), "limit": "0", "order_by": "id"}
         )
 
-    def events(self, since: datetime) -> list[Question]:
+    def events(self, since: datetime) -> list[ApiRequest]:
         params = {
-            "after": to_wire(since),
-            "excluded_events": dialect.WRITTEN_BY_MACHINES,
+            "after": format_datetime(since),
+            "excluded_events": dialect.SYSTEM_EVENTS,
             "order_by": "-event_log_id",
             "limit": "100",
         }
-        return [Question(path=self.root + dialect.EVENTS, params=params)]
+        return [ApiRequest(path=self.root + dialect.EVENTS, params=params)]
 
 
-def _filters(scope: Scope) -> Mapping[str, str | Sequence[str]]:
+def _filters(scope: ScanScope) -> Mapping[str, str | Sequence[str]]:
     """Only _gte and _lte: 3.0.x ignores _gt and _lt without a word."""
-    if isinstance(scope, OfRun):
+    if isinstance(scope, SingleRun):
         return {}
-    if isinstance(scope, RunsBetween):
+    if isinstance(scope, RunRange):
         return between("run_after", scope.start, scope.end)
-    of_runs = between("run_after", scope.runs_from if isinstance(scope, ChangedSince) else None, scope.runs_until)
+    of_runs = between("run_after", scope.runs_from if isinstance(scope, UpdatedSince) else None, scope.runs_until)
     if isinstance(scope, Unfinished):
         return {"state": dialect.UNFINISHED, **of_runs}
     return {**between("updated_at", scope.since, scope.until), **of_runs}
@@ -134,7 +136,7 @@ def parse_pipeline(raw: Json) -> ProviderPipeline:
         tags=fields.tags(),
         schedule=fields.text("timetable_summary"),
         schedule_description=fields.text("timetable_description"),
-        next_run_at=fields.moment("next_dagrun_run_after") or fields.moment("next_dagrun_create_after"),
+        next_run_at=fields.datetime("next_dagrun_run_after") or fields.datetime("next_dagrun_create_after"),
         is_paused=fields.flag("is_paused"),
         is_draining=fields.get("scheduling_state") == "draining",
         is_active=not fields.flag("is_stale"),
@@ -145,11 +147,11 @@ def parse_pipeline(raw: Json) -> ProviderPipeline:
 
 def parse_run(raw: Json) -> ProviderRun:
     fields = Fields.of(raw)
-    run_after, logical_date = fields.moment("run_after"), fields.moment("logical_date")
-    queued_at, started_at = fields.moment("queued_at"), fields.moment("start_date")
+    run_after, logical_date = fields.datetime("run_after"), fields.datetime("logical_date")
+    queued_at, started_at = fields.datetime("queued_at"), fields.datetime("start_date")
     run_at = run_after or logical_date or queued_at
     if run_at is None:
-        raise ProviderNonsense("Airflow gave a DAG run without its run_after.")
+        raise ProviderBadResponse("Airflow gave a DAG run without its run_after.")
     metadata = fields.rest(dialect.RUN_COLUMNS)
     if isinstance(metadata.get("dag_versions"), list):
         metadata["dag_versions"] = sorted(metadata["dag_versions"], key=_version_order)
@@ -161,11 +163,11 @@ def parse_run(raw: Json) -> ProviderRun:
         run_at=run_at,
         queued_at=queued_at,
         started_at=started_at,
-        ended_at=fields.moment("end_date"),
+        ended_at=fields.datetime("end_date"),
         run_after=run_after,
         logical_date=logical_date,
-        data_interval_start=fields.moment("data_interval_start"),
-        data_interval_end=fields.moment("data_interval_end"),
+        data_interval_start=fields.datetime("data_interval_start"),
+        data_interval_end=fields.datetime("data_interval_end"),
         conf=fields.json("conf", {}),
         note=fields.text("note"),
         triggered_by=fields.text("triggering_user_name"),
@@ -176,7 +178,7 @@ def parse_run(raw: Json) -> ProviderRun:
 
 def _version_order(version: object) -> tuple[int, str]:
     fields = mapping(version)
-    return number(fields.get("version_number"), 0), str(fields.get("id"))
+    return parse_int(fields.get("version_number"), 0), str(fields.get("id"))
 
 
 def parse_task_run(raw: Json) -> ProviderTaskRun:
@@ -197,13 +199,13 @@ def parse_task_run(raw: Json) -> ProviderTaskRun:
         status=fields.text("state") or "none",
         try_number=fields.number("try_number", 0),
         max_tries=fields.number("max_tries", 0),
-        queued_at=fields.moment("queued_when"),
-        started_at=fields.moment("start_date"),
-        ended_at=fields.moment("end_date"),
+        queued_at=fields.datetime("queued_when"),
+        started_at=fields.datetime("start_date"),
+        ended_at=fields.datetime("end_date"),
         pool=fields.text("pool"),
         queue=fields.text("queue"),
         hostname=fields.text("hostname"),
         note=fields.text("note"),
-        run_at=fields.moment("run_after") or fields.moment("logical_date"),
+        run_at=fields.datetime("run_after") or fields.datetime("logical_date"),
         provider_metadata=dialect.task_run_metadata(fields, {"operator_name"}),
     )

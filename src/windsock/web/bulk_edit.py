@@ -1,0 +1,57 @@
+"""What people decide about pipelines, one or many at once: the owning team and the criticality."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Request, Response
+
+from windsock.access.space import PageAssign, Space
+from windsock.access.teams import QUERIES
+from windsock.db import Transaction
+from windsock.errors import BadRequest
+from windsock.filters import Criticality
+from windsock.pipelines.store import set_criticality, set_team
+from windsock.web.templates import redirect_back
+
+router = APIRouter(include_in_schema=False)
+
+MAX_TEAMS = 500
+"""In a list to choose from."""
+MAX_PIPELINES = 500
+"""At once: a page has as many."""
+NO_TEAM = "nobody"
+
+
+@router.post("/spaces/{slug}/pipelines/govern")
+async def bulk_update(
+    request: Request,
+    space: PageAssign,
+    pipeline: Annotated[list[UUID] | None, Form()] = None,
+    team: Annotated[str, Form()] = "",
+    criticality: Annotated[Criticality | None, Form()] = None,
+) -> Response:
+    """Of all of them, or of none. What is left empty stays as it is; `nobody` takes the team away."""
+    if not pipeline:
+        raise BadRequest("Choose the pipelines first: tick the box at the beginning of their rows.")
+    if len(pipeline) > MAX_PIPELINES:
+        raise BadRequest(f"At most {MAX_PIPELINES} pipelines at once.")
+    async with space.transaction() as tx:
+        if team:
+            await set_team(tx, space, pipeline, None if team == NO_TEAM else _team_id(team))
+        if criticality:
+            await set_criticality(tx, space, pipeline, criticality)
+    return redirect_back(request, f"/spaces/{space.slug}/pipelines")
+
+
+async def teams_to_choose(tx: Transaction, space: Space) -> list[dict[str, Any]]:
+    """By name; none for who may not set one."""
+    if space.role == "viewer":
+        return []
+    return await tx.fetch_all(QUERIES["list_teams"], space_id=space.id, limit=MAX_TEAMS, offset=0)
+
+
+def _team_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadRequest("This is no team. Choose one of the list.") from None

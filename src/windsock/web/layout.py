@@ -1,0 +1,15 @@
+"""What the frame of every page of a space shows."""
+
+from typing import Any
+
+from windsock.access.space import QUERIES, Caller, Space
+
+
+async def layout_context(space: Space) -> dict[str, Any]:
+    return {"space": space, "caller": space.caller, "spaces": await list_visible_spaces(space.caller)}
+
+
+async def list_visible_spaces(caller: Caller) -> list[dict[str, Any]]:
+    """Those the caller may see, by name."""
+    async with caller.transaction() as tx:
+        return await tx.fetch_all(QUERIES["my_spaces"], user_id=caller.id, is_superadmin=caller.is_superadmin)
