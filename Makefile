@@ -43,7 +43,7 @@ docs: setup ## Build the documentation into site/; a broken link fails
 	$(RUN) --group docs zensical build --strict --clean
 
 schema: setup ## Write docs/schema.sql from the migrations
-	$(RUN) python tests/laws/write_schema.py
+	$(RUN) python tests/invariants/write_schema.py
 
 setup: .venv/.is-current ## Install uv if it is missing, and the project with what it needs
 
@@ -59,16 +59,16 @@ $(CURDIR)/.uv/bin/uv:
 	@.uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 
 openapi: setup ## Write docs/openapi.json, with examples recorded from real answers
-	WINDSOCK_TEST_WRITE_OPENAPI=1 $(RUN) pytest -q tests/laws/test_openapi.py -k "examples_are or in_docs"
+	WINDSOCK_TEST_WRITE_OPENAPI=1 $(RUN) pytest -q tests/invariants/test_openapi.py -k "examples_are or in_docs"
 
 mutations: setup ## Break the sync in many ways and see that the property test notices (an hour; ARGS="--jobs 2" is quicker)
-	PYTHONPATH=tests $(RUN) python -m sync.mutations $(ARGS)
+	PYTHONPATH=tests $(RUN) python -m sync.mutation_testing $(ARGS)
 
 bench: setup ## The API under load on a seeded fleet, against what it is compared with (needs wrk; ARGS="--size XS --rounds 1" is quick)
 	$(RUN) python bench/api/run.py $(ARGS)
 
 bench-check: setup ## Whether the API is still as fast as it was, by ratios and numbers of statements on a small fleet (a minute)
-	$(RUN) python bench/api/check.py $(ARGS)
+	$(RUN) python bench/api/regression_check.py $(ARGS)
 
 bench-hostile: setup ## Latency, memory and sync intervals under hostile clients and connectors (ten minutes; ARGS="--seconds 5" is quicker)
 	$(RUN) python bench/hostile/run.py $(ARGS)

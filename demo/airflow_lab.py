@@ -111,7 +111,7 @@ class AirflowLab:
         self._processes = processes = Processes(self.home)
         self._cleanup.callback(processes.stop)
         processes.kill_leftovers()  # first of all: they hold the port
-        self.port = _remembered_port(self.home / "port")
+        self.port = _saved_port(self.home / "port")
         processes.environment = environment(
             self._version, self._environment, self.home, self.dags, self.port, self.database_url
         )
@@ -129,7 +129,7 @@ class AirflowLab:
         self._cleanup.close()
         self._processes = self._token = None
 
-    def answer_only(self) -> None:
+    def serve_api_only(self) -> None:
         """Nothing runs any more but the web server; for measurements of what it answers."""
         for name in ("scheduler", "dag-processor") if self.major == "3" else ("scheduler",):
             self._running.end(name)
@@ -144,7 +144,7 @@ class AirflowLab:
     ) -> None:
         """Until the API answers, the scheduler lives, every expected DAG is parsed and every broken file reported."""
         until = time.monotonic() + seconds
-        said = ""
+        text = ""
         while (missing := self._missing(expected, broken)) is not None:
             if self.died():
                 name, status = next(iter(self.died().items()))
@@ -153,9 +153,9 @@ class AirflowLab:
                 names = ["web", "scheduler", *(["dag-processor"] if self.major == "3" else [])]
                 logs = "\n".join(self._running.tail(name) for name in names)
                 raise AirflowFailed(f"Airflow was not ready after {seconds:.0f} s: {missing}.\n{logs}")
-            if missing != said:
+            if missing != text:
                 progress(f"Airflow {self._version}: waiting for {missing}.")
-                said = missing
+                text = missing
             time.sleep(0.5)
 
     def died(self) -> dict[str, int]:
@@ -175,15 +175,15 @@ class AirflowLab:
         Ask for at most 100 rows: larger answers can kill Airflow 3.3 on Python 3.11.
         """
         try:
-            answer = self._request(method, path, json=json, params=params)
-            if answer.status_code == 401:  # noqa: PLR2004 - Unauthorized: a token of Airflow 3 lives for a day
+            response = self._request(method, path, json=json, params=params)
+            if response.status_code == 401:  # noqa: PLR2004 - Unauthorized: a token of Airflow 3 lives for a day
                 self._token = None
-                answer = self._request(method, path, json=json, params=params)
+                response = self._request(method, path, json=json, params=params)
         except httpx2.TransportError as error:
             raise AirflowFailed(f"{method} {path}: {error!r}; died: {self.died() or 'none'}.") from error
-        if answer.status_code >= 400:  # noqa: PLR2004 - where HTTP's errors begin
-            raise AirflowFailed(f"{method} {path}: {answer.status_code} {answer.text[:2000]}")
-        return answer.json() if answer.content else None
+        if response.status_code >= 400:  # noqa: PLR2004 - where HTTP's errors begin
+            raise AirflowFailed(f"{method} {path}: {response.status_code} {response.text[:2000]}")
+        return response.json() if response.content else None
 
     def trigger(self, dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None = None) -> str:
         """The run's id."""
@@ -271,17 +271,17 @@ class AirflowLab:
                 return client.request(method, f"/api/v1{path}", auth=(self.username, self.password), **rest)
             if self._token is None:
                 login = {"username": self.username, "password": self.password}
-                answer = client.post("/auth/token", json=login)
-                if answer.status_code != 201:  # noqa: PLR2004 - Created
-                    raise AirflowFailed(f"Airflow gave no token: {answer.status_code} {answer.text[:2000]}")
-                self._token = answer.json()["access_token"]
+                response = client.post("/auth/token", json=login)
+                if response.status_code != 201:  # noqa: PLR2004 - Created
+                    raise AirflowFailed(f"Airflow gave no token: {response.status_code} {response.text[:2000]}")
+                self._token = response.json()["access_token"]
             return client.request(method, f"/api/v2{path}", headers={"Authorization": f"Bearer {self._token}"}, **rest)
 
 
-def _remembered_port(file: Path) -> int:
+def _saved_port(file: Path) -> int:
     """The port of last time if it is free, so that whoever remembers the address finds it again; else a free one."""
-    remembered = int(file.read_text()) if file.is_file() else 0
-    for port in (remembered, 0):
+    saved_port = int(file.read_text()) if file.is_file() else 0
+    for port in (saved_port, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             # As servers do: connections of the last life that are still closing do not make a port taken.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

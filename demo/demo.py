@@ -82,13 +82,13 @@ def windsock(*arguments: str) -> list[str]:
 
 def get_key() -> str:
     """The key of an earlier demo when it still works, else a new one; kept for the owner of the file alone."""
-    kept = HOME / "api-key"
+    stored = HOME / "api-key"
     key: str | None = facts("init", "--email", "demo@example.com", "--space", SPACE, "--name", "Demo")["key"]
-    if key is None and kept.exists():
-        return kept.read_text()
+    if key is None and stored.exists():
+        return stored.read_text()
     key = key or str(facts("key", "create", "--email", "demo@example.com")["key"])
-    kept.touch(mode=0o600)
-    kept.write_text(key)
+    stored.touch(mode=0o600)
+    stored.write_text(key)
     return key
 
 
@@ -139,11 +139,11 @@ def ensure_connector(api: httpx2.Client, lab: AirflowLab) -> str:
         "config": {"base_url": lab.url, "sync_interval_seconds": 15},
         "credentials": {"auth_type": "password", "username": lab.username, "password": lab.password},
     }
-    known = [row for row in answered(api.get(where)) if row["name"] == CONNECTOR]
+    known = [row for row in json_of(api.get(where)) if row["name"] == CONNECTOR]
     if not known:
-        connector = answered(api.post(where, json=body | {"connector_type": "airflow"}))
+        connector = json_of(api.post(where, json=body | {"connector_type": "airflow"}))
     elif known[0]["config"]["base_url"] != lab.url:
-        connector = answered(api.patch(f"{where}/{known[0]['id']}", json=body))
+        connector = json_of(api.patch(f"{where}/{known[0]['id']}", json=body))
     else:
         connector = known[0]
     return str(connector["id"])
@@ -152,13 +152,13 @@ def ensure_connector(api: httpx2.Client, lab: AirflowLab) -> str:
 def sync(api: httpx2.Client, connector: str) -> None:
     """Ask for a sync and show how far it is."""
     started = api.post(f"/spaces/{SPACE}/orchestration/connectors/{connector}/sync")
-    now = answered(started)
+    now = json_of(started)
     columns = (TextColumn("  Syncing: {task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=None)
         while now["status"] in {"queued", "running"}:
             time.sleep(0.3)
-            now = answered(api.get(started.headers["location"].removeprefix("/api/v1.0")))
+            now = json_of(api.get(started.headers["location"].removeprefix("/api/v1.0")))
             progress.update(
                 bar,
                 description=now["phase"],
@@ -177,7 +177,7 @@ def wait_for_runs(api: httpx2.Client) -> None:
     """Until some of the triggered runs have ended; the server syncs every 15 s by itself."""
     with console.status("Waiting for the first runs to end (they go on while you look)"):
         for _ in range(60):
-            rows = answered(api.get(f"/spaces/{SPACE}/orchestration/pipelines"))
+            rows = json_of(api.get(f"/spaces/{SPACE}/orchestration/pipelines"))
             states = {row["status"] for row in rows}
             if {"success", "failed"} <= states:
                 return
@@ -187,27 +187,27 @@ def wait_for_runs(api: httpx2.Client) -> None:
 def ensure_team(api: httpx2.Client) -> None:
     """The finance team, which owns the pipelines whose owner in Airflow is finance."""
     where = f"/spaces/{SPACE}/teams"
-    teams = {team["name"]: team["id"] for team in answered(api.get(where))}
-    team_id = teams.get(TEAM) or answered(api.post(where, json={"name": TEAM}))["id"]
+    teams = {team["name"]: team["id"] for team in json_of(api.get(where))}
+    team_id = teams.get(TEAM) or json_of(api.post(where, json={"name": TEAM}))["id"]
     pipelines = f"/spaces/{SPACE}/orchestration/pipelines"
-    for row in answered(api.get(pipelines, params={"owner": TEAM})):
+    for row in json_of(api.get(pipelines, params={"owner": TEAM})):
         if row["team_id"] is None:
-            answered(api.patch(f"{pipelines}/{row['id']}/team", json={"team_id": team_id}))
+            json_of(api.patch(f"{pipelines}/{row['id']}/team", json={"team_id": team_id}))
 
 
 def explain(api: httpx2.Client, url: str, key: str, lab: AirflowLab) -> None:
     where = f"/spaces/{SPACE}/orchestration"
-    rows = answered(api.get(f"{where}/pipelines"))
+    rows = json_of(api.get(f"{where}/pipelines"))
     failed = next((row for row in rows if row["status"] == "failed"), rows[0])
     base = f"{url}/api/v1.0{where}"
     console.print(f"\n[bold]Windsock[/]  {url}  (open it, and sign in with the key)")
     console.print(f"[bold]API key[/]   {key}\n[bold]Airflow[/]   {lab.url}\n")
     for row in rows:
-        strip = "".join(
+        recent_runs = "".join(
             {"success": "●", "failed": "✗", "running": "▸", "queued": "…"}.get(r["status"], "·")
             for r in row["recent_runs"]
         )
-        console.print(f"  {row['name']:<24} {row['status']:<8} {strip:<14} {row['owner'] or ''}")
+        console.print(f"  {row['name']:<24} {row['status']:<8} {recent_runs:<14} {row['owner'] or ''}")
     console.print("\nThe pipelines, the runs of one that failed, and its newest run with every task:\n")
     header = f"-H 'Authorization: Bearer {key}'"
     for address in (
@@ -225,7 +225,7 @@ def explain(api: httpx2.Client, url: str, key: str, lab: AirflowLab) -> None:
     console.print("\nIts data stays in .demo; `make demo` again is quick. [bold]Ctrl-C[/] stops everything.")
 
 
-def answered(response: httpx2.Response) -> Any:  # noqa: ANN401 - JSON
+def json_of(response: httpx2.Response) -> Any:  # noqa: ANN401 - JSON
     if response.is_error:
         sys.exit(f"{response.request.method} {response.request.url}: {response.status_code} {response.text}")
     return response.json()

@@ -15,7 +15,7 @@ SPACE = "demo"
 SHAPES = {"light": (1280, 800), "dark": (1280, 800), "phone": (360, 740)}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
-SAID = "The bank closed account DE-44 on Monday. Finance opens DE-45 today; trigger it with that one then."
+COMMENT = "The bank closed account DE-44 on Monday. Finance opens DE-45 today; trigger it with that one then."
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def addresses(key: str) -> dict[str, str]:
         campaign = client.get(f"{api}/pipelines", params={"q": "campaign_report"}).json()[0]
         comments = f"{api}/runs/{failed['last_run']['id']}/comments"
         if not client.get(comments).json():
-            client.post(comments, json={"content": SAID}).raise_for_status()
+            client.post(comments, json={"content": COMMENT}).raise_for_status()
         (connector,) = client.get(f"{URL}/api/v1.0/catalog/spaces/{SPACE}/connectors").json()
     return {
         "pipelines": f"/spaces/{SPACE}/pipelines?sort=-last_run_at",

@@ -17,7 +17,8 @@ from fastapi import FastAPI
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from checking import CheckedClient
+from factories import TwoTenants, create_two_tenants
+from validating_client import ValidatingClient
 from windsock import log
 from windsock.access.authorizer import Uses
 from windsock.app import create_app
@@ -28,14 +29,13 @@ from windsock.embedded import EmbeddedPostgres
 from windsock.pipelined import BatchConnection, Statement
 from windsock.settings import Settings
 from windsock.sql import Query
-from world import World, make_world
 
 # The same examples each time: a suite that fails by chance is not believed. `--hypothesis-profile=default` explores.
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile("repeatable")
 
 SECRET_KEY = Fernet.generate_key().decode()
-WORLD = "world"
+TWO_TENANTS_DATABASE = "two_tenants"
 
 
 @pytest.fixture(scope="session")
@@ -78,21 +78,21 @@ def make_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-async def _world_url_and_world(make_database: Callable[[str], str]) -> tuple[str, World]:
-    url = make_database(WORLD)
+async def _two_tenants_database(make_database: Callable[[str], str]) -> tuple[str, TwoTenants]:
+    url = make_database(TWO_TENANTS_DATABASE)
     db = Database(url, pool_size=2)
     await db.open()
     try:
-        world = await make_world(db, SECRET_KEY)
+        tenants = await create_two_tenants(db, SECRET_KEY)
     finally:
         await db.close()
-    return url, world
+    return url, tenants
 
 
 @pytest.fixture(scope="session")
-def world(_world_url_and_world: tuple[str, World]) -> World:
-    """Two spaces with things of the same names, and callers of every kind; see world.py."""
-    return _world_url_and_world[1]
+def tenants(_two_tenants_database: tuple[str, TwoTenants]) -> TwoTenants:
+    """Two spaces with things of the same names, and callers of every kind; see factories.py."""
+    return _two_tenants_database[1]
 
 
 class RolledBackDatabase(Database):
@@ -114,19 +114,19 @@ class RolledBackDatabase(Database):
         yield self.connection
 
     async def fetch_shared(self, query: Query, /, **parameters: object) -> Row | None:
-        """Where the test's own rows are seen; tests/test_questions.py has the connection of its own."""
+        """Where the test's own rows are seen; tests/test_multiplexed_connection.py has the connection of its own."""
         async with self.transaction() as tx:
             return await tx.fetch_one(query, **parameters)
 
-    async def fetch_batch(self, space_id: UUID, *asked: Statement) -> list[list[Row]]:
+    async def fetch_batch(self, space_id: UUID, *statements: Statement) -> list[list[Row]]:
         async with self.transaction():
-            return await super().fetch_batch(space_id, *asked)
+            return await super().fetch_batch(space_id, *statements)
 
 
 @pytest.fixture
-async def db(_world_url_and_world: tuple[str, World]) -> AsyncIterator[RolledBackDatabase]:
+async def db(_two_tenants_database: tuple[str, TwoTenants]) -> AsyncIterator[RolledBackDatabase]:
     """The world's database as the application's role; whatever the test does is rolled back."""
-    url = _world_url_and_world[0]
+    url = _two_tenants_database[0]
     connection = await BatchConnection.connect(
         url, options=CONNECTION_OPTIONS, row_factory=dict_row, prepare_threshold=None
     )
@@ -140,13 +140,13 @@ async def db(_world_url_and_world: tuple[str, World]) -> AsyncIterator[RolledBac
 @pytest.fixture
 def process(db: RolledBackDatabase, open_folder: Path) -> AppContext:
     settings = Settings(data=open_folder / "data")
-    made = AppContext(settings, Storage(db.url, (SECRET_KEY,), None))
-    made.db = db
-    made.uses = Uses(db)
-    return made
+    app_context = AppContext(settings, Storage(db.url, (SECRET_KEY,), None))
+    app_context.db = db
+    app_context.uses = Uses(db)
+    return app_context
 
 
-class NoJobs:
+class FakeJobQueue:
     """Counts how often a worker was woken; no test of a route waits for one."""
 
     def __init__(self) -> None:
@@ -158,16 +158,20 @@ class NoJobs:
 
 @pytest.fixture
 def app(process: AppContext) -> FastAPI:
-    made = create_app(process, run_worker=False)
-    made.state.db, made.state.secrets, made.state.jobs = process.db, process.secrets, NoJobs()
-    return made
+    application = create_app(process, run_worker=False)
+    application.state.db, application.state.secrets, application.state.jobs = (
+        process.db,
+        process.secrets,
+        FakeJobQueue(),
+    )
+    return application
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[CheckedClient]:
+async def client(app: FastAPI) -> AsyncIterator[ValidatingClient]:
     """Requests without a server; every answer is checked against the models of its route."""
-    async with CheckedClient(app, httpx2.ASGITransport(app=app)) as made:
-        yield made
+    async with ValidatingClient(app, httpx2.ASGITransport(app=app)) as validating_client:
+        yield validating_client
 
 
 @pytest.fixture(scope="session")
@@ -177,11 +181,11 @@ def bare_app() -> FastAPI:
 
 
 @pytest.fixture
-async def key_ids(db: RolledBackDatabase, world: World) -> dict[str, UUID]:
+async def key_ids(db: RolledBackDatabase, tenants: TwoTenants) -> dict[str, UUID]:
     """The id of each caller's key."""
     cursor = await db.connection.execute("SELECT user_id, id FROM api_keys")
     of_user = {row["user_id"]: row["id"] for row in await cursor.fetchall()}
-    return {kind: of_user[user_id] for kind, user_id in world.users.items()}
+    return {kind: of_user[user_id] for kind, user_id in tenants.users.items()}
 
 
 PEOPLE_ADD = (
@@ -214,13 +218,13 @@ PEOPLE_ADD = (
 
 
 @pytest.fixture
-async def full_world(db: RolledBackDatabase, world: World) -> World:
+async def two_tenants_full(db: RolledBackDatabase, tenants: TwoTenants) -> TwoTenants:
     """The world with a row in every table of both spaces: also what no sync writes."""
-    for space, user in ((world.finance, "viewer"), (world.marketing, "stranger")):
+    for space, user in ((tenants.finance, "viewer"), (tenants.marketing, "stranger")):
         async with db.tenant_transaction(space.id):
             for statement in PEOPLE_ADD:
-                await db.connection.execute(statement, {"space_id": space.id, "user_id": world.users[user]})
-    return world
+                await db.connection.execute(statement, {"space_id": space.id, "user_id": tenants.users[user]})
+    return tenants
 
 
 def pytest_configure() -> None:

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from conftest import SECRET_KEY
-from live import Live, live_world
+from live_server import LiveServer, serve_two_tenants
 from windsock.bootstrap import OWNER
 from windsock.db import BUSY, Database
 from windsock.embedded import EmbeddedPostgres
@@ -21,28 +21,28 @@ LIST = "/api/v1.0/spaces/finance/orchestration/pipelines"
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[Live]:
-    with live_world(make_database, SECRET_KEY, works=False) as made:
-        yield made
+def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+        yield server
 
 
-def ask(live: Live, path: str = LIST, *, seconds: float = 15) -> httpx2.Response:
-    headers = {"Authorization": f"Bearer {live.world.keys['viewer']}"}
+def ask(live: LiveServer, path: str = LIST, *, seconds: float = 15) -> httpx2.Response:
+    headers = {"Authorization": f"Bearer {live.tenants.keys['viewer']}"}
     return httpx2.get(f"{live.url}{path}", headers=headers, timeout=seconds)
 
 
-def name_of(live: Live) -> str:
+def name_of(live: LiveServer) -> str:
     return str(psycopg.conninfo.conninfo_to_dict(live.database_url)["dbname"])
 
 
-def owner(live: Live, postgres: EmbeddedPostgres) -> psycopg.Connection[tuple[object, ...]]:
+def owner(live: LiveServer, postgres: EmbeddedPostgres) -> psycopg.Connection[tuple[object, ...]]:
     return psycopg.connect(
         postgres.url(user=OWNER, database=name_of(live)),
         options="-c search_path=windsock",
     )
 
 
-def test_locked_key_blocks_no_request(live: Live, postgres: EmbeddedPostgres) -> None:
+def test_locked_key_blocks_no_request(live: LiveServer, postgres: EmbeddedPostgres) -> None:
     with owner(live, postgres) as connection:
         connection.execute("UPDATE api_keys SET last_used_at = NULL")  # locked until the end of the block
         assert ask(live, seconds=3).status_code == 200
@@ -50,7 +50,7 @@ def test_locked_key_blocks_no_request(live: Live, postgres: EmbeddedPostgres) ->
         connection.rollback()
 
 
-def test_use_of_a_key_is_written_within_seconds(live: Live, postgres: EmbeddedPostgres) -> None:
+def test_use_of_a_key_is_written_within_seconds(live: LiveServer, postgres: EmbeddedPostgres) -> None:
     with owner(live, postgres) as connection:
         connection.execute("UPDATE api_keys SET last_used_at = NULL")
         connection.commit()
@@ -65,7 +65,7 @@ def test_use_of_a_key_is_written_within_seconds(live: Live, postgres: EmbeddedPo
 
 
 @contextlib.contextmanager
-def no_connections_left(live: Live, postgres: EmbeddedPostgres) -> Iterator[None]:
+def no_connections_left(live: LiveServer, postgres: EmbeddedPostgres) -> Iterator[None]:
     """Those of the server are ended, and PostgreSQL lets it make no others."""
     with psycopg.connect(postgres.url(user="postgres", database="postgres"), autocommit=True) as connection:
         name = name_of(live)
@@ -78,7 +78,9 @@ def no_connections_left(live: Live, postgres: EmbeddedPostgres) -> Iterator[None
             connection.execute(change.format(sql.Identifier(name), -1))
 
 
-def test_readiness_and_requests_agree_when_there_are_no_connections(live: Live, postgres: EmbeddedPostgres) -> None:
+def test_readiness_and_requests_agree_when_there_are_no_connections(
+    live: LiveServer, postgres: EmbeddedPostgres
+) -> None:
     assert ask(live, "/health/ready").status_code == 200
     with no_connections_left(live, postgres):
         refused, ready, health = ask(live), ask(live, "/health/ready"), ask(live, "/health")
@@ -100,7 +102,7 @@ async def small(make_database: Callable[[str], str]) -> AsyncIterator[Database]:
 
 
 @pytest.mark.anyio
-async def test_pool_in_use_is_told_from_an_outage(small: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_exhausted_pool_is_distinguished_from_outage(small: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small._pool, "timeout", 0.3)
     async with small.transaction(), small.transaction():
         with pytest.raises(Overloaded, match=BUSY):

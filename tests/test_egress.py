@@ -70,22 +70,22 @@ async def listening() -> AsyncIterator[tuple[int, list[Any]]]:
     """A server on 127.0.0.1 and, where the machine has it, ::1: its port, and the connections that it got."""
     accepted: list[Any] = []
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         accepted.append(head)
         writer.write(b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    beside = await asyncio.start_server(answer, "::1", port) if socket.has_dualstack_ipv6() else None
+    beside = await asyncio.start_server(serve, "::1", port) if socket.has_dualstack_ipv6() else None
     try:
         yield port, accepted
     finally:
-        for one in filter(None, (server, beside)):
-            one.close()
-            await one.wait_closed()
+        for item in filter(None, (server, beside)):
+            item.close()
+            await item.wait_closed()
 
 
 async def dial(policy: egress.Policy, url: str, **more: Any) -> int | str:
@@ -139,30 +139,30 @@ def test_address_that_is_never_reached_is_not_dialled(host: str, allow: str | No
     policy = egress.Policy.of(allow, loopback="loopback" in (allow or "loopback"))
     if "7f00" in host or "127" in host:  # embedded loopback, allowed where loopback is
         policy = egress.Policy.of(allow and allow.replace(",loopback", ""), loopback=False)
-    said = str(asyncio.run(dial(policy, f"http://{host}:80/")))
-    assert said.startswith("the egress policy of this Windsock does not allow connections to ")
+    text = str(asyncio.run(dial(policy, f"http://{host}:80/")))
+    assert text.startswith("the egress policy of this Windsock does not allow connections to ")
 
 
 def test_sentence_of_a_refusal_names_the_range_and_the_setting() -> None:
-    said = asyncio.run(dial(LAPTOP, "http://169.254.169.254/latest/meta-data/"))
-    assert said == (
+    text = asyncio.run(dial(LAPTOP, "http://169.254.169.254/latest/meta-data/"))
+    assert text == (
         "the egress policy of this Windsock does not allow connections to 169.254.0.0/16 (WINDSOCK_EGRESS_ALLOW)"
     )
 
 
 def test_name_that_changes_its_address_gains_nothing() -> None:
     """Each connection dials what was checked: a second resolution is checked anew."""
-    answers = [["127.0.0.1"], ["169.254.169.254"], ["::ffff:127.0.0.1", "10.255.255.1"]]
-    asked: list[str] = []
+    addresses = [["127.0.0.1"], ["169.254.169.254"], ["::ffff:127.0.0.1", "10.255.255.1"]]
+    lookups: list[str] = []
 
     async def rebinding(host: str, _port: int) -> list[str]:
-        asked.append(host)
-        return answers[len(asked) - 1]
+        lookups.append(host)
+        return addresses[len(lookups) - 1]
 
     async def work(port: int, accepted: list[Any]) -> None:
         url = f"http://rebinding.example.com:{port}/"
         assert await dial(LAPTOP, url, resolve=rebinding) == 302
-        assert len(asked) == 1
+        assert len(lookups) == 1
         assert b"rebinding.example.com" in accepted[0]  # Host stays the name
         assert "169.254.0.0/16" in str(await dial(LAPTOP, url, resolve=rebinding))
         assert await dial(LAPTOP, url, resolve=rebinding) == 302
@@ -183,7 +183,7 @@ def test_of_several_addresses_only_the_allowed_are_tried() -> None:
     with_server(work)
 
 
-def test_address_that_does_not_answer_does_not_hold_up_the_next() -> None:
+def test_unresponsive_address_does_not_delay_next_address() -> None:
     """TEST-NET-1 goes nowhere: without trying the next one meanwhile this would take the whole time-out."""
 
     async def silent_first(_host: str, _port: int) -> list[str]:
@@ -195,7 +195,7 @@ def test_address_that_does_not_answer_does_not_hold_up_the_next() -> None:
     with_server(work)
 
 
-def test_tls_asks_for_the_name_and_not_for_the_address() -> None:
+def test_tls_sni_uses_host_name_not_address() -> None:
     names: list[str | None] = []
 
     async def work() -> None:

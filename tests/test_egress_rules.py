@@ -72,7 +72,7 @@ def test_loopback_is_refused_while_others_can_connect(host: str) -> None:
     assert egress_policy(Settings(host=host), serves=True).refusal("h", "127.0.0.1", 1) is not None
 
 
-def test_worker_reaches_loopback_only_if_the_setting_says_so() -> None:
+def test_worker_reaches_loopback_only_if_setting_allows() -> None:
     assert egress_policy(Settings(), serves=False).refusal("h", "127.0.0.1", 1) is not None
     assert egress_policy(Settings(host="127.0.0.1"), serves=False).refusal("h", "127.0.0.1", 1) is None
     assert egress_policy(Settings(egress_allow="loopback"), serves=False).refusal("h", "127.0.0.1", 1) is None
@@ -95,7 +95,7 @@ def test_machine_identity_alone_reaches_the_metadata_service() -> None:
 
 def test_embedded_addresses_are_found() -> None:
     def found(text: str) -> set[str]:
-        return {str(one) for one in destinations(parse_address(text))[1:]}
+        return {str(destination) for destination in destinations(parse_address(text))[1:]}
 
     assert found("64:ff9b::a01:203") == {"10.1.2.3"}
     assert "10.1.2.3" in found("64:ff9b:1:a01:2:300::")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI, Request, Response
 
-from live import serving
+from live_server import serving
 from windsock import http_protocol
 from windsock.http_protocol import MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_URL_BYTES
 from windsock.middleware import RequestMiddleware
@@ -49,12 +49,12 @@ def port() -> Iterator[int]:
 def connect(port: int) -> Iterator[Connect]:
     with contextlib.ExitStack() as stack:
 
-        def made() -> socket.socket:
-            one = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return one
+        def open_socket() -> socket.socket:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
 
-        yield made
+        yield open_socket
 
 
 def receive(connection: socket.socket, *, until: bytes = b"") -> bytes:
@@ -85,14 +85,14 @@ def send_until_refused(connection: socket.socket, piece: bytes, limit: int) -> i
     return sent
 
 
-def status_of(answer: bytes) -> int:
-    return int(answer.split(b" ", 2)[1])
+def status_of(response: bytes) -> int:
+    return int(response.split(b" ", 2)[1])
 
 
-def assert_refused(answer: bytes, status: int) -> None:
+def assert_refused(response: bytes, status: int) -> None:
     """One JSON answer that ends the connection."""
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert status_of(answer) == status, answer
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert status_of(response) == status, response
     assert body.startswith(b'{"detail":')
     assert body.endswith(b"}")
     lines = head.lower().split(b"\r\n")
@@ -126,20 +126,20 @@ def test_endless_request_is_refused_and_closed(connect: Connect, begin: bytes, p
     assert_refused(receive(connection), status)
 
 
-def test_header_at_the_limit_is_answered_and_one_beyond_is_not(connect: Connect) -> None:
+def test_header_at_limit_is_accepted_and_longer_is_refused(connect: Connect) -> None:
     for size, status in ((MAX_HEADER_BYTES - 200, 200), (MAX_HEADER_BYTES + 20_000, 431)):
         connection = connect()
         connection.sendall(GET + b"X-Large: " + b"a" * size + b"\r\n\r\n")
         assert status_of(receive(connection, until=b"\r\n\r\n")) == status
 
 
-def test_address_at_the_limit_is_answered(connect: Connect) -> None:
+def test_url_at_length_limit_is_served(connect: Connect) -> None:
     connection = connect()
     path = b"/" + b"a" * (MAX_URL_BYTES - 1)
     connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: windsock.test\r\n\r\n")
-    answer = receive(connection, until=b"}")
-    assert status_of(answer) == 404
-    assert len(answer) < 1000, "the answer repeats the address"
+    response = receive(connection, until=b"}")
+    assert status_of(response) == 404
+    assert len(response) < 1000, "the answer repeats the address"
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_address_at_the_limit_is_answered(connect: Connect) -> None:
 def test_request_has_exactly_one_host(connect: Connect, request_: bytes, status: int) -> None:
     connection = connect()
     connection.sendall(request_)
-    answer = receive(connection, until=b"\r\n\r\n")
-    assert status_of(answer) == status
-    assert b"x-content-type-options: nosniff" in answer.lower()
+    response = receive(connection, until=b"\r\n\r\n")
+    assert status_of(response) == status
+    assert b"x-content-type-options: nosniff" in response.lower()
 
 
 def test_more_than_so_many_headers_are_refused(connect: Connect) -> None:
@@ -174,9 +174,9 @@ def test_more_than_so_many_headers_are_refused(connect: Connect) -> None:
 def test_trailers_do_not_become_headers(connect: Connect) -> None:
     connection = connect()
     connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Late: smuggled\r\n\r\n")
-    answer = receive(connection, until=b"ok")
-    assert status_of(answer) == 200
-    assert b"x-late: none" in answer.lower()
+    response = receive(connection, until=b"ok")
+    assert status_of(response) == 200
+    assert b"x-late: none" in response.lower()
 
 
 def test_small_body_after_a_large_one_on_the_same_connection_is_taken(connect: Connect) -> None:
@@ -186,11 +186,11 @@ def test_small_body_after_a_large_one_on_the_same_connection_is_taken(connect: C
         connection.sendall(head)
         time.sleep(0.05)  # so that the rest of the body comes by itself
         connection.sendall(b"x" * (size - min(size, 10)))
-        answer = receive(connection, until=b"x-late" if size == 0 else b"x" * size)
-        assert status_of(answer) == 200
+        response = receive(connection, until=b"x-late" if size == 0 else b"x" * size)
+        assert status_of(response) == 200
 
 
-def test_pipelined_requests_are_answered_in_order_up_to_a_limit(connect: Connect) -> None:
+def test_pipelined_requests_are_served_in_order_up_to_limit(connect: Connect) -> None:
     few = connect()
     few.sendall((GET + b"\r\n") * 9 + GET + b"Connection: close\r\n\r\n")
     assert receive(few).count(b"HTTP/1.1 200") == 10
@@ -199,21 +199,21 @@ def test_pipelined_requests_are_answered_in_order_up_to_a_limit(connect: Connect
     assert receive(many).count(b"HTTP/1.1 200") < 1000
 
 
-def test_another_protocol_is_not_spoken(connect: Connect) -> None:
+def test_unsupported_protocol_is_refused(connect: Connect) -> None:
     for upgrade in (b"websocket", b"h2c"):
         connection = connect()
         connection.sendall(GET + b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n\r\n" + b"\x00" * 100_000)
-        answer = receive(connection)
-        assert status_of(answer) == 200
-        assert b"connection: close" in answer.lower()
+        response = receive(connection)
+        assert status_of(response) == 200
+        assert b"connection: close" in response.lower()
 
 
-def test_error_in_the_next_request_leaves_the_answer_to_the_first_intact(connect: Connect) -> None:
+def test_error_in_pipelined_request_leaves_first_response_intact(connect: Connect) -> None:
     connection = connect()
     connection.sendall(GET + b"\r\nnonsense\r\n\r\n")
-    answer = receive(connection)
-    assert len(re.findall(rb"HTTP/1\.1 ", answer)) <= 2
-    assert not answer or answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400"))
+    response = receive(connection)
+    assert len(re.findall(rb"HTTP/1\.1 ", response)) <= 2
+    assert not response or response.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400"))
 
 
 def test_idle_connection_is_closed_after_a_time(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,7 +237,7 @@ def test_headers_that_come_slowly_are_refused(connect: Connect, monkeypatch: pyt
     assert_refused(receive(second), 408)
 
 
-def test_kept_connection_is_not_taken_for_a_slow_one(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_keepalive_connection_is_not_timed_out_as_slow(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_protocol, "FIRST_BYTE_SECONDS", 0.3)
     monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.3)
     connection = connect()
@@ -252,20 +252,20 @@ def test_idle_connections_beyond_the_limit_make_room_for_others() -> None:
     with serving(make_app(), max_connections=50) as url, contextlib.ExitStack() as stack:
         port = int(url.rpartition(":")[2])
 
-        def made(address: str = "127.0.0.1") -> socket.socket:
+        def open_socket(address: str = "127.0.0.1") -> socket.socket:
             source = (address, 0)
             return stack.enter_context(socket.create_connection(("127.0.0.1", port), 30, source_address=source))
 
-        def is_answered(connection: socket.socket) -> bool:
+        def gets_response(connection: socket.socket) -> bool:
             connection.sendall(GET + b"\r\n")
             return status_of(receive(connection, until=b"ok")) == 200
 
-        others = made("127.0.0.2")
-        assert is_answered(others)
-        idle = [made() for _ in range(200)]
-        assert all(is_answered(made()) for _ in range(20))
-        assert is_answered(others), "the address with few connections has lost one"
-        closed = [one for one in idle if is_closed(one)]
+        others = open_socket("127.0.0.2")
+        assert gets_response(others)
+        idle = [open_socket() for _ in range(200)]
+        assert all(gets_response(open_socket()) for _ in range(20))
+        assert gets_response(others), "the address with few connections has lost one"
+        closed = [item for item in idle if is_closed(item)]
         assert 150 <= len(closed) <= 180
     assert MAX_CONNECTIONS >= 1000
 

@@ -17,20 +17,20 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.s1gn-ature_0"
 
 
 @pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
+def output(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[[], str]]:
     """What went to standard error; logging is as before afterwards."""
     root = logging.getLogger()
     handlers, level, configuration = root.handlers[:], root.level, structlog.get_config()
-    straight = log.fast_logger.stamp, log.fast_logger.render, log.fast_logger.handler
+    fast_logger = log.fast_logger.stamp, log.fast_logger.render, log.fast_logger.handler
     yield lambda: capsys.readouterr().err
-    log.fast_logger.stamp, log.fast_logger.render, log.fast_logger.handler = straight
+    log.fast_logger.stamp, log.fast_logger.render, log.fast_logger.handler = fast_logger
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**configuration)
 
 
-def lines(said: Callable[[], str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in said().splitlines()]
+def lines(output: Callable[[], str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output().splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def lines(said: Callable[[], str]) -> list[dict[str, Any]]:
         ("", ""),
     ],
 )
-def test_whatever_looks_like_a_credential_is_redacted(text: str, expected: str) -> None:
+def test_credential_like_text_is_redacted(text: str, expected: str) -> None:
     assert log.redact(text) == expected
 
 
@@ -70,7 +70,7 @@ def fail(error: Exception) -> None:
 @pytest.mark.parametrize("log_format", ["json", "text"])
 @pytest.mark.parametrize("secret", SECRETS, ids=["key", "jwt", "url"])
 def test_no_line_holds_a_secret_wherever_it_was(
-    said: Callable[[], str], log_format: Literal["json", "text"], secret: str
+    output: Callable[[], str], log_format: Literal["json", "text"], secret: str
 ) -> None:
     log.configure(log_format, "info")
     hidden = "planted" if "planted" in secret else secret
@@ -90,20 +90,20 @@ def test_no_line_holds_a_secret_wherever_it_was(
                 fail(LookupError(secret))
             except LookupError:
                 ours.exception("chained")
-    text = said()
+    text = output()
     assert text.count("[redacted]") >= 12
     assert hidden not in text
     assert "raised with" in text
     assert text.count("Traceback") >= 4
 
 
-def test_json_is_one_object_a_line_with_the_names_bound(said: Callable[[], str]) -> None:
+def test_json_is_one_object_a_line_with_the_names_bound(output: Callable[[], str]) -> None:
     log.configure("json", "info")
     with log.bound(request_id="r-1", space="finance"):
         log.get("windsock.test").info("saïd\nmore", number=1, nothing=None)
         logging.getLogger("a.library").warning("theirs %d", 7)
     log.get("windsock.test").warning("outside")
-    ours, theirs, outside = lines(said)
+    ours, theirs, outside = lines(output)
     assert ours.pop("timestamp").endswith("Z")
     assert ours == {
         "event": "saïd\nmore",
@@ -121,16 +121,16 @@ def test_json_is_one_object_a_line_with_the_names_bound(said: Callable[[], str])
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_the_line_of_a_request_is_as_any_other(
-    said: Callable[[], str], log_format: Literal["json", "text"], monkeypatch: pytest.MonkeyPatch
+    output: Callable[[], str], log_format: Literal["json", "text"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The straight way and the usual one write the same."""
     log.configure(log_format, "info")
     values = {"path": f"/x/{SECRETS[0]}", "status": 200, "milliseconds": 1.5, "nothing": None, "list": [SECRETS[1]]}
 
-    def told(write: Callable[..., Any]) -> Any:
+    def log_line(write: Callable[..., Any]) -> Any:
         with log.bound(request_id="r-1", space="finance", path="bound"):
             write("answered", **values)
-        text = said()
+        text = output()
         assert text.count("[redacted]") == 2
         if log_format == "text":
             return re.sub(r"^\S+ \S+", "", text)
@@ -138,56 +138,56 @@ def test_the_line_of_a_request_is_as_any_other(
         assert line.pop("timestamp").endswith("Z")
         return line
 
-    usual = told(log.get("windsock.test").info)
-    assert told(lambda event, **more: log.fast_logger.info("windsock.test", event, **more)) == usual
+    usual = log_line(log.get("windsock.test").info)
+    assert log_line(lambda event, **more: log.fast_logger.info("windsock.test", event, **more)) == usual
     with monkeypatch.context() as closed:
         closed.setattr(sys.stderr, "write", lambda _: fail(BrokenPipeError()))
         log.fast_logger.info("windsock.test", "nobody reads this")
 
 
-def test_the_line_of_a_request_is_written_at_the_level_that_was_asked_for(said: Callable[[], str]) -> None:
+def test_request_log_line_respects_log_level(output: Callable[[], str]) -> None:
     log.configure("json", "warning")
     log.fast_logger.info("windsock.test", "answered")
-    assert said() == ""
+    assert output() == ""
     log.configure("json", "info")
     log.fast_logger.stamp = None  # as before anything has been configured
     log.fast_logger.info("windsock.test", "answered", status=200)
-    assert [(line["event"], line["status"], line["logger"]) for line in lines(said)] == [
+    assert [(line["event"], line["status"], line["logger"]) for line in lines(output)] == [
         ("answered", 200, "windsock.test")
     ]
 
 
 @pytest.mark.parametrize(("level", "expected"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_less_than_the_level_is_not_logged(said: Callable[[], str], level: str, expected: int) -> None:
+def test_less_than_the_level_is_not_logged(output: Callable[[], str], level: str, expected: int) -> None:
     log.configure("json", level)
     logger = log.get("windsock.test")
     for name in ("debug", "info", "warning", "error"):
         getattr(logger, name)("said")
-    assert len(lines(said)) == expected
+    assert len(lines(output)) == expected
 
 
-def test_auto_is_json_when_nobody_watches_and_text_on_a_terminal(
-    said: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+def test_auto_format_is_json_without_terminal_and_text_on_terminal(
+    output: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.configure("auto", "info")
     log.get("windsock.test").info("first")
-    assert [line["event"] for line in lines(said)] == ["first"]
+    assert [line["event"] for line in lines(output)] == ["first"]
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     log.configure("auto", "info")
     log.get("windsock.test").info("second")
-    assert not said().startswith("{")
+    assert not output().startswith("{")
 
 
-def test_chatty_libraries_are_heard_from_warnings_on(said: Callable[[], str]) -> None:
+def test_noisy_libraries_log_warnings_and_above(output: Callable[[], str]) -> None:
     log.configure("json", "debug")
     for name in ("httpx2", "procrastinate", "alembic"):
         logging.getLogger(name).info("chat")
         logging.getLogger(name).warning("matters")
-    assert [line["event"] for line in lines(said)] == ["matters"] * 3
+    assert [line["event"] for line in lines(output)] == ["matters"] * 3
 
 
 @pytest.mark.parametrize("value", ["\ud800", 2**64, nested(300)], ids=["surrogate", "large", "deep"])
-def test_value_that_orjson_refuses_is_logged_all_the_same(said: Callable[[], str], value: Any) -> None:
+def test_value_that_orjson_refuses_is_logged_all_the_same(output: Callable[[], str], value: Any) -> None:
     log.configure("json", "info")
     log.get("windsock.test").info("refused", value=value)
-    assert json.loads(said())["value"] == value
+    assert json.loads(output())["value"] == value

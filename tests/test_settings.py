@@ -46,7 +46,7 @@ def test_the_data_folder_is_a_services_for_root_and_the_platforms_for_others(
     assert Settings().data == (Path("/var/lib/windsock") if uid == 0 else user_data_path("windsock"))
 
 
-GIVEN = {
+VALUES = {
     "data": ("/somewhere", Path("/somewhere")),
     "database_url": ("postgresql://owner:planted@db/windsock", "postgresql://owner:planted@db/windsock"),
     "database_app_url": ("postgresql://app:planted@db/windsock", "postgresql://app:planted@db/windsock"),
@@ -67,13 +67,13 @@ GIVEN = {
 
 
 def test_each_setting_is_tested_here() -> None:
-    assert set(GIVEN) == set(Settings.model_fields)
+    assert set(VALUES) == set(Settings.model_fields)
     assert all(field.description for field in Settings.model_fields.values())
 
 
-@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.parametrize("name", VALUES)
 def test_each_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    text, value = GIVEN[name]
+    text, value = VALUES[name]
     monkeypatch.setenv(f"WINDSOCK_{name.upper()}", text)
     settings = read_settings(None)
     assert shown(getattr(settings, name)) == value

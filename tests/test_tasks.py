@@ -42,10 +42,10 @@ async def test_task_that_catches_its_cancellation_is_cancelled_again_and_at_last
 ) -> None:
     task = asyncio.create_task(stubborn(cancels))
     await asyncio.sleep(0)
-    began = time.monotonic()
+    started = time.monotonic()
     await end_tasks([task], grace_seconds=0.05)
     assert task.done() is ends
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - started < 20
     for _ in range(cancels + 1):
         task.cancel()
         await asyncio.sleep(0)

@@ -17,10 +17,10 @@ import httpx2
 import psycopg
 
 from airflow_lab import SAMPLE_DAGS, AirflowLab, install
-from bench.api.copied import PARSED, copy_space
-from bench.api.equal import compared
+from bench.api.airflow_seed import PARSED, copy_space
 from bench.api.load import Scenario
 from bench.api.servers import ROOT, Server
+from bench.api.verify import compared
 from bench.sync.seeding import seed
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ class Airflows:
         space = f"/api/v1.0/spaces/{fleet.slug}/orchestration"
         dag = get(f"{space}/pipelines/{fleet.pipeline_id}").json()["external_id"]
         say(f"{self._compared(space, dag, fleet, get)} rows are equal to Airflow's")
-        asked = _scenarios("Airflow", self.large, dag)
-        return asked + (_scenarios(f"Airflow of {FEW_DAGS:,} DAGs", self.few, "bench_00001") if self.few else [])
+        make_scenario = _scenarios("Airflow", self.large, dag)
+        return make_scenario + (
+            _scenarios(f"Airflow of {FEW_DAGS:,} DAGs", self.few, "bench_00001") if self.few else []
+        )
 
     def _compared(self, space: str, dag: str, fleet: Fleet, get: Get) -> int:
         """How many rows; raises where Airflow says something else, or knows of another number of them in all."""
@@ -69,26 +71,26 @@ class Airflows:
         *_, run = get(of_dag).json()
         large = get(f"{space}/runs/{fleet.large_runs[1_000]}").json()
         dags = {"dag_id_pattern": "dag_0%", "exclude_stale": False}
-        answer, tasks = get(f"{space}/runs/{run['id']}/task-runs"), f"{runs}/{run['external_id']}/taskInstances"
+        response, tasks = get(f"{space}/runs/{run['id']}/task-runs"), f"{runs}/{run['external_id']}/taskInstances"
         self._rows(get(f"{space}/runs/{large['id']}/task-runs"), f"{runs}/{large['external_id']}/taskInstances")
         return (
             compared("/dags", *self._rows(get(f"{space}/pipelines?size=100"), "/dags", DAG_NAMES, **dags))
             + compared(runs, *self._rows(get(of_dag), runs, RUN_NAMES, order_by="-run_after"))
             + compared(tasks, *(sorted(rows, key=itemgetter("external_id"))  # they have no order in time
-                                for rows in self._rows(answer, tasks, TASK_NAMES)))
+                                for rows in self._rows(response, tasks, TASK_NAMES)))
         )  # fmt: skip
 
     def _rows(
-        self, answer: httpx2.Response, address: str, names: Mapping[str, str] | None = None, **parameters: object
+        self, response: httpx2.Response, address: str, names: Mapping[str, str] | None = None, **parameters: object
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """What is called alike of our rows and of Airflow's; raises where there is another number of them in all."""
         theirs = self.large.api("GET", address, params={"limit": 100, **parameters})
-        if answer.headers["x-total-count"] != str(theirs.pop("total_entries")):
+        if response.headers["x-total-count"] != str(theirs.pop("total_entries")):
             raise RuntimeError(f"not as many as Airflow has: {address}")
         (rows,) = (value for value in theirs.values() if isinstance(value, list))
         alike = (names or {}).items()
         return (
-            [{name: row[name] for name, _ in alike} for row in answer.json()],
+            [{name: row[name] for name, _ in alike} for row in response.json()],
             [{name: row[other] for name, other in alike} for row in rows],
         )
 
@@ -115,7 +117,7 @@ def _answering(home: Path, say: Say) -> Iterator[AirflowLab]:
         lab.wait_ready(say)
         lab.trigger(MODEL)
         lab.wait_quiet()
-        lab.answer_only()
+        lab.serve_api_only()
         say(f"Airflow {lab.version} answers")
         yield lab
 
@@ -127,12 +129,12 @@ def _scenarios(name: str, lab: AirflowLab, dag: str) -> list[Scenario]:
     server = Server(name, lab.url, lab.web_pid)
     postmaster = int((lab.home / "postgres" / "postgres" / "postmaster.pid").read_text().split()[0])
 
-    def asked(what: str, path: str) -> Scenario:
+    def make_scenario(what: str, path: str) -> Scenario:
         paths = (f"/api/v2{path}",)
         return Scenario(f"{name}, {what}", server, paths, (1, 8), f"Bearer {token}", postmaster=postmaster)
 
     return [
-        asked("dags", "/dags?limit=100&exclude_stale=false"),
-        asked("dagRuns", f"/dags/{dag}/dagRuns?limit=100&order_by=-run_after"),
-        asked("taskInstances", f"/dags/{dag}/dagRuns/{run_id}/taskInstances?limit=100"),
+        make_scenario("dags", "/dags?limit=100&exclude_stale=false"),
+        make_scenario("dagRuns", f"/dags/{dag}/dagRuns?limit=100&order_by=-run_after"),
+        make_scenario("taskInstances", f"/dags/{dag}/dagRuns/{run_id}/taskInstances?limit=100"),
     ]

@@ -78,7 +78,7 @@ async def ingest(app_url: str, superuser_url: str, fleet: Fleet) -> list[Stored]
                     rounds = [
                         await _round(db, connection, mirror, fleet.space_id, what, at_once) for _ in range(ROUNDS)
                     ]
-                    if measured := [one for one in rounds if one is not None]:
+                    if measured := [item for item in rounds if item is not None]:
                         results.append(Stored(what, at_once, *map(statistics.median, zip(*measured, strict=True))))
             return results
     finally:
@@ -97,10 +97,10 @@ async def _round(
         return None
     leave_alone_what_is_there()  # as a worker does, which does not hold the rows of all its pages at once
     before = _written(connection)
-    began = time.perf_counter()
+    started = time.perf_counter()
     for first in range(0, len(changed), at_once):
         await _store(db, mirror, space_id, what, changed[first : first + at_once], pipelines)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started
     return len(changed) / seconds, (_written(connection) - before) / len(changed)
 
 
@@ -126,8 +126,8 @@ def _written(connection: psycopg.Connection) -> int:
     return int(bytes_so_far)
 
 
-def told(stored: Sequence[Stored]) -> str:
+def format_table(stored: Sequence[Stored]) -> str:
     """A table of docs/benchmarks.md."""
     lines = ["| stored | in one transaction | rows/s | WAL bytes/row |", "|---|---|---|---|"]
-    lines += [f"| {one.what} | {one.at_once:,} | {one.rows_per_second:,.0f} | {one.wal:,.0f} |" for one in stored]
+    lines += [f"| {item.what} | {item.at_once:,} | {item.rows_per_second:,.0f} | {item.wal:,.0f} |" for item in stored]
     return "\n".join(lines)

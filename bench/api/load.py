@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.api.servers import Server, cpu_of_postgres
 
 SCRIPT = Path(__file__).with_name("load.lua")
-ANSWERS_EACH, LONGEST = 5, 8
+RESPONSES_EACH, LONGEST = 5, 8
 """Of each connection in a round, and how many times longer than others a round is at most, to have them."""
 
 
@@ -54,7 +54,7 @@ class Rounds:
         while True:
             seconds = self._lasting.get((scenario.name, connections), self.seconds)
             measured = _measure(scenario, connections, seconds)
-            if measured and measured.requests >= ANSWERS_EACH * connections:
+            if measured and measured.requests >= RESPONSES_EACH * connections:
                 return measured
             if seconds >= LONGEST * self.seconds:
                 if measured is None:
@@ -79,7 +79,7 @@ def _measure(scenario: Scenario, connections: int, seconds: float) -> Measured |
 
 def median(rounds: list[Measured]) -> Measured:
     """Number by number."""
-    return Measured(*(statistics.median(getattr(one, name) for one in rounds) for name in Measured.__slots__))
+    return Measured(*(statistics.median(getattr(item, name) for item in rounds) for name in Measured.__slots__))
 
 
 def _wrk(scenario: Scenario, connections: int, seconds: float) -> tuple[int, ...]:
@@ -107,10 +107,10 @@ def _wrk(scenario: Scenario, connections: int, seconds: float) -> tuple[int, ...
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, env=environment, timeout=seconds + 60
         )
-    told = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    if not told:
+    body = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
+    if not body:
         raise RuntimeError(f"wrk failed at {scenario.name}: {done.stderr[-500:]}{done.stdout[-500:]}")
-    *numbers, errors, unexpected, renewed = (int(part) for part in told[0].split()[1:])
+    *numbers, errors, unexpected, renewed = (int(part) for part in body[0].split()[1:])
     if errors or unexpected or renewed > connections * (2 + seconds / 60):
         raise RuntimeError(f"{scenario.name}: {errors} errors, {unexpected} answers of another status, of {numbers[0]}")
     return tuple(numbers)

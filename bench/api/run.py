@@ -24,14 +24,14 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), str(ROOT / "demo")]
 
 from bench.api.airflow import Airflows, airflows  # noqa: E402 - found below the repository
-from bench.api.equal import compared  # noqa: E402
+from bench.api.ingest import format_table as format_ingest_table  # noqa: E402
 from bench.api.ingest import ingest  # noqa: E402
-from bench.api.ingest import told as told_of_ingest  # noqa: E402
 from bench.api.load import Measured, Rounds, Scenario, median  # noqa: E402
-from bench.api.pages import pages  # noqa: E402
-from bench.api.report import bars, told, written  # noqa: E402
+from bench.api.report import bars, format_table, written  # noqa: E402
 from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
 from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
+from bench.api.verify import compared  # noqa: E402
+from bench.api.web_latency import pages  # noqa: E402
 from windsock.bootstrap import DATABASE, Storage, provision_database  # noqa: E402
 from windsock.db import Database  # noqa: E402
 from windsock.settings import Settings  # noqa: E402
@@ -79,19 +79,21 @@ def served(folder: Path, storage: Storage, fleet: Fleet) -> Iterator[dict[str, S
     """All the servers that are compared."""
     data, body = folder / "data", folder / "body.json"
     with contextlib.ExitStack() as stack:
-        made = stack.enter_context(windsock("made", data, folder, WINDSOCK_ANSWER_CACHE_BYTES="0"))
-        kept = stack.enter_context(windsock("kept", data, folder))
+        uncached = stack.enter_context(windsock("uncached", data, folder, WINDSOCK_ANSWER_CACHE_BYTES="0"))
+        cache_hit = stack.enter_context(windsock("cache_hit", data, folder))
         orm = uvicorn(
             "conventional",
-            "bench.api.conventional:app",
+            "bench.api.orm_baseline:app",
             folder,
             ready="/openapi.json",
             BENCH_DATABASE_URL=storage.app_url,
         )
         conventional = stack.enter_context(orm)
-        body.write_bytes(_get(kept, fleet, _pipelines(fleet)).content)
-        floor = stack.enter_context(uvicorn("floor", "bench.api.floor:app", folder, ready="/", BENCH_BODY=str(body)))
-        yield {server.name: server for server in (made, kept, conventional, floor)}
+        body.write_bytes(_get(cache_hit, fleet, _pipelines(fleet)).content)
+        static_baseline = stack.enter_context(
+            uvicorn("static_baseline", "bench.api.static_baseline:app", folder, ready="/", BENCH_BODY=str(body))
+        )
+        yield {server.name: server for server in (uncached, cache_hit, conventional, static_baseline)}
 
 
 def _pipelines(fleet: Fleet, **more: object) -> str:
@@ -126,18 +128,18 @@ def _run(fleet: Fleet, many: int) -> str:
 
 def _get(server: Server, fleet: Fleet, path: str) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {fleet.key}", "Accept-Encoding": "identity"}
-    answer = httpx2.get(server.url + path, headers=headers, timeout=60)
-    answer.raise_for_status()
-    return answer
+    response = httpx2.get(server.url + path, headers=headers, timeout=60)
+    response.raise_for_status()
+    return response
 
 
-def _answered(scenario: Scenario, times: int = 10) -> None:
+def _warm_up(scenario: Scenario, times: int = 10) -> None:
     for _ in range(times):
         for path in scenario.paths:
             headers = {"Authorization": scenario.authorization, "If-None-Match": scenario.etag}
-            answer = httpx2.get(scenario.server.url + path, headers=headers, timeout=60)
-            if answer.status_code != httpx2.codes.NOT_MODIFIED:
-                answer.raise_for_status()
+            response = httpx2.get(scenario.server.url + path, headers=headers, timeout=60)
+            if response.status_code != httpx2.codes.NOT_MODIFIED:
+                response.raise_for_status()
 
 
 # --- Equal in content ------------------------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ def _answered(scenario: Scenario, times: int = 10) -> None:
 def compare(servers: dict[str, Server], fleet: Fleet) -> int:
     """How many rows were compared; raises where the conventional stack, which counts each run, says something else."""
     return sum(
-        compared(path, *(_get(servers[name], fleet, path).json() for name in ("made", "conventional")))
+        compared(path, *(_get(servers[name], fleet, path).json() for name in ("uncached", "conventional")))
         for path in (_pipelines(fleet), _pipelines(fleet, page=2, size=20), _pipelines(fleet, days=1), _runs(fleet))
     )
 
@@ -155,39 +157,46 @@ def compare(servers: dict[str, Server], fleet: Fleet) -> int:
 
 
 def scenarios(servers: dict[str, Server], fleet: Fleet, postmaster: int) -> list[Scenario]:
-    made, kept, conventional, floor = (servers[name] for name in ("made", "kept", "conventional", "floor"))
+    uncached, cache_hit, conventional, static_baseline = (
+        servers[name] for name in ("uncached", "cache_hit", "conventional", "static_baseline")
+    )
     key = f"Bearer {fleet.key}"
-    etag = _get(kept, fleet, _pipelines(fleet)).headers["etag"]
+    etag = _get(cache_hit, fleet, _pipelines(fleet)).headers["etag"]
 
-    def asked(
+    def scenario_list(
         name: str, server: Server, *paths: str, connections: tuple[int, ...] = (1, 8, 32), etag: str = ""
     ) -> Scenario:
-        return Scenario(name, server, paths, connections, key, etag, postmaster if server is not floor else None)
+        return Scenario(
+            name, server, paths, connections, key, etag, postmaster if server is not static_baseline else None
+        )
 
-    deep = _deep_page(made, fleet)
+    deep = _deep_page(uncached, fleet)
     few = (1,)
     return [
-        asked("pipelines, made", made, _pipelines(fleet)),
-        asked("pipelines, conventional", conventional, _pipelines(fleet)),
-        asked("pipelines, kept", kept, _pipelines(fleet)),
-        asked("floor, bare", floor, "/"),
-        asked("floor, routed", floor, "/routed"),
-        asked("floor, as Windsock serves", floor, "/served"),
-        asked("pipelines, 304", kept, _pipelines(fleet), etag=etag),
-        asked("runs of a pipeline, made", made, _runs(fleet)),
-        asked("runs of a pipeline, conventional", conventional, _runs(fleet)),
-        asked("runs of the space, page 1", made, _all_runs(fleet), connections=few),
-        asked(f"runs of the space, page {deep[0]} by cursor", made, deep[1], connections=few),
+        scenario_list("pipelines, uncached", uncached, _pipelines(fleet)),
+        scenario_list("pipelines, conventional", conventional, _pipelines(fleet)),
+        scenario_list("pipelines, cache hit", cache_hit, _pipelines(fleet)),
+        scenario_list("static baseline, bare", static_baseline, "/"),
+        scenario_list("static baseline, routed", static_baseline, "/routed"),
+        scenario_list("static baseline, as Windsock serves", static_baseline, "/served"),
+        scenario_list("pipelines, 304", cache_hit, _pipelines(fleet), etag=etag),
+        scenario_list("runs of a pipeline, uncached", uncached, _runs(fleet)),
+        scenario_list("runs of a pipeline, conventional", conventional, _runs(fleet)),
+        scenario_list("runs of the space, page 1", uncached, _all_runs(fleet), connections=few),
+        scenario_list(f"runs of the space, page {deep[0]} by cursor", uncached, deep[1], connections=few),
         *(
-            asked(f"runs of the space, {name}", made, _all_runs(fleet, **when), connections=few)
+            scenario_list(f"runs of the space, {name}", uncached, _all_runs(fleet, **when), connections=few)
             for name, when in _WINDOWS
         ),
-        asked("run with 1,000 task runs", made, _run(fleet, 1_000), connections=few),
-        asked("run with 10,000 task runs", made, _run(fleet, 10_000), connections=few),
-        asked("pipelines, 1 day", made, _pipelines(fleet, days=1), connections=few),
-        asked("pipelines, 365 days", made, _pipelines(fleet, days=365), connections=few),
-        asked("pipelines, two words", made, _pipelines(fleet, q="dag 77"), connections=few),
-        *(asked(f"pipelines, sort={sort}", made, _pipelines(fleet, sort=sort), connections=few) for sort in SORTS),
+        scenario_list("run with 1,000 task runs", uncached, _run(fleet, 1_000), connections=few),
+        scenario_list("run with 10,000 task runs", uncached, _run(fleet, 10_000), connections=few),
+        scenario_list("pipelines, 1 day", uncached, _pipelines(fleet, days=1), connections=few),
+        scenario_list("pipelines, 365 days", uncached, _pipelines(fleet, days=365), connections=few),
+        scenario_list("pipelines, two words", uncached, _pipelines(fleet, q="dag 77"), connections=few),
+        *(
+            scenario_list(f"pipelines, sort={sort}", uncached, _pipelines(fleet, sort=sort), connections=few)
+            for sort in SORTS
+        ),
     ]
 
 
@@ -237,33 +246,35 @@ def main() -> None:
             say(f"{compare(servers, fleet)} rows are equal in content")
             others: list[Scenario] = []
             if started:
-                get = functools.partial(_get, servers["made"], fleet)
+                get = functools.partial(_get, servers["uncached"], fleet)
                 others = started.scenarios(superuser_url(storage), fleet, get, say)
-            asked = [one for one in scenarios(servers, fleet, postmaster) + others if chosen.only in one.name]
-            for one in asked:  # so that nobody is measured while it warms up, also from a disk
-                _answered(one)
+            scenario_list = [
+                item for item in scenarios(servers, fleet, postmaster) + others if chosen.only in item.name
+            ]
+            for scenario in scenario_list:  # so that nobody is measured while it warms up, also from a disk
+                _warm_up(scenario)
             rounds = Rounds(chosen.seconds)
             for number in range(chosen.rounds):
                 for connections in (1, 8, 32):
-                    for one in asked:
-                        if connections in one.connections:
-                            result = rounds.measure(one, connections)
-                            results.setdefault((one.name, connections), []).append(result)
+                    for scenario in scenario_list:
+                        if connections in scenario.connections:
+                            result = rounds.measure(scenario, connections)
+                            results.setdefault((scenario.name, connections), []).append(result)
                 say(f"round {number + 1} of {chosen.rounds}")
             memory = {server.name: round(server.memory(), 1) for server in servers.values()}
             line = machine(postmaster)
-            looked_at = pages(servers["kept"], fleet) if chosen.pages else ""
+            page_table = pages(servers["cache_hit"], fleet) if chosen.pages else ""
             stored = asyncio.run(ingest(storage.app_url, superuser_url(storage), fleet)) if chosen.ingest else []
         medians = {key: median(rounds) for key, rounds in results.items()}
-        section, of_bars = told(chosen.size, line, fleet, medians, memory), bars(medians)
+        section, of_bars = format_table(chosen.size, line, fleet, medians, memory), bars(medians)
         print(section, of_bars, sep="\n", flush=True)  # noqa: T201
         if not chosen.only and chosen.size in WRITTEN:
             PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), chosen.size, section, of_bars), encoding="utf-8")
             say(f"{PAGE.relative_to(ROOT)}: its section on size {chosen.size} is written")
-        print(looked_at, flush=True)  # noqa: T201
+        print(page_table, flush=True)  # noqa: T201
         if stored:
-            print(told_of_ingest(stored), flush=True)  # noqa: T201
-        raw = {f"{name} @ {connections}": asdict(one) for (name, connections), one in medians.items()}
+            print(format_ingest_table(stored), flush=True)  # noqa: T201
+        raw = {f"{name} @ {connections}": asdict(item) for (name, connections), item in medians.items()}
         say(json.dumps(raw))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -184,7 +184,7 @@ $$ SELECT overlay(overlay(md5(kind || ':' || n) placing '7' from 13) placing '8'
 
 async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, say: Callable[[str], None]) -> Fleet:
     """Users, spaces and connectors as the product makes them; the rest by SQL, triggers off, in the order of time."""
-    began = time.monotonic()
+    started = time.monotonic()
     seconds: dict[str, float] = {}
     spaces = await _spaces(db, secret_key)
     many_large = size.pipelines_of_largest
@@ -228,7 +228,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
                     seconds[what] = seconds.get(what, 0.0) + time.monotonic() - at
             for statement in (COUNTS_OF_SPACE, HOURS_OF_SPACE, NUMBER_OF_PIPELINES):
                 connection.execute(_in_session(statement), names)
-            say(f"{some} pipelines after {time.monotonic() - began:.0f} s")
+            say(f"{some} pipelines after {time.monotonic() - started:.0f} s")
         space_id, _ = spaces.ids[0]
         large, pipeline_id = _large_runs(connection, space_id)
         connection.execute("SET session_replication_role = origin")
@@ -240,7 +240,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
             table: (connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,))[0]  # noqa: S608 - our own names
             for table in ("pipelines", "runs", "task_runs", "pipeline_days", "pipeline_weeks")
         }
-    seconds["all"] = time.monotonic() - began
+    seconds["all"] = time.monotonic() - started
     return Fleet(
         spaces.key, spaces.user_id, space_id, "bench-01", pipeline_id, large,
         {what: round(taken, 1) for what, taken in seconds.items()}, counts,
@@ -259,8 +259,8 @@ async def _spaces(db: Database, secret_key: str) -> _Spaces:
     async with db.transaction() as tx:
         user = await create_user(tx, email="bench@example.com", name="Bench", is_superadmin=False)
         key = await create_key(tx, user["id"], name="bench", expires_in_days=None)
-        made = [await create_space(tx, slug=f"bench-{n:02}", name=f"Bench {n}") for n in range(1, SPACES + 1)]
-    for space in made:
+        created = [await create_space(tx, slug=f"bench-{n:02}", name=f"Bench {n}") for n in range(1, SPACES + 1)]
+    for space in created:
         async with db.tenant_transaction(space["id"]) as tx:
             await upsert_member(tx, space["id"], user["id"], "admin")
             body = ConnectorIn(

@@ -43,15 +43,15 @@ def running(name: str, command: list[str], folder: Path, *, ready: str, **enviro
     """`command`: {port} stands for the port it is to listen on. `ready`: a path that answers once it is."""
     port = _free_port()
     log = folder / f"{name}.log"
-    given = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))), **environment}
+    value = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))), **environment}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [part.format(port=port) for part in command], stdout=out, stderr=out, env=given, start_new_session=True
+            [part.format(port=port) for part in command], stdout=out, stderr=out, env=value, start_new_session=True
         )
     try:
         url = f"http://127.0.0.1:{port}"
         until = time.monotonic() + 60
-        while not _answers(url + ready):
+        while not _responds(url + ready):
             if process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"{name} did not start: {log.read_text()[-2000:]}")
             time.sleep(0.1)
@@ -103,11 +103,11 @@ def cpu_of_postgres(postmaster: int) -> float:
 
 def _children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+        return [int(item) for item in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     return []
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     with contextlib.suppress(httpx2.HTTPError):
         return httpx2.get(url, timeout=5).status_code < 500  # noqa: PLR2004 - whatever is not its own fault
     return False

@@ -18,9 +18,6 @@ import httpx2
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), str(ROOT / "demo")]
 
-from airflow_double.api import Api  # noqa: E402 - found below the repository
-from airflow_double.model import Model  # noqa: E402
-from airflow_double.server import Served  # noqa: E402
 from bench.api.servers import Server, running  # noqa: E402
 from bench.hostile.clients import (  # noqa: E402
     Client,
@@ -32,6 +29,9 @@ from bench.hostile.clients import (  # noqa: E402
     send_slow_header,
 )
 from bench.hostile.probes import Observed, measure_syncs, observing, wait_for_sync  # noqa: E402
+from fake_airflow.api import Api  # noqa: E402 - found below the repository
+from fake_airflow.model import Model  # noqa: E402
+from fake_airflow.server import ServedFakeAirflow  # noqa: E402
 from windsock.server import raise_file_limit  # noqa: E402
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def attack_with_connectors(server: Server, key: str, seconds: float, count: int)
     model = Model()
     model.add_dag("bills")
     model.start_run("bills")
-    airflow = Served(Api(model))
+    airflow = ServedFakeAirflow(Api(model))
     airflow.start()
     headers = {"Authorization": f"Bearer {key}"}
     try:

@@ -16,18 +16,18 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "demo"), str(ROOT / "tests")]
 
 from airflow_lab import SAMPLE_DAGS, AirflowLab, install  # noqa: E402 - found below the repository
-from bench.sync.mirroring import Mirroring, a_windsock, memory, read_plainly, watch_memory  # noqa: E402
+from bench.sync.harness import Mirroring, memory, open_windsock, read_plainly, watch_memory  # noqa: E402
 from bench.sync.seeding import seed  # noqa: E402
 
 MODEL = "newsletter"
 
 
 async def measure(base_url: str, folder: Path, days: int, most: int | None) -> dict[str, Any]:
-    async with a_windsock(folder) as windsock:
+    async with open_windsock(folder) as windsock:
         await windsock.connect(base_url, history_days=days, timeout_seconds=60)
         seen: list[float] = []
         watching = asyncio.create_task(watch_memory(seen))
-        first, whole, plain, rows, requests_asked = await catch_up(windsock, most)
+        first, whole, plain, rows, requests_sent = await catch_up(windsock, most)
         idle = [await one_idle(windsock) for _ in range(5)]
         watching.cancel()
         requests, seconds, written = sorted(idle)[len(idle) // 2]
@@ -36,7 +36,7 @@ async def measure(base_url: str, folder: Path, days: int, most: int | None) -> d
             "first useful screen, s": round(first, 1),
             "catch-up, s": round(whole, 1),
             "rows": rows,
-            "requests": requests_asked,
+            "requests": requests_sent,
             "rows/s": round(rows / whole, 1),
             "plain reading of the same requests, s": round(plain, 1),
             "rate against plain reading": round(plain / whole, 2),
@@ -57,37 +57,37 @@ async def catch_up(windsock: Mirroring, most: int | None) -> tuple[float, float,
 
     After each sync its requests are asked again plainly, so that both meet the same machine, minute by minute.
     """
-    began = time.monotonic()
+    start_time = time.monotonic()
     first, whole, plain, rows, requests = 0.0, 0.0, 0.0, 0, 0
 
-    async def look() -> None:
+    async def sample() -> None:
         nonlocal first
         while not first:
             if await windsock.shown():
-                first = time.monotonic() - began
+                first = time.monotonic() - start_time
             await asyncio.sleep(0.1)
 
-    looking = asyncio.create_task(look())
+    looking = asyncio.create_task(sample())
     is_complete, done = False, 0
     while not is_complete and done != most:
         started = time.monotonic()
         rows += (await windsock.completed())["coverage"]["read"]
         whole += time.monotonic() - started
         await looking
-        plain += await read_plainly(windsock.recorder.asked)
-        requests += len(windsock.recorder.asked)
-        windsock.recorder.asked.clear()
+        plain += await read_plainly(windsock.recorder.requests)
+        requests += len(windsock.recorder.requests)
+        windsock.recorder.requests.clear()
         done += 1
         is_complete = (await windsock.state())["history"]["is_complete"]
     return first, whole, plain, rows, requests
 
 
 async def one_idle(windsock: Mirroring) -> tuple[int, float, int]:
-    began = time.monotonic()
+    started = time.monotonic()
     sync = await windsock.completed()
     counts = (sync[kind] for kind in ("pipelines", "runs", "task_runs"))
     written = sum(count[what] for count in counts for what in ("created", "updated", "removed"))
-    return sync["provider_requests"], time.monotonic() - began, written
+    return sync["provider_requests"], time.monotonic() - started, written
 
 
 def main() -> None:
@@ -110,12 +110,12 @@ def main() -> None:
             lab.wait_ready(print)
             lab.trigger(MODEL)
             lab.wait_quiet()
-            began = time.monotonic()
+            started = time.monotonic()
             seed(lab.database_url, MODEL, dags=chosen.dags, runs=chosen.runs, tasks=chosen.tasks, days=chosen.days)
-            print(f"seeded in {time.monotonic() - began:.0f} s", flush=True)  # noqa: T201 - it is what the script is for
-            told = asyncio.run(measure(lab.url, folder, chosen.read_days or chosen.days, chosen.syncs))
+            print(f"seeded in {time.monotonic() - started:.0f} s", flush=True)  # noqa: T201 - it is what the script is for
+            body = asyncio.run(measure(lab.url, folder, chosen.read_days or chosen.days, chosen.syncs))
         scale = {"Airflow": "3", "DAGs": chosen.dags, "runs": chosen.runs, "task instances": chosen.runs * chosen.tasks}
-        print(json.dumps(scale | told, indent=2))  # noqa: T201
+        print(json.dumps(scale | body, indent=2))  # noqa: T201
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -15,14 +15,14 @@ class SlowDatabase:
     """Answers, when it is let, with what was true when it was asked."""
 
     def __init__(self) -> None:
-        self.now, self.asked = 0, 0
-        self.may_answer = asyncio.Event()
+        self.now, self.requests = 0, 0
+        self.may_respond = asyncio.Event()
         self.errors: list[Exception] = []
 
     async def fetch_shared(self, _query: object, **_names: object) -> dict[str, Any]:
-        self.asked += 1
+        self.requests += 1
         was = self.now
-        await self.may_answer.wait()
+        await self.may_respond.wait()
         if self.errors:
             raise self.errors.pop()
         return {"version": was, "is_use_due": False}
@@ -42,50 +42,50 @@ def ask(authorizer: Authorizer, many: int, slug: str = "finance") -> list[asynci
     return [asyncio.create_task(authorizer.authorize(b"key", slug)) for _ in range(many)]
 
 
-async def turns() -> None:
+async def iterations() -> None:
     """Until everything that can go on has."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
-async def test_those_who_come_together_share_one_question(authorizer: Authorizer, db: SlowDatabase) -> None:
+async def test_concurrent_callers_share_one_query(authorizer: Authorizer, db: SlowDatabase) -> None:
     first, other = ask(authorizer, 20), ask(authorizer, 5, "marketing")
-    await turns()
-    assert db.asked == 2
-    db.may_answer.set()
+    await iterations()
+    assert db.requests == 2
+    db.may_respond.set()
     assert {row["version"] for row in await asyncio.gather(*first, *other)} == {0}
     assert (authorizer._next, authorizer._in_flight) == ({}, {})
 
 
-async def test_nobody_is_answered_from_before_they_came(authorizer: Authorizer, db: SlowDatabase) -> None:
+async def test_cached_response_is_not_older_than_request(authorizer: Authorizer, db: SlowDatabase) -> None:
     first = ask(authorizer, 3)
-    await turns()
+    await iterations()
     db.now = 1
     second = ask(authorizer, 3)
-    await turns()
-    assert db.asked == 1
+    await iterations()
+    assert db.requests == 1
     db.now = 2
-    db.may_answer.set()
+    db.may_respond.set()
     assert [row["version"] for row in await asyncio.gather(*first)] == [0] * 3
     assert [row["version"] for row in await asyncio.gather(*second)] == [2] * 3
-    assert db.asked == 2
+    assert db.requests == 2
 
 
-async def test_who_goes_away_leaves_the_others_their_answer(authorizer: Authorizer, db: SlowDatabase) -> None:
-    gone, stays = ask(authorizer, 2)
-    await turns()
-    gone.cancel()
-    db.may_answer.set()
+async def test_disconnected_caller_leaves_response_for_others(authorizer: Authorizer, db: SlowDatabase) -> None:
+    deleted, stays = ask(authorizer, 2)
+    await iterations()
+    deleted.cancel()
+    db.may_respond.set()
     assert (await stays)["version"] == 0
-    assert gone.cancelled()
+    assert deleted.cancelled()
 
 
-async def test_an_error_is_of_those_who_asked_and_of_nobody_later(authorizer: Authorizer, db: SlowDatabase) -> None:
+async def test_build_error_reaches_waiting_callers_only(authorizer: Authorizer, db: SlowDatabase) -> None:
     first = ask(authorizer, 2)
-    await turns()
+    await iterations()
     second = ask(authorizer, 2)
     db.errors.append(Unavailable("not now"))
-    db.may_answer.set()
-    told = await asyncio.gather(*first, return_exceptions=True)
-    assert [type(one) for one in told] == [Unavailable] * 2
-    assert [type(one) for one in await asyncio.gather(*second, return_exceptions=True)] == [dict] * 2
+    db.may_respond.set()
+    results = await asyncio.gather(*first, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable] * 2
+    assert [type(item) for item in await asyncio.gather(*second, return_exceptions=True)] == [dict] * 2

@@ -6,102 +6,106 @@ from uuid import uuid4
 
 import pytest
 
-from checking import CheckedClient
+from factories import TwoTenants
+from validating_client import ValidatingClient
 from windsock.access.space import QUERIES
 from windsock.access.store import create_space, create_user, require_another_admin, upsert_member
 from windsock.db import Database
 from windsock.errors import Conflict
 from windsock.sql import Query
-from world import World
 
 pytestmark = pytest.mark.anyio
 MEMBERS = "/spaces/finance/members"
 LAST_ADMIN = {"detail": "This would leave the space without an admin. Make somebody else admin first."}
 
 
-async def roles(client: CheckedClient, world: World) -> dict[str, str]:
-    members = await client.as_(world.keys["superadmin"], "GET", MEMBERS)
+async def roles(client: ValidatingClient, tenants: TwoTenants) -> dict[str, str]:
+    members = await client.as_(tenants.keys["superadmin"], "GET", MEMBERS)
     return {member["email"].removesuffix("@example.com"): member["role"] for member in members.json()}
 
 
-async def test_members_are_listed_by_email(client: CheckedClient, world: World) -> None:
-    answer = await client.as_(world.keys["viewer"], "GET", MEMBERS)
-    assert [(member["name"], member["role"]) for member in answer.json()] == [
+async def test_members_are_listed_by_email(client: ValidatingClient, tenants: TwoTenants) -> None:
+    response = await client.as_(tenants.keys["viewer"], "GET", MEMBERS)
+    assert [(member["name"], member["role"]) for member in response.json()] == [
         ("Admin", "admin"),
         ("Editor", "editor"),
         ("Revoked", "admin"),
         ("Viewer", "viewer"),
     ]
-    assert list(answer.json()[0]) == ["user_id", "email", "name", "role", "created_at"]
+    assert list(response.json()[0]) == ["user_id", "email", "name", "role", "created_at"]
 
 
-async def test_a_member_is_added_changed_and_removed(client: CheckedClient, world: World) -> None:
-    admin, path = world.keys["admin"], f"{MEMBERS}/{world.users['stranger']}"
+async def test_a_member_is_added_changed_and_removed(client: ValidatingClient, tenants: TwoTenants) -> None:
+    admin, path = tenants.keys["admin"], f"{MEMBERS}/{tenants.users['stranger']}"
     space = "/spaces/finance/orchestration/pipelines"
-    assert (await client.as_(world.keys["stranger"], "GET", space)).status_code == 403
+    assert (await client.as_(tenants.keys["stranger"], "GET", space)).status_code == 403
     for role in ("viewer", "editor", "admin", "viewer"):
-        answer = await client.as_(admin, "PUT", path, json={"role": role})
-        assert answer.status_code == 200
-        assert (answer.json()["email"], answer.json()["role"]) == ("stranger@example.com", role)
-        assert (await roles(client, world))["stranger"] == role
-    assert (await client.as_(world.keys["stranger"], "GET", space)).status_code == 200
+        response = await client.as_(admin, "PUT", path, json={"role": role})
+        assert response.status_code == 200
+        assert (response.json()["email"], response.json()["role"]) == ("stranger@example.com", role)
+        assert (await roles(client, tenants))["stranger"] == role
+    assert (await client.as_(tenants.keys["stranger"], "GET", space)).status_code == 200
     assert (await client.as_(admin, "DELETE", path)).status_code == 204
-    assert (await client.as_(world.keys["stranger"], "GET", space)).status_code == 403
+    assert (await client.as_(tenants.keys["stranger"], "GET", space)).status_code == 403
     assert (await client.as_(admin, "DELETE", path)).status_code == 404
 
 
-async def test_a_role_takes_effect_at_once(client: CheckedClient, world: World) -> None:
-    path = f"{MEMBERS}/{world.users['viewer']}"
+async def test_a_role_takes_effect_at_once(client: ValidatingClient, tenants: TwoTenants) -> None:
+    path = f"{MEMBERS}/{tenants.users['viewer']}"
     rename = {"name": "By the viewer"}
-    assert (await client.as_(world.keys["viewer"], "PATCH", "/spaces/finance", json=rename)).status_code == 403
-    await client.as_(world.keys["admin"], "PUT", path, json={"role": "admin"})
-    assert (await client.as_(world.keys["viewer"], "PATCH", "/spaces/finance", json=rename)).status_code == 200
+    assert (await client.as_(tenants.keys["viewer"], "PATCH", "/spaces/finance", json=rename)).status_code == 403
+    await client.as_(tenants.keys["admin"], "PUT", path, json={"role": "admin"})
+    assert (await client.as_(tenants.keys["viewer"], "PATCH", "/spaces/finance", json=rename)).status_code == 200
 
 
-async def test_an_unknown_user_cannot_be_a_member(client: CheckedClient, world: World) -> None:
-    answer = await client.as_(world.keys["admin"], "PUT", f"{MEMBERS}/{uuid4()}", json={"role": "viewer"})
-    assert answer.status_code == 404
-    assert answer.json() == {"detail": "There is no such user in this space."}
+async def test_an_unknown_user_cannot_be_a_member(client: ValidatingClient, tenants: TwoTenants) -> None:
+    response = await client.as_(tenants.keys["admin"], "PUT", f"{MEMBERS}/{uuid4()}", json={"role": "viewer"})
+    assert response.status_code == 404
+    assert response.json() == {"detail": "There is no such user in this space."}
 
 
 @pytest.mark.parametrize("body", [{}, {"role": "owner"}, {"role": "Admin"}, {"role": None}, {"role": "viewer", "x": 1}])
-async def test_only_the_three_roles_are_known(client: CheckedClient, world: World, body: dict[str, object]) -> None:
-    path = f"{MEMBERS}/{world.users['viewer']}"
-    assert (await client.as_(world.keys["admin"], "PUT", path, json=body)).status_code == 422
+async def test_only_the_three_roles_are_known(
+    client: ValidatingClient, tenants: TwoTenants, body: dict[str, object]
+) -> None:
+    path = f"{MEMBERS}/{tenants.users['viewer']}"
+    assert (await client.as_(tenants.keys["admin"], "PUT", path, json=body)).status_code == 422
 
 
-async def test_the_last_admin_can_neither_be_removed_nor_demoted(client: CheckedClient, world: World) -> None:
-    admin, path = world.keys["admin"], f"{MEMBERS}/{world.users['admin']}"
+async def test_the_last_admin_can_neither_be_removed_nor_demoted(client: ValidatingClient, tenants: TwoTenants) -> None:
+    admin, path = tenants.keys["admin"], f"{MEMBERS}/{tenants.users['admin']}"
     # While there is another one, admins may come and go.
-    assert (await client.as_(admin, "DELETE", f"{MEMBERS}/{world.users['revoked']}")).status_code == 204
+    assert (await client.as_(admin, "DELETE", f"{MEMBERS}/{tenants.users['revoked']}")).status_code == 204
     for refused in (
         await client.as_(admin, "DELETE", path),
         await client.as_(admin, "PUT", path, json={"role": "editor"}),
     ):
         assert (refused.status_code, refused.json()) == (409, LAST_ADMIN)
-    assert (await roles(client, world))["admin"] == "admin"
+    assert (await roles(client, tenants))["admin"] == "admin"
     assert (await client.as_(admin, "PUT", path, json={"role": "admin"})).status_code == 200
-    viewer = f"{MEMBERS}/{world.users['viewer']}"
+    viewer = f"{MEMBERS}/{tenants.users['viewer']}"
     assert (await client.as_(admin, "PUT", viewer, json={"role": "editor"})).status_code == 200
     assert (await client.as_(admin, "DELETE", viewer)).status_code == 204
 
 
-async def test_an_admin_may_leave_while_there_is_another(client: CheckedClient, world: World) -> None:
-    path = f"{MEMBERS}/{world.users['admin']}"
-    assert (await client.as_(world.keys["admin"], "DELETE", path)).status_code == 204
-    assert (await client.as_(world.keys["admin"], "GET", MEMBERS)).status_code == 403
+async def test_an_admin_may_leave_while_there_is_another(client: ValidatingClient, tenants: TwoTenants) -> None:
+    path = f"{MEMBERS}/{tenants.users['admin']}"
+    assert (await client.as_(tenants.keys["admin"], "DELETE", path)).status_code == 204
+    assert (await client.as_(tenants.keys["admin"], "GET", MEMBERS)).status_code == 403
 
 
 @pytest.mark.parametrize("way", ["remove", "demote"])
-async def test_a_superadmin_may_leave_a_space_without_admins(client: CheckedClient, world: World, way: str) -> None:
-    boss = world.keys["superadmin"]
+async def test_a_superadmin_may_leave_a_space_without_admins(
+    client: ValidatingClient, tenants: TwoTenants, way: str
+) -> None:
+    boss = tenants.keys["superadmin"]
     for kind in ("revoked", "admin"):
-        path = f"{MEMBERS}/{world.users[kind]}"
+        path = f"{MEMBERS}/{tenants.users[kind]}"
         if way == "remove":
             assert (await client.as_(boss, "DELETE", path)).status_code == 204
         else:
             assert (await client.as_(boss, "PUT", path, json={"role": "viewer"})).status_code == 200
-    assert "admin" not in (await roles(client, world)).values()
+    assert "admin" not in (await roles(client, tenants)).values()
 
 
 async def test_two_admins_who_remove_each_other_at_once_leave_one(make_database: Callable[[str], str]) -> None:

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from checking import CheckedClient
-from world import World
+from factories import TwoTenants
+from validating_client import ValidatingClient
 
 pytestmark = pytest.mark.anyio
 
@@ -22,47 +22,47 @@ pytestmark = pytest.mark.anyio
     ],
 )
 async def test_everybody_sees_themselves_with_their_spaces_and_roles(
-    client: CheckedClient, world: World, kind: str, spaces: list[tuple[str, str, str]]
+    client: ValidatingClient, tenants: TwoTenants, kind: str, spaces: list[tuple[str, str, str]]
 ) -> None:
-    me = (await client.as_(world.keys[kind], "GET", "/users/me")).json()
+    me = (await client.as_(tenants.keys[kind], "GET", "/users/me")).json()
     assert list(me) == ["id", "email", "name", "is_superadmin", "spaces"]
-    assert me["id"] == str(world.users[kind])
+    assert me["id"] == str(tenants.users[kind])
     assert me["email"] == f"{kind}@example.com"
     assert me["is_superadmin"] is (kind == "superadmin")
     assert [(space["name"], space["slug"], space["role"]) for space in me["spaces"]] == spaces
 
 
-async def test_somebody_in_no_space_sees_none(client: CheckedClient, world: World) -> None:
-    boss = world.keys["superadmin"]
-    gone = f"/spaces/finance/members/{world.users['viewer']}"
-    assert (await client.as_(boss, "DELETE", gone)).status_code == 204
-    me = await client.as_(world.keys["viewer"], "GET", "/users/me")
+async def test_user_without_space_sees_no_spaces(client: ValidatingClient, tenants: TwoTenants) -> None:
+    boss = tenants.keys["superadmin"]
+    path = f"/spaces/finance/members/{tenants.users['viewer']}"
+    assert (await client.as_(boss, "DELETE", path)).status_code == 204
+    me = await client.as_(tenants.keys["viewer"], "GET", "/users/me")
     assert me.json()["spaces"] == []
-    listed = await client.as_(world.keys["viewer"], "GET", "/spaces")
+    listed = await client.as_(tenants.keys["viewer"], "GET", "/spaces")
     assert listed.json() == []
     assert listed.headers["x-total-count"] == "0"
 
 
-async def test_a_user_is_created_with_a_lower_case_email(client: CheckedClient, world: World) -> None:
+async def test_a_user_is_created_with_a_lower_case_email(client: ValidatingClient, tenants: TwoTenants) -> None:
     body = {"email": " Ada.Lovelace@Example.COM ", "name": "  Ada  "}
-    answer = await client.as_(world.keys["superadmin"], "POST", "/users", json=body)
-    assert answer.status_code == 201
-    made = answer.json()
-    assert (made["email"], made["name"], made["is_superadmin"], made["is_active"]) == (
+    response = await client.as_(tenants.keys["superadmin"], "POST", "/users", json=body)
+    assert response.status_code == 201
+    payload = response.json()
+    assert (payload["email"], payload["name"], payload["is_superadmin"], payload["is_active"]) == (
         "ada.lovelace@example.com",
         "Ada",
         False,
         True,
     )
-    assert made["created_at"].endswith("Z")
-    assert abs((datetime.fromisoformat(made["created_at"]) - datetime.now(UTC)).total_seconds()) < 300
+    assert payload["created_at"].endswith("Z")
+    assert abs((datetime.fromisoformat(payload["created_at"]) - datetime.now(UTC)).total_seconds()) < 300
 
 
-async def test_an_email_is_given_once_whatever_its_case(client: CheckedClient, world: World) -> None:
+async def test_email_is_unique_ignoring_case(client: ValidatingClient, tenants: TwoTenants) -> None:
     body = {"email": "VIEWER@example.com", "name": "Another"}
-    answer = await client.as_(world.keys["superadmin"], "POST", "/users", json=body)
-    assert answer.status_code == 409
-    assert answer.json() == {"detail": "There is a user viewer@example.com already."}
+    response = await client.as_(tenants.keys["superadmin"], "POST", "/users", json=body)
+    assert response.status_code == 409
+    assert response.json() == {"detail": "There is a user viewer@example.com already."}
 
 
 @pytest.mark.parametrize(
@@ -78,32 +78,34 @@ async def test_an_email_is_given_once_whatever_its_case(client: CheckedClient, w
     ],
 )
 async def test_a_user_that_makes_no_sense_is_refused(
-    client: CheckedClient, world: World, body: dict[str, object], loc: list[str]
+    client: ValidatingClient, tenants: TwoTenants, body: dict[str, object], loc: list[str]
 ) -> None:
-    answer = await client.as_(world.keys["superadmin"], "POST", "/users", json=body)
-    assert answer.status_code == 422
-    assert [one["loc"] for one in answer.json()["detail"]] == [loc]
+    response = await client.as_(tenants.keys["superadmin"], "POST", "/users", json=body)
+    assert response.status_code == 422
+    assert [item["loc"] for item in response.json()["detail"]] == [loc]
 
 
-async def test_users_are_listed_by_email_in_pages(client: CheckedClient, world: World) -> None:
-    first = await client.as_(world.keys["superadmin"], "GET", "/users", params={"size": 4})
-    second = await client.as_(world.keys["superadmin"], "GET", "/users", params={"size": 4, "page": 2})
+async def test_users_are_listed_by_email_in_pages(client: ValidatingClient, tenants: TwoTenants) -> None:
+    first = await client.as_(tenants.keys["superadmin"], "GET", "/users", params={"size": 4})
+    second = await client.as_(tenants.keys["superadmin"], "GET", "/users", params={"size": 4, "page": 2})
     emails = [user["email"] for user in first.json() + second.json()]
-    assert emails == sorted(f"{kind}@example.com" for kind in world.users)
+    assert emails == sorted(f"{kind}@example.com" for kind in tenants.users)
     assert first.headers["x-total-count"] == "7"
     assert first.headers["x-total-pages"] == "2"
 
 
-async def test_a_superadmin_is_admin_in_spaces_without_being_a_member(client: CheckedClient, world: World) -> None:
-    boss = world.keys["superadmin"]
+async def test_a_superadmin_is_admin_in_spaces_without_being_a_member(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
+    boss = tenants.keys["superadmin"]
     for slug in ("finance", "marketing"):
         members = (await client.as_(boss, "GET", f"/spaces/{slug}/members")).json()
-        assert str(world.users["superadmin"]) not in {member["user_id"] for member in members}
+        assert str(tenants.users["superadmin"]) not in {member["user_id"] for member in members}
         renamed = await client.as_(boss, "PATCH", f"/spaces/{slug}", json={"name": "Renamed"})
         assert renamed.status_code == 200
         assert renamed.json()["name"] == "Renamed"
         added = await client.as_(
-            boss, "PUT", f"/spaces/{slug}/members/{world.users['superadmin']}", json={"role": "viewer"}
+            boss, "PUT", f"/spaces/{slug}/members/{tenants.users['superadmin']}", json={"role": "viewer"}
         )
         assert added.status_code == 200
         # Being a mere viewer there takes nothing away.
@@ -112,7 +114,7 @@ async def test_a_superadmin_is_admin_in_spaces_without_being_a_member(client: Ch
         assert {space["role"] for space in me["spaces"]} == {"admin"}
 
 
-async def test_an_unknown_id_in_the_path_is_no_member(client: CheckedClient, world: World) -> None:
-    answer = await client.as_(world.keys["admin"], "DELETE", f"/spaces/finance/members/{uuid4()}")
-    assert answer.status_code == 404
-    assert answer.json() == {"detail": "There is no such member in this space."}
+async def test_an_unknown_id_in_the_path_is_no_member(client: ValidatingClient, tenants: TwoTenants) -> None:
+    response = await client.as_(tenants.keys["admin"], "DELETE", f"/spaces/finance/members/{uuid4()}")
+    assert response.status_code == 404
+    assert response.json() == {"detail": "There is no such member in this space."}

@@ -97,7 +97,7 @@ class Churn:
                 self.ended.add((dag_id, run_id))
                 self._add("run ended", dag_id, run_id, "r.status IN ('success', 'failed') OR r.removed_at IS NOT NULL")
 
-    def look(self, cursor: psycopg.Cursor[Any]) -> None:
+    def observe(self, cursor: psycopg.Cursor[Any]) -> None:
         """Which of the changes the mirror shows by now."""
         for change in self.changes:
             if change.seen is None and change.holds(cursor):
@@ -131,16 +131,16 @@ class Churn:
         """Not of a run whose id has no address: of bulk requests about task instances Airflow's log has no entry."""
         dag_id, run_id = self._some_run()
         tasks = self.lab.api("GET", self._path(dag_id, run_id) + "/taskInstances")["task_instances"]
-        task = self.chance.choice([one for one in tasks if one["map_index"] == -1 and "region_id" not in one])
+        task = self.chance.choice([item for item in tasks if item["map_index"] == -1 and "region_id" not in item])
         note = self._note()
         where = f"{self._path(dag_id, run_id)}/taskInstances/{task['task_id']}"
         where += "?update_mask=note" if self.lab.major == "3" else "/setNote"
         self.lab.api("PATCH", where, json={"note": note})
-        told = (
+        description = (
             f"EXISTS (SELECT FROM task_runs t WHERE t.run_id = r.id AND t.note = '{note}') OR r.removed_at IS NOT NULL"
         )
         self._forget(f"task {task['task_id']} noted", dag_id, run_id)
-        self._add(f"task {task['task_id']} noted", dag_id, run_id, told)
+        self._add(f"task {task['task_id']} noted", dag_id, run_id, description)
 
     def clear(self) -> None:
         dag_id, run_id = self._ended_run()
@@ -151,8 +151,10 @@ class Churn:
             self.lab.api("POST", self._path(dag_id, run_id) + "/clear", json={"dry_run": False})
         self.ended.discard((dag_id, run_id))
         # It may have ended again before it is looked at: then it began later than it had before.
-        told = "r.status IN ('queued', 'running') OR r.removed_at IS NOT NULL OR r.updated_at > now() - interval '15 s'"
-        self._add("cleared", dag_id, run_id, told)
+        description = (
+            "r.status IN ('queued', 'running') OR r.removed_at IS NOT NULL OR r.updated_at > now() - interval '15 s'"
+        )
+        self._add("cleared", dag_id, run_id, description)
 
     def mark(self) -> None:
         dag_id, run_id = self._ended_run()
@@ -170,17 +172,17 @@ class Churn:
         else:
             self.lab.api("DELETE", self._path(dag_id, run_id))
         self.changes = [  # without what can no more be seen
-            one for one in self.changes if one.seen is not None or one.run_id != run_id
+            change for change in self.changes if change.seen is not None or change.run_id != run_id
         ]
         # The scheduler makes the newest scheduled run again, under the same id.
-        told = f"r.removed_at IS NOT NULL OR coalesce(r.queued_at, r.started_at) > '{deleted_at}'"
-        self._add("deleted", dag_id, run_id, told, is_gone=True)
+        description = f"r.removed_at IS NOT NULL OR coalesce(r.queued_at, r.started_at) > '{deleted_at}'"
+        self._add("deleted", dag_id, run_id, description, is_deleted=True)
 
     def pause(self) -> None:
         dag_id = self.pausable
         paused = not self.lab.api("GET", f"/dags/{dag_id}")["is_paused"]
         self.lab.pause(dag_id, paused=paused)
-        self.changes = [one for one in self.changes if one.kind != "paused" or one.seen is not None]
+        self.changes = [change for change in self.changes if change.kind != "paused" or change.seen is not None]
 
         def holds(cursor: psycopg.Cursor[Any]) -> bool:
             cursor.execute("SELECT is_paused FROM pipelines WHERE external_id = %s", (dag_id,))
@@ -190,25 +192,29 @@ class Churn:
 
     # --- Parts -----------------------------------------------------------------------------------------------------
 
-    def _add(self, kind: str, dag_id: str, run_id: str, told: str, *, is_gone: bool = False) -> None:
+    def _add(self, kind: str, dag_id: str, run_id: str, description: str, *, is_deleted: bool = False) -> None:
         """`is_gone`: it is as true of a run that came and went before the mirror had it."""
-        query = RUN.format(what=told).encode()
+        query = RUN.format(what=description).encode()
 
         def holds(cursor: psycopg.Cursor[Any]) -> bool:
             cursor.execute(query, {"dag": dag_id, "run": run_id})
-            return cursor.fetchone() in {(True,), *({None} if is_gone else ())}
+            return cursor.fetchone() in {(True,), *({None} if is_deleted else ())}
 
         self.changes.append(Change(kind, time.monotonic(), holds, run_id))
 
     def _forget(self, kind: str, dag_id: str, run_id: str) -> None:
         """What was not seen yet and has just been overwritten."""
         _ = dag_id
-        self.changes = [one for one in self.changes if one.seen is not None or one.kind != kind or one.run_id != run_id]
+        self.changes = [
+            change
+            for change in self.changes
+            if change.seen is not None or change.kind != kind or change.run_id != run_id
+        ]
 
     def _runs(self) -> Iterator[tuple[str, str]]:
         """Those that ended, the newest hundred: one request, since each costs Airflow 2 a hashed password."""
-        asked = {"state": sorted(TERMINAL), "order_by": "-start_date", "limit": 100}
-        for run in self.lab.api("GET", "/dags/~/dagRuns", params=asked)["dag_runs"]:
+        parameters = {"state": sorted(TERMINAL), "order_by": "-start_date", "limit": 100}
+        for run in self.lab.api("GET", "/dags/~/dagRuns", params=parameters)["dag_runs"]:
             if run["dag_id"] in self.dags:
                 yield run["dag_id"], run["dag_run_id"]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HERE: Final = Path(__file__).parent
 VERSIONS: Final[tuple[Version, ...]] = ("3", "2", "3.4")
-EVERYTHING: Final = VERSIONS[:2]
+ALL_VERSIONS: Final = VERSIONS[:2]
 LOOPS: Final = frozenset({"price_search", "stock_batches", "shop_calls", "shelves", REPETITION, CATALOGUE})
 SECONDS: Final = 900  # the first test of a version may have to install it
 
@@ -34,7 +34,7 @@ SECONDS: Final = 900  # the first test of a version may have to install it
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "airflow" in metafunc.fixturenames:  # also below airflow3 and the like
         only = [version for version in VERSIONS if f"airflow{version.replace('.', '')}" in metafunc.fixturenames]
-        versions = VERSIONS if "every_airflow" in metafunc.fixturenames else only or EVERYTHING
+        versions = VERSIONS if "every_airflow" in metafunc.fixturenames else only or ALL_VERSIONS
         ids = [f"airflow{version}" for version in versions]
         metafunc.parametrize("airflow", versions, ids=ids, indirect=True, scope="session")
 

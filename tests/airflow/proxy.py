@@ -16,13 +16,13 @@ PASSED_ON = {"authorization", "content-type", "accept"}
 
 
 @dataclass
-class Answer:
+class ProxyResponse:
     status: int
     headers: dict[str, str]
     body: bytes
 
 
-Fault = Callable[[Answer], Answer | None]
+Fault = Callable[[ProxyResponse], ProxyResponse | None]
 """What becomes of an answer; None: the connection is dropped without one."""
 
 
@@ -44,29 +44,29 @@ class Proxy:
     def misbehave(self, fault: Fault | None, *, where: str = "", after: int = 0, method: str = "") -> None:
         self.fault, self.where, self.after, self.method, self.seen = fault, where, after, method, 0
 
-    def answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer | None:
+    def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ProxyResponse | None:
         self.requests.append(f"{method} {path}")
-        answer = self._ask(method, path, headers, body)
+        response = self._ask(method, path, headers, body)
         time.sleep(self.delay)
         if self.fault is None or self.where not in path or self.method not in {"", method}:
-            return answer
+            return response
         self.seen += 1
-        return self.fault(answer) if self.seen > self.after else answer
+        return self.fault(response) if self.seen > self.after else response
 
-    def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+    def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ProxyResponse:
         parts = urlsplit(path)
         query = parse_qsl(parts.query, keep_blank_values=True)
         if self.page is not None:  # as a server that caps its pages lower
             query = [(name, str(self.page) if (name, value) == ("limit", "100") else value) for name, value in query]
         url = f"{self.target}{parts.path}" + (f"?{urlencode(query)}" if query else "")
-        given = {name: value for name, value in headers.items() if name.lower() in PASSED_ON}
-        got = httpx2.request(method, url, headers=given, content=body, timeout=60)
-        kept = {name: got.headers[name] for name in ("content-type", "date") if name in got.headers}
-        return Answer(got.status_code, kept, got.content)
+        forwarded = {name: value for name, value in headers.items() if name.lower() in PASSED_ON}
+        got = httpx2.request(method, url, headers=forwarded, content=body, timeout=60)
+        response_headers = {name: got.headers[name] for name in ("content-type", "date") if name in got.headers}
+        return ProxyResponse(got.status_code, response_headers, got.content)
 
 
 @contextlib.contextmanager
-def a_proxy(target: str, **settings: Any) -> Iterator[Proxy]:
+def open_proxy(target: str, **settings: Any) -> Iterator[Proxy]:
     """On a port of its own, in a thread of its own."""
     proxy = Proxy(target, **settings)
 
@@ -75,17 +75,17 @@ def a_proxy(target: str, **settings: Any) -> Iterator[Proxy]:
 
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            answer = proxy.answer(self.command, self.path, dict(self.headers), body)
-            if answer is None:
+            response = proxy.handle(self.command, self.path, dict(self.headers), body)
+            if response is None:
                 self.close_connection = True
                 return
-            self.send_response_only(answer.status)
-            for name, value in answer.headers.items():
+            self.send_response_only(response.status)
+            for name, value in response.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
+            self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.wfile.write(answer.body)
+                self.wfile.write(response.body)
 
         do_POST = do_GET  # noqa: N815 - the name that http.server calls
 

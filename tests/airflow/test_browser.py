@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 from playwright.sync_api import Page, expect
 
-from airflow.mirrored import PASSWORD, quiet
+from airflow.harness import PASSWORD, quiet
 from airflow_lab import AirflowLab
 from browser.conftest import launched
 from conftest import SECRET_KEY
-from live import serving
+from live_server import serving
 from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.app import create_app
 from windsock.bootstrap import Storage
@@ -39,8 +39,8 @@ async def _prepare(database_url: str) -> str:
             await upsert_member(tx, space["id"], ada["id"], "admin")
     finally:
         await db.close()
-    made: str = key["full_key"]
-    return made
+    created: str = key["full_key"]
+    return created
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_morning(airflow: AirflowLab, windsock: tuple[str, str], page: Page) -
     expect(page.get_by_role("heading", name="No pipelines yet")).to_be_visible()
     connect_wrong_and_then_right(page, airflow)
     give_it_to_a_team(page)
-    look_at_what_failed_and_say_why(page)
+    comment_on_failed_run(page)
     page.goto(f"{url}/spaces/finance/pipelines?q={TRIES_AGAIN}")
     see_what_was_tried_again(page)
     page.goto(f"{url}/spaces/finance/pipelines?q=campaign_report")
@@ -116,7 +116,7 @@ def give_it_to_a_team(page: Page) -> None:
     expect(page.locator("tr.row .whose")).to_contain_text("Billing")
 
 
-def look_at_what_failed_and_say_why(page: Page) -> None:
+def comment_on_failed_run(page: Page) -> None:
     page.get_by_role("link", name=FAILS, exact=True).click()
     page.get_by_role("navigation", name="By state").get_by_text("failed").click()
     page.locator("tr.row a.open").first.click()

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 
 from airflow.churn import DEEPEST, Churn
-from airflow.comparing import assert_mirror_equals
+from airflow.diff import assert_mirror_equals
 from airflow.extremes import CATALOGUE, REPETITION, depth_of
-from airflow.mirrored import Windsock, a_windsock, beside, quiet
+from airflow.harness import Windsock, beside, open_windsock, quiet
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
 
@@ -33,27 +33,27 @@ SYNCS = "SELECT status, started_at, finished_at, runs, warnings, error FROM sync
 
 @pytest.fixture
 async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
-    async with a_windsock(make_database, SECRET_KEY) as made:
-        yield made
+    async with open_windsock(make_database, SECRET_KEY) as new_windsock:
+        yield new_windsock
 
 
 def go_on(churn: Churn, database_url: str, space_id: str) -> None:
     with psycopg.connect(database_url, options="-c search_path=windsock", autocommit=True) as connection:
         cursor = connection.cursor()
         cursor.execute("SELECT set_config('windsock.space_id', %s, false)", (space_id,))
-        began = acted = watched = time.monotonic()
-        while time.monotonic() < began + SECONDS or (
+        started = acted = watched = time.monotonic()
+        while time.monotonic() < started + SECONDS or (
             any(change.seen is None for change in churn.changes)
-            and time.monotonic() < began + SECONDS + INTERVAL + MOST_LATE + 5
+            and time.monotonic() < started + SECONDS + INTERVAL + MOST_LATE + 5
         ):
             now = time.monotonic()
-            if now - acted > 1.5 and now < began + SECONDS:
+            if now - acted > 1.5 and now < started + SECONDS:
                 churn.act()
                 acted = time.monotonic()
-            if now - watched > 3 and now < began + SECONDS:
+            if now - watched > 3 and now < started + SECONDS:
                 churn.watch()
                 watched = time.monotonic()
-            churn.look(cursor)
+            churn.observe(cursor)
             time.sleep(0.2)
 
 

@@ -11,10 +11,10 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from airflow.mirrored import quiet
+from airflow.harness import quiet
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
-from live import serving
+from live_server import serving
 from windsock.__main__ import main
 from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.app import create_app
@@ -116,7 +116,7 @@ def test_the_team_that_owns_what_failed_finds_it_by_itself(airflow: AirflowLab, 
     airflow.wait_quiet()
     assert desk.run("sync", "--connector", "lab").exit_code == 0
     with Client(desk.url, desk.key, space="finance") as client:
-        (pipeline,) = [one for one in client.pipelines(q="invoice_export") if one.name == "invoice_export"]
+        (pipeline,) = [item for item in client.pipelines(q="invoice_export") if item.name == "invoice_export"]
         team = client._http.post(
             f"{desk.url}/api/v1.0/spaces/finance/teams",
             json={"name": "books"},

@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from airflow.mirrored import Windsock, a_windsock, beside, quiet
-from airflow.proxy import LOGIN_PAGE, Answer, Fault, a_proxy
+from airflow.harness import Windsock, beside, open_windsock, quiet
+from airflow.proxy import LOGIN_PAGE, Fault, ProxyResponse, open_proxy
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
 
@@ -18,25 +18,25 @@ PLANTED = "planted-password-0815"
 
 @pytest.fixture
 async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
-    async with a_windsock(make_database, SECRET_KEY) as made:
-        yield made
+    async with open_windsock(make_database, SECRET_KEY) as new_windsock:
+        yield new_windsock
 
 
-def in_trouble(_answer: Answer) -> Answer:
-    return Answer(503, {"content-type": "text/plain"}, b"upstream connect error")
+def in_trouble(_response: ProxyResponse) -> ProxyResponse:
+    return ProxyResponse(503, {"content-type": "text/plain"}, b"upstream connect error")
 
 
-def login_page(_answer: Answer) -> Answer:
-    return Answer(200, {"content-type": "text/html"}, LOGIN_PAGE)
+def login_page(_response: ProxyResponse) -> ProxyResponse:
+    return ProxyResponse(200, {"content-type": "text/html"}, LOGIN_PAGE)
 
 
-def truncated(answer: Answer) -> Answer:
-    return Answer(answer.status, answer.headers, answer.body[: len(answer.body) // 2])
+def truncated(response: ProxyResponse) -> ProxyResponse:
+    return ProxyResponse(response.status, response.headers, response.body[: len(response.body) // 2])
 
 
-def fewer_rows(answer: Answer) -> Answer:
+def fewer_rows(response: ProxyResponse) -> ProxyResponse:
     """Half of the rows, and a total of a thousand more: a few that are counted and never listed are no fault."""
-    value = json.loads(answer.body)
+    value = json.loads(response.body)
     if isinstance(value.get("total_entries"), int):
         value["total_entries"] += 1000
     for key in ("dags", "dag_runs", "task_instances"):
@@ -44,15 +44,15 @@ def fewer_rows(answer: Answer) -> Answer:
             value[key] = value[key][: len(value[key]) // 2]
             if "next_cursor" in value:
                 value["next_cursor"] = None
-    return Answer(answer.status, answer.headers, json.dumps(value).encode())
+    return ProxyResponse(response.status, response.headers, json.dumps(value).encode())
 
 
-def dropped(_answer: Answer) -> None:
+def dropped(_response: ProxyResponse) -> None:
     return None
 
 
-def refused(_answer: Answer) -> Answer:
-    return Answer(401, {"content-type": "application/json"}, json.dumps({"detail": "Token Expired"}).encode())
+def refused(_response: ProxyResponse) -> ProxyResponse:
+    return ProxyResponse(401, {"content-type": "application/json"}, json.dumps({"detail": "Token Expired"}).encode())
 
 
 FAULTS: dict[str, tuple[Fault, str]] = {
@@ -67,24 +67,26 @@ PLACES = {"pipelines": "/dags?", "runs": "dagRuns?", "task runs": "taskInstances
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_a_fault_is_told_and_removes_nothing(airflow: AirflowLab, windsock: Windsock, fault: str) -> None:
+async def test_provider_fault_is_reported_and_removes_no_rows(
+    airflow: AirflowLab, windsock: Windsock, fault: str
+) -> None:
     misbehaviour, word = FAULTS[fault]
     await beside(quiet, airflow)
-    with a_proxy(airflow.url) as proxy:
+    with open_proxy(airflow.url) as proxy:
         await windsock.connect(proxy.url)
         assert (await windsock.sync())["status"] == "complete"
-        before = await windsock.everything()
+        before = await windsock.row_versions()
         state = await windsock.state()
 
         for is_full, place in product((True, False), PLACES):
             proxy.misbehave(misbehaviour, where=PLACES[place])
-            told = await windsock.sync(is_full=is_full)
-            assert told["status"] in {"partial", "failed"}
-            assert word.lower() in told["error"].lower(), told["error"]
-            assert told["error"].endswith(".")
-            assert len(told["error"]) < 600
-            assert "<" not in told["error"], "a raw HTML body"
-            assert await windsock.everything() == before
+            sync = await windsock.sync(is_full=is_full)
+            assert sync["status"] in {"partial", "failed"}
+            assert word.lower() in sync["error"].lower(), sync["error"]
+            assert sync["error"].endswith(".")
+            assert len(sync["error"]) < 600
+            assert "<" not in sync["error"], "a raw HTML body"
+            assert await windsock.row_versions() == before
         after = await windsock.state()
         assert after["watermark"] == state["watermark"], "the watermark passed something that was not stored"
         assert after["failures"] == 2 * len(PLACES)
@@ -101,12 +103,12 @@ async def test_a_fault_half_way_keeps_what_was_read_and_the_next_sync_goes_on(
     for _ in range(2):
         await beside(airflow3.trigger, "churn_training")
     await beside(quiet, airflow3)
-    with a_proxy(airflow3.url, page=5) as proxy:
+    with open_proxy(airflow3.url, page=5) as proxy:
         await windsock.connect(proxy.url)
         proxy.misbehave(in_trouble, where="taskInstances?", after=3)
-        told = await windsock.sync()
-        assert told["status"] == "partial"
-        assert told["coverage"]["expected"] > told["coverage"]["read"] > 0
+        sync = await windsock.sync()
+        assert sync["status"] == "partial"
+        assert sync["coverage"]["expected"] > sync["coverage"]["read"] > 0
         stored = len(await windsock.rows("SELECT id FROM task_runs"))
         assert stored == 15, "three pages of five"
         history = (await windsock.state())["history"]
@@ -124,59 +126,61 @@ async def test_a_fault_half_way_keeps_what_was_read_and_the_next_sync_goes_on(
         assert (await windsock.state())["checkpoint"] is None
 
 
-def without_one_dag(answer: Answer) -> Answer:
+def without_one_dag(response: ProxyResponse) -> ProxyResponse:
     """As an account would see it that may not read the first DAG any more."""
-    if b'"dags"' not in answer.body:
-        return answer
-    value = json.loads(answer.body)
-    return Answer(200, answer.headers, json.dumps({**value, "dags": value["dags"][1:], "total_entries": 13}).encode())
+    if b'"dags"' not in response.body:
+        return response
+    value = json.loads(response.body)
+    return ProxyResponse(
+        200, response.headers, json.dumps({**value, "dags": value["dags"][1:], "total_entries": 13}).encode()
+    )
 
 
-def without_one_dag_and_in_trouble(answer: Answer) -> Answer:
-    return in_trouble(answer) if b'"task_instances"' in answer.body else without_one_dag(answer)
+def without_one_dag_and_in_trouble(response: ProxyResponse) -> ProxyResponse:
+    return in_trouble(response) if b'"task_instances"' in response.body else without_one_dag(response)
 
 
-async def test_what_only_broken_off_syncs_did_not_see_is_not_gone(airflow3: AirflowLab, windsock: Windsock) -> None:
-    gone = "SELECT external_id FROM pipelines WHERE removed_at IS NOT NULL OR NOT is_active"
-    with a_proxy(airflow3.url) as proxy:
+async def test_rows_missed_by_interrupted_syncs_are_not_deleted(airflow3: AirflowLab, windsock: Windsock) -> None:
+    path = "SELECT external_id FROM pipelines WHERE removed_at IS NOT NULL OR NOT is_active"
+    with open_proxy(airflow3.url) as proxy:
         await windsock.connect(proxy.url)
         await windsock.sync()
         proxy.misbehave(without_one_dag_and_in_trouble)
         for _ in range(3):
             assert (await windsock.sync())["status"] == "partial"
-        assert await windsock.rows(gone) == []
+        assert await windsock.rows(path) == []
         proxy.misbehave(without_one_dag)
         assert (await windsock.sync())["pipelines"]["removed"] == 0
-        assert await windsock.rows(gone) == []
+        assert await windsock.rows(path) == []
         assert (await windsock.sync())["pipelines"]["removed"] == 1
-        assert await windsock.rows(gone) == [{"external_id": "campaign_report"}]
+        assert await windsock.rows(path) == [{"external_id": "campaign_report"}]
         proxy.misbehave(None)
         assert (await windsock.sync())["pipelines"]["updated"] == 1
         assert await windsock.marked() == 0, "it came back"
 
 
-async def test_an_airflow_that_is_not_there_or_too_slow_is_told(airflow3: AirflowLab, windsock: Windsock) -> None:
-    with a_proxy(airflow3.url) as proxy:
+async def test_missing_or_slow_airflow_is_diagnosed(airflow3: AirflowLab, windsock: Windsock) -> None:
+    with open_proxy(airflow3.url) as proxy:
         await windsock.connect(proxy.url, timeout_seconds=1)
         assert (await windsock.sync())["status"] == "complete"
-        before = await windsock.everything()
+        before = await windsock.row_versions()
         proxy.delay = 2.0
         slow = await windsock.sync()
         assert slow["status"] == "failed"
         assert "1 s" in slow["error"]
-    gone = await windsock.sync()
-    assert gone["status"] == "failed"
-    assert "connect" in gone["error"].lower()
-    assert await windsock.everything() == before
+    sync = await windsock.sync()
+    assert sync["status"] == "failed"
+    assert "connect" in sync["error"].lower()
+    assert await windsock.row_versions() == before
 
 
-async def test_a_wrong_password_is_told_and_is_found_nowhere(
+async def test_wrong_password_is_reported_without_disclosing_it(
     airflow: AirflowLab, windsock: Windsock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await windsock.connect(airflow.url, password=PLANTED)
-    told = await windsock.sync()
-    assert told["status"] == "failed"
-    assert "credentials" in told["error"]
+    sync = await windsock.sync()
+    assert sync["status"] == "failed"
+    assert "credentials" in sync["error"]
     await assert_nowhere(windsock, PLANTED)
     out, err = capfd.readouterr()
     assert PLANTED not in out + err
@@ -185,7 +189,7 @@ async def test_a_wrong_password_is_told_and_is_found_nowhere(
 async def test_the_right_password_is_found_nowhere(
     airflow: AirflowLab, windsock: Windsock, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with a_proxy(airflow.url) as proxy:
+    with open_proxy(airflow.url) as proxy:
         await windsock.connect(proxy.url, password="admin")  # too short a word to look for
         await windsock.sync()
         tokens = [token for token, _ in windsock.process.tokens._tokens.values()]

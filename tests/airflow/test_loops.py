@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow.comparing import assert_mirror_equals
-from airflow.mirrored import Windsock, a_windsock, beside
+from airflow.diff import assert_mirror_equals
+from airflow.harness import Windsock, beside, open_windsock
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
 from windsock import egress
@@ -28,8 +28,8 @@ LIVE = (
 
 @pytest.fixture
 async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
-    async with a_windsock(make_database, SECRET_KEY) as made:
-        yield made
+    async with open_windsock(make_database, SECRET_KEY) as new_windsock:
+        yield new_windsock
 
 
 async def live(windsock: Windsock, task: str) -> list[Row]:
@@ -92,8 +92,8 @@ async def test_the_mirror_equals_an_airflow_with_loops_also_after_clears_and_del
     assert [row["status"] for row in await live(windsock, "count")] == ["success", "removed", "removed"]
 
     await beside(airflow34.api, "DELETE", "/dags/stock_batches/dagRuns/first")
-    gone = (await beside(instances, airflow34, "price_search", "first", "halve.compute"))[1]
-    region = {"region_id": gone["region_id"], "region_index": gone["region_index"]}
+    deleted = (await beside(instances, airflow34, "price_search", "first", "halve.compute"))[1]
+    region = {"region_id": deleted["region_id"], "region_index": deleted["region_index"]}
     path = "/dags/price_search/dagRuns/first/taskInstances/halve.compute"
     await beside(airflow34.api, "DELETE", path, params=region)
     found = await windsock.sync(trigger="schedule")
@@ -114,7 +114,7 @@ async def test_a_draining_dag_is_shown_as_such(airflow34: AirflowLab, windsock: 
         assert (mine["is_draining"], mine["is_paused"]) == (is_draining, is_paused)
 
 
-async def test_the_tries_of_one_iteration_are_told(airflow34: AirflowLab) -> None:
+async def test_tries_of_one_iteration_are_returned(airflow34: AirflowLab) -> None:
     await beside(airflow34.trigger, "shop_calls", None, "tries")
     await beside(airflow34.wait_quiet, 240)
     (_, row) = await beside(instances, airflow34, "shop_calls", "tries", "calls.call")
@@ -128,4 +128,7 @@ async def test_the_tries_of_one_iteration_are_told(airflow34: AirflowLab) -> Non
         tries = await provider.tries(which)
     finally:
         await provider.aclose()
-    assert [(one.try_number, one.status, one.loop_iteration) for one in tries] == [(1, "failed", 1), (2, "success", 1)]
+    assert [(item.try_number, item.status, item.loop_iteration) for item in tries] == [
+        (1, "failed", 1),
+        (2, "success", 1),
+    ]

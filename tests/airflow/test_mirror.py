@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow.comparing import assert_mirror_equals
-from airflow.mirrored import Windsock, a_windsock, beside, quiet
+from airflow.diff import assert_mirror_equals
+from airflow.harness import Windsock, beside, open_windsock, quiet
 from airflow_lab import AirflowLab, seed_runs
 from conftest import SECRET_KEY
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
-    async with a_windsock(make_database, SECRET_KEY) as made:
-        yield made
+    async with open_windsock(make_database, SECRET_KEY) as new_windsock:
+        yield new_windsock
 
 
 async def test_the_mirror_equals_airflow_after_syncs_while_runs_went_on(
@@ -59,7 +59,7 @@ async def test_a_sync_with_nothing_changed_writes_no_row_and_costs_few_requests(
         " vouched_until = now() + interval '2 minutes'"
     )
     await windsock.execute(later)
-    before = await windsock.everything()
+    before = await windsock.row_versions()
 
     with_list = await windsock.sync(trigger="schedule")
     assert with_list["status"] == "complete"
@@ -69,7 +69,7 @@ async def test_a_sync_with_nothing_changed_writes_no_row_and_costs_few_requests(
     without_list = await windsock.sync(trigger="schedule")
     assert without_list["status"] == "complete"
     assert without_list["provider_requests"] == 3 + -(-dags // 100), "the DAGs without their import errors"
-    assert await windsock.everything() == before
+    assert await windsock.row_versions() == before
     for kind in ("pipelines", "runs", "task_runs"):
         assert all(with_list[kind][outcome] == 0 for outcome in ("created", "updated", "removed")), with_list[kind]
 
@@ -79,7 +79,7 @@ async def test_the_next_sync_finds_notes_and_what_was_deleted_where_the_log_may_
 ) -> None:
     await windsock.connect(airflow.url)
     run_id = await beside(airflow.trigger, "newsletter")
-    gone_id = await beside(airflow.trigger, "newsletter")
+    deleted_id = await beside(airflow.trigger, "newsletter")
     await beside(quiet, airflow)
     await windsock.sync()
     where = f"/dags/newsletter/dagRuns/{quote(run_id)}"
@@ -87,18 +87,18 @@ async def test_the_next_sync_finds_notes_and_what_was_deleted_where_the_log_may_
         await beside(airflow.api, "PATCH", where, json={"note": "looked at by Ana"})
     else:
         await beside(airflow.api, "PATCH", f"{where}/setNote", json={"note": "looked at by Ana"})
-    await beside(airflow.api, "DELETE", f"/dags/newsletter/dagRuns/{quote(gone_id)}")
+    await beside(airflow.api, "DELETE", f"/dags/newsletter/dagRuns/{quote(deleted_id)}")
 
     found = await windsock.sync(trigger="schedule")
     assert found["status"] == "complete"
     assert found["runs"]["removed"] == 1
-    (gone,) = await windsock.rows("SELECT * FROM runs WHERE external_id = %(id)s", {"id": gone_id})
-    assert gone["removed_at"] is not None
+    (deleted,) = await windsock.rows("SELECT * FROM runs WHERE external_id = %(id)s", {"id": deleted_id})
+    assert deleted["removed_at"] is not None
     await assert_mirror_equals(airflow, windsock)
     (noted,) = await windsock.rows("SELECT note FROM runs WHERE external_id = %(id)s", {"id": run_id})
     assert noted["note"] == "looked at by Ana"
-    kept = await windsock.rows("SELECT id FROM task_runs WHERE run_id = %(id)s", {"id": gone["id"]})
-    assert kept, "what is gone from Airflow stays here, with its task runs"
+    task_rows = await windsock.rows("SELECT id FROM task_runs WHERE run_id = %(id)s", {"id": deleted["id"]})
+    assert task_rows, "what is gone from Airflow stays here, with its task runs"
 
 
 async def test_a_dag_that_vanishes_is_inactive_and_keeps_its_history(airflow3: AirflowLab, windsock: Windsock) -> None:

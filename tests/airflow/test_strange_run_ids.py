@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 import pytest
 
-from airflow.comparing import assert_mirror_equals
+from airflow.diff import assert_mirror_equals
 from airflow.extremes import CATALOGUE, STRANGE, strange_id
-from airflow.mirrored import Windsock, a_windsock, beside, quiet
+from airflow.harness import Windsock, beside, open_windsock, quiet
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
 
@@ -21,8 +21,8 @@ IDS = [strange_id(number) for number in range(STRANGE)]
 
 @pytest.fixture
 async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
-    async with a_windsock(make_database, SECRET_KEY) as made:
-        yield made
+    async with open_windsock(make_database, SECRET_KEY) as new_windsock:
+        yield new_windsock
 
 
 def delete_by_hand(lab: AirflowLab, run_id: str) -> None:
@@ -32,7 +32,7 @@ def delete_by_hand(lab: AirflowLab, run_id: str) -> None:
         assert connection.execute(query, (CATALOGUE, run_id)).rowcount == 1
 
 
-async def look(windsock: Windsock) -> None:
+async def full_check(windsock: Windsock) -> None:
     soon = "UPDATE sync_states SET failures = 1, checked_at = NULL, pipelines_listed_at = NULL"
     await windsock.execute(soon)  # so that it asks who answers, and compares the totals
     sync = await windsock.sync(trigger="schedule")
@@ -57,7 +57,7 @@ async def test_strange_run_ids_are_mirrored_and_only_a_deletion_removes_one(
         {"dag": CATALOGUE},
     )
     for _ in range(3):
-        await look(windsock)
+        await full_check(windsock)
     assert (await windsock.state())["held"] is None
     rows = await windsock.rows("SELECT external_id, removed_at FROM runs")
     assert set(IDS) <= {row["external_id"] for row in rows}

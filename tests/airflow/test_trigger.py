@@ -8,12 +8,12 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from airflow.mirrored import Windsock, a_client, a_windsock, beside, quiet
-from airflow.proxy import Proxy, a_proxy
-from airflow.straight import ask_airflow, assert_relayed, runs_of, words_of
+from airflow.direct_api import ask_airflow, assert_relayed, runs_of, words_of
+from airflow.harness import Windsock, beside, open_client, open_windsock, quiet
+from airflow.proxy import Proxy, open_proxy
 from airflow_lab import AirflowLab
-from checking import CheckedClient
 from conftest import SECRET_KEY
+from validating_client import ValidatingClient
 from windsock.providers.base import ProviderPipeline
 from windsock.sync.writer import MirrorWriter
 
@@ -36,7 +36,7 @@ with DAG('fragile', schedule=None):
 class Person:
     """An editor of the space, at the API."""
 
-    def __init__(self, windsock: Windsock, client: CheckedClient, key: str) -> None:
+    def __init__(self, windsock: Windsock, client: ValidatingClient, key: str) -> None:
         self.windsock, self.client, self.key = windsock, client, key
 
     async def ask(self, method: str, path: str, **more: Any) -> httpx2.Response:
@@ -55,14 +55,14 @@ class Person:
     async def use(self, airflow: AirflowLab, **connector: Any) -> None:
         path = f"/catalog/spaces/finance/connectors/{self.windsock.connector_id}"
         credentials = {"auth_type": "password", "username": "admin", "password": airflow.password}
-        answer = await self.ask("PATCH", path, json={"credentials": credentials} | connector)
-        assert answer.status_code == 200, answer.text
+        response = await self.ask("PATCH", path, json={"credentials": credentials} | connector)
+        assert response.status_code == 200, response.text
 
 
 @pytest.fixture
 async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
-    async with a_windsock(make_database, SECRET_KEY) as made:
-        yield made
+    async with open_windsock(make_database, SECRET_KEY) as new_windsock:
+        yield new_windsock
 
 
 @pytest.fixture
@@ -70,14 +70,14 @@ async def ada(airflow: AirflowLab, windsock: Windsock) -> AsyncIterator[Person]:
     await beside(quiet, airflow)
     await windsock.connect(airflow.url)
     assert (await windsock.sync())["status"] == "complete"
-    async with a_client(windsock) as (client, key):
+    async with open_client(windsock) as (client, key):
         yield Person(windsock, client, key)
 
 
 @pytest.fixture
 def proxy(airflow: AirflowLab) -> Iterator[Proxy]:
-    with a_proxy(airflow.url) as made:
-        yield made
+    with open_proxy(airflow.url) as created:
+        yield created
 
 
 @pytest.fixture
@@ -90,9 +90,9 @@ def paused(airflow: AirflowLab) -> Iterator[str]:
 
 async def test_a_trigger_runs_in_airflow_and_is_seen_to_succeed(airflow: AirflowLab, ada: Person) -> None:
     body = {"conf": {"campaign": "autumn", "country": "FR"}, "note": "Ana asked for it"}
-    answer = await ada.trigger("campaign_report", body)
-    assert answer.status_code == 201, answer.text
-    run = answer.json()
+    response = await ada.trigger("campaign_report", body)
+    assert response.status_code == 201, response.text
+    run = response.json()
     newest = (await ada.ask("GET", f"{SPACE}/pipelines/{run['pipeline_id']}/runs")).json()[0]
     assert newest["id"] == run["id"]
     assert run["status"] in {"queued", "running"}
@@ -110,9 +110,9 @@ async def test_a_trigger_runs_in_airflow_and_is_seen_to_succeed(airflow: Airflow
 
 
 async def test_the_run_of_a_paused_dag_is_accepted_and_waits(airflow: AirflowLab, ada: Person, paused: str) -> None:
-    answer = await ada.trigger(paused)
-    assert (answer.status_code, answer.json()["status"]) == (201, "queued")
-    pipeline = (await ada.ask("GET", f"{SPACE}/pipelines/{answer.json()['pipeline_id']}")).json()
+    response = await ada.trigger(paused)
+    assert (response.status_code, response.json()["status"]) == (201, "queued")
+    pipeline = (await ada.ask("GET", f"{SPACE}/pipelines/{response.json()['pipeline_id']}")).json()
     assert pipeline["is_paused"] is True
     assert [run["state"] for run in await beside(runs_of, airflow, paused)] == ["queued"]
 
@@ -148,7 +148,7 @@ async def test_what_airflow_refuses_is_relayed_with_its_status_and_words(
     assert len(await beside(runs_of, airflow, paused)) == 1
 
 
-async def test_a_dag_whose_file_breaks_or_goes_is_refused_in_airflows_words(airflow: AirflowLab, ada: Person) -> None:
+async def test_trigger_of_broken_or_removed_dag_relays_airflow_error(airflow: AirflowLab, ada: Person) -> None:
     file = airflow.dags / "fragile.py"
 
     async def until(condition: Callable[[], bool], what: str) -> None:
@@ -159,8 +159,8 @@ async def test_a_dag_whose_file_breaks_or_goes_is_refused_in_airflows_words(airf
         raise AssertionError(f"waited for {what}")
 
     def listed() -> dict[str, Any] | None:
-        everything = {"exclude_stale": "false"} if airflow.major == "3" else {"only_active": "false"}
-        dags = airflow.api("GET", "/dags", params={"limit": 100, **everything})["dags"]
+        all_rows = {"exclude_stale": "false"} if airflow.major == "3" else {"only_active": "false"}
+        dags = airflow.api("GET", "/dags", params={"limit": 100, **all_rows})["dags"]
         return next((dag for dag in dags if dag["dag_id"] == "fragile"), None)
 
     file.write_text(ONE_TASK)
@@ -196,7 +196,7 @@ async def test_credentials_and_permissions_that_airflow_refuses(airflow: Airflow
     assert await beside(runs_of, airflow, paused) == []
 
 
-async def test_an_airflow_that_cannot_be_reached_or_does_not_answer_in_time(
+async def test_unreachable_or_slow_airflow_is_reported_to_caller(
     airflow: AirflowLab, ada: Person, paused: str, proxy: Proxy
 ) -> None:
     await ada.use(airflow, config={"base_url": "http://127.0.0.1:9"})
@@ -221,34 +221,34 @@ async def test_an_airflow_that_cannot_be_reached_or_does_not_answer_in_time(
     assert len(await beside(runs_of, airflow, paused)) == 2
 
 
-async def test_fifty_answers_cut_off_after_airflow_accepted_are_fifty_runs(
+async def test_fifty_truncated_trigger_responses_create_fifty_runs(
     airflow: AirflowLab, ada: Person, paused: str, proxy: Proxy
 ) -> None:
     await ada.use(airflow, config={"base_url": proxy.url})
     started = []
     for number in range(CUTS):
         proxy.misbehave(lambda _: None, where="/dagRuns", method="POST")
-        answer = await ada.trigger(paused, {"conf": {"number": number}})
-        assert answer.status_code == 201, answer.text
+        response = await ada.trigger(paused, {"conf": {"number": number}})
+        assert response.status_code == 201, response.text
         assert proxy.seen == 1, "looked up, not sent again"
-        started.append(answer.json()["external_id"])
+        started.append(response.json()["external_id"])
     theirs = await beside(runs_of, airflow, paused)
     assert len(theirs) == CUTS
     assert sorted(run["dag_run_id"] for run in theirs) == sorted(started)
     assert sorted(run["conf"]["number"] for run in theirs) == list(range(CUTS))
 
 
-async def test_two_hundred_triggers_at_once_with_one_key_are_one_run_and_equal_answers(
+async def test_concurrent_triggers_with_one_key_create_one_run_and_equal_responses(
     airflow: AirflowLab, ada: Person, paused: str
 ) -> None:
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *[ada.trigger(paused, {"conf": {"a": 1}}, key="all at once") for _ in range(AT_ONCE)]
     )
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.content for answer in answers}) == 1
-    assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 1
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.content for response in responses}) == 1
+    assert sum("Idempotency-Replayed" not in response.headers for response in responses) == 1
     (run,) = await beside(runs_of, airflow, paused)
-    assert run["dag_run_id"] == answers[0].json()["external_id"]
+    assert run["dag_run_id"] == responses[0].json()["external_id"]
 
 
 async def test_task_runs_come_in_the_order_of_the_graph(airflow: AirflowLab, ada: Person) -> None:

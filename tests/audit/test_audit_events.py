@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from checking import CheckedClient
 from conftest import RolledBackDatabase
-from world import World
+from factories import TwoTenants
+from validating_client import ValidatingClient
 
 pytestmark = pytest.mark.anyio
 
@@ -15,19 +15,21 @@ PIPELINES = f"{SPACE}/orchestration/pipelines"
 CONNECTORS = "/catalog/spaces/finance/connectors"
 
 
-async def events(client: CheckedClient, world: World, **which: Any) -> list[dict[str, Any]]:
-    answer = await client.as_(world.keys["admin"], "GET", f"{SPACE}/audit-events", params=which)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()
+async def events(client: ValidatingClient, tenants: TwoTenants, **which: Any) -> list[dict[str, Any]]:
+    response = await client.as_(tenants.keys["admin"], "GET", f"{SPACE}/audit-events", params=which)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()
     return found
 
 
-async def test_a_change_says_who_what_and_what_it_was_before(client: CheckedClient, world: World) -> None:
-    pipeline = str(world.finance.pipelines["daily_report"])
+async def test_change_event_records_actor_object_and_previous_values(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
+    pipeline = str(tenants.finance.pipelines["daily_report"])
     changed = await client.as_(
-        world.keys["editor"], "PATCH", f"{PIPELINES}/{pipeline}/criticality", json={"criticality": "critical"}
+        tenants.keys["editor"], "PATCH", f"{PIPELINES}/{pipeline}/criticality", json={"criticality": "critical"}
     )
-    (event,) = await events(client, world, target_id=pipeline)
+    (event,) = await events(client, tenants, target_id=pipeline)
     assert event | {"id": 0, "created_at": 0, "api_key_id": 0} == {
         "id": 0,
         "created_at": 0,
@@ -35,8 +37,8 @@ async def test_a_change_says_who_what_and_what_it_was_before(client: CheckedClie
         "target_type": "pipeline",
         "target_id": pipeline,
         "target_name": "daily_report",
-        "actor_id": str(world.users["editor"]),
-        "actor": {"id": str(world.users["editor"]), "name": "Editor"},
+        "actor_id": str(tenants.users["editor"]),
+        "actor": {"id": str(tenants.users["editor"]), "name": "Editor"},
         "api_key_id": 0,
         "before": {"criticality": "medium"},
         "after": {"criticality": "critical"},
@@ -44,32 +46,34 @@ async def test_a_change_says_who_what_and_what_it_was_before(client: CheckedClie
     }
 
 
-async def test_what_changes_nothing_leaves_nothing(client: CheckedClient, world: World) -> None:
-    pipeline = str(world.finance.pipelines["daily_report"])
+async def test_what_changes_nothing_leaves_nothing(client: ValidatingClient, tenants: TwoTenants) -> None:
+    pipeline = str(tenants.finance.pipelines["daily_report"])
     path = f"{PIPELINES}/{pipeline}/criticality"
-    await client.as_(world.keys["editor"], "PATCH", path, json={"criticality": "medium"})
-    assert await events(client, world, target_id=pipeline) == []
+    await client.as_(tenants.keys["editor"], "PATCH", path, json={"criticality": "medium"})
+    assert await events(client, tenants, target_id=pipeline) == []
 
 
-async def test_of_credentials_only_that_they_were_written(client: CheckedClient, world: World) -> None:
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
+async def test_of_credentials_only_that_they_were_written(client: ValidatingClient, tenants: TwoTenants) -> None:
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     secret = {"auth_type": "api_token", "token": "planted-token-0815"}
-    await client.as_(world.keys["editor"], "PATCH", path, json={"credentials": secret, "name": "moved"})
-    (event,) = await events(client, world, target_id=str(world.finance.connector_id), action="changed")
+    await client.as_(tenants.keys["editor"], "PATCH", path, json={"credentials": secret, "name": "moved"})
+    (event,) = await events(client, tenants, target_id=str(tenants.finance.connector_id), action="changed")
     assert event["before"] == {"name": "prod", "credentials": "kept"}
     assert event["after"] == {"name": "moved", "credentials": "written"}
     assert "planted" not in str(event)
 
 
-async def test_an_edited_and_deleted_comment_is_still_known_to_admins(client: CheckedClient, world: World) -> None:
-    path = f"{SPACE}/orchestration/comments/{world.finance.comment_id}"
-    await client.as_(world.keys["viewer"], "PUT", path, json={"content": "it was the bank"})
-    await client.as_(world.keys["viewer"], "DELETE", path)
+async def test_an_edited_and_deleted_comment_is_still_known_to_admins(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
+    path = f"{SPACE}/orchestration/comments/{tenants.finance.comment_id}"
+    await client.as_(tenants.keys["viewer"], "PUT", path, json={"content": "it was the bank"})
+    await client.as_(tenants.keys["viewer"], "DELETE", path)
     deleted, edited = await events(
         client,
-        world,
-        target_id=str(world.finance.comment_id),
-        actor_id=str(world.users["viewer"]),
+        tenants,
+        target_id=str(tenants.finance.comment_id),
+        actor_id=str(tenants.users["viewer"]),
         action=["changed", "deleted"],
     )
     assert (edited["before"], edited["after"]) == ({"content": "the first load"}, {"content": "it was the bank"})
@@ -79,51 +83,53 @@ async def test_an_edited_and_deleted_comment_is_still_known_to_admins(client: Ch
 
 
 async def test_a_deleted_connector_is_one_event_and_not_one_for_all_that_went_with_it(
-    client: CheckedClient, world: World
+    client: ValidatingClient, tenants: TwoTenants
 ) -> None:
-    before = {event["id"] for event in await events(client, world, size=100)}
-    await client.as_(world.keys["admin"], "DELETE", f"{CONNECTORS}/{world.finance.connector_id}")
-    new = [event for event in await events(client, world, size=100) if event["id"] not in before]
+    before = {event["id"] for event in await events(client, tenants, size=100)}
+    await client.as_(tenants.keys["admin"], "DELETE", f"{CONNECTORS}/{tenants.finance.connector_id}")
+    new = [event for event in await events(client, tenants, size=100) if event["id"] not in before]
     assert [(event["action"], event["target_type"], event["target_name"]) for event in new] == [
         ("deleted", "connector", "prod")
     ]
 
 
-async def test_a_key_is_told_to_every_space_of_its_user_without_its_name(client: CheckedClient, world: World) -> None:
+async def test_key_event_is_recorded_in_each_space_of_user_without_key_name(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
     body = {"name": "for the marketing project"}
-    made = (await client.as_(world.keys["viewer"], "POST", "/api-keys/me/api-keys", json=body)).json()
-    await client.as_(world.keys["viewer"], "DELETE", f"/api-keys/me/api-keys/{made['id']}")
-    revoked, created = await events(client, world, target_id=made["id"])
-    assert (created["target_type"], created["target_name"]) == ("api_key", made["key_prefix"])
+    payload = (await client.as_(tenants.keys["viewer"], "POST", "/api-keys/me/api-keys", json=body)).json()
+    await client.as_(tenants.keys["viewer"], "DELETE", f"/api-keys/me/api-keys/{payload['id']}")
+    revoked, created = await events(client, tenants, target_id=payload["id"])
+    assert (created["target_type"], created["target_name"]) == ("api_key", payload["key_prefix"])
     assert revoked["after"]["revoked_at"]
     assert "marketing" not in str([created, revoked])
-    assert made["full_key"] not in str([created, revoked])
+    assert payload["full_key"] not in str([created, revoked])
     other = await client.as_(
-        world.keys["superadmin"], "GET", "/spaces/marketing/audit-events", params={"target_id": made["id"]}
+        tenants.keys["superadmin"], "GET", "/spaces/marketing/audit-events", params={"target_id": payload["id"]}
     )
     assert other.json() == []
 
 
-async def test_filters_narrow_by_time_kind_and_person(client: CheckedClient, world: World) -> None:
-    pipeline = world.finance.pipelines["daily_report"]
-    await client.as_(world.keys["editor"], "PUT", f"{PIPELINES}/{pipeline}/watch")
-    await client.as_(world.keys["admin"], "POST", f"{SPACE}/teams", json={"name": "night shift"})
+async def test_filters_narrow_by_time_kind_and_person(client: ValidatingClient, tenants: TwoTenants) -> None:
+    pipeline = tenants.finance.pipelines["daily_report"]
+    await client.as_(tenants.keys["editor"], "PUT", f"{PIPELINES}/{pipeline}/watch")
+    await client.as_(tenants.keys["admin"], "POST", f"{SPACE}/teams", json={"name": "night shift"})
     table: list[tuple[dict[str, Any], list[str]]] = [
-        ({"target_type": "team", "actor_id": str(world.users["admin"])}, ["team"]),
-        ({"actor_id": [str(world.users["admin"]), str(world.users["editor"])]}, ["team", "watch"]),
-        ({"actor_id": str(world.users["editor"]), "action": "deleted"}, []),
-        ({"actor_id": str(world.users["editor"]), "created_to": "2020-01-01T00:00:00Z"}, []),
-        ({"actor_id": str(world.users["editor"]), "created_from": "2020-01-01T00:00:00Z"}, ["watch"]),
+        ({"target_type": "team", "actor_id": str(tenants.users["admin"])}, ["team"]),
+        ({"actor_id": [str(tenants.users["admin"]), str(tenants.users["editor"])]}, ["team", "watch"]),
+        ({"actor_id": str(tenants.users["editor"]), "action": "deleted"}, []),
+        ({"actor_id": str(tenants.users["editor"]), "created_to": "2020-01-01T00:00:00Z"}, []),
+        ({"actor_id": str(tenants.users["editor"]), "created_from": "2020-01-01T00:00:00Z"}, ["watch"]),
     ]
     for which, expected in table:
-        assert [event["target_type"] for event in await events(client, world, **which)] == expected, which
+        assert [event["target_type"] for event in await events(client, tenants, **which)] == expected, which
     path = f"{SPACE}/audit-events"
     for unknown in ({"action": "renamed"}, {"target_type": "run"}, {"created_from": "yesterday"}):
-        assert (await client.as_(world.keys["admin"], "GET", path, params=unknown)).status_code == 422
+        assert (await client.as_(tenants.keys["admin"], "GET", path, params=unknown)).status_code == 422
 
 
-async def test_nobody_can_edit_the_trail(db: RolledBackDatabase, world: World) -> None:
+async def test_audit_log_cannot_be_edited(db: RolledBackDatabase, tenants: TwoTenants) -> None:
     for statement in ("UPDATE audit_events SET actor_name = 'somebody else'", "DELETE FROM audit_events"):
         with pytest.raises(Exception, match="permission denied"):
-            async with db.tenant_transaction(world.finance.id):
+            async with db.tenant_transaction(tenants.finance.id):
                 await db.connection.execute(statement.encode())

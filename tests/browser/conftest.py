@@ -9,15 +9,15 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from conftest import SECRET_KEY
-from live import Live, live_world
+from live_server import LiveServer, serve_two_tenants
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[Live]:
-    with live_world(make_database, SECRET_KEY, works=False) as made:
-        yield made
+def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+        yield server
 
 
 @contextlib.contextmanager
@@ -43,13 +43,13 @@ class Visitor:
     """Somebody in front of a browser; `complaints` is what it wrote into its console, `asked` where it went."""
 
     page: Page
-    live: Live
+    live: LiveServer
     complaints: list[str] = field(default_factory=list)
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
 
     def sign_in(self, who: str = "viewer") -> None:
         self.page.goto(f"{self.live.url}/")
-        self.page.get_by_label("API key").fill(self.live.world.keys[who])
+        self.page.get_by_label("API key").fill(self.live.tenants.keys[who])
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/spaces/**")
 
@@ -62,12 +62,14 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
-def visitor(context: BrowserContext, live: Live) -> Iterator[Visitor]:
+def visitor(context: BrowserContext, live: LiveServer) -> Iterator[Visitor]:
     """Fails where a page complained (blocked by the policy, a fault of a script) or asked for anything elsewhere."""
-    made = Visitor(context.new_page(), live)
-    made.page.on("console", lambda told: made.complaints.append(told.text) if told.type != "log" else None)
-    made.page.on("pageerror", lambda error: made.complaints.append(str(error)))
-    made.page.on("request", lambda request: made.asked.append(request.url))
-    yield made
-    assert made.complaints == []
-    assert [url for url in made.asked if not url.startswith((live.url, "data:"))] == []
+    new_visitor = Visitor(context.new_page(), live)
+    new_visitor.page.on(
+        "console", lambda body: new_visitor.complaints.append(body.text) if body.type != "log" else None
+    )
+    new_visitor.page.on("pageerror", lambda error: new_visitor.complaints.append(str(error)))
+    new_visitor.page.on("request", lambda request: new_visitor.requests.append(request.url))
+    yield new_visitor
+    assert new_visitor.complaints == []
+    assert [url for url in new_visitor.requests if not url.startswith((live.url, "data:"))] == []

@@ -18,7 +18,7 @@ WHERE r.id = %(run_id)s
 
 
 def test_iterations_unfold_below_their_task(visitor: Visitor) -> None:
-    finance, page = visitor.live.world.finance, visitor.page
+    finance, page = visitor.live.tenants.finance, visitor.page
     names = {"run_id": finance.run_id}
     with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=True) as connection:
         connection.execute("SELECT set_config('windsock.space_id', %s, false)", (str(finance.id),))
@@ -29,7 +29,7 @@ def test_iterations_unfold_below_their_task(visitor: Visitor) -> None:
             task = page.get_by_role("button", name="guess")
             expect(page.locator("#grid .line", has=task).locator(".state.success")).to_have_text("6")
             task.click()
-            expected = [f"iteration {one} [{index}] shelf {index}" for one in range(3) for index in range(2)]
+            expected = [f"iteration {item} [{index}] shelf {index}" for item in range(3) for index in range(2)]
             expect(page.locator("#grid .line a.open").filter(has_text="iteration")).to_have_text(expected)
         finally:
             connection.execute("DELETE FROM task_runs WHERE run_id = %(run_id)s AND loop_id IS NOT NULL", names)

@@ -18,14 +18,14 @@ def rows(page: Page) -> list[str]:
     return page.locator("tr.row a.open").all_inner_texts()
 
 
-def test_from_signing_in_to_a_failed_run_and_what_is_said_about_it(visitor: Visitor) -> None:
+def test_user_signs_in_opens_failed_run_and_reads_comments(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{visitor.live.url}/spaces/finance/pipelines?sort=-failed_count")
     page.get_by_label("API key").fill("wsk_not_a_key_of_this_server")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("unknown, expired or revoked")
     visitor.complaints.clear()  # Chromium notes the 401 that this is
-    page.get_by_label("API key").fill(visitor.live.world.keys["viewer"])
+    page.get_by_label("API key").fill(visitor.live.tenants.keys["viewer"])
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(re.compile(r"/spaces/finance/pipelines\?sort=-failed_count$"))
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("Failed")
@@ -48,18 +48,18 @@ def test_from_signing_in_to_a_failed_run_and_what_is_said_about_it(visitor: Visi
 def test_the_list_follows_what_is_typed_and_the_address_follows_the_list(visitor: Visitor) -> None:
     visitor.sign_in()
     page = visitor.page
-    everything = rows(page)
-    word = everything[0].split("_")[0]
-    before = len(visitor.asked)
+    all_rows = rows(page)
+    word = all_rows[0].split("_")[0]
+    before = len(visitor.requests)
     page.keyboard.press("/")
     page.keyboard.type(word, delay=20)
     page.wait_for_url(f"**?*q={word}*")
-    expect(page.locator("tr.row")).to_have_count(sum(word in name for name in everything))
+    expect(page.locator("tr.row")).to_have_count(sum(word in name for name in all_rows))
     assert parse_qs(urlsplit(page.url).query)["q"] == [word]
     assert "criticality" not in page.url, "what says nothing stays out of the address"
-    assert len(visitor.asked) - before <= 2, "one question when somebody has stopped typing, not one for each key"
+    assert len(visitor.requests) - before <= 2, "one question when somebody has stopped typing, not one for each key"
     page.go_back()
-    expect(page.locator("tr.row")).to_have_count(len(everything))
+    expect(page.locator("tr.row")).to_have_count(len(all_rows))
 
 
 def test_a_star_stays_and_the_keys_do_what_they_say(visitor: Visitor) -> None:
@@ -91,7 +91,7 @@ def test_the_list_renews_itself_without_losing_the_place(visitor: Visitor) -> No
     page.keyboard.press("j")
     name = rows(page)[0]
     with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=False) as connection:
-        space_id = str(visitor.live.world.finance.id)
+        space_id = str(visitor.live.tenants.finance.id)
         connection.execute("SELECT set_config('windsock.space_id', %s, true)", (space_id,))
         connection.execute("UPDATE pipelines SET owner = 'somebody new' WHERE name = %s", (name,))
     page.evaluate("htmx.ajax('GET', location.pathname + location.search, {target: '#list', swap: 'outerHTML'})")
@@ -100,10 +100,10 @@ def test_the_list_renews_itself_without_losing_the_place(visitor: Visitor) -> No
     expect(page.locator("tr.row.here a.open")).to_be_focused()
 
 
-def test_what_somebody_wrote_does_nothing_but_stand_there(visitor: Visitor) -> None:
+def test_user_text_is_rendered_inert(visitor: Visitor) -> None:
     alarms: list[str] = []
     visitor.page.on("dialog", lambda dialog: alarms.append(dialog.message))
-    finance = visitor.live.world.finance
+    finance = visitor.live.tenants.finance
     with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=False) as connection:
         connection.execute("SELECT set_config('windsock.space_id', %s, true)", (str(finance.id),))
         connection.execute(
@@ -118,10 +118,10 @@ def test_what_somebody_wrote_does_nothing_but_stand_there(visitor: Visitor) -> N
     page.locator("tr.row a.open").first.click()
     expect(page.locator("main > p").first).to_have_text(HOSTILE)
     page.goto(f"{visitor.live.url}/spaces/finance/runs/{finance.run_id}")
-    for said in (HOSTILE, "x" * 10_000):
-        page.get_by_label("Your comment").fill(said)
+    for text in (HOSTILE, "x" * 10_000):
+        page.get_by_label("Your comment").fill(text)
         page.get_by_role("button", name="Comment").click()
-        expect(page.locator(".comment .said").last).to_have_text(said)
+        expect(page.locator(".comment .said").last).to_have_text(text)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing sticks out"
     assert alarms == []
 
@@ -138,7 +138,7 @@ def test_who_signs_out_is_out_also_in_another_tab(visitor: Visitor, context: Bro
 
 def every_page(visitor: Visitor) -> list[str]:
     """An admin's."""
-    finance = visitor.live.world.finance
+    finance = visitor.live.tenants.finance
     some, connector = f"/pipelines/{finance.pipelines['daily_report']}", f"/connectors/{finance.connector_id}"
     of_space = (
         "/pipelines", "/pipelines?q=nothing", "/timeline", some, f"{some}/trigger", f"/runs/{finance.run_id}",
@@ -147,7 +147,7 @@ def every_page(visitor: Visitor) -> list[str]:
     )  # fmt: skip
     return [
         f"{visitor.live.url}{path}"
-        for path in (*(f"/spaces/finance{one}" for one in of_space), "/sessions", "/api-keys")
+        for path in (*(f"/spaces/finance{item}" for item in of_space), "/sessions", "/api-keys")
     ]
 
 
@@ -180,14 +180,14 @@ def test_axe_finds_nothing_serious(visitor: Visitor, scheme: str) -> None:
 def serious(page: Page) -> list[tuple[str, str, str]]:
     violations = Axe().run(page).response["violations"]
     return [
-        (page.url, one["id"], node["html"][:200])
-        for one in violations
-        if one["impact"] in {"serious", "critical"}
-        for node in one["nodes"]
+        (page.url, violation["id"], node["html"][:200])
+        for violation in violations
+        if violation["impact"] in {"serious", "critical"}
+        for node in violation["nodes"]
     ]
 
 
-def test_lists_can_be_read_and_comments_made_without_javascript(visitor: Visitor) -> None:
+def test_lists_and_comment_forms_work_without_javascript(visitor: Visitor) -> None:
     browser = visitor.page.context.browser
     assert browser is not None
     context = browser.new_context(java_script_enabled=False)
@@ -197,7 +197,7 @@ def test_lists_can_be_read_and_comments_made_without_javascript(visitor: Visitor
     page.locator("#q").fill(rows(page)[0])
     page.get_by_role("button", name="Show").click()
     expect(page.locator("tr.row")).to_have_count(1)
-    page.goto(f"{visitor.live.url}/spaces/finance/runs/{visitor.live.world.finance.run_id}")
+    page.goto(f"{visitor.live.url}/spaces/finance/runs/{visitor.live.tenants.finance.run_id}")
     page.get_by_label("Your comment").fill("Without a script.")
     page.get_by_role("button", name="Comment").click()
     expect(page.locator(".comment .said").last).to_have_text("Without a script.")

@@ -107,10 +107,12 @@ LEFT_OUT: dict[str, dict[str, Any]] = {
 
 def submit_untouched(visitor: Visitor, params: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The conf that was sent."""
-    runs, world = visitor.live.runs, visitor.live.world
+    runs, tenants = visitor.live.runs, visitor.live.tenants
     runs.details, before = (200, {"params": params}), len(runs.posts)
     visitor.sign_in("editor")
-    visitor.page.goto(f"{visitor.live.url}/spaces/finance/pipelines/{world.finance.pipelines['daily_report']}/trigger")
+    visitor.page.goto(
+        f"{visitor.live.url}/spaces/finance/pipelines/{tenants.finance.pipelines['daily_report']}/trigger"
+    )
     visitor.page.get_by_role("button", name="Trigger", exact=True).click()
     expect(visitor.page.locator(".head .state")).to_have_text("queued")
     assert len(runs.posts) == before + 1
@@ -122,7 +124,7 @@ def test_untouched_form_sends_every_default_as_it_was(visitor: Visitor) -> None:
     conf = submit_untouched(visitor, DEFAULTS)
     sent = {name: conf.pop(name, "left out") for name in DEFAULTS}
     assert conf == {}, "nothing else is sent"
-    expected = {name: one["value"] for name, one in DEFAULTS.items()} | {"null of any type": "left out"}
+    expected = {name: default["value"] for name, default in DEFAULTS.items()} | {"null of any type": "left out"}
     wrong = {
         name: (sent[name], value) for name, value in expected.items() if json.dumps(sent[name]) != json.dumps(value)
     }
@@ -136,20 +138,20 @@ def test_default_that_cannot_be_sent_is_left_to_airflow(visitor: Visitor) -> Non
 @pytest.mark.parametrize("number", [299, 1_200, 5_000])
 def test_form_may_have_any_number_of_params(visitor: Visitor, number: int) -> None:
     params = {f"param {index}": param(f"value\r\n{index}" if index % 50 == 0 else index) for index in range(number)}
-    assert submit_untouched(visitor, params) == {name: one["value"] for name, one in params.items()}
+    assert submit_untouched(visitor, params) == {name: item["value"] for name, item in params.items()}
 
 
-def test_what_somebody_changes_is_sent_and_the_rest_as_it_was(visitor: Visitor) -> None:
+def test_changed_fields_are_sent_and_others_unchanged(visitor: Visitor) -> None:
     params = {
         "changed": param("a\r\nb", LINES),
         "cleared": param("a\r\nb", {"type": ["null", "string"]}),
         "switched": param(None, {"type": ["null", "boolean"]}),
         "untouched": param("a\r\nb", LINES),
     }
-    runs, page, world = visitor.live.runs, visitor.page, visitor.live.world
+    runs, page, tenants = visitor.live.runs, visitor.page, visitor.live.tenants
     runs.details = (200, {"params": params})
     visitor.sign_in("editor")
-    page.goto(f"{visitor.live.url}/spaces/finance/pipelines/{world.finance.pipelines['daily_report']}/trigger")
+    page.goto(f"{visitor.live.url}/spaces/finance/pipelines/{tenants.finance.pipelines['daily_report']}/trigger")
     page.get_by_label("changed").fill("a\nb\nc")
     page.get_by_label("cleared").fill("")
     page.get_by_label("switched").select_option("no")
@@ -159,11 +161,11 @@ def test_what_somebody_changes_is_sent_and_the_rest_as_it_was(visitor: Visitor) 
     assert runs.posts[-1]["conf"] == expected
 
 
-def test_required_flag_is_asked_for_and_not_taken_for_no(visitor: Visitor) -> None:
-    runs, page, world = visitor.live.runs, visitor.page, visitor.live.world
+def test_missing_required_flag_is_an_error_not_false(visitor: Visitor) -> None:
+    runs, page, tenants = visitor.live.runs, visitor.page, visitor.live.tenants
     runs.details, before = (200, {"params": {"sure": param(None, BOOLEAN)}}), len(runs.posts)
     visitor.sign_in("editor")
-    page.goto(f"{visitor.live.url}/spaces/finance/pipelines/{world.finance.pipelines['daily_report']}/trigger")
+    page.goto(f"{visitor.live.url}/spaces/finance/pipelines/{tenants.finance.pipelines['daily_report']}/trigger")
     page.get_by_role("button", name="Trigger", exact=True).click()
     assert len(runs.posts) == before, "the browser asks first"
     page.get_by_label("sure").select_option("yes")

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from conftest import SECRET_KEY
-from live import Live, live_world
+from live_server import LiveServer, serve_two_tenants
 from windsock.client import (
     AsyncClient,
     Client,
@@ -30,30 +30,30 @@ RUN_ID = uuid4()
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[Live]:
-    with live_world(make_database, SECRET_KEY) as made:
-        yield made
+def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+    with serve_two_tenants(make_database, SECRET_KEY) as server:
+        yield server
 
 
 @pytest.fixture
-def client(live: Live) -> Iterator[Client]:
-    with Client(live.url, live.world.keys["editor"], space="finance") as made:
-        yield made
+def client(live: LiveServer) -> Iterator[Client]:
+    with Client(live.url, live.tenants.keys["editor"], space="finance") as created:
+        yield created
 
 
 class Script:
     """Answers in turn; an exception is raised instead. Without pauses between."""
 
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
+    def __init__(self, *responses: Any) -> None:
+        self.responses = list(responses)
         self.requests: list[httpx2.Request] = []
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        status, body, *headers = answer
+        response = self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        status, body, *headers = response
         return httpx2.Response(status, json=body, headers=headers[0] if headers else {})
 
 
@@ -64,8 +64,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def scripted(*answers: Any) -> tuple[Client, Script]:
-    script = Script(*answers)
+def scripted(*responses: Any) -> tuple[Client, Script]:
+    script = Script(*responses)
     return Client("http://w.test", "wsk_x", space="finance", transport=httpx2.MockTransport(script)), script
 
 
@@ -76,7 +76,7 @@ BUSY_AIRFLOW = (429, {"detail": "slow down"}, {"X-Provider": "airflow"})
 
 
 @pytest.mark.parametrize(
-    ("what", "answers", "requests"),
+    ("what", "responses", "requests"),
     [
         ("get", [LOST, UNSENT, (200, ME)], 3),
         ("get", [(502, {"detail": "x"}), (504, {"detail": "x"}), (200, ME)], 3),
@@ -94,15 +94,15 @@ BUSY_AIRFLOW = (429, {"detail": "slow down"}, {"X-Provider": "airflow"})
     ],
 )
 @pytest.mark.usefixtures("pauses")
-def test_only_what_may_be_sent_again_is(what: str, answers: list[Any], requests: int) -> None:
-    client, script = scripted(*answers)
+def test_only_what_may_be_sent_again_is(what: str, responses: list[Any], requests: int) -> None:
+    client, script = scripted(*responses)
     calls: dict[str, Callable[[], Any]] = {
         "get": client.me,
         "comment": lambda: client.comment_on_run(RUN_ID, "hello"),
         "trigger": lambda: client.trigger(RUN_ID),
         "sync": lambda: client.sync(RUN_ID),
     }
-    if answers[-1] == (200, ME):
+    if responses[-1] == (200, ME):
         calls[what]()
     else:
         with pytest.raises(ClientError):
@@ -127,7 +127,7 @@ def test_a_key_of_the_callers_own_is_sent_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "words"),
+    ("response", "kind", "words"),
     [
         ((401, {"detail": "Make another key."}), NotAuthenticated, "Make another key."),
         ((403, {"detail": "Not a member."}), Forbidden, "Not a member."),
@@ -143,8 +143,8 @@ def test_a_key_of_the_callers_own_is_sent_as_it_is() -> None:
         ((200, {"nothing": 1}), ServerFailed, "does not understand"),
     ],
 )
-def test_an_error_says_what_a_person_can_act_on(answer: Any, kind: type[ClientError], words: str) -> None:
-    client, _ = scripted(answer)
+def test_client_error_message_is_actionable(response: Any, kind: type[ClientError], words: str) -> None:
+    client, _ = scripted(response)
     with pytest.raises(kind, match=words) as caught:
         client.me()
     assert type(caught.value) is kind
@@ -171,7 +171,7 @@ def test_a_key_that_is_none_is_refused_before_it_is_sent(key: str) -> None:
         Client("http://w.test", key)
 
 
-def test_without_a_space_it_says_so() -> None:
+def test_command_without_space_reports_it() -> None:
     with pytest.raises(ClientError, match="WINDSOCK_SPACE"):
         next(Client("http://w.test", "wsk_x").pipelines())
 
@@ -190,17 +190,17 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
     assert len(methods(Client)) > 20
 
 
-def test_lists_are_read_page_by_page_as_they_are_used(client: Client, live: Live) -> None:
+def test_lists_are_read_page_by_page_as_they_are_used(client: Client, live: LiveServer) -> None:
     names = [pipeline.name for pipeline in client.pipelines(size=1)]
     assert names == ["daily_report", "hourly_load", "never_run"]
     few = client.runs(size=1)
     assert next(few).pipeline.name == "hourly_load"
-    assert [run.external_id for run in client.runs_of(live.world.finance.pipelines["daily_report"])][-1] == "r1"
+    assert [run.external_id for run in client.runs_of(live.tenants.finance.pipelines["daily_report"])][-1] == "r1"
 
 
-def test_filters_are_those_of_the_api(client: Client, live: Live) -> None:
+def test_filters_are_those_of_the_api(client: Client, live: LiveServer) -> None:
     assert [p.name for p in client.pipelines(owner=["bob", "nobody"], watched_only=False)] == ["hourly_load"]
-    assert [p.name for p in client.pipelines(team_id=live.world.finance.team_id)] == ["hourly_load"]
+    assert [p.name for p in client.pipelines(team_id=live.tenants.finance.team_id)] == ["hourly_load"]
     since = datetime(2020, 1, 1, tzinfo=UTC)
     assert [r.status for r in client.runs(started_from=since, status="failed")] == ["failed"]
     with pytest.raises(ValueError, match="offset"):
@@ -222,58 +222,63 @@ def test_filters_are_those_of_the_api(client: Client, live: Live) -> None:
 )
 def test_list_methods_take_the_parameters_of_the_api_and_no_others(bare_app: FastAPI, method: str, path: str) -> None:
     operation = bare_app.openapi()["paths"][f"/api/v1.0{path}"]["get"]
-    known = {one["name"] for one in operation["parameters"] if one["in"] == "query"}
+    known = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
     for kind in (Client, AsyncClient):
         taken = inspect.signature(getattr(kind, method)).parameters
-        keywords = {name for name, one in taken.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+        keywords = {name for name, item in taken.items() if item.kind is inspect.Parameter.KEYWORD_ONLY}
         assert keywords == known - {"page", "cursor"}
-        assert not [one for one in taken.values() if one.kind is inspect.Parameter.VAR_KEYWORD]
+        assert not [item for item in taken.values() if item.kind is inspect.Parameter.VAR_KEYWORD]
         client = kind("http://w.test", "wsk_x", space="finance")
         ids = [RUN_ID] if {"runs_of", "task_runs"} & {method} else []
         with pytest.raises(TypeError, match="staus"):
             getattr(client, method)(*ids, staus="failed")
 
 
-def test_a_day_at_work(client: Client, live: Live) -> None:
-    pipeline = client.pipeline(live.world.finance.pipelines["daily_report"], days=30)
+def test_a_day_at_work(client: Client, live: LiveServer) -> None:
+    pipeline = client.pipeline(live.tenants.finance.pipelines["daily_report"], days=30)
     assert pipeline.summary.failed_count == 1
     assert client.set_criticality(pipeline.id, "critical").criticality == "critical"
-    assert client.set_team(pipeline.id, live.world.finance.team_id).team_id == live.world.finance.team_id
+    assert client.set_team(pipeline.id, live.tenants.finance.team_id).team_id == live.tenants.finance.team_id
     client.watch(pipeline.id)
-    assert [one.name for one in client.pipelines(watched_only=True)] == ["daily_report"]
+    assert [item.name for item in client.pipelines(watched_only=True)] == ["daily_report"]
     client.unwatch(pipeline.id)
-    run = client.run(live.world.finance.run_id)
+    run = client.run(live.tenants.finance.run_id)
     failed = [task for task in run.task_runs if task.status == "failed"]
     assert [task.name for task in client.task_runs(run.id, status="failed")] == [task.name for task in failed]
     assert client.task_run(failed[0].id).name == "load"
-    said = client.comment_on_task_run(failed[0].id, "the disk was full")
-    reply = client.comment_on_task_run(failed[0].id, "again?", parent_id=said.id)
+    comment = client.comment_on_task_run(failed[0].id, "the disk was full")
+    reply = client.comment_on_task_run(failed[0].id, "again?", parent_id=comment.id)
     assert client.edit_comment(reply.id, "mended").is_edited
-    assert [one.content for one in client.comments_on_task_run(failed[0].id)] == ["the disk was full", "mended"]
-    client.delete_comment(said.id)
+    assert [item.content for item in client.comments_on_task_run(failed[0].id)] == ["the disk was full", "mended"]
+    client.delete_comment(comment.id)
     assert client.comment_on_run(run.id, "looking").resource_type == "pipeline_run"
-    assert [one.content for one in client.comments_on_run(run.id)] == ["looking"]
+    assert [item.content for item in client.comments_on_run(run.id)] == ["looking"]
     started = client.trigger(pipeline.id, conf={"day": "monday"}, note="again", idempotency_key="a day")
     assert client.trigger(pipeline.id, conf={"day": "monday"}, note="again", idempotency_key="a day") == started
     assert len(live.runs.posts) == 1
-    assert [one.name for one in client.connectors()] == ["crm", "prod"]
-    assert [one.name for one in client.teams()] == ["ingestion"]
+    assert [connector.name for connector in client.connectors()] == ["crm", "prod"]
+    assert [team.name for team in client.teams()] == ["ingestion"]
     with pytest.raises(Forbidden, match="admin"):
         list(client.audit_events())
     assert (
-        client.sync_run(client.sync(live.world.finance.connector_id).id).connector_id == live.world.finance.connector_id
+        client.sync_run(client.sync(live.tenants.finance.connector_id).id).connector_id
+        == live.tenants.finance.connector_id
     )
     with pytest.raises(NotFound):
-        client.run(live.world.marketing.run_id)
+        client.run(live.tenants.marketing.run_id)
 
 
 @pytest.mark.anyio
-async def test_the_same_with_asyncio(live: Live) -> None:
-    async with AsyncClient(live.url, live.world.keys["admin"], space="finance") as client:
+async def test_the_same_with_asyncio(live: LiveServer) -> None:
+    async with AsyncClient(live.url, live.tenants.keys["admin"], space="finance") as client:
         assert (await client.me()).name == "Admin"
-        assert [one.name async for one in client.pipelines(size=2)] == ["daily_report", "hourly_load", "never_run"]
-        said = await client.comment_on_run(live.world.finance.run_id, "from afar")
-        assert said.content in [one.content async for one in client.comments_on_run(live.world.finance.run_id)]
-        assert [event.target_type async for event in client.audit_events(target_id=said.id)] == ["comment"]
+        assert [pipeline.name async for pipeline in client.pipelines(size=2)] == [
+            "daily_report",
+            "hourly_load",
+            "never_run",
+        ]
+        comment = await client.comment_on_run(live.tenants.finance.run_id, "from afar")
+        assert comment.content in [item.content async for item in client.comments_on_run(live.tenants.finance.run_id)]
+        assert [event.target_type async for event in client.audit_events(target_id=comment.id)] == ["comment"]
         with pytest.raises(NotFound):
-            await client.run(live.world.marketing.run_id)
+            await client.run(live.tenants.marketing.run_id)

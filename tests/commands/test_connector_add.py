@@ -18,9 +18,9 @@ from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from commands.here import owner_url, run_here
+from commands.cli_inprocess import owner_url, run_in_process
 from conftest import SECRET_KEY
-from live import Live, live_world
+from live_server import LiveServer, serve_two_tenants
 from windsock.connectors.encryption import Encryption
 from windsock.providers.airflow import optional_deps
 
@@ -46,28 +46,28 @@ class Cloud:
     """AWS's and Google's sign-in and an Airflow that lets nobody in, at one address; `asked`: path and headers."""
 
     url: str = ""
-    asked: list[tuple[str, Message]] = field(default_factory=list)
+    requests: list[tuple[str, Message]] = field(default_factory=list)
 
-    def answer(self, path: str) -> tuple[int, Any]:
+    def handle(self, path: str) -> tuple[int, Any]:
         known = {"/webtoken/prod": (200, FROM_AWS), "/token": (400, {"error": "invalid_grant"})}
         return known.get(path, (401, {"detail": "no"}))
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[Live]:
-    with live_world(make_database, SECRET_KEY, works=False) as made:
-        yield made
+def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+        yield server
 
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
-    made = Cloud()
+    new_cloud = Cloud()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            made.asked.append((self.path, self.headers))
+            new_cloud.requests.append((self.path, self.headers))
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, body = made.answer(self.path)
+            status, body = new_cloud.handle(self.path)
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
@@ -82,27 +82,27 @@ def cloud() -> Iterator[Cloud]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        made.url = f"http://127.0.0.1:{server.server_port}"
-        yield made
+        new_cloud.url = f"http://127.0.0.1:{server.server_port}"
+        yield new_cloud
         server.shutdown()
         thread.join()
 
 
 @pytest.fixture
-def add(live: Live, cloud: Cloud, tmp_path: Path) -> Add:
+def add(live: LiveServer, cloud: Cloud, tmp_path: Path) -> Add:
     """Adds a connector of that name; what it prints holds no secret."""
 
-    def add(name: str, *arguments: str, given: str | None = None, **environment: str) -> Result:
+    def add(name: str, *arguments: str, stdin: str | None = None, **environment: str) -> Result:
         whole = ("connector", "add", "--space", "finance", "--name", name, "--url", cloud.url, *arguments)
         more = {**OF_THE_MACHINE, "AWS_ENDPOINT_URL_MWAA": cloud.url, **environment}
-        result = run_here(live.database_url, tmp_path, *whole, given=given, **more)
+        result = run_in_process(live.database_url, tmp_path, *whole, stdin=stdin, **more)
         assert not [secret for secret in (TOKEN, SECRET, SESSION, "PRIVATE KEY") if secret in result.output]
         return result
 
     return add
 
 
-def kept(live: Live, name: str) -> Any:
+def saved_connector(live: LiveServer, name: str) -> Any:
     """The credentials of a connector, decrypted; None where there is no such connector."""
     with psycopg.connect(owner_url(live.database_url)) as connection:
         query = "SELECT credentials FROM windsock.connectors WHERE name = %s"
@@ -111,22 +111,22 @@ def kept(live: Live, name: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("given", "environment"), [(None, {"WINDSOCK_AIRFLOW_TOKEN": TOKEN}), (f"{TOKEN}\n", {})], ids=["variable", "asked"]
+    ("stdin", "environment"), [(None, {"WINDSOCK_AIRFLOW_TOKEN": TOKEN}), (f"{TOKEN}\n", {})], ids=["variable", "asked"]
 )
 def test_astronomer_takes_a_token(
-    live: Live, cloud: Cloud, add: Add, given: str | None, environment: dict[str, str]
+    live: LiveServer, cloud: Cloud, add: Add, stdin: str | None, environment: dict[str, str]
 ) -> None:
     name = f"astro {uuid4()}"
-    added = add(name, "--auth", "astronomer", given=given, **environment)
+    added = add(name, "--auth", "astronomer", stdin=stdin, **environment)
     assert added.exit_code == 1, "the double lets nobody in"
     assert f"Added {name}. " in added.stdout
     assert "the API token of Astronomer has expired" in added.stdout
-    assert cloud.asked[-1][1]["Authorization"] == f"Bearer {TOKEN}"
-    assert kept(live, name) == {"auth_type": "astronomer", "token": TOKEN}
+    assert cloud.requests[-1][1]["Authorization"] == f"Bearer {TOKEN}"
+    assert saved_connector(live, name) == {"auth_type": "astronomer", "token": TOKEN}
 
 
 def test_composer_takes_a_service_account_from_a_file(
-    live: Live, cloud: Cloud, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    live: LiveServer, cloud: Cloud, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("windsock.providers.airflow.config.TOKEN_URIS", {f"{cloud.url}/token"})
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
@@ -143,8 +143,8 @@ def test_composer_takes_a_service_account_from_a_file(
     added = add("composer", "--auth", "composer", "--service-account", str(file))
     assert added.exit_code == 1
     assert "Google refused the service account: invalid_grant." in added.stdout
-    assert "/token" in [path for path, _ in cloud.asked]
-    assert kept(live, "composer") == {"auth_type": "composer", "service_account": account}
+    assert "/token" in [path for path, _ in cloud.requests]
+    assert saved_connector(live, "composer") == {"auth_type": "composer", "service_account": account}
 
 
 @pytest.mark.parametrize(
@@ -156,23 +156,23 @@ def test_composer_takes_a_service_account_from_a_file(
     ids=["mwaa", "composer"],
 )
 def test_without_keys_it_is_the_machine_if_the_operator_allows_that(
-    live: Live, cloud: Cloud, add: Add, arguments: tuple[str, ...], words: str
+    live: LiveServer, cloud: Cloud, add: Add, arguments: tuple[str, ...], words: str
 ) -> None:
     name = f"machine {arguments[1]}"
     added = add(name, *arguments)
     assert added.exit_code == 1
     assert "Windsock may not sign in as the machine on which it runs." in added.stdout
     assert "set WINDSOCK_MACHINE_IDENTITY=true" in added.stdout
-    assert cloud.asked == []
-    credentials = kept(live, name)
+    assert cloud.requests == []
+    credentials = saved_connector(live, name)
     assert [credentials.get(key) for key in ("service_account", "access_key_id", "secret_access_key")] == [None] * 3
     allowed = add(f"allowed {arguments[1]}", *arguments, WINDSOCK_MACHINE_IDENTITY="true")
     assert words in allowed.stdout
-    assert kept(live, f"allowed {arguments[1]}") == credentials
+    assert saved_connector(live, f"allowed {arguments[1]}") == credentials
 
 
 @pytest.mark.parametrize(
-    ("given", "environment", "session"),
+    ("stdin", "environment", "session"),
     [
         (
             None,
@@ -183,20 +183,20 @@ def test_without_keys_it_is_the_machine_if_the_operator_allows_that(
     ],
     ids=["variables", "asked"],
 )
-def test_mwaa_takes_an_access_key_and_says_where_its_web_server_is(
-    live: Live, cloud: Cloud, add: Add, given: str | None, environment: dict[str, str], session: str | None
+def test_mwaa_accepts_access_key_and_reports_web_server(
+    live: LiveServer, cloud: Cloud, add: Add, stdin: str | None, environment: dict[str, str], session: str | None
 ) -> None:
     name = f"mwaa {uuid4()}"
-    added = add(name, *MWAA, "--access-key-id", "AKIAEXAMPLE", given=given, **environment)
+    added = add(name, *MWAA, "--access-key-id", "AKIAEXAMPLE", stdin=stdin, **environment)
     assert added.exit_code == 1
     assert "base_url is not the web server of the MWAA environment prod." in added.stdout
     assert f"Set base_url to https://{FROM_AWS['WebServerHostname']}" in added.stdout
-    (path, headers) = cloud.asked[0]
+    (path, headers) = cloud.requests[0]
     assert path == "/webtoken/prod"
     assert "Credential=AKIAEXAMPLE/" in headers["Authorization"]
     assert "/eu-west-1/airflow/" in headers["Authorization"]
     assert headers.get("X-Amz-Security-Token") == session
-    assert kept(live, name) == {
+    assert saved_connector(live, name) == {
         "auth_type": "mwaa",
         "environment_name": "prod",
         "region": "eu-west-1",
@@ -206,15 +206,15 @@ def test_mwaa_takes_an_access_key_and_says_where_its_web_server_is(
     }
 
 
-def test_a_question_leaves_one_json_value_on_standard_output(live: Live, add: Add) -> None:
-    added = add("asked", "--username", "ana", "--json", given=f"{SECRET}\n")
+def test_prompt_leaves_single_json_value_on_stdout(live: LiveServer, add: Add) -> None:
+    added = add("asked", "--username", "ana", "--json", stdin=f"{SECRET}\n")
     assert orjson.loads(added.stdout)["name"] == "asked"
     assert "Password" in added.stderr
-    assert kept(live, "asked") == {"auth_type": "password", "username": "ana", "password": SECRET}
+    assert saved_connector(live, "asked") == {"auth_type": "password", "username": "ana", "password": SECRET}
 
 
 def test_without_the_library_both_the_command_and_the_api_say_what_to_install(
-    live: Live, add: Add, monkeypatch: pytest.MonkeyPatch
+    live: LiveServer, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def not_there(name: str) -> None:
         raise ModuleNotFoundError(name)
@@ -224,10 +224,10 @@ def test_without_the_library_both_the_command_and_the_api_say_what_to_install(
     assert added.exit_code == 1
     assert added.stdout.endswith("pip install 'windsock[mwaa]'\n")
     url = f"{live.url}/api/v1.0/catalog/spaces/finance/connectors"
-    headers = {"Authorization": f"Bearer {live.world.keys['editor']}"}
-    (connector,) = [one for one in httpx2.get(url, headers=headers).json() if one["name"] == "bare"]
-    told = httpx2.post(f"{url}/{connector['id']}/test", headers=headers).json()
-    assert added.stdout == "Added bare. " + "\n  - ".join([told["message"], *told["hints"]]) + "\n"
+    headers = {"Authorization": f"Bearer {live.tenants.keys['editor']}"}
+    (connector,) = [row for row in httpx2.get(url, headers=headers).json() if row["name"] == "bare"]
+    body = httpx2.post(f"{url}/{connector['id']}/test", headers=headers).json()
+    assert added.stdout == "Added bare. " + "\n  - ".join([body["message"], *body["hints"]]) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -257,18 +257,18 @@ def test_without_the_library_both_the_command_and_the_api_say_what_to_install(
     ],
 )
 def test_what_is_not_clear_is_one_sentence_and_wrong_usage(
-    live: Live, cloud: Cloud, add: Add, arguments: tuple[str, ...], environment: dict[str, str], words: str
+    live: LiveServer, cloud: Cloud, add: Add, arguments: tuple[str, ...], environment: dict[str, str], words: str
 ) -> None:
     """Nobody is at the terminal."""
-    wrong = add("unclear", *arguments, given="", **environment)
+    wrong = add("unclear", *arguments, stdin="", **environment)
     assert wrong.exit_code == 2, wrong.output
     assert words in wrong.stderr
-    assert (wrong.stdout, cloud.asked, kept(live, "unclear")) == ("", [], None)
+    assert (wrong.stdout, cloud.requests, saved_connector(live, "unclear")) == ("", [], None)
 
 
-def test_a_file_that_is_another_kind_of_key_is_named_with_what_is_wrong_in_it(live: Live, add: Add) -> None:
+def test_a_file_that_is_another_kind_of_key_is_named_with_what_is_wrong_in_it(live: LiveServer, add: Add) -> None:
     user = orjson.dumps({"type": "authorized_user", "refresh_token": SECRET}).decode()
-    wrong = add("user", "--auth", "composer", "--service-account", "-", given=user)
+    wrong = add("user", "--auth", "composer", "--service-account", "-", stdin=user)
     assert wrong.exit_code == 2
     assert "--service-account: type: Input should be 'service_account'" in wrong.stderr
-    assert kept(live, "user") is None
+    assert saved_connector(live, "user") is None

@@ -10,22 +10,22 @@ import click
 import orjson
 import pytest
 
-from commands.here import run_here
+from commands.cli_inprocess import run_in_process
 from commands.two_airflows import Run, json_of, runner, two_airflows
-from live import Live
+from live_server import LiveServer
 from windsock.__main__ import main
 
 CONF: dict[str, Any] = {"day": "Montag", "größe": [1, None, True], "x": {"y": 'it\'s "it"'}}
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[Live]:
-    with two_airflows(make_database) as made:
-        yield made
+def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+    with two_airflows(make_database) as installed:
+        yield installed
 
 
 @pytest.fixture
-def run(live: Live) -> Run:
+def run(live: LiveServer) -> Run:
     return runner(live)
 
 
@@ -51,11 +51,11 @@ def test_a_state_that_is_no_word_is_wrong_usage_in_a_sentence(run: Run, status: 
 
 
 @pytest.mark.parametrize("charset", ["ascii", "latin-1", "cp1252", "cp437"])
-def test_terminal_that_cannot_show_every_character_gets_others(run: Run, live: Live, charset: str) -> None:
-    run("comment", str(live.world.finance.run_id), "größer 😀")
+def test_terminal_that_cannot_show_every_character_gets_others(run: Run, live: LiveServer, charset: str) -> None:
+    run("comment", str(live.tenants.finance.run_id), "größer 😀")
     for command in (
         ("pipelines",), ("runs",),
-        ("runs", str(live.world.finance.run_id)), ("comment", str(live.world.finance.run_id)),
+        ("runs", str(live.tenants.finance.run_id)), ("comment", str(live.tenants.finance.run_id)),
         ("--help",), ("trigger", "--help"), ("runs", "--status", "☃"),
     ):  # fmt: skip
         shown = run(*command, charset=charset)
@@ -63,14 +63,14 @@ def test_terminal_that_cannot_show_every_character_gets_others(run: Run, live: L
         assert "Traceback" not in shown.output
     if charset == "ascii":
         assert "x failed" in run("runs", "--status", "failed", charset=charset).stdout
-    told = run("comment", str(live.world.finance.run_id), "--json", charset=charset)
-    assert orjson.loads(told.stdout.encode())[-1]["content"] == "größer 😀", "JSON stays what it is"
+    result = run("comment", str(live.tenants.finance.run_id), "--json", charset=charset)
+    assert orjson.loads(result.stdout.encode())[-1]["content"] == "größer 😀", "JSON stays what it is"
 
 
-def test_command_in_a_process_with_ascii_output_ends_well(live: Live) -> None:
+def test_command_in_a_process_with_ascii_output_ends_well(live: LiveServer) -> None:
     environment = {
         "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii", "WINDSOCK_URL": live.url,
-        "WINDSOCK_API_KEY": live.world.keys["editor"],
+        "WINDSOCK_API_KEY": live.tenants.keys["editor"],
     }  # fmt: skip
     done = asyncio.run(_done(environment, "pipelines"))
     assert (done[0], done[1].isascii(), b"daily_report" in done[1], done[2]) == (0, True, True, b"")
@@ -87,8 +87,8 @@ async def _done(environment: dict[str, str], *arguments: str | bytes) -> tuple[i
     return process.returncode, out, err
 
 
-def test_comment_that_is_no_text_is_wrong_usage(run: Run, live: Live) -> None:
-    wrong = run("comment", str(live.world.finance.run_id), "-", given=b"\xff\xfe")
+def test_comment_that_is_no_text_is_wrong_usage(run: Run, live: LiveServer) -> None:
+    wrong = run("comment", str(live.tenants.finance.run_id), "-", stdin=b"\xff\xfe")
     assert (wrong.exit_code, "not text" in wrong.stderr) == (2, True)
 
 
@@ -100,30 +100,30 @@ def commands(group: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...]
         yield from commands(command, *path, name)
 
 
-def test_every_command_that_says_something_says_it_as_json_too() -> None:
+def test_every_command_with_output_supports_json() -> None:
     for path, command in commands(main):
-        options = {name for one in command.params for name in one.opts}
+        options = {name for param in command.params for name in param.opts}
         assert ("--json" in options) == (path not in {("serve",), ("work",)}), path
 
 
-def test_connector_that_does_not_answer_is_told_as_json_with_the_same_exit_status(live: Live, tmp_path: Path) -> None:
+def test_unresponsive_connector_is_printed_as_json_with_same_exit_status(live: LiveServer, tmp_path: Path) -> None:
     add = ("connector", "add", "--space", "finance", "--url", "http://127.0.0.1:9", "--name")
-    in_words = run_here(live.database_url, tmp_path, *add, "dead one")
-    as_json = run_here(live.database_url, tmp_path, *add, "dead two", "--json")
+    in_words = run_in_process(live.database_url, tmp_path, *add, "dead one")
+    as_json = run_in_process(live.database_url, tmp_path, *add, "dead two", "--json")
     assert in_words.exit_code == as_json.exit_code == 1
-    told = orjson.loads(as_json.stdout)
-    assert (told["name"], told["test"]["success"]) == ("dead two", False)
-    assert told["test"]["message"] in in_words.stdout
-    assert [hint for hint in told["test"]["hints"] if hint not in in_words.stdout] == []
-    tried = run_here(
+    output = orjson.loads(as_json.stdout)
+    assert (output["name"], output["test"]["success"]) == ("dead two", False)
+    assert output["test"]["message"] in in_words.stdout
+    assert [hint for hint in output["test"]["hints"] if hint not in in_words.stdout] == []
+    tried = run_in_process(
         live.database_url, tmp_path, "connector", "test", "--space", "finance", "--connector", "dead two", "--json"
     )
     assert (tried.exit_code, orjson.loads(tried.stdout)["success"]) == (1, False)
 
 
-def test_accepting_is_told_as_json(live: Live, tmp_path: Path) -> None:
+def test_accept_command_prints_json(live: LiveServer, tmp_path: Path) -> None:
     accept = ("connector", "accept", "--space", "finance", "--connector", "prod", "--kind", "mass_loss", "--json")
-    told = orjson.loads(run_here(live.database_url, tmp_path, *accept).stdout)
-    assert (told["name"], told["freshness"]["held"]) == ("prod", None)
-    again = run_here(live.database_url, tmp_path, *accept)
+    output = orjson.loads(run_in_process(live.database_url, tmp_path, *accept).stdout)
+    assert (output["name"], output["freshness"]["held"]) == ("prod", None)
+    again = run_in_process(live.database_url, tmp_path, *accept)
     assert (again.exit_code, again.stdout, "Nothing of the kind" in again.stderr) == (1, "", True)

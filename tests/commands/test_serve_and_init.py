@@ -11,7 +11,7 @@ import orjson
 import psycopg
 import pytest
 
-from commands.running import Installation, installed, is_alive, wait_for
+from commands.cli_subprocess import Installation, installed, is_alive, wait_for
 from windsock.bootstrap import DATABASE, OWNER
 from windsock.embedded import EmbeddedPostgres
 
@@ -21,13 +21,13 @@ PLANTED = "planted-password-7788"
 @pytest.fixture(scope="module")
 def installation(open_folder: Path) -> Iterator[Installation]:
     """With a first user, made before a server ever ran, which then does."""
-    with installed(open_folder, Installation) as made:
-        first = made.facts("init", "--email", "Ana@Example.com", "--space", "finance", "--name", "Finance")
+    with installed(open_folder, Installation) as new_installation:
+        first = new_installation.facts("init", "--email", "Ana@Example.com", "--space", "finance", "--name", "Finance")
         assert set(first) == {"key", "space", "user_id", "login_url"}
         assert first["space"] == "finance"
-        made.key = str(first["key"])
-        made.serve()
-        yield made
+        new_installation.key = str(first["key"])
+        new_installation.serve()
+        yield new_installation
 
 
 def test_the_first_user_is_superadmin_and_admin_of_the_space(installation: Installation) -> None:
@@ -38,7 +38,7 @@ def test_the_first_user_is_superadmin_and_admin_of_the_space(installation: Insta
     ]
 
 
-def test_init_again_gives_no_second_key_and_says_how_to_make_one(installation: Installation) -> None:
+def test_repeated_init_creates_no_second_key_and_prints_instructions(installation: Installation) -> None:
     again = installation.run("init", "--email", "ana@example.com", "--space", "finance")
     assert again.returncode == 0
     assert "wsk_" not in again.stdout
@@ -81,25 +81,25 @@ def test_a_bad_setting_is_named(installation: Installation) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_keys_are_made_listed_and_revoked_at_once(installation: Installation) -> None:
-    made = installation.facts("key", "create", "--email", "ana@example.com", "--expires-in-days", "3")
-    assert installation.ask("GET", "/users/me", key=made["key"]).status_code == 200
+def test_keys_can_be_created_listed_and_revoked_immediately(installation: Installation) -> None:
+    created = installation.facts("key", "create", "--email", "ana@example.com", "--expires-in-days", "3")
+    assert installation.ask("GET", "/users/me", key=created["key"]).status_code == 200
     rows = {row["id"]: row for row in installation.facts("key", "list", "--email", "ana@example.com")}
-    assert rows[made["id"]]["key_prefix"] == made["key"][:10]
-    assert "key_hash" not in rows[made["id"]]
-    assert installation.facts("key", "revoke", made["id"]) == {"revoked": 1}
-    assert installation.ask("GET", "/users/me", key=made["key"]).status_code == 401
+    assert rows[created["id"]]["key_prefix"] == created["key"][:10]
+    assert "key_hash" not in rows[created["id"]]
+    assert installation.facts("key", "revoke", created["id"]) == {"revoked": 1}
+    assert installation.ask("GET", "/users/me", key=created["key"]).status_code == 401
     assert installation.facts("migrate") == {"revision": "0022"}
 
 
 def test_a_link_signs_in_to_the_pages(installation: Installation) -> None:
     address = f"http://127.0.0.1:{installation.port}"
-    given = installation.facts("login-link", "--email", "ana@example.com", "--url", f"{address}/")
-    assert given["url"].startswith(f"{address}/sign-in/link?token=wsl_")
-    shown = httpx2.get(given["url"], headers={"Accept": "text/html"})
+    link = installation.facts("login-link", "--email", "ana@example.com", "--url", f"{address}/")
+    assert link["url"].startswith(f"{address}/sign-in/link?token=wsl_")
+    shown = httpx2.get(link["url"], headers={"Accept": "text/html"})
     assert "Sign in as Ana" in shown.text
     own = {"Origin": address, "Accept": "text/html"}
-    token = given["url"].partition("token=")[2]
+    token = link["url"].partition("token=")[2]
     with httpx2.Client(base_url=address, headers=own) as browser:
         assert browser.post("/sign-in/link", data={"token": token}).headers["location"] == "/"
         assert browser.get("/").headers["location"] == "/spaces/finance/pipelines"
@@ -112,9 +112,9 @@ def test_a_link_signs_in_to_the_pages(installation: Installation) -> None:
 
 
 def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installation: Installation) -> None:
-    nobody = "http://127.0.0.1:9"
+    closed_port_url = "http://127.0.0.1:9"
     added = installation.run(
-        *("connector", "add", "--space", "finance", "--name", "prod", "--url", nobody, "--username", "ana"),
+        *("connector", "add", "--space", "finance", "--name", "prod", "--url", closed_port_url, "--username", "ana"),
         WINDSOCK_AIRFLOW_PASSWORD=PLANTED,
     )
     assert added.returncode == 1, "nobody answers there"
@@ -150,13 +150,13 @@ def test_a_sync_that_a_killed_process_left_behind_does_not_block_the_next(instal
         synced = installation.run("sync", "--space", "finance", "--connector", "prod", "--json")
     assert len(left) == 1
     assert synced.returncode == 1
-    told = orjson.loads(synced.stdout)
-    assert told["id"] != str(left[0][0])
-    assert "could not be sent to Airflow" in told["error"]
+    output = orjson.loads(synced.stdout)
+    assert output["id"] != str(left[0][0])
+    assert "could not be sent to Airflow" in output["error"]
     installation.serve()
 
 
-def test_a_port_in_use_is_said_in_a_sentence_and_leaves_the_other_server_alone(installation: Installation) -> None:
+def test_port_in_use_is_reported_and_other_server_untouched(installation: Installation) -> None:
     second = installation.run("serve", "--port", str(installation.port))
     assert second.returncode == 1
     assert f"Port {installation.port} of 127.0.0.1 is in use by another program." in second.stderr
@@ -164,7 +164,7 @@ def test_a_port_in_use_is_said_in_a_sentence_and_leaves_the_other_server_alone(i
     assert installation.status("/health/ready") == 200
 
 
-def test_an_address_that_is_not_of_this_machine_is_said_in_a_sentence(installation: Installation) -> None:
+def test_foreign_bind_address_is_reported(installation: Installation) -> None:
     for host in ("192.0.2.1", "nowhere.invalid"):
         done = installation.run("serve", "--host", host, "--port", "0")
         assert done.returncode == 1

@@ -11,24 +11,24 @@ import psycopg
 import pytest
 from click.testing import Result
 
-from commands.here import owner_url, run_here
+from commands.cli_inprocess import owner_url, run_in_process
 from conftest import SECRET_KEY
+from factories import create_two_tenants
 from windsock.db import Database
 from windsock.sync.retention import purge_expired
-from world import make_world
 
 
 @pytest.fixture
 def database_url(make_database: Callable[[str], str]) -> str:
     """Of a database with two spaces, in each of which one run is older than a day."""
     url = make_database(f"spaces_{uuid4().hex}")
-    _on(url, lambda db: make_world(db, SECRET_KEY))
+    _on(url, lambda db: create_two_tenants(db, SECRET_KEY))
     return url
 
 
 @pytest.fixture
 def run(database_url: str, tmp_path: Path) -> Callable[..., Result]:
-    return lambda *arguments: run_here(database_url, tmp_path, "space", *arguments)
+    return lambda *arguments: run_in_process(database_url, tmp_path, "space", *arguments)
 
 
 def _on(url: str, work: Callable[[Database], Any]) -> Any:
@@ -43,7 +43,7 @@ def _on(url: str, work: Callable[[Database], Any]) -> Any:
     return asyncio.run(opened())
 
 
-def kept(run: Callable[..., Result]) -> dict[str, int | None]:
+def retention(run: Callable[..., Result]) -> dict[str, int | None]:
     return {row["slug"]: row["retention_days"] for row in orjson.loads(run("list", "--json").stdout)}
 
 
@@ -59,9 +59,9 @@ def test_a_space_deletes_what_is_older_than_it_keeps_and_the_others_nothing(
     run: Callable[..., Result], database_url: str
 ) -> None:
     assert runs(database_url) == {"finance": 4, "marketing": 4}
-    said = run("set", "--space", "finance", "--retention-days", "1")
-    assert said.stdout == "finance keeps runs for 1 day; a worker deletes what is older, every ten minutes.\n"
-    assert kept(run) == {"finance": 1, "marketing": None}
+    result = run("set", "--space", "finance", "--retention-days", "1")
+    assert result.stdout == "finance keeps runs for 1 day; a worker deletes what is older, every ten minutes.\n"
+    assert retention(run) == {"finance": 1, "marketing": None}
     assert _on(database_url, purge_expired) == 1
     assert runs(database_url) == {"finance": 3, "marketing": 4}
 
@@ -76,7 +76,7 @@ def test_a_space_may_keep_all_again(run: Callable[..., Result]) -> None:
         ["marketing", "Marketing", "90", "days"],
     ]
     assert run("set", "--space", "marketing", "--keep-all").stdout == "marketing keeps all runs.\n"
-    assert kept(run) == {"finance": None, "marketing": None}
+    assert retention(run) == {"finance": None, "marketing": None}
 
 
 @pytest.mark.parametrize(
@@ -94,4 +94,4 @@ def test_what_is_wrong_changes_nothing(
     run("set", "--space", "finance", "--retention-days", "30")
     wrong = run("set", *arguments)
     assert (wrong.exit_code, words in wrong.stderr, wrong.stdout) == (code, True, ""), wrong.output
-    assert kept(run) == {"finance": 30, "marketing": None}
+    assert retention(run) == {"finance": 30, "marketing": None}

@@ -8,19 +8,19 @@ from uuid import UUID
 import orjson
 import pytest
 
-from commands.here import run_here
+from commands.cli_inprocess import run_in_process
 from commands.two_airflows import LIKE_AN_ID, LONG, WITHOUT_DASHES, Run, json_of, runner, two_airflows
-from live import Live
+from live_server import LiveServer
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[Live]:
-    with two_airflows(make_database) as made:
-        yield made
+def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+    with two_airflows(make_database) as installed:
+        yield installed
 
 
 @pytest.fixture
-def run(live: Live) -> Run:
+def run(live: LiveServer) -> Run:
     return runner(live)
 
 
@@ -39,7 +39,7 @@ def run(live: Live) -> Run:
         ("hourly_load", "hourly_load"),
     ],
 )
-def test_pipeline_is_found_by_dag_id_before_name_whatever_it_looks_like(run: Run, which: str, dag_id: str) -> None:
+def test_pipeline_is_found_by_dag_id_before_name(run: Run, which: str, dag_id: str) -> None:
     assert json_of(run("watch", which, "--json"))["external_id"] == dag_id
     assert run("runs", "--pipeline", which).exit_code == 0
     started = json_of(run("trigger", which, "--json"))
@@ -47,8 +47,10 @@ def test_pipeline_is_found_by_dag_id_before_name_whatever_it_looks_like(run: Run
 
 
 @pytest.mark.parametrize("spelt", [str, lambda id_: str(id_).upper(), lambda id_: id_.hex, lambda id_: f"{{{id_}}}"])
-def test_id_of_a_pipeline_goes_before_a_name_that_reads_so(run: Run, live: Live, spelt: Callable[[UUID], str]) -> None:
-    found = json_of(run("watch", spelt(live.world.finance.pipelines["daily_report"]), "--json"))
+def test_id_of_a_pipeline_goes_before_a_name_that_reads_so(
+    run: Run, live: LiveServer, spelt: Callable[[UUID], str]
+) -> None:
+    found = json_of(run("watch", spelt(live.tenants.finance.pipelines["daily_report"]), "--json"))
     assert (found["external_id"], found["connector"]["name"]) == ("daily_report", "prod")
 
 
@@ -67,13 +69,13 @@ def test_id_of_a_pipeline_goes_before_a_name_that_reads_so(run: Run, live: Live,
         (("runs", "--connector", "nowhere"), 3, "there is: crm, prod, staging"),
     ],
 )
-def test_what_is_not_found_or_not_clear_is_said(run: Run, arguments: tuple[str, ...], code: int, words: str) -> None:
+def test_missing_or_ambiguous_name_is_reported(run: Run, arguments: tuple[str, ...], code: int, words: str) -> None:
     result = run(*arguments)
     assert (result.exit_code, words in result.stderr) == (code, True), result.output
 
 
 @pytest.mark.parametrize("connector", ["prod", "staging"])
-def test_connector_tells_pipelines_of_the_same_dag_id_apart(run: Run, connector: str) -> None:
+def test_connector_distinguishes_pipelines_with_same_dag_id(run: Run, connector: str) -> None:
     watched = json_of(run("watch", "daily_report", "--connector", connector, "--json"))
     assert (watched["connector"]["name"], watched["is_watched"]) == (connector, True)
     assert not json_of(run("watch", "daily_report", "--connector", connector, "--off", "--json"))["is_watched"]
@@ -86,25 +88,25 @@ def test_connector_tells_pipelines_of_the_same_dag_id_apart(run: Run, connector:
     assert ("other" in of_it) == (connector == "staging")
 
 
-def test_lists_show_the_airflow_where_there_are_several(run: Run, live: Live) -> None:
+def test_lists_show_the_airflow_where_there_are_several(run: Run, live: LiveServer) -> None:
     for command in (("pipelines", "--q", "daily"), ("runs", "--status", "failed")):
         lines = run(*command).stdout.splitlines()
         assert lines[0].split()[:2] == ["pipeline", "connector"]
         of = {line.split()[1] for line in lines[1:] if line.split()[0] == "daily_report"}
         assert of == {"prod", "staging"}, command
-    assert re.search(r"connector +prod", run("runs", str(live.world.finance.run_id)).stdout)
-    only = {"WINDSOCK_API_KEY": live.world.keys["stranger"]}
+    assert re.search(r"connector +prod", run("runs", str(live.tenants.finance.run_id)).stdout)
+    only = {"WINDSOCK_API_KEY": live.tenants.keys["stranger"]}
     assert "connector" not in run("pipelines", **only).stdout.splitlines()[0]
 
 
-def test_connector_is_found_by_its_id_before_a_name_that_reads_so(run: Run, live: Live, tmp_path: Path) -> None:
+def test_connector_is_found_by_its_id_before_a_name_that_reads_so(run: Run, live: LiveServer, tmp_path: Path) -> None:
     """By the commands that ask a server and by those on this machine's database."""
-    prod = live.world.finance.connector_id
+    prod = live.tenants.finance.connector_id
     named_so = ("connector", "add", "--space", "finance", "--name", str(prod), "--url", "http://127.0.0.1:9", "--json")
-    other = orjson.loads(run_here(live.database_url, tmp_path, *named_so).stdout)["id"]
+    other = orjson.loads(run_in_process(live.database_url, tmp_path, *named_so).stdout)["id"]
     accept = ("connector", "accept", "--space", "finance", "--kind", "mass_loss", "--json", "--connector")
     for which, found in ((str(prod).upper(), prod), (prod.hex, prod), (other, other)):
         listed = json_of(run("pipelines", "--connector", which, "--json"))
         assert {row["connector_id"] for row in listed} == ({str(prod)} if found is prod else set())
-        accepted = run_here(live.database_url, tmp_path, *accept, which)
+        accepted = run_in_process(live.database_url, tmp_path, *accept, which)
         assert (accepted.exit_code == 0) == (which == str(prod).upper()), "held once, by prod alone"

@@ -9,20 +9,20 @@ import httpx2
 import psycopg
 import pytest
 
-from commands.here import owner_url
+from commands.cli_inprocess import owner_url
 from commands.two_airflows import Run, runner, two_airflows
-from live import Live
+from live_server import LiveServer
 from windsock.client import Client
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[Live]:
-    with two_airflows(make_database) as made:
-        yield made
+def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+    with two_airflows(make_database) as installed:
+        yield installed
 
 
 @pytest.fixture
-def run(live: Live) -> Run:
+def run(live: LiveServer) -> Run:
     return runner(live)
 
 
@@ -79,10 +79,10 @@ def test_only_a_trigger_that_was_sent_may_have_started_a_run(
 
 
 def test_tasks_of_a_run_that_has_ended_are_waited_for_until_they_have(
-    run: Run, live: Live, monkeypatch: pytest.MonkeyPatch
+    run: Run, live: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the sync is slow: the run is there as failed, one of its tasks as failed, another still as running."""
-    looks, look = 0, Client.run
+    checks, original = 0, Client.run
     settle = """
         UPDATE windsock.task_runs SET status = 'upstream_failed' WHERE external_id = 'late';
         UPDATE windsock.runs SET task_counts = '{"failed": 1, "upstream_failed": 1}' WHERE external_id LIKE 'windsock%';
@@ -98,21 +98,21 @@ def test_tasks_of_a_run_that_has_ended_are_waited_for_until_they_have(
         FROM windsock.runs, (VALUES ('early', 'failed'), ('late', 'running')) v (name, status) WHERE id = %(id)s
     """
 
-    def looked(client: Client, run_id: UUID) -> Any:
-        nonlocal looks
-        looks += 1
+    def counted(client: Client, run_id: UUID) -> Any:
+        nonlocal checks
+        checks += 1
         with psycopg.connect(owner_url(live.database_url)) as connection:
-            if looks == 1:
+            if checks == 1:
                 connection.execute(begin, {"id": run_id})
                 connection.execute(add, {"id": run_id})
-            if looks == 20:
+            if checks == 20:
                 connection.execute(settle)
-        return look(client, run_id)
+        return original(client, run_id)
 
-    monkeypatch.setattr(Client, "run", looked)
+    monkeypatch.setattr(Client, "run", counted)
     clock = time.monotonic
     monkeypatch.setattr("windsock.commands.trigger.time.sleep", lambda _: None)
-    monkeypatch.setattr("windsock.commands.trigger.time.monotonic", lambda: clock() + looks)
+    monkeypatch.setattr("windsock.commands.trigger.time.monotonic", lambda: clock() + checks)
     result = run("trigger", "hourly_load", "--wait")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == "failed: 1 failed, 1 upstream_failed"

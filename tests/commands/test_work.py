@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.running import Installation, installed, wait_for
+from commands.cli_subprocess import Installation, installed, wait_for
 
 SYNC = "/spaces/finance/orchestration"
 
@@ -16,10 +16,10 @@ SYNC = "/spaces/finance/orchestration"
 @pytest.fixture
 def apart(open_folder: Path) -> Iterator[Installation]:
     """A server that carries out nothing; workers come and go beside it."""
-    with installed(open_folder, Installation) as made:
-        made.init()
-        made.serve("--no-worker")
-        yield made
+    with installed(open_folder, Installation) as new_installation:
+        new_installation.init()
+        new_installation.serve("--no-worker")
+        yield new_installation
 
 
 def work(apart: Installation) -> subprocess.Popen[bytes]:
@@ -33,10 +33,10 @@ def test_a_sync_waits_for_a_worker_and_goes_to_whichever_is_there(apart: Install
     connector = apart.connect("http://127.0.0.1:9")
 
     def ask() -> str:
-        return str(apart.answer("POST", f"{SYNC}/connectors/{connector}/sync")["id"])
+        return str(apart.request_json("POST", f"{SYNC}/connectors/{connector}/sync")["id"])
 
     def status(sync_id: str) -> str:
-        return str(apart.answer("GET", f"{SYNC}/syncs/{sync_id}")["status"])
+        return str(apart.request_json("GET", f"{SYNC}/syncs/{sync_id}")["status"])
 
     first = ask()
     time.sleep(3)

@@ -10,14 +10,14 @@ import orjson
 from click.testing import CliRunner, Result
 
 from conftest import SECRET_KEY
-from live import Live, live_world
+from factories import airflow_connector, make_pipeline, make_run
+from live_server import LiveServer, serve_two_tenants
 from windsock.__main__ import main
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import create_connector
 from windsock.db import Database
 from windsock.providers.base import ProviderPipeline
 from windsock.sync.writer import MirrorWriter
-from world import a_pipeline, a_run, airflow_connector
 
 Run = Callable[..., Result]
 
@@ -27,28 +27,28 @@ LONG = ("a very long name " * 40).strip()
 
 
 @contextlib.contextmanager
-def two_airflows(make_database: Callable[[str], str]) -> Iterator[Live]:
+def two_airflows(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
     """`staging` beside `prod` of the world."""
-    with live_world(make_database, SECRET_KEY, works=False) as made:
-        asyncio.run(_add_another_airflow(made))
-        yield made
+    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+        asyncio.run(_add_another_airflow(server))
+        yield server
 
 
-async def _add_another_airflow(live: Live) -> None:
-    space_id, secrets = live.world.finance.id, Encryption([SECRET_KEY])
-    first = live.world.finance.pipelines
+async def _add_another_airflow(live: LiveServer) -> None:
+    space_id, secrets = live.tenants.finance.id, Encryption([SECRET_KEY])
+    first = live.tenants.finance.pipelines
     db = Database(live.database_url, pool_size=2)
     await db.open()
     async with db.tenant_transaction(space_id) as tx:
         connector = await create_connector(tx, space_id, airflow_connector("staging"), secrets)
         mirror = MirrorWriter(space_id, connector["id"])
-        _, made = await mirror.store_pipelines(
+        _, created = await mirror.store_pipelines(
             tx,
             [
-                a_pipeline("daily_report"),
+                make_pipeline("daily_report"),
                 named(LIKE_AN_ID, "dag_id like an id"),
-                a_pipeline(WITHOUT_DASHES),
-                a_pipeline("UPPER-case"),
+                make_pipeline(WITHOUT_DASHES),
+                make_pipeline("UPPER-case"),
                 named("wanted", "other name"),
                 named("unwanted", "wanted"),
                 named("same_1", "same name"),
@@ -58,20 +58,20 @@ async def _add_another_airflow(live: Live) -> None:
                 named("spaces", " within  blanks "),
             ],
         )
-        await mirror.store_runs(tx, [a_run("daily_report", "other", "failed", hours_ago=3, minutes=1)], made)
+        await mirror.store_runs(tx, [make_run("daily_report", "other", "failed", hours_ago=3, minutes=1)], created)
     await db.close()
 
 
 def named(dag_id: str, name: str) -> ProviderPipeline:
-    return replace(a_pipeline(dag_id), name=name)
+    return replace(make_pipeline(dag_id), name=name)
 
 
-def runner(live: Live) -> Run:
+def runner(live: LiveServer) -> Run:
     """The command as an editor runs it, on a terminal of any encoding."""
 
-    def run(*arguments: str, charset: str = "utf-8", given: str | bytes | None = None, **environment: str) -> Result:
-        settings = {"WINDSOCK_URL": live.url, "WINDSOCK_API_KEY": live.world.keys["editor"], "COLUMNS": "200"}
-        result = CliRunner(charset=charset).invoke(main, arguments, input=given, env={**settings, **environment})
+    def run(*arguments: str, charset: str = "utf-8", stdin: str | bytes | None = None, **environment: str) -> Result:
+        settings = {"WINDSOCK_URL": live.url, "WINDSOCK_API_KEY": live.tenants.keys["editor"], "COLUMNS": "200"}
+        result = CliRunner(charset=charset).invoke(main, arguments, input=stdin, env={**settings, **environment})
         assert not isinstance(result.exception, Exception), result.exception
         return result
 

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from checking import CheckedClient
+from factories import TwoTenants
+from validating_client import ValidatingClient
 from windsock.db import Row
 from windsock.sql import Query
 from windsock.sync.progress import LEASE, QUERIES, LeaseLost, Progress
-from world import World
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -18,17 +18,17 @@ CONNECTORS = "/catalog/spaces/finance/connectors"
 NEW_CREDENTIALS = {"auth_type": "api_token", "token": "planted-token"}
 
 
-async def patch(client: CheckedClient, world: World, **body: Any) -> dict[str, Any]:
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
-    answer = await client.as_(world.keys["editor"], "PATCH", path, json=body)
-    assert answer.status_code == 200, answer.text
-    changed: dict[str, Any] = answer.json()
+async def patch(client: ValidatingClient, tenants: TwoTenants, **body: Any) -> dict[str, Any]:
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
+    response = await client.as_(tenants.keys["editor"], "PATCH", path, json=body)
+    assert response.status_code == 200, response.text
+    changed: dict[str, Any] = response.json()
     return changed
 
 
-async def begin(db: "RolledBackDatabase", world: World) -> None:
+async def begin(db: "RolledBackDatabase", tenants: TwoTenants) -> None:
     """As after some syncs."""
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(
             Query(
                 "UPDATE sync_states SET watermark = now(), api_version = 'v2', provider_version = '3.1.0',"
@@ -38,64 +38,68 @@ async def begin(db: "RolledBackDatabase", world: World) -> None:
         )
 
 
-async def state(db: "RolledBackDatabase", world: World) -> Row:
-    async with db.tenant_transaction(world.finance.id) as tx:
+async def state(db: "RolledBackDatabase", tenants: TwoTenants) -> Row:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         row = await tx.fetch_one(
             Query("SELECT *, next_sync_at <= now() AS is_due FROM sync_states WHERE connector_id = %(connector_id)s"),
-            connector_id=world.finance.connector_id,
+            connector_id=tenants.finance.connector_id,
         )
     assert row is not None
     return row
 
 
-async def test_an_empty_change_changes_nothing(client: CheckedClient, world: World) -> None:
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
-    before = (await client.as_(world.keys["viewer"], "GET", path)).json()
-    after = await patch(client, world)
-    for answer in (before, after):  # the next sync comes soon, whatever was sent
-        del answer["updated_at"], answer["freshness"]["next_sync_at"]
+async def test_an_empty_change_changes_nothing(client: ValidatingClient, tenants: TwoTenants) -> None:
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
+    before = (await client.as_(tenants.keys["viewer"], "GET", path)).json()
+    after = await patch(client, tenants)
+    for response in (before, after):  # the next sync comes soon, whatever was sent
+        del response["updated_at"], response["freshness"]["next_sync_at"]
     assert after == before
 
 
-async def test_only_the_config_keys_that_are_sent_change(client: CheckedClient, world: World) -> None:
-    before = await patch(client, world)
-    first = await patch(client, world, config={"history_days": 30, "include_dags": ["a*"]})
+async def test_only_the_config_keys_that_are_sent_change(client: ValidatingClient, tenants: TwoTenants) -> None:
+    before = await patch(client, tenants)
+    first = await patch(client, tenants, config={"history_days": 30, "include_dags": ["a*"]})
     assert first["config"] == before["config"] | {"history_days": 30, "include_dags": ["a*"]}
-    second = await patch(client, world, config={"verify_tls": False})
+    second = await patch(client, tenants, config={"verify_tls": False})
     assert second["config"] == first["config"] | {"verify_tls": False}
 
 
-async def test_null_sets_a_config_key_back_to_its_default(client: CheckedClient, world: World) -> None:
-    before = await patch(client, world)
-    await patch(client, world, config={"history_days": 30, "web_url": "https://a.example.com", "include_tags": ["x"]})
-    after = await patch(client, world, config={"history_days": None, "web_url": None, "include_tags": None})
+async def test_null_sets_a_config_key_back_to_its_default(client: ValidatingClient, tenants: TwoTenants) -> None:
+    before = await patch(client, tenants)
+    await patch(client, tenants, config={"history_days": 30, "web_url": "https://a.example.com", "include_tags": ["x"]})
+    after = await patch(client, tenants, config={"history_days": None, "web_url": None, "include_tags": None})
     assert after["config"] == before["config"]
 
 
-async def test_null_clears_the_source_system_and_leaving_it_out_does_not(client: CheckedClient, world: World) -> None:
+async def test_null_clears_the_source_system_and_leaving_it_out_does_not(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
     system = "00000000-0000-7000-8000-000000000001"
-    assert (await patch(client, world, source_system_id=system))["source_system_id"] == system
-    assert (await patch(client, world, name="renamed"))["source_system_id"] == system
-    assert (await patch(client, world, source_system_id=None))["source_system_id"] is None
+    assert (await patch(client, tenants, source_system_id=system))["source_system_id"] == system
+    assert (await patch(client, tenants, name="renamed"))["source_system_id"] == system
+    assert (await patch(client, tenants, source_system_id=None))["source_system_id"] is None
 
 
-async def test_a_connector_is_renamed_and_switched_off_and_on(client: CheckedClient, world: World) -> None:
-    assert (await patch(client, world, name=" renamed "))["name"] == "renamed"
-    assert (await patch(client, world, is_active=False))["is_active"] is False
-    changed = await patch(client, world, is_active=True)
+async def test_a_connector_is_renamed_and_switched_off_and_on(client: ValidatingClient, tenants: TwoTenants) -> None:
+    assert (await patch(client, tenants, name=" renamed "))["name"] == "renamed"
+    assert (await patch(client, tenants, is_active=False))["is_active"] is False
+    changed = await patch(client, tenants, is_active=True)
     assert (changed["name"], changed["is_active"]) == ("renamed", True)
 
 
 @pytest.mark.parametrize("body", [{"connector_type": "other"}, {"id": "x"}, {"name": ""}, {"is_active": "perhaps"}])
-async def test_anything_else_cannot_be_changed(client: CheckedClient, world: World, body: dict[str, Any]) -> None:
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
-    assert (await client.as_(world.keys["editor"], "PATCH", path, json=body)).status_code == 422
+async def test_read_only_fields_cannot_be_changed(
+    client: ValidatingClient, tenants: TwoTenants, body: dict[str, Any]
+) -> None:
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
+    assert (await client.as_(tenants.keys["editor"], "PATCH", path, json=body)).status_code == 422
 
 
-async def test_another_address_needs_the_credentials_again(client: CheckedClient, world: World) -> None:
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
+async def test_another_address_needs_the_credentials_again(client: ValidatingClient, tenants: TwoTenants) -> None:
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     config = {"base_url": "https://evil.example.com"}
-    refused = await client.as_(world.keys["editor"], "PATCH", path, json={"config": config})
+    refused = await client.as_(tenants.keys["editor"], "PATCH", path, json={"config": config})
     assert refused.status_code == 422
     assert refused.json()["detail"] == [
         {
@@ -104,9 +108,9 @@ async def test_another_address_needs_the_credentials_again(client: CheckedClient
             "type": "value_error",
         }
     ]
-    same = await patch(client, world, config={"base_url": "http://127.0.0.1:9/api/v2/"})
+    same = await patch(client, tenants, config={"base_url": "http://127.0.0.1:9/api/v2/"})
     assert same["config"]["base_url"] == "http://127.0.0.1:9"
-    moved = await patch(client, world, config=config, credentials=NEW_CREDENTIALS)
+    moved = await patch(client, tenants, config=config, credentials=NEW_CREDENTIALS)
     assert moved["config"]["base_url"] == "https://evil.example.com"
 
 
@@ -121,12 +125,12 @@ async def test_another_address_needs_the_credentials_again(client: CheckedClient
         {"config": {"base_url": "https://other.example.com"}, "credentials": NEW_CREDENTIALS},
     ],
 )
-async def test_what_is_asked_of_airflow_differently_is_read_anew_and_soon(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", body: dict[str, Any]
+async def test_connector_change_affecting_reads_triggers_resync(
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", body: dict[str, Any]
 ) -> None:
-    await begin(db, world)
-    await patch(client, world, **body)
-    after = await state(db, world)
+    await begin(db, tenants)
+    await patch(client, tenants, **body)
+    after = await state(db, tenants)
     for name in ("watermark", "api_version", "provider_version", "pipelines_listed_at", "checkpoint"):
         assert after[name] is None, name
     assert (after["failures"], after["is_due"]) == (0, True)
@@ -143,11 +147,11 @@ async def test_what_is_asked_of_airflow_differently_is_read_anew_and_soon(
     ],
 )
 async def test_what_changes_nothing_of_that_keeps_the_watermark(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", body: dict[str, Any]
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", body: dict[str, Any]
 ) -> None:
-    await begin(db, world)
-    await patch(client, world, **body)
-    after = await state(db, world)
+    await begin(db, tenants)
+    await patch(client, tenants, **body)
+    after = await state(db, tenants)
     assert after["watermark"] is not None
     assert after["api_version"] == "v2"
     # Somebody who repairs a connector does not wait for a stretched interval.
@@ -155,29 +159,29 @@ async def test_what_changes_nothing_of_that_keeps_the_watermark(
 
 
 async def test_a_sync_of_what_the_connector_was_before_can_write_no_more(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     """Else it would leave its watermark behind, and what the new filters let in would never be read."""
-    names = {"space_id": world.finance.id, "sync_id": world.finance.sync_id}
-    async with db.tenant_transaction(world.finance.id) as tx:
+    names = {"space_id": tenants.finance.id, "sync_id": tenants.finance.sync_id}
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         claim = await tx.fetch_one(QUERIES["claim_sync"], **names, holder="this test", lease=LEASE)
         assert claim is not None
     progress = Progress(
-        world.finance.id,
+        tenants.finance.id,
         claim["connector_id"],
-        world.finance.sync_id,
+        tenants.finance.sync_id,
         "this test",
         "schedule",
         False,
         claim["started_at"],
     )
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         await progress.save(tx)
-    await patch(client, world, config={"history_days": 99})
-    async with db.tenant_transaction(world.finance.id) as tx:
+    await patch(client, tenants, config={"history_days": 99})
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         with pytest.raises(LeaseLost):
             await progress.save(tx)
-    path = f"/spaces/finance/orchestration/syncs/{world.finance.sync_id}"
-    told = (await client.as_(world.keys["viewer"], "GET", path)).json()
-    assert told["status"] == "failed"
-    assert "reads anew" in told["error"]
+    path = f"/spaces/finance/orchestration/syncs/{tenants.finance.sync_id}"
+    body = (await client.as_(tenants.keys["viewer"], "GET", path)).json()
+    assert body["status"] == "failed"
+    assert "reads anew" in body["error"]

@@ -7,13 +7,13 @@ from contextlib import closing
 
 import pytest
 
-from checking import CheckedClient
+from factories import PASSWORD, TwoTenants
+from validating_client import ValidatingClient
 from windsock.connectors.store import AirflowConnector
 from windsock.context import AppContext
 from windsock.errors import ProviderRejectedCredentials
 from windsock.providers.airflow.config import AirflowConfig, ComposerCredentials
 from windsock.settings import Settings
-from world import PASSWORD, World
 
 pytestmark = pytest.mark.anyio
 CONNECTORS = "/catalog/spaces/finance/connectors"
@@ -21,9 +21,9 @@ CONNECTORS = "/catalog/spaces/finance/connectors"
 
 @pytest.fixture
 def closed_port() -> int:
-    with closing(socket.socket()) as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
+    with closing(socket.socket()) as connection:
+        connection.bind(("127.0.0.1", 0))
+        port: int = connection.getsockname()[1]
     return port
 
 
@@ -34,76 +34,76 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-async def try_it(client: CheckedClient, world: World, port: int) -> dict[str, object]:
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
+async def try_it(client: ValidatingClient, tenants: TwoTenants, port: int) -> dict[str, object]:
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     body = {
         "config": {"base_url": f"http://127.0.0.1:{port}", "timeout_seconds": 1},
         "credentials": {"auth_type": "password", "username": "admin", "password": PASSWORD},
     }
-    assert (await client.as_(world.keys["editor"], "PATCH", path, json=body)).status_code == 200
-    began = time.monotonic()
-    answer = await client.as_(world.keys["editor"], "POST", f"{path}/test")
-    assert time.monotonic() - began < 5
-    assert answer.status_code == 200
-    assert PASSWORD not in answer.text
-    told: dict[str, object] = answer.json()
-    return told
+    assert (await client.as_(tenants.keys["editor"], "PATCH", path, json=body)).status_code == 200
+    started = time.monotonic()
+    response = await client.as_(tenants.keys["editor"], "POST", f"{path}/test")
+    assert time.monotonic() - started < 5
+    assert response.status_code == 200
+    assert PASSWORD not in response.text
+    payload: dict[str, object] = response.json()
+    return payload
 
 
-async def test_nobody_listens(client: CheckedClient, world: World, closed_port: int) -> None:
-    told = await try_it(client, world, closed_port)
-    assert list(told) == ["success", "message", "latency_ms", "provider_version", "api_version", "hints"]
-    assert (told["success"], told["provider_version"], told["api_version"]) == (False, None, None)
-    assert told["message"] == "GET /api/v2/version could not be sent to Airflow: the connection was refused."
-    assert isinstance(told["hints"], list)
-    assert told["hints"]
-    assert all(hint.endswith(".") for hint in told["hints"])
+async def test_closed_port_is_reported(client: ValidatingClient, tenants: TwoTenants, closed_port: int) -> None:
+    body = await try_it(client, tenants, closed_port)
+    assert list(body) == ["success", "message", "latency_ms", "provider_version", "api_version", "hints"]
+    assert (body["success"], body["provider_version"], body["api_version"]) == (False, None, None)
+    assert body["message"] == "GET /api/v2/version could not be sent to Airflow: the connection was refused."
+    assert isinstance(body["hints"], list)
+    assert body["hints"]
+    assert all(hint.endswith(".") for hint in body["hints"])
 
 
-async def test_somebody_listens_and_says_nothing(client: CheckedClient, world: World, silent_port: int) -> None:
-    told = await try_it(client, world, silent_port)
-    assert told["success"] is False
-    assert isinstance(told["latency_ms"], float)
-    assert 900 < told["latency_ms"] < 5000
-    assert told["hints"]
+async def test_silent_listener_is_reported(client: ValidatingClient, tenants: TwoTenants, silent_port: int) -> None:
+    body = await try_it(client, tenants, silent_port)
+    assert body["success"] is False
+    assert isinstance(body["latency_ms"], float)
+    assert 900 < body["latency_ms"] < 5000
+    assert body["hints"]
 
 
 async def test_a_connector_that_is_switched_off_can_be_tested(
-    client: CheckedClient, world: World, closed_port: int
+    client: ValidatingClient, tenants: TwoTenants, closed_port: int
 ) -> None:
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
-    await client.as_(world.keys["editor"], "PATCH", path, json={"is_active": False})
-    assert (await try_it(client, world, closed_port))["success"] is False
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
+    await client.as_(tenants.keys["editor"], "PATCH", path, json={"is_active": False})
+    assert (await try_it(client, tenants, closed_port))["success"] is False
 
 
 OF_THE_MACHINE = {"auth_type": "composer", "service_account": None}
 NEEDS_LEAVE, GOES_TO_COMPOSER = "may not sign in as the machine", "are sent to Cloud Composer only"
 
 
-@pytest.mark.parametrize(("is_allowed", "says"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
+@pytest.mark.parametrize(("is_allowed", "message"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
 async def test_whether_the_machine_signs_in_is_the_operators_setting(
-    client: CheckedClient, world: World, process: AppContext, closed_port: int, is_allowed: bool, says: str
+    client: ValidatingClient, tenants: TwoTenants, process: AppContext, closed_port: int, is_allowed: bool, message: str
 ) -> None:
     process.settings = Settings(machine_identity=is_allowed)
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     body = {"config": {"base_url": f"http://127.0.0.1:{closed_port}"}, "credentials": OF_THE_MACHINE}
-    assert (await client.as_(world.keys["editor"], "PATCH", path, json=body)).status_code == 200
-    told = (await client.as_(world.keys["editor"], "POST", f"{path}/test")).json()
-    assert told["success"] is False
-    assert says in told["message"]
+    assert (await client.as_(tenants.keys["editor"], "PATCH", path, json=body)).status_code == 200
+    payload = (await client.as_(tenants.keys["editor"], "POST", f"{path}/test")).json()
+    assert payload["success"] is False
+    assert message in payload["message"]
 
 
-@pytest.mark.parametrize(("is_allowed", "says"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
-async def test_a_sync_asks_the_same_setting(
-    world: World, process: AppContext, monkeypatch: pytest.MonkeyPatch, is_allowed: bool, says: str
+@pytest.mark.parametrize(("is_allowed", "message"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
+async def test_sync_uses_same_setting(
+    tenants: TwoTenants, process: AppContext, monkeypatch: pytest.MonkeyPatch, is_allowed: bool, message: str
 ) -> None:
     monkeypatch.setattr(process, "settings", Settings(machine_identity=is_allowed))
     config = AirflowConfig(base_url="http://127.0.0.1:9")
     credentials = ComposerCredentials.model_validate(OF_THE_MACHINE)
     connector = AirflowConnector(
-        world.finance.connector_id, "composer", is_active=True, config=config, credentials=credentials
+        tenants.finance.connector_id, "composer", is_active=True, config=config, credentials=credentials
     )
     provider = process.open_provider(connector, "v2")
-    with pytest.raises(ProviderRejectedCredentials, match=says):
+    with pytest.raises(ProviderRejectedCredentials, match=message):
         await provider.run("d", "r")
     await provider.aclose()

@@ -9,10 +9,10 @@ import orjson
 import pytest
 from fastapi import FastAPI
 
-from checking import CheckedClient
+from factories import TwoTenants
+from validating_client import ValidatingClient
 from windsock.migrations import versions
 from windsock.sql import Query
-from world import World
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -34,55 +34,55 @@ DEFAULTS: dict[str, Any] = {
 URL = "https://airflow.example.com"
 
 
-async def create(client: CheckedClient, key: str, **body: Any) -> dict[str, Any]:
+async def create(client: ValidatingClient, key: str, **body: Any) -> dict[str, Any]:
     whole = {"name": "new", "connector_type": "airflow", "config": {"base_url": URL}} | body
-    answer = await client.as_(key, "POST", CONNECTORS, json=whole)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+    response = await client.as_(key, "POST", CONNECTORS, json=whole)
+    assert response.status_code == 201, response.text
+    payload: dict[str, Any] = response.json()
+    return payload
 
 
 async def test_connectors_are_listed_by_name_each_with_its_pipelines_counted(
-    client: CheckedClient, world: World
+    client: ValidatingClient, tenants: TwoTenants
 ) -> None:
-    await create(client, world.keys["editor"], name="another")
-    answer = await client.as_(world.keys["viewer"], "GET", CONNECTORS)
-    assert [(row["name"], row["connector_type"], row["product_count"]) for row in answer.json()] == [
+    await create(client, tenants.keys["editor"], name="another")
+    response = await client.as_(tenants.keys["viewer"], "GET", CONNECTORS)
+    assert [(row["name"], row["connector_type"], row["product_count"]) for row in response.json()] == [
         ("another", "airflow", 0),
         ("crm", "salesforce", 0),
         ("prod", "airflow", 3),
     ]
-    one = await client.as_(world.keys["viewer"], "GET", f"{CONNECTORS}/{world.finance.connector_id}")
-    assert one.json() == answer.json()[2]
+    error = await client.as_(tenants.keys["viewer"], "GET", f"{CONNECTORS}/{tenants.finance.connector_id}")
+    assert error.json() == response.json()[2]
 
 
 async def test_a_connector_starts_active_and_never_synced_with_every_default_filled_in(
-    client: CheckedClient, world: World
+    client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     system = str(uuid4())
-    made = await create(client, world.keys["editor"], name=" staging ", source_system_id=system)
-    assert made["config"] == DEFAULTS | {"base_url": URL}
+    created = await create(client, tenants.keys["editor"], name=" staging ", source_system_id=system)
+    assert created["config"] == DEFAULTS | {"base_url": URL}
     assert (
-        made
+        created
         | {
             "name": "staging",
             "is_active": True,
             "has_credentials": False,
             "source_system_id": system,
-            "space_id": str(world.finance.id),
+            "space_id": str(tenants.finance.id),
             "last_sync": None,
             "last_sync_status": None,
             "api_version": None,
             "provider_version": None,
             "product_count": 0,
         }
-        == made
+        == created
     )
-    assert (await client.as_(world.keys["viewer"], "GET", f"{CONNECTORS}/{made['id']}")).json() == made
+    assert (await client.as_(tenants.keys["viewer"], "GET", f"{CONNECTORS}/{created['id']}")).json() == created
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("value", "stored"),
     [
         (f"{URL}/", URL),
         (f"  {URL} ", URL),
@@ -97,10 +97,10 @@ async def test_a_connector_starts_active_and_never_synced_with_every_default_fil
     ],
 )
 async def test_what_was_pasted_after_the_address_is_cut_off(
-    client: CheckedClient, world: World, given: str, kept: str
+    client: ValidatingClient, tenants: TwoTenants, value: str, stored: str
 ) -> None:
-    made = await create(client, world.keys["editor"], config={"base_url": given, "web_url": given})
-    assert (made["config"]["base_url"], made["config"]["web_url"]) == (kept, kept)
+    created = await create(client, tenants.keys["editor"], config={"base_url": value, "web_url": value})
+    assert (created["config"]["base_url"], created["config"]["web_url"]) == (stored, stored)
 
 
 @pytest.mark.parametrize(
@@ -124,100 +124,103 @@ async def test_what_was_pasted_after_the_address_is_cut_off(
     ],
 )
 async def test_a_configuration_that_cannot_work_is_refused_in_words(
-    client: CheckedClient, world: World, config: dict[str, Any], loc: str, words: str
+    client: ValidatingClient, tenants: TwoTenants, config: dict[str, Any], loc: str, words: str
 ) -> None:
     body = {"name": "new", "connector_type": "airflow", "config": config}
-    made = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=body)
+    response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=body)
     changed = await client.as_(
-        world.keys["editor"], "PATCH", f"{CONNECTORS}/{world.finance.connector_id}", json={"config": config}
+        tenants.keys["editor"], "PATCH", f"{CONNECTORS}/{tenants.finance.connector_id}", json={"config": config}
     )
-    for answer in (made, changed) if config else (made,):
-        assert answer.status_code == 422
-        assert "planted" not in answer.text
-        (one,) = answer.json()["detail"]
-        assert one["loc"][:3] == ["body", "config", loc]
-        assert words in one["msg"]
+    for reply in (response, changed) if config else (response,):
+        assert reply.status_code == 422
+        assert "planted" not in reply.text
+        (error,) = reply.json()["detail"]
+        assert error["loc"][:3] == ["body", "config", loc]
+        assert words in error["msg"]
 
 
-async def test_names_are_given_once_in_a_space(client: CheckedClient, world: World) -> None:
+async def test_names_are_unique_in_space(client: ValidatingClient, tenants: TwoTenants) -> None:
     body = {"name": " prod ", "connector_type": "airflow", "config": {"base_url": URL}}
-    made = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=body)
-    path = f"{CONNECTORS}/{world.finance.other_connector_id}"
-    renamed = await client.as_(world.keys["editor"], "PATCH", path, json={"name": "prod"})
-    for answer in (made, renamed):
-        assert answer.status_code == 409
-        assert answer.json() == {"detail": "There is a connector named 'prod' already."}
+    response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=body)
+    path = f"{CONNECTORS}/{tenants.finance.other_connector_id}"
+    renamed = await client.as_(tenants.keys["editor"], "PATCH", path, json={"name": "prod"})
+    for reply in (response, renamed):
+        assert reply.status_code == 409
+        assert reply.json() == {"detail": "There is a connector named 'prod' already."}
 
 
 @pytest.mark.parametrize("config", [{}, {"url": "x", "deep": {"list": [1, None, "é"]}}, {"base_url": "not a URL"}])
-async def test_connectors_of_other_types_are_recorded_as_given(
-    client: CheckedClient, world: World, config: dict[str, Any]
+async def test_connectors_of_other_types_are_stored_unchanged(
+    client: ValidatingClient, tenants: TwoTenants, config: dict[str, Any]
 ) -> None:
     credentials = {"anything": ["planted"]}
-    made = await create(
-        client, world.keys["editor"], connector_type="snowflake", config=config, credentials=credentials
+    created = await create(
+        client, tenants.keys["editor"], connector_type="snowflake", config=config, credentials=credentials
     )
-    assert (made["config"], made["connector_type"], made["has_credentials"]) == (config, "snowflake", True)
+    assert (created["config"], created["connector_type"], created["has_credentials"]) == (config, "snowflake", True)
     for what in ("sync", "test"):
-        answer = await client.as_(world.keys["editor"], "POST", f"{CONNECTORS}/{made['id']}/{what}")
-        assert answer.status_code == 400
-        assert answer.json() == {"detail": "Only Airflow connectors are supported."}
-    path = f"{CONNECTORS}/{made['id']}"
-    changed = await client.as_(world.keys["editor"], "PATCH", path, json={"config": {"more": 1}})
+        response = await client.as_(tenants.keys["editor"], "POST", f"{CONNECTORS}/{created['id']}/{what}")
+        assert response.status_code == 400
+        assert response.json() == {"detail": "Only Airflow connectors are supported."}
+    path = f"{CONNECTORS}/{created['id']}"
+    changed = await client.as_(tenants.keys["editor"], "PATCH", path, json={"config": {"more": 1}})
     assert changed.json()["config"] == config | {"more": 1}
 
 
 async def test_deleting_a_connector_takes_its_pipelines_with_it(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
-    assert (await client.as_(world.keys["admin"], "DELETE", path)).status_code == 204
-    assert (await client.as_(world.keys["admin"], "GET", path)).status_code == 404
-    assert (await client.as_(world.keys["admin"], "DELETE", path)).status_code == 404
-    listed = await client.as_(world.keys["admin"], "GET", "/spaces/finance/orchestration/pipelines")
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
+    assert (await client.as_(tenants.keys["admin"], "DELETE", path)).status_code == 204
+    assert (await client.as_(tenants.keys["admin"], "GET", path)).status_code == 404
+    assert (await client.as_(tenants.keys["admin"], "DELETE", path)).status_code == 404
+    listed = await client.as_(tenants.keys["admin"], "GET", "/spaces/finance/orchestration/pipelines")
     assert listed.json() == []
-    left = await client.as_(world.keys["admin"], "GET", CONNECTORS)
+    left = await client.as_(tenants.keys["admin"], "GET", CONNECTORS)
     assert [row["name"] for row in left.json()] == ["crm"]
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         for table in ("sync_states", "sync_runs", "runs", "task_runs"):
             assert await tx.fetch_all(Query(f"SELECT FROM {table}")) == []
-    async with db.tenant_transaction(world.marketing.id) as tx:
+    async with db.tenant_transaction(tenants.marketing.id) as tx:
         assert len(await tx.fetch_all(Query("SELECT FROM pipelines"))) == 3
 
 
 @pytest.mark.parametrize("address", ["http://1.2.3.999", "http://h/\x7f", "http://\u200b"])
-async def test_an_address_that_no_client_could_call_is_refused_when_it_is_given(
-    client: CheckedClient, world: World, address: str
+async def test_unusable_base_url_is_refused_on_input(
+    client: ValidatingClient, tenants: TwoTenants, address: str
 ) -> None:
     body = {"name": "odd", "connector_type": "airflow", "config": {"base_url": address}}
-    answer = await client.as_(world.keys["editor"], "POST", "/catalog/spaces/finance/connectors", json=body)
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["body", "config", "base_url"]
+    response = await client.as_(tenants.keys["editor"], "POST", "/catalog/spaces/finance/connectors", json=body)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", "config", "base_url"]
 
 
-async def test_space_has_a_limited_number_of_connectors(client: CheckedClient, app: FastAPI, world: World) -> None:
+async def test_space_has_a_limited_number_of_connectors(
+    client: ValidatingClient, app: FastAPI, tenants: TwoTenants
+) -> None:
     app.state.settings = app.state.settings.model_copy(update={"max_connectors_per_space": 3})
-    answers = []
+    responses = []
     for number in range(3):
         body = {"name": f"more-{number}", "connector_type": "airflow", "config": {"base_url": URL}}
-        answers.append(await client.as_(world.keys["editor"], "POST", CONNECTORS, json=body))
-    assert [answer.status_code for answer in answers] == [201, 409, 409]
-    assert "as many as it may have" in answers[-1].json()["detail"]
+        responses.append(await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=body))
+    assert [response.status_code for response in responses] == [201, 409, 409]
+    assert "as many as it may have" in responses[-1].json()["detail"]
     elsewhere = "/catalog/spaces/marketing/connectors"
-    assert (await client.as_(world.keys["stranger"], "POST", elsewhere, json=body)).status_code == 201
+    assert (await client.as_(tenants.keys["stranger"], "POST", elsewhere, json=body)).status_code == 201
 
 
-async def test_longer_time_outs_of_earlier_versions_are_cut(db: "RolledBackDatabase", world: World) -> None:
+async def test_longer_time_outs_of_earlier_versions_are_cut(db: "RolledBackDatabase", tenants: TwoTenants) -> None:
     text = files(versions).joinpath("v0021_fair_shares.sql").read_text(encoding="utf-8")
     (statement,) = re.findall(r"^UPDATE connectors.*?;", text, re.MULTILINE | re.DOTALL)
-    async with db.tenant_transaction(world.finance.id):
+    async with db.tenant_transaction(tenants.finance.id):
         for config in ('{"timeout_seconds": 300.5}', '{"timeout_seconds": 5}', "{}"):
             cursor = await db.connection.execute(
-                "UPDATE connectors SET config = %s WHERE id = %s RETURNING config", (config, world.finance.connector_id)
+                "UPDATE connectors SET config = %s WHERE id = %s RETURNING config",
+                (config, tenants.finance.connector_id),
             )
             await db.connection.execute(statement)
             cursor = await db.connection.execute(
-                "SELECT config FROM connectors WHERE id = %s", (world.finance.connector_id,)
+                "SELECT config FROM connectors WHERE id = %s", (tenants.finance.connector_id,)
             )
             row = await cursor.fetchone()
             assert row is not None

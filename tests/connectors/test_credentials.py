@@ -7,14 +7,14 @@ import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
 
-from checking import CheckedClient
+from factories import PASSWORD, TwoTenants
+from validating_client import ValidatingClient
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import load_connector, rotate_secrets
 from windsock.context import AppContext
 from windsock.errors import Conflict
 from windsock.providers.airflow.config import PasswordCredentials
 from windsock.sql import Query
-from world import PASSWORD, World
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -50,27 +50,27 @@ async def stored(db: "RolledBackDatabase", space_id: UUID, connector_id: object)
     return found
 
 
-@pytest.mark.parametrize("credentials", CREDENTIALS, ids=lambda one: one["auth_type"])
-async def test_credentials_are_encrypted_and_in_no_answer(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", app: FastAPI, credentials: dict[str, Any]
+@pytest.mark.parametrize("credentials", CREDENTIALS, ids=lambda item: item["auth_type"])
+async def test_credentials_are_encrypted_and_in_no_response(
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", app: FastAPI, credentials: dict[str, Any]
 ) -> None:
-    editor = world.keys["editor"]
-    made = await client.as_(editor, "POST", CONNECTORS, json=BODY | {"credentials": credentials})
-    path = f"{CONNECTORS}/{made.json()['id']}"
-    answers = [
-        made,
+    editor = tenants.keys["editor"]
+    response = await client.as_(editor, "POST", CONNECTORS, json=BODY | {"credentials": credentials})
+    path = f"{CONNECTORS}/{response.json()['id']}"
+    responses = [
+        response,
         await client.as_(editor, "GET", path),
         await client.as_(editor, "GET", CONNECTORS),
         await client.as_(editor, "PATCH", path, json={"credentials": credentials}),
         await client.as_(editor, "POST", f"{path}/sync"),
         await client.as_(editor, "GET", "/catalog/spaces/finance/sync-history"),
     ]
-    for answer in answers:
-        assert answer.status_code < 300
-        assert PLANTED not in answer.text
-        assert '"credentials"' not in answer.text
-    assert made.json()["has_credentials"] is True
-    token = await stored(db, world.finance.id, made.json()["id"])
+    for reply in responses:
+        assert reply.status_code < 300
+        assert PLANTED not in reply.text
+        assert '"credentials"' not in reply.text
+    assert response.json()["has_credentials"] is True
+    token = await stored(db, tenants.finance.id, response.json()["id"])
     assert PLANTED.encode() not in token
     assert app.state.secrets.decrypt(token) == credentials
 
@@ -149,52 +149,52 @@ NOT_THE_TOKEN_SERVER = (
     ],
 )
 async def test_credentials_that_cannot_work_are_refused_without_repeating_them(
-    client: CheckedClient, world: World, credentials: dict[str, Any], loc: list[str]
+    client: ValidatingClient, tenants: TwoTenants, credentials: dict[str, Any], loc: list[str]
 ) -> None:
-    made = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=BODY | {"credentials": credentials})
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
-    changed = await client.as_(world.keys["editor"], "PATCH", path, json={"credentials": credentials})
-    for answer in (made, changed):
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["body", "credentials", *loc]
-        assert PLANTED not in answer.text
+    response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=BODY | {"credentials": credentials})
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
+    changed = await client.as_(tenants.keys["editor"], "PATCH", path, json={"credentials": credentials})
+    for reply in (response, changed):
+        assert reply.status_code == 422
+        assert reply.json()["detail"][0]["loc"] == ["body", "credentials", *loc]
+        assert PLANTED not in reply.text
 
 
 async def test_a_change_without_credentials_keeps_them(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    before = await stored(db, world.finance.id, world.finance.connector_id)
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
+    before = await stored(db, tenants.finance.id, tenants.finance.connector_id)
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     for body in ({"name": "renamed"}, {"credentials": None}):
-        assert (await client.as_(world.keys["editor"], "PATCH", path, json=body)).status_code == 200
-        assert await stored(db, world.finance.id, world.finance.connector_id) == before
+        assert (await client.as_(tenants.keys["editor"], "PATCH", path, json=body)).status_code == 200
+        assert await stored(db, tenants.finance.id, tenants.finance.connector_id) == before
 
 
 async def test_credentials_of_a_lost_key_are_a_conflict_in_words(
-    client: CheckedClient, world: World, app: FastAPI
+    client: ValidatingClient, tenants: TwoTenants, app: FastAPI
 ) -> None:
     app.state.secrets = Encryption([Fernet.generate_key().decode()])
-    path = f"{CONNECTORS}/{world.finance.connector_id}"
+    path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     for what in ("test", "sync"):
-        answer = await client.as_(world.keys["editor"], "POST", f"{path}/{what}")
-        assert answer.status_code == 409
-        assert answer.json() == {
+        response = await client.as_(tenants.keys["editor"], "POST", f"{path}/{what}")
+        assert response.status_code == 409
+        assert response.json() == {
             "detail": "The credentials of this connector were encrypted with a key that is not configured any more. "
             "Enter them again, or add the key to WINDSOCK_SECRET_KEYS."
         }
     # Looking at it and entering them again still works.
-    assert (await client.as_(world.keys["viewer"], "GET", path)).status_code == 200
-    entered = await client.as_(world.keys["editor"], "PATCH", path, json={"credentials": CREDENTIALS[0]})
+    assert (await client.as_(tenants.keys["viewer"], "GET", path)).status_code == 200
+    entered = await client.as_(tenants.keys["editor"], "PATCH", path, json={"credentials": CREDENTIALS[0]})
     assert entered.status_code == 200
-    assert (await client.as_(world.keys["editor"], "POST", f"{path}/sync")).status_code == 202
+    assert (await client.as_(tenants.keys["editor"], "POST", f"{path}/sync")).status_code == 202
 
 
 async def test_rotated_secrets_are_read_by_the_new_key_alone(
-    world: World, db: "RolledBackDatabase", process: AppContext
+    tenants: TwoTenants, db: "RolledBackDatabase", process: AppContext
 ) -> None:
     old, new = process.secrets, Fernet.generate_key().decode()
     both = Encryption([new, *process.storage.secret_keys])
-    space_id, connector_id = world.finance.id, world.finance.connector_id
+    space_id, connector_id = tenants.finance.id, tenants.finance.connector_id
     async with db.tenant_transaction(space_id) as tx:
         before = await load_connector(tx, space_id, connector_id, both)
         assert await rotate_secrets(tx, space_id, both) == 1
@@ -206,4 +206,4 @@ async def test_rotated_secrets_are_read_by_the_new_key_alone(
     with pytest.raises(Conflict):
         old.decrypt(await stored(db, space_id, connector_id))
     # The other space was not touched.
-    old.decrypt(await stored(db, world.marketing.id, world.marketing.connector_id))
+    old.decrypt(await stored(db, tenants.marketing.id, tenants.marketing.connector_id))

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from checking import CheckedClient
-from world import World
+from factories import TwoTenants
+from validating_client import ValidatingClient
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -63,36 +63,36 @@ def other(config: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("config", "place"), SECRETS, ids=[str(place) for _, place in SECRETS])
 async def test_secret_in_the_config_is_refused_with_its_place(
-    client: CheckedClient, world: World, config: dict[str, Any], place: list[str | int]
+    client: ValidatingClient, tenants: TwoTenants, config: dict[str, Any], place: list[str | int]
 ) -> None:
-    answer = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other(config))
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["body", "config", *place]
-    assert "credentials" in answer.json()["detail"][0]["msg"]
-    assert "planted" not in answer.text
+    response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=other(config))
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", "config", *place]
+    assert "credentials" in response.json()["detail"][0]["msg"]
+    assert "planted" not in response.text
 
 
-async def test_config_without_secrets_is_kept_as_it_is(client: CheckedClient, world: World) -> None:
-    made = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other(HARMLESS))
-    assert (made.status_code, made.json()["config"]) == (201, HARMLESS)
+async def test_config_without_secrets_is_stored_unchanged(client: ValidatingClient, tenants: TwoTenants) -> None:
+    response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=other(HARMLESS))
+    assert (response.status_code, response.json()["config"]) == (201, HARMLESS)
 
 
-async def test_secret_is_refused_in_a_change_too(client: CheckedClient, world: World) -> None:
-    made = (await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other({"host": "a"}))).json()
-    path = f"{CONNECTORS}/{made['id']}"
-    refused = await client.as_(world.keys["editor"], "PATCH", path, json={"config": {"token": PLANTED}})
+async def test_secret_is_refused_in_a_change_too(client: ValidatingClient, tenants: TwoTenants) -> None:
+    body = (await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=other({"host": "a"}))).json()
+    path = f"{CONNECTORS}/{body['id']}"
+    refused = await client.as_(tenants.keys["editor"], "PATCH", path, json={"config": {"token": PLANTED}})
     assert refused.status_code == 422
-    assert (await client.as_(world.keys["viewer"], "GET", path)).json()["config"] == {"host": "a"}
+    assert (await client.as_(tenants.keys["viewer"], "GET", path)).json()["config"] == {"host": "a"}
 
 
-async def test_secret_of_before_is_shown_neither_in_answers_nor_in_the_audit_log(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+async def test_former_secret_appears_in_neither_responses_nor_audit_log(
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    made = (await client.as_(world.keys["editor"], "POST", CONNECTORS, json=other({"host": "a"}))).json()
-    path = f"{CONNECTORS}/{made['id']}"
+    body = (await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=other({"host": "a"}))).json()
+    path = f"{CONNECTORS}/{body['id']}"
     config = {"host": "a", "password": PLANTED, "list": [{"apiKey": PLANTED}], "url": f"https://u:{PLANTED}@b/"}
-    async with db.tenant_transaction(world.finance.id):
-        await db.connection.execute("UPDATE connectors SET config = %s WHERE id = %s", (Jsonb(config), made["id"]))
+    async with db.tenant_transaction(tenants.finance.id):
+        await db.connection.execute("UPDATE connectors SET config = %s WHERE id = %s", (Jsonb(config), body["id"]))
     redacted = {
         "host": "a",
         "password": "[redacted]",
@@ -100,16 +100,16 @@ async def test_secret_of_before_is_shown_neither_in_answers_nor_in_the_audit_log
         "url": "https://u:[redacted]@b/",
     }
     for caller in ("viewer", "admin"):
-        assert (await client.as_(world.keys[caller], "GET", path)).json()["config"] == redacted
-        assert PLANTED not in (await client.as_(world.keys[caller], "GET", CONNECTORS)).text
-    renamed = await client.as_(world.keys["editor"], "PATCH", path, json={"name": "dbt 2", "config": {"host": "c"}})
+        assert (await client.as_(tenants.keys[caller], "GET", path)).json()["config"] == redacted
+        assert PLANTED not in (await client.as_(tenants.keys[caller], "GET", CONNECTORS)).text
+    renamed = await client.as_(tenants.keys["editor"], "PATCH", path, json={"name": "dbt 2", "config": {"host": "c"}})
     assert (renamed.status_code, renamed.json()["config"]["host"]) == (200, "c"), "what is there does not hinder"
-    without = await client.as_(world.keys["editor"], "PATCH", path, json={"config": {"password": None}})
+    without = await client.as_(tenants.keys["editor"], "PATCH", path, json={"config": {"password": None}})
     assert "password" not in without.json()["config"]
-    assert (await client.as_(world.keys["admin"], "DELETE", path)).status_code == 204
-    audit = await client.as_(world.keys["admin"], "GET", "/spaces/finance/audit-events")
+    assert (await client.as_(tenants.keys["admin"], "DELETE", path)).status_code == 204
+    audit = await client.as_(tenants.keys["admin"], "GET", "/spaces/finance/audit-events")
     assert audit.status_code == 200
-    assert made["id"] in audit.text
+    assert body["id"] in audit.text
     assert PLANTED not in audit.text
 
 
@@ -124,17 +124,17 @@ async def test_secret_of_before_is_shown_neither_in_answers_nor_in_the_audit_log
     ],
 )
 async def test_secret_in_the_config_of_an_airflow_is_refused(
-    client: CheckedClient, world: World, config: dict[str, Any]
+    client: ValidatingClient, tenants: TwoTenants, config: dict[str, Any]
 ) -> None:
     body = {"name": "a", "connector_type": "airflow", "config": config}
-    answer = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=body)
-    assert answer.status_code == 422
-    assert "planted" not in answer.text
+    response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=body)
+    assert response.status_code == 422
+    assert "planted" not in response.text
 
 
-async def test_token_in_the_query_of_an_address_is_not_kept(client: CheckedClient, world: World) -> None:
+async def test_token_in_url_query_is_not_stored(client: ValidatingClient, tenants: TwoTenants) -> None:
     url = f"https://a.example.com/x?token={PLANTED}#{PLANTED}"
     body = {"name": "a", "connector_type": "airflow", "config": {"base_url": url, "web_url": url}}
-    answer = await client.as_(world.keys["editor"], "POST", CONNECTORS, json=body)
-    assert answer.json()["config"]["base_url"] == "https://a.example.com/x"
-    assert "planted" not in answer.text
+    response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=body)
+    assert response.json()["config"]["base_url"] == "https://a.example.com/x"
+    assert "planted" not in response.text

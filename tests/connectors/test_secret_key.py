@@ -9,23 +9,23 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from commands.running import Installation, installed
+from commands.cli_subprocess import Installation, installed
+from factories import TwoTenants, create_two_tenants
 from windsock.bootstrap import Storage
 from windsock.connectors.secret_key import check_secret_key
 from windsock.db import Database
 from windsock.errors import WindsockError
 from windsock.settings import Settings
-from world import World, make_world
 
 
 @pytest.fixture
 def served(open_folder: Path) -> Iterator[Installation]:
-    with installed(open_folder, Installation) as made:
-        made.init()
-        made.serve("--no-worker")
-        made.connect("http://127.0.0.1:9")
-        assert made.stop(number=signal.SIGTERM) == 0
-        yield made
+    with installed(open_folder, Installation) as new_installation:
+        new_installation.init()
+        new_installation.serve("--no-worker")
+        new_installation.connect("http://127.0.0.1:9")
+        assert new_installation.stop(number=signal.SIGTERM) == 0
+        yield new_installation
 
 
 def test_restore_without_the_key_file_is_refused_until_a_new_key_is_accepted(served: Installation) -> None:
@@ -43,14 +43,14 @@ def test_restore_without_the_key_file_is_refused_until_a_new_key_is_accepted(ser
     served.stop()
     key.unlink()
     served.serve("--no-worker", "--new-key")
-    connector = served.answer("GET", "/catalog/spaces/finance/connectors")[0]
+    connector = served.request_json("GET", "/catalog/spaces/finance/connectors")[0]
     assert served.ask("POST", f"/catalog/spaces/finance/connectors/{connector['id']}/test").status_code == 409
     served.stop()
     served.serve("--no-worker")  # once is enough
     credentials = {"auth_type": "password", "username": "admin", "password": "other"}
     path = f"/catalog/spaces/finance/connectors/{connector['id']}"
-    served.answer("PATCH", path, json={"credentials": credentials})
-    assert served.answer("POST", f"{path}/test")["success"] is False
+    served.request_json("PATCH", path, json={"credentials": credentials})
+    assert served.request_json("POST", f"{path}/test")["success"] is False
     assert served.facts("rotate-secrets") == {"rotated": 1}
 
 
@@ -61,13 +61,13 @@ async def test_keys_of_the_setting_are_checked_in_every_space(make_database: Cal
     db = Database(url, pool_size=2)
     await db.open()
     try:
-        world: World = await make_world(db, key)
+        tenants: TwoTenants = await create_two_tenants(db, key)
     finally:
         await db.close()
     settings = Settings(secret_keys=SecretStr(other))
     await check_secret_key(settings, Storage(url, (other, key), None), accepts_new_key=False)
     with pytest.raises(WindsockError, match="WINDSOCK_SECRET_KEYS") as caught:
         await check_secret_key(settings, Storage(url, (other,), None), accepts_new_key=False)
-    assert "credentials of 2 connectors" in str(caught.value), world
+    assert "credentials of 2 connectors" in str(caught.value), tenants
     await check_secret_key(settings, Storage(url, (other,), None), accepts_new_key=True)
     await check_secret_key(settings, Storage(url, (other,), None), accepts_new_key=False)

@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI
 
-from checking import CheckedClient
+from factories import TwoTenants
+from validating_client import ValidatingClient
 from windsock.sql import Query
-from world import World
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -21,20 +21,20 @@ NEW: dict[str, Any] = {"connector_type": "airflow", "config": {"base_url": "http
 COUNTS = {"created": 0, "updated": 0, "unchanged": 0, "removed": 0}
 
 
-async def create(client: CheckedClient, world: World, name: str = "new") -> str:
-    answer = await client.as_(world.keys["editor"], "POST", f"{CATALOG}/connectors", json=NEW | {"name": name})
-    made: str = answer.json()["id"]
-    return made
+async def create(client: ValidatingClient, tenants: TwoTenants, name: str = "new") -> str:
+    response = await client.as_(tenants.keys["editor"], "POST", f"{CATALOG}/connectors", json=NEW | {"name": name})
+    body: str = response.json()["id"]
+    return body
 
 
 @pytest.mark.parametrize("base", [SPACE, CATALOG])
 async def test_a_sync_is_queued_and_can_be_followed(
-    client: CheckedClient, world: World, app: FastAPI, base: str
+    client: ValidatingClient, tenants: TwoTenants, app: FastAPI, base: str
 ) -> None:
-    connector_id = await create(client, world)
-    answer = await client.as_(world.keys["editor"], "POST", f"{base}/connectors/{connector_id}/sync")
-    assert answer.status_code == 202
-    queued = answer.json()
+    connector_id = await create(client, tenants)
+    response = await client.as_(tenants.keys["editor"], "POST", f"{base}/connectors/{connector_id}/sync")
+    assert response.status_code == 202
+    queued = response.json()
     assert (
         queued
         | {
@@ -54,37 +54,37 @@ async def test_a_sync_is_queued_and_can_be_followed(
         }
         == queued
     )
-    location = answer.headers["location"]
+    location = response.headers["location"]
     assert location == f"/api/v1.0{SPACE}/syncs/{queued['id']}"
-    followed = await client.as_(world.keys["viewer"], "GET", location.removeprefix("/api/v1.0"))
+    followed = await client.as_(tenants.keys["viewer"], "GET", location.removeprefix("/api/v1.0"))
     assert followed.json() == queued
     assert app.state.jobs.woken == 1
 
 
-async def test_a_double_click_answers_the_same_sync(client: CheckedClient, world: World, app: FastAPI) -> None:
-    connector_id = await create(client, world)
-    answers = [
-        await client.as_(world.keys["editor"], "POST", f"{base}/connectors/{connector_id}/sync", json=body)
+async def test_double_click_returns_same_sync(client: ValidatingClient, tenants: TwoTenants, app: FastAPI) -> None:
+    connector_id = await create(client, tenants)
+    responses = [
+        await client.as_(tenants.keys["editor"], "POST", f"{base}/connectors/{connector_id}/sync", json=body)
         for base, body in ((SPACE, None), (CATALOG, {}), (SPACE, {"is_full": False}))
     ]
-    assert [answer.status_code for answer in answers] == [202] * 3
-    assert answers[0].json() == answers[1].json() == answers[2].json()
-    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert [response.status_code for response in responses] == [202] * 3
+    assert responses[0].json() == responses[1].json() == responses[2].json()
+    assert len({response.headers["location"] for response in responses}) == 1
     assert app.state.jobs.woken == 1
 
 
 async def test_full_request_makes_a_queued_sync_full(
-    client: CheckedClient, world: World, app: FastAPI, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, app: FastAPI, db: "RolledBackDatabase"
 ) -> None:
-    path = f"{SPACE}/connectors/{world.finance.connector_id}/sync"
-    answer = await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})
-    assert answer.status_code == 202
-    full = answer.json()
-    assert (full["id"], full["is_full"], full["trigger"]) == (str(world.finance.sync_id), True, "manual")
-    assert answer.headers["location"].endswith(full["id"])
-    assert (await client.as_(world.keys["editor"], "POST", path)).json() == full, "a normal request does not undo it"
+    path = f"{SPACE}/connectors/{tenants.finance.connector_id}/sync"
+    response = await client.as_(tenants.keys["editor"], "POST", path, json={"is_full": True})
+    assert response.status_code == 202
+    full = response.json()
+    assert (full["id"], full["is_full"], full["trigger"]) == (str(tenants.finance.sync_id), True, "manual")
+    assert response.headers["location"].endswith(full["id"])
+    assert (await client.as_(tenants.keys["editor"], "POST", path)).json() == full, "a normal request does not undo it"
     assert app.state.jobs.woken == 0
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         found = await tx.fetch_all(
             Query("SELECT before, after FROM audit_events WHERE target_id = %(id)s AND after ? 'is_full'"),
             id=full["id"],
@@ -93,98 +93,102 @@ async def test_full_request_makes_a_queued_sync_full(
 
 
 async def test_full_request_while_a_normal_sync_runs_is_queued_behind_it(
-    client: CheckedClient, world: World, app: FastAPI, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, app: FastAPI, db: "RolledBackDatabase"
 ) -> None:
-    path = f"{SPACE}/connectors/{await create(client, world)}/sync"
-    running = (await client.as_(world.keys["editor"], "POST", path)).json()
-    await set_status(db, world, running["id"], "running")
-    answers = [await client.as_(world.keys["editor"], "POST", path, json={"is_full": True}) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [202] * 3
-    queued = answers[0].json()
+    path = f"{SPACE}/connectors/{await create(client, tenants)}/sync"
+    running = (await client.as_(tenants.keys["editor"], "POST", path)).json()
+    await set_status(db, tenants, running["id"], "running")
+    responses = [await client.as_(tenants.keys["editor"], "POST", path, json={"is_full": True}) for _ in range(3)]
+    assert [response.status_code for response in responses] == [202] * 3
+    queued = responses[0].json()
     assert queued["id"] != running["id"]
     assert (queued["status"], queued["is_full"], queued["trigger"]) == ("queued", True, "manual")
     assert queued["phase"] == "waiting for the sync that is under way"
-    assert [answer.json() for answer in answers[1:]] == [queued] * 2
-    assert answers[0].headers["location"] == f"/api/v1.0{SPACE}/syncs/{queued['id']}"
+    assert [response.json() for response in responses[1:]] == [queued] * 2
+    assert responses[0].headers["location"] == f"/api/v1.0{SPACE}/syncs/{queued['id']}"
     assert app.state.jobs.woken == 2, "once for each sync that was queued"
-    normal = (await client.as_(world.keys["editor"], "POST", path)).json()
+    normal = (await client.as_(tenants.keys["editor"], "POST", path)).json()
     assert normal["id"] == running["id"], "a normal request is served by the one that runs"
-    await set_status(db, world, running["id"], "complete")
-    assert (await client.as_(world.keys["editor"], "POST", path)).json()["id"] == queued["id"]
+    await set_status(db, tenants, running["id"], "complete")
+    assert (await client.as_(tenants.keys["editor"], "POST", path)).json()["id"] == queued["id"]
 
 
-async def test_full_request_while_a_full_sync_runs_answers_that_one(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+async def test_full_sync_request_while_full_sync_runs_returns_it(
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    path = f"{SPACE}/connectors/{await create(client, world)}/sync"
-    running = (await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})).json()
-    await set_status(db, world, running["id"], "running")
-    again = (await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})).json()
+    path = f"{SPACE}/connectors/{await create(client, tenants)}/sync"
+    running = (await client.as_(tenants.keys["editor"], "POST", path, json={"is_full": True})).json()
+    await set_status(db, tenants, running["id"], "running")
+    again = (await client.as_(tenants.keys["editor"], "POST", path, json={"is_full": True})).json()
     assert again["id"] == running["id"]
 
 
-async def set_status(db: "RolledBackDatabase", world: World, sync_id: str, status: str) -> None:
-    async with db.tenant_transaction(world.finance.id) as tx:
+async def set_status(db: "RolledBackDatabase", tenants: TwoTenants, sync_id: str, status: str) -> None:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         update = "UPDATE sync_runs SET status = %(status)s, started_at = coalesce(started_at, now()) WHERE id = %(id)s"
         await tx.execute(Query(update), id=sync_id, status=status)
 
 
-async def test_a_sync_asked_for_while_a_scheduled_one_waits_is_that_one(
-    client: CheckedClient, world: World, app: FastAPI
+async def test_sync_request_while_scheduled_sync_waits_returns_it(
+    client: ValidatingClient, tenants: TwoTenants, app: FastAPI
 ) -> None:
-    path = f"{SPACE}/connectors/{world.finance.connector_id}/sync"
-    answer = await client.as_(world.keys["editor"], "POST", path)
-    assert (answer.json()["id"], answer.json()["trigger"]) == (str(world.finance.sync_id), "schedule")
+    path = f"{SPACE}/connectors/{tenants.finance.connector_id}/sync"
+    response = await client.as_(tenants.keys["editor"], "POST", path)
+    assert (response.json()["id"], response.json()["trigger"]) == (str(tenants.finance.sync_id), "schedule")
     assert app.state.jobs.woken == 0
 
 
 async def test_after_a_sync_has_ended_another_one_begins(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    path = f"{SPACE}/connectors/{await create(client, world)}/sync"
-    first = (await client.as_(world.keys["editor"], "POST", path)).json()
-    async with db.tenant_transaction(world.finance.id) as tx:
+    path = f"{SPACE}/connectors/{await create(client, tenants)}/sync"
+    first = (await client.as_(tenants.keys["editor"], "POST", path)).json()
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(Query("UPDATE sync_runs SET status = 'running' WHERE id = %(id)s"), id=first["id"])
-        assert (await client.as_(world.keys["editor"], "POST", path)).json()["id"] == first["id"]
-    async with db.tenant_transaction(world.finance.id) as tx:
+        assert (await client.as_(tenants.keys["editor"], "POST", path)).json()["id"] == first["id"]
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(Query("UPDATE sync_runs SET status = 'failed' WHERE id = %(id)s"), id=first["id"])
-    second = (await client.as_(world.keys["editor"], "POST", path, json={"is_full": True})).json()
+    second = (await client.as_(tenants.keys["editor"], "POST", path, json={"is_full": True})).json()
     assert second["id"] != first["id"]
     assert second["is_full"] is True
 
 
 async def test_a_connector_that_is_switched_off_is_not_synced(
-    client: CheckedClient, world: World, app: FastAPI
+    client: ValidatingClient, tenants: TwoTenants, app: FastAPI
 ) -> None:
-    path = f"{CATALOG}/connectors/{world.finance.connector_id}"
-    await client.as_(world.keys["editor"], "PATCH", path, json={"is_active": False})
-    answer = await client.as_(world.keys["editor"], "POST", f"{path}/sync")
-    assert answer.status_code == 409
-    assert answer.json() == {"detail": "This connector is switched off (is_active is false). Switch it on to sync it."}
+    path = f"{CATALOG}/connectors/{tenants.finance.connector_id}"
+    await client.as_(tenants.keys["editor"], "PATCH", path, json={"is_active": False})
+    response = await client.as_(tenants.keys["editor"], "POST", f"{path}/sync")
+    assert response.status_code == 409
+    assert response.json() == {
+        "detail": "This connector is switched off (is_active is false). Switch it on to sync it."
+    }
     assert app.state.jobs.woken == 0
 
 
 @pytest.mark.parametrize("body", [{"full": True}, {"is_full": "perhaps"}, []])
 async def test_a_body_that_makes_no_sense_starts_nothing(
-    client: CheckedClient, world: World, app: FastAPI, body: object
+    client: ValidatingClient, tenants: TwoTenants, app: FastAPI, body: object
 ) -> None:
-    path = f"{SPACE}/connectors/{await create(client, world)}/sync"
-    assert (await client.as_(world.keys["editor"], "POST", path, json=body)).status_code == 422
+    path = f"{SPACE}/connectors/{await create(client, tenants)}/sync"
+    assert (await client.as_(tenants.keys["editor"], "POST", path, json=body)).status_code == 422
     assert app.state.jobs.woken == 0
 
 
-async def test_a_connector_of_another_space_is_not_synced_from_here(client: CheckedClient, world: World) -> None:
-    for connector_id in (world.marketing.connector_id, uuid4()):
-        answer = await client.as_(world.keys["editor"], "POST", f"{SPACE}/connectors/{connector_id}/sync")
-        assert (answer.status_code, answer.json()) == (404, {"detail": "There is no such connector in this space."})
+async def test_a_connector_of_another_space_is_not_synced_from_here(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
+    for connector_id in (tenants.marketing.connector_id, uuid4()):
+        response = await client.as_(tenants.keys["editor"], "POST", f"{SPACE}/connectors/{connector_id}/sync")
+        assert (response.status_code, response.json()) == (404, {"detail": "There is no such connector in this space."})
 
 
 @pytest.fixture
-async def past(client: CheckedClient, world: World, db: "RolledBackDatabase") -> dict[str, str]:
+async def past(client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase") -> dict[str, str]:
     """Syncs numbered by age, the newest 1; and the connectors' ids."""
-    ids = {"prod": str(world.finance.connector_id), "new": await create(client, world)}
+    ids = {"prod": str(tenants.finance.connector_id), "new": await create(client, tenants)}
     rows = [("prod", "complete"), ("new", "failed"), ("prod", "partial"), ("new", "complete"), ("prod", "complete")]
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(Query("DELETE FROM sync_runs"))
         for age, (name, status) in enumerate(rows, start=1):
             await tx.execute(
@@ -193,7 +197,7 @@ async def past(client: CheckedClient, world: World, db: "RolledBackDatabase") ->
                     " VALUES (%(space_id)s, %(connector_id)s, %(status)s, 'schedule',"
                     " now() - make_interval(mins => %(age)s), %(age)s)"
                 ),
-                space_id=world.finance.id,
+                space_id=tenants.finance.id,
                 connector_id=ids[name],
                 status=status,
                 age=age,
@@ -216,16 +220,16 @@ async def past(client: CheckedClient, world: World, db: "RolledBackDatabase") ->
     ],
 )
 async def test_the_history_is_newest_first_and_filtered(
-    client: CheckedClient, world: World, past: dict[str, str], params: dict[str, Any], expected: list[int]
+    client: ValidatingClient, tenants: TwoTenants, past: dict[str, str], params: dict[str, Any], expected: list[int]
 ) -> None:
     names = params.get("connector_id", [])
     ids = [past.get(name, str(uuid4())) for name in ([names] if isinstance(names, str) else names)]
     sent = params | ({"connector_id": ids} if ids else {})
-    answer = await client.as_(world.keys["viewer"], "GET", HISTORY, params=sent)
-    assert [row["provider_requests"] for row in answer.json()] == expected
+    response = await client.as_(tenants.keys["viewer"], "GET", HISTORY, params=sent)
+    assert [row["provider_requests"] for row in response.json()] == expected
 
 
-async def test_a_malformed_filter_is_refused(client: CheckedClient, world: World) -> None:
+async def test_a_malformed_filter_is_refused(client: ValidatingClient, tenants: TwoTenants) -> None:
     for params in ({"connector_id": "prod"}, {"status": "Complete"}, {"size": 0}, {"page": 0}):
-        answer = await client.as_(world.keys["viewer"], "GET", HISTORY, params=params)
-        assert answer.status_code == 422
+        response = await client.as_(tenants.keys["viewer"], "GET", HISTORY, params=params)
+        assert response.status_code == 422

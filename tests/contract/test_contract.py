@@ -7,12 +7,12 @@ from uuid import UUID
 import pytest
 from fastapi import FastAPI
 
-from checking import CheckedClient
-from contract.shapes import ONLY_OF_ONE, SHAPES
-from laws.operations import documented, ids_of, parameters
-from triggers.double import install
+from contract.schemas import ONLY_OF_ONE, SHAPES
+from factories import TwoTenants
+from invariants.operations import documented, ids_of, parameters
+from triggers.fake_runs import install
+from validating_client import ValidatingClient
 from windsock.context import AppContext
-from world import World
 
 pytestmark = pytest.mark.anyio
 
@@ -123,9 +123,9 @@ def _airflow(app: FastAPI, process: AppContext) -> None:
     install(app, process)
 
 
-def caller_for(row: Row, world: World) -> str:
+def caller_for(row: Row, tenants: TwoTenants) -> str:
     """Comments and keys are the viewer's own; all else a superadmin may."""
-    return world.keys["viewer" if "/comments/" in row.path or "key_id" in row.path else "superadmin"]
+    return tenants.keys["viewer" if "/comments/" in row.path or "key_id" in row.path else "superadmin"]
 
 
 def test_the_tables_are_all_there_is(bare_app: FastAPI) -> None:
@@ -140,32 +140,32 @@ def test_the_shapes_are_read_from_the_contract() -> None:
 
 @pytest.mark.usefixtures("_airflow")
 @EVERY_ROW
-async def test_every_row_answers_in_its_shape(
-    client: CheckedClient, full_world: World, key_ids: dict[str, UUID], row: Row
+async def test_every_contract_row_matches_its_schema(
+    client: ValidatingClient, two_tenants_full: TwoTenants, key_ids: dict[str, UUID], row: Row
 ) -> None:
-    world = full_world
-    path = row.path.format(slug="finance", **ids_of(world, world.finance, key_ids))
+    tenants = two_tenants_full
+    path = row.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
     sent = {} if row.body is None else {"json": row.body}
-    answer = await client.as_(caller_for(row, world), row.method, path, **sent)
-    assert answer.status_code == row.status, answer.text
+    response = await client.as_(caller_for(row, tenants), row.method, path, **sent)
+    assert response.status_code == row.status, response.text
     if not row.shape:
-        assert not answer.content
+        assert not response.content
         return
     is_list = row.shape.startswith("[")
     name = row.shape.strip("[]")
     expected = SHAPES.get(name) or MORE_SHAPES[name]
     if not row.is_of_one and name in {"Pipeline", "Run"}:
         expected = expected - ONLY_OF_ONE
-    body = answer.json()
+    body = response.json()
     assert isinstance(body, list) == is_list, "lists are bare arrays"
-    for one in body if is_list else [body]:
-        assert set(one) >= expected, expected - set(one)
+    for item in body if is_list else [body]:
+        assert set(item) >= expected, expected - set(item)
     if is_list:
         assert body, "the world has at least one of everything"
         for header in ("X-Total-Count", "X-Page", "X-Page-Size", "X-Total-Pages", "Link", "ETag"):
-            assert header in answer.headers
+            assert header in response.headers
     assert not {"credentials", "password", "key_hash"} & set(body[0] if is_list else body)
-    assert (row.method == "GET") == ("ETag" in answer.headers)
+    assert (row.method == "GET") == ("ETag" in response.headers)
 
 
 ADDED = {
@@ -189,36 +189,36 @@ def test_every_row_has_its_parameters(bare_app: FastAPI, row: Row) -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.shape.startswith("[")], ids=str)
 async def test_every_list_has_the_page_sizes_of_the_contract(
-    client: CheckedClient, world: World, key_ids: dict[str, UUID], row: Row
+    client: ValidatingClient, tenants: TwoTenants, key_ids: dict[str, UUID], row: Row
 ) -> None:
     is_large = row.shape in {"[Pipeline]", "[Run]"}
-    path = row.path.format(slug="finance", **ids_of(world, world.finance, key_ids))
+    path = row.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
     for query, size in (("", 100 if is_large else 20), ("?size=1000000", 500 if is_large else 100), ("?size=1", 1)):
-        answer = await client.as_(caller_for(row, world), "GET", path + query)
-        assert answer.headers["X-Page-Size"] == str(size)
+        response = await client.as_(caller_for(row, tenants), "GET", path + query)
+        assert response.headers["X-Page-Size"] == str(size)
     for query in ("?size=0", "?page=0", "?size=x"):
-        assert (await client.as_(caller_for(row, world), "GET", path + query)).status_code == 422
-    beyond = await client.as_(caller_for(row, world), "GET", path + "?page=99999")
-    first = await client.as_(caller_for(row, world), "GET", path)
+        assert (await client.as_(caller_for(row, tenants), "GET", path + query)).status_code == 422
+    beyond = await client.as_(caller_for(row, tenants), "GET", path + "?page=99999")
+    first = await client.as_(caller_for(row, tenants), "GET", path)
     assert beyond.json() == []
     assert beyond.headers["X-Total-Count"] == first.headers["X-Total-Count"]
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.method == "GET"], ids=str)
 async def test_every_get_is_conditional(
-    client: CheckedClient, world: World, key_ids: dict[str, UUID], row: Row
+    client: ValidatingClient, tenants: TwoTenants, key_ids: dict[str, UUID], row: Row
 ) -> None:
-    path = row.path.format(slug="finance", **ids_of(world, world.finance, key_ids))
-    first = await client.as_(caller_for(row, world), "GET", path)
+    path = row.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
+    first = await client.as_(caller_for(row, tenants), "GET", path)
     headers = {"If-None-Match": first.headers["ETag"]}
-    assert (await client.as_(caller_for(row, world), "GET", path, headers=headers)).status_code == 304
+    assert (await client.as_(caller_for(row, tenants), "GET", path, headers=headers)).status_code == 304
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.body], ids=str)
 async def test_every_body_refuses_unknown_keys(
-    client: CheckedClient, world: World, key_ids: dict[str, UUID], row: Row
+    client: ValidatingClient, tenants: TwoTenants, key_ids: dict[str, UUID], row: Row
 ) -> None:
-    path = row.path.format(slug="finance", **ids_of(world, world.finance, key_ids))
-    answer = await client.as_(caller_for(row, world), row.method, path, json={**row.body, "unheard_of": 1})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"][-1] == "unheard_of"
+    path = row.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
+    response = await client.as_(caller_for(row, tenants), row.method, path, json={**row.body, "unheard_of": 1})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"][-1] == "unheard_of"

@@ -15,8 +15,8 @@ def test_a_container_has_what_it_is_allowed_and_no_more_than_the_machine(tmp_pat
     machine = memory_bytes(())
     assert machine > 64 * MEGABYTE
     limit = tmp_path / "memory.max"
-    for said, expected in (("67108864\n", 64 * MEGABYTE), ("max\n", machine), (f"{2**63}\n", machine), ("", machine)):
-        limit.write_text(said)
+    for text, expected in (("67108864\n", 64 * MEGABYTE), ("max\n", machine), (f"{2**63}\n", machine), ("", machine)):
+        limit.write_text(text)
         assert memory_bytes((tmp_path / "nowhere", limit)) == expected
 
 

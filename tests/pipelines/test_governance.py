@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from checking import CheckedClient
+from factories import TwoTenants, make_pipeline
+from validating_client import ValidatingClient
 from windsock.sync.writer import MirrorWriter
-from world import World, a_pipeline
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -15,54 +15,58 @@ pytestmark = pytest.mark.anyio
 PIPELINES = "/spaces/finance/orchestration/pipelines"
 
 
-async def names(client: CheckedClient, world: World, who: str = "viewer", **query: Any) -> list[str]:
-    answer = await client.as_(world.keys[who], "GET", PIPELINES, params=query)
-    assert answer.status_code == 200, answer.text
-    return [row["name"] for row in answer.json()]
+async def names(client: ValidatingClient, tenants: TwoTenants, who: str = "viewer", **query: Any) -> list[str]:
+    response = await client.as_(tenants.keys[who], "GET", PIPELINES, params=query)
+    assert response.status_code == 200, response.text
+    return [row["name"] for row in response.json()]
 
 
 @pytest.mark.parametrize("who", ["viewer", "stranger"])
-async def test_watching_is_everybody_s_own_and_idempotent(client: CheckedClient, world: World, who: str) -> None:
-    path = f"{PIPELINES}/{world.finance.pipelines['daily_report']}/watch"
+async def test_watching_is_everybody_s_own_and_idempotent(
+    client: ValidatingClient, tenants: TwoTenants, who: str
+) -> None:
+    path = f"{PIPELINES}/{tenants.finance.pipelines['daily_report']}/watch"
     status = 204 if who == "viewer" else 403
     for _ in range(2):
-        assert (await client.as_(world.keys[who], "PUT", path)).status_code == status
-    assert await names(client, world, watched_only=True) == (["daily_report"] if who == "viewer" else [])
-    assert await names(client, world, "editor", watched_only=True) == []
+        assert (await client.as_(tenants.keys[who], "PUT", path)).status_code == status
+    assert await names(client, tenants, watched_only=True) == (["daily_report"] if who == "viewer" else [])
+    assert await names(client, tenants, "editor", watched_only=True) == []
     for _ in range(2):
-        assert (await client.as_(world.keys[who], "DELETE", path)).status_code == status
-    assert await names(client, world, watched_only=True) == []
+        assert (await client.as_(tenants.keys[who], "DELETE", path)).status_code == status
+    assert await names(client, tenants, watched_only=True) == []
 
 
-async def test_team_and_criticality_can_be_set_found_and_cleared(client: CheckedClient, world: World) -> None:
-    path, team = f"{PIPELINES}/{world.finance.pipelines['daily_report']}", str(world.finance.team_id)
-    set_ = await client.as_(world.keys["editor"], "PATCH", f"{path}/team", json={"team_id": team})
+async def test_team_and_criticality_can_be_set_found_and_cleared(client: ValidatingClient, tenants: TwoTenants) -> None:
+    path, team = f"{PIPELINES}/{tenants.finance.pipelines['daily_report']}", str(tenants.finance.team_id)
+    set_ = await client.as_(tenants.keys["editor"], "PATCH", f"{path}/team", json={"team_id": team})
     assert (set_.status_code, set_.json()["team"]) == (200, {"id": team, "name": "ingestion"})
-    changed = await client.as_(world.keys["editor"], "PATCH", f"{path}/criticality", json={"criticality": "critical"})
+    changed = await client.as_(tenants.keys["editor"], "PATCH", f"{path}/criticality", json={"criticality": "critical"})
     assert changed.json()["criticality"] == "critical"
-    assert await names(client, world, team_id=team) == ["daily_report", "hourly_load"]
-    assert await names(client, world, criticality=["critical", "high"]) == ["daily_report"]
-    assert await names(client, world, sort="-criticality") == ["daily_report", "hourly_load", "never_run"]
-    cleared = await client.as_(world.keys["editor"], "PATCH", f"{path}/team", json={"team_id": None})
+    assert await names(client, tenants, team_id=team) == ["daily_report", "hourly_load"]
+    assert await names(client, tenants, criticality=["critical", "high"]) == ["daily_report"]
+    assert await names(client, tenants, sort="-criticality") == ["daily_report", "hourly_load", "never_run"]
+    cleared = await client.as_(tenants.keys["editor"], "PATCH", f"{path}/team", json={"team_id": None})
     assert (cleared.json()["team_id"], cleared.json()["team"]) == (None, None)
     for wrong in ({}, {"team_id": "x"}, {"team_id": None, "more": 1}):
-        assert (await client.as_(world.keys["editor"], "PATCH", f"{path}/team", json=wrong)).status_code == 422
-    refused = await client.as_(world.keys["editor"], "PATCH", f"{path}/criticality", json={"criticality": "urgent"})
+        assert (await client.as_(tenants.keys["editor"], "PATCH", f"{path}/team", json=wrong)).status_code == 422
+    refused = await client.as_(tenants.keys["editor"], "PATCH", f"{path}/criticality", json={"criticality": "urgent"})
     assert (refused.status_code, "'low', 'medium', 'high' or 'critical'" in refused.text) == (422, True)
 
 
-async def test_a_sync_touches_nothing_of_it(client: CheckedClient, world: World, db: "RolledBackDatabase") -> None:
-    space = world.finance
+async def test_a_sync_touches_nothing_of_it(
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
+) -> None:
+    space = tenants.finance
     path = f"{PIPELINES}/{space.pipelines['hourly_load']}"
-    await client.as_(world.keys["editor"], "PATCH", f"{path}/criticality", json={"criticality": "high"})
-    await client.as_(world.keys["viewer"], "PUT", f"{path}/watch")
+    await client.as_(tenants.keys["editor"], "PATCH", f"{path}/criticality", json={"criticality": "high"})
+    await client.as_(tenants.keys["viewer"], "PUT", f"{path}/watch")
     async with db.tenant_transaction(space.id) as tx:
         await db.connection.execute("UPDATE pipelines SET removed_at = now(), is_active = false")
         mirror = MirrorWriter(space.id, space.connector_id)
-        await mirror.store_pipelines(tx, [a_pipeline("hourly_load", description="came back")])
-    one = (await client.as_(world.keys["viewer"], "GET", path)).json()
-    assert (one["description"], one["is_active"]) == ("came back", True)
-    assert (one["criticality"], one["team_id"], one["is_watched"]) == ("high", str(space.team_id), True)
+        await mirror.store_pipelines(tx, [make_pipeline("hourly_load", description="came back")])
+    body = (await client.as_(tenants.keys["viewer"], "GET", path)).json()
+    assert (body["description"], body["is_active"]) == ("came back", True)
+    assert (body["criticality"], body["team_id"], body["is_watched"]) == ("high", str(space.team_id), True)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +89,16 @@ async def test_a_sync_touches_nothing_of_it(client: CheckedClient, world: World,
         ({"sort": "-p95_duration_seconds", "size": 1, "page": 2}, ["hourly_load"]),
     ],
 )
-async def test_filters_and_orders(client: CheckedClient, world: World, query: Any, expected: list[str]) -> None:
-    assert await names(client, world, **query) == expected
+async def test_filters_and_orders(
+    client: ValidatingClient, tenants: TwoTenants, query: Any, expected: list[str]
+) -> None:
+    assert await names(client, tenants, **query) == expected
 
 
-async def test_the_window_of_the_summary_can_be_chosen(client: CheckedClient, world: World) -> None:
+async def test_the_window_of_the_summary_can_be_chosen(client: ValidatingClient, tenants: TwoTenants) -> None:
     totals = {}
     for days in (1, 2):
-        rows = (await client.as_(world.keys["viewer"], "GET", PIPELINES, params={"days": days})).json()
+        rows = (await client.as_(tenants.keys["viewer"], "GET", PIPELINES, params={"days": days})).json()
         totals[days] = {row["name"]: (row["summary"]["days"], row["summary"]["failed_count"]) for row in rows}
     assert (totals[1]["daily_report"], totals[2]["daily_report"]) == ((1, 0), (2, 1))
 
@@ -101,5 +107,5 @@ async def test_the_window_of_the_summary_can_be_chosen(client: CheckedClient, wo
     "query",
     ["provider=dagster", "criticality=urgent", "sort=size", "days=0", "days=366", "team_id=x", "watched_only=x"],
 )
-async def test_what_cannot_be_meant_is_refused(client: CheckedClient, world: World, query: str) -> None:
-    assert (await client.as_(world.keys["viewer"], "GET", f"{PIPELINES}?{query}")).status_code == 422
+async def test_what_cannot_be_meant_is_refused(client: ValidatingClient, tenants: TwoTenants, query: str) -> None:
+    assert (await client.as_(tenants.keys["viewer"], "GET", f"{PIPELINES}?{query}")).status_code == 422

@@ -7,13 +7,13 @@ from uuid import uuid4
 import pytest
 from cryptography.fernet import Fernet
 
-from checking import CheckedClient
+from factories import TwoTenants, make_pipeline
+from validating_client import ValidatingClient
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
 from windsock.sync.deletions import DeletionTracker
 from windsock.sync.writer import MirrorWriter
-from world import World, a_pipeline
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -52,62 +52,64 @@ LIST = "/spaces/finance/orchestration/pipelines"
     ],
 )
 async def test_filters_and_pages(
-    client: CheckedClient, world: World, query: dict[str, Any], expected: list[str]
+    client: ValidatingClient, tenants: TwoTenants, query: dict[str, Any], expected: list[str]
 ) -> None:
-    answer = await client.as_(world.keys["viewer"], "GET", LIST, params=query)
-    assert answer.status_code == 200
-    assert [row["name"] for row in answer.json()] == expected
+    response = await client.as_(tenants.keys["viewer"], "GET", LIST, params=query)
+    assert response.status_code == 200
+    assert [row["name"] for row in response.json()] == expected
 
 
 async def test_what_a_sync_changes_is_found_by_its_new_words(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     long = "word " * 3_000 + "needle-at-the-end"
     for changes in ({"description": long}, {"tags": ["needle-at-the-end"]}, {"name": "Needle-at-the-end"}):
-        changed = replace(a_pipeline("daily_report"), **changes)
-        async with db.tenant_transaction(world.finance.id) as tx:
-            await MirrorWriter(world.finance.id, world.finance.connector_id).store_pipelines(tx, [changed])
-        answer = await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "needle-at-the-end"})
-        assert [row["external_id"] for row in answer.json()] == ["daily_report"]
-        assert answer.headers["x-total-count"] == "1"
-    async with db.tenant_transaction(world.finance.id) as tx:
-        await MirrorWriter(world.finance.id, world.finance.connector_id).store_pipelines(
-            tx, [a_pipeline("daily_report")]
+        changed = replace(make_pipeline("daily_report"), **changes)
+        async with db.tenant_transaction(tenants.finance.id) as tx:
+            await MirrorWriter(tenants.finance.id, tenants.finance.connector_id).store_pipelines(tx, [changed])
+        response = await client.as_(tenants.keys["viewer"], "GET", LIST, params={"q": "needle-at-the-end"})
+        assert [row["external_id"] for row in response.json()] == ["daily_report"]
+        assert response.headers["x-total-count"] == "1"
+    async with db.tenant_transaction(tenants.finance.id) as tx:
+        await MirrorWriter(tenants.finance.id, tenants.finance.connector_id).store_pipelines(
+            tx, [make_pipeline("daily_report")]
         )
-    answer = await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "needle-at-the-end"})
-    assert answer.json() == []
+    response = await client.as_(tenants.keys["viewer"], "GET", LIST, params={"q": "needle-at-the-end"})
+    assert response.json() == []
 
 
 async def test_pipelines_of_several_connectors_are_any_of_them(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     new = ConnectorIn(name="new", connector_type="airflow", config={"base_url": "https://a.example.com"})
-    async with db.tenant_transaction(world.finance.id) as tx:
-        other = (await create_connector(tx, world.finance.id, new, Encryption([Fernet.generate_key().decode()])))["id"]
-        await MirrorWriter(world.finance.id, other).store_pipelines(tx, [a_pipeline("daily_report")])
-    prod = world.finance.connector_id
+    async with db.tenant_transaction(tenants.finance.id) as tx:
+        other = (await create_connector(tx, tenants.finance.id, new, Encryption([Fernet.generate_key().decode()])))[
+            "id"
+        ]
+        await MirrorWriter(tenants.finance.id, other).store_pipelines(tx, [make_pipeline("daily_report")])
+    prod = tenants.finance.connector_id
     for ids, expected in (
         ([prod], ["daily_report", "hourly_load", "never_run"]),
         ([other], ["daily_report"]),
         ([prod, other], ["daily_report", "daily_report", "hourly_load", "never_run"]),
-        ([world.marketing.connector_id], []),
+        ([tenants.marketing.connector_id], []),
         ([uuid4()], []),
     ):
-        params = {"connector_id": [str(one) for one in ids]}
-        answer = await client.as_(world.keys["viewer"], "GET", LIST, params=params)
-        assert [row["name"] for row in answer.json()] == expected
-        assert {row["connector_id"] for row in answer.json()} <= {str(one) for one in ids}
-        assert answer.headers["x-total-count"] == str(len(expected))
+        params = {"connector_id": [str(item) for item in ids]}
+        response = await client.as_(tenants.keys["viewer"], "GET", LIST, params=params)
+        assert [row["name"] for row in response.json()] == expected
+        assert {row["connector_id"] for row in response.json()} <= {str(item) for item in ids}
+        assert response.headers["x-total-count"] == str(len(expected))
 
 
 async def test_pipelines_of_one_name_keep_their_order_over_pages(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    mirror = MirrorWriter(world.finance.id, world.finance.connector_id)
-    async with db.tenant_transaction(world.finance.id) as tx:
-        await mirror.store_pipelines(tx, [replace(a_pipeline(f"dag_{n}"), name="the same") for n in range(7)])
+    mirror = MirrorWriter(tenants.finance.id, tenants.finance.connector_id)
+    async with db.tenant_transaction(tenants.finance.id) as tx:
+        await mirror.store_pipelines(tx, [replace(make_pipeline(f"dag_{n}"), name="the same") for n in range(7)])
     pages = [
-        await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "same", "size": 2, "page": page})
+        await client.as_(tenants.keys["viewer"], "GET", LIST, params={"q": "same", "size": 2, "page": page})
         for page in range(1, 5)
     ]
     ids = [row["id"] for page in pages for row in page.json()]
@@ -116,9 +118,9 @@ async def test_pipelines_of_one_name_keep_their_order_over_pages(
 
 
 async def test_a_vanished_pipeline_stays_listed_as_not_active(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    space = world.finance
+    space = tenants.finance
     seen = [space.pipelines["daily_report"], space.pipelines["never_run"]]
     async with db.tenant_transaction(space.id) as tx:
         await tx._connection.execute("UPDATE sync_runs SET status = 'complete'")
@@ -126,7 +128,7 @@ async def test_a_vanished_pipeline_stays_listed_as_not_active(
         second = DeletionTracker(space.id, space.connector_id, uuid4())
         await second.mark_missing_pipelines(tx, seen)
         assert await second.tombstone(tx) == {"pipelines": 1, "runs": 0, "task_runs": 0}
-    rows = (await client.as_(world.keys["viewer"], "GET", LIST)).json()
+    rows = (await client.as_(tenants.keys["viewer"], "GET", LIST)).json()
     assert {row["name"]: row["is_active"] for row in rows} == {
         "daily_report": True,
         "hourly_load": False,
@@ -134,18 +136,20 @@ async def test_a_vanished_pipeline_stays_listed_as_not_active(
     }
 
 
-async def test_a_list_and_an_object_answer_with_and_without_a_slash(client: CheckedClient, world: World) -> None:
-    for path in (LIST, f"{LIST}/{world.finance.pipelines['daily_report']}"):
-        plain = await client.as_(world.keys["viewer"], "GET", path)
-        slashed = await client.as_(world.keys["viewer"], "GET", f"{path}/")
+async def test_list_and_object_respond_with_and_without_trailing_slash(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
+    for path in (LIST, f"{LIST}/{tenants.finance.pipelines['daily_report']}"):
+        plain = await client.as_(tenants.keys["viewer"], "GET", path)
+        slashed = await client.as_(tenants.keys["viewer"], "GET", f"{path}/")
         assert slashed.status_code == 200
         assert slashed.json() == plain.json()
 
 
 @pytest.mark.parametrize("query", [{"status": "Success"}, {"status": "a b"}, {"connector_id": "x"}, {"q": "a\0b"}])
 async def test_a_filter_that_makes_no_sense_is_refused(
-    client: CheckedClient, world: World, query: dict[str, str]
+    client: ValidatingClient, tenants: TwoTenants, query: dict[str, str]
 ) -> None:
-    answer = await client.as_(world.keys["viewer"], "GET", LIST, params=query)
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"][:2] == ["query", next(iter(query))]
+    response = await client.as_(tenants.keys["viewer"], "GET", LIST, params=query)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"][:2] == ["query", next(iter(query))]

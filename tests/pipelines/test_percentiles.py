@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from factories import TwoTenants
 from pipelines.test_summary import percentile
 from windsock.db import Row
 from windsock.pipelines.percentiles import BUCKET, CODE, LAST_CODE, VALUES, Buckets, percentiles
 from windsock.pipelines.summaries import EPOCH, NO_CODE, StatsWindow, WindowStats
 from windsock.sql import Query
-from world import World
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_bucket_of_many_comes_several_times_among_the_codes(world: World, db: "RolledBackDatabase") -> None:
+async def test_a_bucket_of_many_comes_several_times_among_the_codes(
+    tenants: TwoTenants, db: "RolledBackDatabase"
+) -> None:
     buckets = {0: 1, 7: 14, 700: 15, 701: 16, LAST_CODE - 1: 30, LAST_CODE: 150_000}
     blob = b"".join(struct.pack(">HI", code, many) for code, many in buckets.items())
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         row = await tx.fetch_one(
             Query("SELECT duration_codes(%(it)s) AS codes, merged_durations(%(it)s::bytea || %(it)s::bytea) AS twice"),
             it=blob,
@@ -42,9 +44,11 @@ async def test_a_bucket_of_many_comes_several_times_among_the_codes(world: World
     assert [of_none for _, of_none in of_codes] == [None] * len(shares)
 
 
-async def test_a_bucket_stands_for_its_durations_within_half_a_percent(world: World, db: "RolledBackDatabase") -> None:
+async def test_a_bucket_stands_for_its_durations_within_half_a_percent(
+    tenants: TwoTenants, db: "RolledBackDatabase"
+) -> None:
     lengths = [0.0, 0.0009, 0.001, 0.00101, 0.5, 1.0, 59.99, 3600.0, 86400.0, 3e7, 1.2e9]
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         rows = await tx.fetch_all(Query("SELECT s, duration_code(s) AS code FROM unnest(%(s)s::float8[]) s"), s=lengths)
     for row in rows:
         assert float(VALUES[row["code"]]) == pytest.approx(row["s"], rel=0.005, abs=0.001)
@@ -57,7 +61,7 @@ SINCE = datetime(2026, 5, 4, 10, 30, tzinfo=UTC)
 
 
 @dataclass
-class Kept:
+class StoredDay:
     """Of one pipeline what the database keeps: by day the buckets of its runs, and of the first day its runs."""
 
     days: dict[int, list[int]]
@@ -76,25 +80,25 @@ class Kept:
         return b"".join(struct.pack(">id", at << 14 | how << 12 | code, code / 8) for at, how, code in self.runs)
 
 
-def found(kept: list[Kept], ids: list[bytes], random: Random, *, merged: bool) -> Row:
+def found(stored: list[StoredDay], ids: list[bytes], random: Random, *, merged: bool) -> Row:
     """As a query finds it, in any order; `merged`: as of a long window, whose days are added up before."""
-    by_days, by_runs = random.sample(range(len(kept)), len(kept)), random.sample(range(len(kept)), len(kept))
-    days = [kept[one].packed_days() for one in by_days]
-    runs = [kept[one].packed_runs() for one in by_runs]
+    by_days, by_runs = random.sample(range(len(stored)), len(stored)), random.sample(range(len(stored)), len(stored))
+    days = [stored[day].packed_days() for day in by_days]
+    runs = [stored[run].packed_runs() for run in by_runs]
     blobs = [
-        b"".join(struct.pack(">HI", code, 1) for day, codes in kept[one].days.items() if day > 0 for code in codes)
-        for one in by_days
+        b"".join(struct.pack(">HI", code, 1) for day, codes in stored[item].days.items() if day > 0 for code in codes)
+        for item in by_days
     ]
     return {
-        "ids_of_days": b"".join(ids[one] for one in by_days),
-        "days": b"".join(one for one, _ in days),
-        "lengths_of_days": b"".join(struct.pack(">i", len(one)) for one, _ in days),
+        "ids_of_days": b"".join(ids[day] for day in by_days),
+        "days": b"".join(item for item, _ in days),
+        "lengths_of_days": b"".join(struct.pack(">i", len(item)) for item, _ in days),
         "codes": None if merged else b"".join(codes for _, codes in days),
         "durations": b"".join(blobs) if merged else b"",
-        "lengths_of_durations": b"".join(struct.pack(">i", len(one) if merged else 0) for one in blobs),
-        "ids_of_ended": b"".join(ids[one] for one in by_runs),
+        "lengths_of_durations": b"".join(struct.pack(">i", len(blob) if merged else 0) for blob in blobs),
+        "ids_of_ended": b"".join(ids[run] for run in by_runs),
         "ended": b"".join(runs),
-        "lengths_of_ended": b"".join(struct.pack(">i", len(one)) for one in runs),
+        "lengths_of_ended": b"".join(struct.pack(">i", len(run)) for run in runs),
     }
 
 
@@ -102,8 +106,8 @@ def found(kept: list[Kept], ids: list[bytes], random: Random, *, merged: bool) -
 @pytest.mark.parametrize("seed", range(5))
 def test_the_numbers_of_many_are_those_of_each(seed: int, *, merged: bool) -> None:
     random = Random(seed)  # noqa: S311 - lengths, not secrets
-    kept = [
-        Kept(
+    stored = [
+        StoredDay(
             {
                 day: [random.randint(0, LAST_CODE) for _ in range(random.choice([0, 1, 20]))]
                 for day in random.sample(range(-5, 30), random.choice([0, 0, 1, 20]))
@@ -115,14 +119,14 @@ def test_the_numbers_of_many_are_those_of_each(seed: int, *, merged: bool) -> No
         )
         for _ in range(450)
     ]
-    ids = [random.randbytes(16) for _ in kept]
-    row = found(kept, ids, random, merged=merged)
+    ids = [random.randbytes(16) for _ in stored]
+    row = found(stored, ids, random, merged=merged)
     counted = WindowStats(row, ids, StatsWindow(30, SINCE))
     at_50, at_95 = counted.percentiles(0.5, 0.95)
     begins_at = 10 * 3600 + 30 * 60
-    for place, one in enumerate(kept):
-        days = [codes for day, codes in one.days.items() if day > 0]
-        runs = [run for run in one.runs if run[0] >= begins_at]
+    for place, item in enumerate(stored):
+        days = [codes for day, codes in item.days.items() if day > 0]
+        runs = [run for run in item.runs if run[0] >= begins_at]
         codes = [code for of_day in days for code in of_day] + [code for _, _, code in runs if code != NO_CODE]
         assert counted.total[place] == sum(len(of_day) + 3 for of_day in days) + len(runs)
         assert counted.success[place] == sum(map(len, days)) + sum(how == 1 for _, how, _ in runs)
@@ -131,4 +135,4 @@ def test_the_numbers_of_many_are_those_of_each(seed: int, *, merged: bool) -> No
         assert counted.seconds[place] == sum(sum(of_day) / 8 for of_day in days) + sum(code / 8 for _, _, code in runs)
         lengths = [float(VALUES[code]) for code in codes]
         expected = percentile(lengths, 0.5), percentile(lengths, 0.95)
-        assert (at_50[place], at_95[place]) == tuple(one and pytest.approx(one) for one in expected)
+        assert (at_50[place], at_95[place]) == tuple(entry and pytest.approx(entry) for entry in expected)

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from factories import TwoTenants
 from windsock.pipelines.store import QUERIES
 from windsock.pipelines.summaries import RECENT_DAYS, StatsWindow
 from windsock.sql import Query, optional_params, render
-from world import World
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -45,16 +45,16 @@ def loops(plan: dict[str, Any]) -> Iterator[int]:
         ("list_window_stats", None, 1),
     ],
 )
-async def test_nothing_is_made_more_often_than_once_for_each_row_of_a_page(
-    db: "RolledBackDatabase", world: World, name: str, by: str | None, most: int, days: int
+async def test_each_row_of_page_is_rendered_once(
+    db: "RolledBackDatabase", tenants: TwoTenants, name: str, by: str | None, most: int, days: int
 ) -> None:
-    space = world.finance
+    space = tenants.finance
     async with db.tenant_transaction(space.id) as tx:
         await tx.execute(PIPELINES, space_id=space.id, connector_id=space.connector_id, many=MANY)
         await tx.execute(ENDED, space_id=space.id)
         names: dict[str, Any] = dict.fromkeys(optional_params(QUERIES[name])) | {
             "space_id": space.id,
-            "user_id": world.users["viewer"],
+            "user_id": tenants.users["viewer"],
             "ids": list(space.pipelines.values())[:SIZE],
             **StatsWindow.ending_now(days).parameters,
             "with_durations": True,
@@ -66,5 +66,5 @@ async def test_nothing_is_made_more_often_than_once_for_each_row_of_a_page(
         query = render(QUERIES[name], names)
         cursor = await db.connection.execute(b"EXPLAIN (ANALYZE, FORMAT JSON) " + query.encode(), names)
         (row,) = await cursor.fetchall()
-    (told,) = row["QUERY PLAN"]
-    assert max(loops(told["Plan"])) <= most * 3, told
+    (body,) = row["QUERY PLAN"]
+    assert max(loops(body["Plan"])) <= most * 3, body

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from checking import CheckedClient
+from factories import NOW, TwoTenants, make_run
+from validating_client import ValidatingClient
 from windsock.providers.base import ProviderRun
 from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
-from world import NOW, World, a_run
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -32,23 +32,23 @@ EMPTY = {
 }
 
 
-async def summary(client: CheckedClient, world: World, name: str = "never_run") -> dict[str, Any]:
-    path = f"{LIST}/{world.finance.pipelines[name]}"
-    found: dict[str, Any] = (await client.as_(world.keys["viewer"], "GET", path)).json()["summary"]
+async def summary(client: ValidatingClient, tenants: TwoTenants, name: str = "never_run") -> dict[str, Any]:
+    path = f"{LIST}/{tenants.finance.pipelines[name]}"
+    found: dict[str, Any] = (await client.as_(tenants.keys["viewer"], "GET", path)).json()["summary"]
     return found
 
 
-async def store(db: "RolledBackDatabase", world: World, runs: Sequence[ProviderRun]) -> None:
-    space = world.finance
+async def store(db: "RolledBackDatabase", tenants: TwoTenants, runs: Sequence[ProviderRun]) -> None:
+    space = tenants.finance
     async with db.tenant_transaction(space.id) as tx:
         await MirrorWriter(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
 
-async def remove(db: "RolledBackDatabase", world: World, run_ids: Sequence[str]) -> None:
+async def remove(db: "RolledBackDatabase", tenants: TwoTenants, run_ids: Sequence[str]) -> None:
     """As when two complete passes did not find them in Airflow any more."""
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         query = Query("UPDATE runs SET removed_at = now() WHERE pipeline_id = %(id)s AND external_id = ANY (%(runs)s)")
-        touched = await tx.execute(query, id=world.finance.pipelines["never_run"], runs=list(run_ids))
+        touched = await tx.execute(query, id=tenants.finance.pipelines["never_run"], runs=list(run_ids))
     assert touched == len(run_ids)
 
 
@@ -78,7 +78,7 @@ def a_history(random: Random, number: int) -> list[ProviderRun]:
         has_started = status != "queued" and random.random() > 0.1
         started = ended - timedelta(seconds=random.randint(0, 30_000))
         runs.append(
-            a_run(
+            make_run(
                 "never_run",
                 f"run {index}",
                 status,
@@ -92,13 +92,13 @@ def a_history(random: Random, number: int) -> list[ProviderRun]:
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_the_summary_is_what_its_runs_say(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", seed: int
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - histories, not secrets
     runs = a_history(random, random.choice([1, 2, 3, 20, 60]))
-    await store(db, world, runs)
+    await store(db, tenants, runs)
     removed = {run.external_id for run in runs if random.random() < 0.2}
-    await remove(db, world, sorted(removed))
+    await remove(db, tenants, sorted(removed))
     runs = [run for run in runs if run.external_id not in removed]
     counted = [run for run in runs if run.ended_at and run.ended_at > NOW - timedelta(days=7)]
     took = [(run.ended_at - run.started_at).total_seconds() for run in counted if run.started_at and run.ended_at]
@@ -107,7 +107,7 @@ async def test_the_summary_is_what_its_runs_say(
     now = [run for run in runs if run.status in {"queued", "running"}]
     rate = success / (success + failed) if success + failed else None
     average = sum(took) / len(took) if took else None
-    assert await summary(client, world) == {
+    assert await summary(client, tenants) == {
         "days": 7,
         "total_runs": len(counted),
         "success_count": success,
@@ -120,10 +120,10 @@ async def test_the_summary_is_what_its_runs_say(
     }
 
 
-async def test_those_that_never_succeeded_are_those_whose_rows_say_so(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+async def test_never_succeeded_filter_matches_row_field(
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    space, found = world.finance, []
+    space, found = tenants.finance, []
     for seed in range(30):
         random = Random(seed)  # noqa: S311 - histories, not secrets
         async with db.tenant_transaction(space.id) as tx:
@@ -135,63 +135,68 @@ async def test_those_that_never_succeeded_are_those_whose_rows_say_so(
             await MirrorWriter(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
         for days in (1, 7, 30):
             query = {"days": days, "q": "never_run"}
-            (row,) = (await client.as_(world.keys["viewer"], "GET", LIST, params=query)).json()
+            (row,) = (await client.as_(tenants.keys["viewer"], "GET", LIST, params=query)).json()
             ended = row["last_run"]["ended_at"]
             is_of_now = row["status"] in {"queued", "running"} or (
                 ended is not None and datetime.fromisoformat(ended) >= NOW - timedelta(days=days)
             )
-            unlucky = await client.as_(world.keys["viewer"], "GET", LIST, params=query | {"never_succeeded": "true"})
+            never_succeeded = await client.as_(
+                tenants.keys["viewer"], "GET", LIST, params=query | {"never_succeeded": "true"}
+            )
             found.append(is_of_now and row["summary"]["success_count"] == 0)
-            assert (len(unlucky.json()), unlucky.headers["x-total-count"]) == (found[-1], str(int(found[-1])))
+            assert (len(never_succeeded.json()), never_succeeded.headers["x-total-count"]) == (
+                found[-1],
+                str(int(found[-1])),
+            )
     assert 10 < sum(found) < 80, "both happen"
 
 
-async def test_without_a_run_everything_is_zero_or_null(client: CheckedClient, world: World) -> None:
-    assert await summary(client, world) == EMPTY
+async def test_summary_without_runs_is_zero_or_null(client: ValidatingClient, tenants: TwoTenants) -> None:
+    assert await summary(client, tenants) == EMPTY
 
 
-async def test_what_runs_now_counts_whatever_its_age_and_gives_no_rate(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+async def test_running_runs_count_regardless_of_age_and_yield_no_rate(
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     ages = [("running", 24 * 90), ("queued", 24 * 8), ("running", 1)]
-    await store(db, world, [a_run("never_run", f"{h}", status, hours_ago=h, minutes=None) for status, h in ages])
-    assert await summary(client, world) == EMPTY | {"running_count": 3}
+    await store(db, tenants, [make_run("never_run", f"{h}", status, hours_ago=h, minutes=None) for status, h in ages])
+    assert await summary(client, tenants) == EMPTY | {"running_count": 3}
 
 
 async def test_a_run_counts_by_its_end_not_by_its_start(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     await store(
         db,
-        world,
+        tenants,
         [
-            a_run("never_run", "ended inside", "success", hours_ago=24 * 7 + 5, minutes=6 * 60),
-            a_run("never_run", "ended before", "failed", hours_ago=24 * 7 + 5, minutes=4 * 60),
+            make_run("never_run", "ended inside", "success", hours_ago=24 * 7 + 5, minutes=6 * 60),
+            make_run("never_run", "ended before", "failed", hours_ago=24 * 7 + 5, minutes=4 * 60),
         ],
     )
-    found = await summary(client, world)
+    found = await summary(client, tenants)
     assert (found["total_runs"], found["success_rate"], found["avg_duration_seconds"]) == (1, 1.0, 6 * 3600.0)
 
 
 async def test_runs_deleted_in_airflow_do_not_count(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    runs = [a_run("never_run", "done", "failed"), a_run("never_run", "on", "running", minutes=None)]
-    await store(db, world, [*runs, a_run("never_run", "stays", "success")])
-    await remove(db, world, ["done", "on"])
-    found = await summary(client, world)
+    runs = [make_run("never_run", "done", "failed"), make_run("never_run", "on", "running", minutes=None)]
+    await store(db, tenants, [*runs, make_run("never_run", "stays", "success")])
+    await remove(db, tenants, ["done", "on"])
+    found = await summary(client, tenants)
     assert (found["total_runs"], found["failed_count"], found["running_count"]) == (1, 0, 0)
-    await store(db, world, runs)  # it is there again
-    found = await summary(client, world)
+    await store(db, tenants, runs)  # it is there again
+    found = await summary(client, tenants)
     assert (found["total_runs"], found["failed_count"], found["running_count"]) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("minutes", [-20 / 60_000, -5 * 60, -24 * 60 * 365])
 async def test_a_run_that_ends_before_it_starts_has_no_known_duration(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", minutes: float
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", minutes: float
 ) -> None:
-    await store(db, world, [a_run("never_run", "odd", "success", minutes=minutes, hours_ago=1)])
-    page = await client.as_(world.keys["viewer"], "GET", LIST, params={"days": 365, "q": "never_run"})
+    await store(db, tenants, [make_run("never_run", "odd", "success", minutes=minutes, hours_ago=1)])
+    page = await client.as_(tenants.keys["viewer"], "GET", LIST, params={"days": 365, "q": "never_run"})
     (row,) = page.json()
     assert row["last_run"]["duration_seconds"] is None
     assert row["recent_runs"][0]["duration_seconds"] is None
@@ -205,35 +210,35 @@ async def test_a_run_that_ends_before_it_starts_has_no_known_duration(
 @pytest.mark.parametrize("logical_date", [NOW - timedelta(days=400), NOW + timedelta(days=1_900)])
 @pytest.mark.parametrize("status", ["queued", "running", "failed"])
 async def test_the_newest_run_is_the_one_queued_or_started_last_whatever_its_date(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", logical_date: datetime, status: str
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", logical_date: datetime, status: str
 ) -> None:
     """As Airflow 2 tells it: without run_after and queued_at."""
     of_airflow_2: dict[str, Any] = {"run_after": None, "queued_at": None}
     started = None if status == "queued" else NOW - timedelta(minutes=2)
-    odd = a_run(
+    odd = make_run(
         "never_run", "odd", status, minutes=None, **of_airflow_2, started_at=started,
         ended_at=NOW - timedelta(minutes=1) if status == "failed" else None,
         run_at=logical_date, logical_date=logical_date,
     )  # fmt: skip
-    await store(db, world, [a_run("never_run", "before", "success", hours_ago=2, **of_airflow_2), odd])
-    pipeline = (await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "never_run"})).json()[0]
+    await store(db, tenants, [make_run("never_run", "before", "success", hours_ago=2, **of_airflow_2), odd])
+    pipeline = (await client.as_(tenants.keys["viewer"], "GET", LIST, params={"q": "never_run"})).json()[0]
     assert (pipeline["status"], pipeline["last_run"]["external_id"]) == (status, "odd")
-    path = f"{LIST}/{world.finance.pipelines['never_run']}/runs"
-    runs = (await client.as_(world.keys["viewer"], "GET", path)).json()
+    path = f"{LIST}/{tenants.finance.pipelines['never_run']}/runs"
+    runs = (await client.as_(tenants.keys["viewer"], "GET", path)).json()
     assert [run["external_id"] for run in runs] == ["odd", "before"]
     started_later = replace(odd, external_id="after", status="success", started_at=NOW, ended_at=NOW, run_at=NOW)
-    await store(db, world, [started_later, replace(odd, status="failed", started_at=NOW - timedelta(minutes=1))])
-    pipeline = (await client.as_(world.keys["viewer"], "GET", LIST, params={"q": "never_run"})).json()[0]
+    await store(db, tenants, [started_later, replace(odd, status="failed", started_at=NOW - timedelta(minutes=1))])
+    pipeline = (await client.as_(tenants.keys["viewer"], "GET", LIST, params={"q": "never_run"})).json()[0]
     assert (pipeline["status"], pipeline["last_run"]["external_id"]) == ("success", "after")
 
 
 async def test_the_list_and_the_pipeline_agree_and_spaces_do_not_mix(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    await store(db, world, [a_run("daily_report", f"more {n}", "success", hours_ago=n + 1) for n in range(5)])
-    for row in (await client.as_(world.keys["viewer"], "GET", LIST)).json():
-        assert row["summary"] == await summary(client, world, row["name"])
-    path = f"/spaces/marketing/orchestration/pipelines/{world.marketing.pipelines['daily_report']}"
-    other = (await client.as_(world.keys["stranger"], "GET", path)).json()
+    await store(db, tenants, [make_run("daily_report", f"more {n}", "success", hours_ago=n + 1) for n in range(5)])
+    for row in (await client.as_(tenants.keys["viewer"], "GET", LIST)).json():
+        assert row["summary"] == await summary(client, tenants, row["name"])
+    path = f"/spaces/marketing/orchestration/pipelines/{tenants.marketing.pipelines['daily_report']}"
+    other = (await client.as_(tenants.keys["stranger"], "GET", path)).json()
     assert other["summary"]["total_runs"] == 2
-    assert (await summary(client, world, "daily_report"))["total_runs"] == 7
+    assert (await summary(client, tenants, "daily_report"))["total_runs"] == 7

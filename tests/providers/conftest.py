@@ -34,7 +34,7 @@ VERSIONS: dict[str | None, Literal["v1", "v2"]] = {"v1": "v1", "v2": "v2"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     method: str
     path: str
     params: dict[str, str]
@@ -55,21 +55,21 @@ class Reply:
     cuts: bool = False
 
 
-Script = Callable[[Asked], Reply]
+Script = Callable[[Request], Reply]
 Replied: TypeAlias = Reply
 
 
-class Double:
+class ScriptedServer:
     """Answers each request by its script and remembers what it was asked."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
-        self.asked: list[Asked] = []
+        self.requests: list[Request] = []
         self.base_url = ""
 
     @property
     def paths(self) -> list[str]:
-        return [f"{one.method} {one.path}" for one in self.asked]
+        return [f"{request.method} {request.path}" for request in self.requests]
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
@@ -93,12 +93,12 @@ class Double:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while await self._answer_one(reader, writer):
+            while await self._serve_request(reader, writer):
                 pass
         finally:
             writer.close()
 
-    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _serve_request(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -109,17 +109,17 @@ class Double:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         parts = urlsplit(target)
         params = dict(parse_qsl(parts.query, keep_blank_values=True))
-        asked = Asked(method, unquote(parts.path), params, headers, body)
-        self.asked.append(asked)
-        reply = self.script(asked)
+        parameters = Request(method, unquote(parts.path), params, headers, body)
+        self.requests.append(parameters)
+        reply = self.script(parameters)
         await asyncio.sleep(reply.delay)
         if reply.drops:
             writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
             return False
         payload = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-        given = {"Date": DATE, "Content-Type": reply.content_type, **reply.headers}
+        response_headers = {"Date": DATE, "Content-Type": reply.content_type, **reply.headers}
         length = len(payload) + (100 if reply.cuts else 0)
-        text = "".join(f"{name}: {value}\r\n" for name, value in given.items() if value)
+        text = "".join(f"{name}: {value}\r\n" for name, value in response_headers.items() if value)
         writer.write(f"HTTP/1.1 {reply.status} X\r\nContent-Length: {length}\r\n{text}\r\n".encode() + payload)
         await writer.drain()
         return not reply.cuts
@@ -128,7 +128,7 @@ class Double:
 class Lab:
     """What tests need of this file; they cannot import it, since tests are no package."""
 
-    Server: type[Double] = Double
+    Server: type[ScriptedServer] = ScriptedServer
     Reply: type[Reply] = Reply
     password, token = PASSWORD, TOKEN
 
@@ -159,19 +159,19 @@ class Lab:
         *,
         timeout_seconds: float = 30,
         limits: Limits | None = None,
-    ) -> tuple[Any, Double]:
+    ) -> tuple[Any, ScriptedServer]:
         """What `use` makes of an Airflow that answers by `script`, and the server with what it was asked."""
-        double = Double(script)
+        scripted = ScriptedServer(script)
 
         async def run() -> Any:
-            async with double.serving():
-                airflow = self.airflow(double.base_url, api_version, kind, timeout_seconds, limits)
+            async with scripted.serving():
+                airflow = self.airflow(scripted.base_url, api_version, kind, timeout_seconds, limits)
                 try:
                     return await use(airflow)
                 finally:
                     await airflow.aclose()
 
-        return asyncio.run(run()), double
+        return asyncio.run(run()), scripted
 
     def airflow(
         self,
@@ -217,10 +217,10 @@ class Lab:
         Without one they are by offset.
         """
 
-        def script(asked: Asked) -> Replied:
-            start = int(asked.params.get("cursor") or asked.params.get("offset") or 0)
-            end = start + int(asked.params["limit"])
-            upcoming = str(end) if end < len(rows) and "cursor" in asked.params else None
+        def script(request: Request) -> Replied:
+            start = int(request.params.get("cursor") or request.params.get("offset") or 0)
+            end = start + int(request.params["limit"])
+            upcoming = str(end) if end < len(rows) and "cursor" in request.params else None
             body = {"dag_runs": rows[start:end], "total_entries": len(rows), "next_cursor": upcoming}
             return Reply({**body, **more})
 
@@ -228,17 +228,17 @@ class Lab:
 
     def by_offset(self, rows: list[dict[str, Any]], cap: int = 100) -> Script:
         """Pages of runs like those of 3.0.6 and 2.11.2: no cursor, and an unknown parameter is ignored."""
-        return lambda asked: self.page("dag_runs", rows, asked, cap=cap)
+        return lambda parameters: self.page("dag_runs", rows, parameters, cap=cap)
 
     @staticmethod
     def sample(name: str) -> Any:
         return json.loads((Path(__file__).parent / "samples" / f"{name}.json").read_text())
 
     @staticmethod
-    def page(name: str, rows: Sequence[Any], asked: Asked, *, cap: int = 100, **more: int) -> Replied:
+    def page(name: str, rows: Sequence[Any], request: Request, *, cap: int = 100, **more: int) -> Replied:
         """What an Airflow that pages by offset answers."""
-        offset = int(asked.params.get("offset", "0"))
-        size = min(cap, int(asked.params.get("limit", "50")))
+        offset = int(request.params.get("offset", "0"))
+        size = min(cap, int(request.params.get("limit", "50")))
         return Reply({name: rows[offset : offset + size], "total_entries": len(rows), **more})
 
     @staticmethod

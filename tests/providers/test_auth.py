@@ -14,10 +14,10 @@ from windsock.errors import ProviderBadResponse, ProviderFailed, ProviderHTTPErr
 from windsock.providers.airflow import Credentials, TokenCache, token_key
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
     from windsock.providers.airflow import Airflow
 
-GONE = {"detail": "The DagRun with dag_id: `d` and run_id: `r` was not found"}
+NOT_FOUND = {"detail": "The DagRun with dag_id: `d` and run_id: `r` was not found"}
 EXPIRED = (401, "Token Expired")
 MALFORMED = (403, "Invalid JWT token")
 
@@ -35,39 +35,39 @@ class Door:
         self.issued = 0
         self.valid = "jwt-1"
 
-    def script(self, asked: "Asked") -> "Reply":
-        if asked.path == "/auth/token":
+    def script(self, request: "Request") -> "Reply":
+        if request.path == "/auth/token":
             self.issued += 1
             self.valid = f"jwt-{self.issued}"
             return self.lab.Reply({"access_token": self.valid}, status=201)
-        if self.opens and asked.headers.get("authorization") == f"Bearer {self.valid}":
-            return self.lab.Reply(GONE, status=404)
+        if self.opens and request.headers.get("authorization") == f"Bearer {self.valid}":
+            return self.lab.Reply(NOT_FOUND, status=404)
         return self.lab.Reply({"detail": self.refusal[1]}, status=self.refusal[0])
 
 
 def test_user_and_password_of_airflow_2_go_along_with_each_request(lab: "Lab") -> None:
-    requests, double = lab.against(lambda _: lab.Reply(GONE, status=404), one_run, "v1", kind="password")
+    requests, scripted = lab.against(lambda _: lab.Reply(NOT_FOUND, status=404), one_run, "v1", kind="password")
     expected = base64.b64encode(f"windsock:{lab.password}".encode()).decode()
-    assert double.asked[0].headers["authorization"] == f"Basic {expected}"
+    assert scripted.requests[0].headers["authorization"] == f"Basic {expected}"
     assert requests == 1
 
 
 def test_user_and_password_of_airflow_3_are_exchanged_once_for_a_token(lab: "Lab") -> None:
     door = Door(lab)
-    requests, double = lab.against(door.script, one_run, kind="password")
-    assert double.paths == ["POST /auth/token", "GET /api/v2/dags/d/dagRuns/r"]
-    assert json.loads(double.asked[0].body) == {"username": "windsock", "password": lab.password}
+    requests, scripted = lab.against(door.script, one_run, kind="password")
+    assert scripted.paths == ["POST /auth/token", "GET /api/v2/dags/d/dagRuns/r"]
+    assert json.loads(scripted.requests[0].body) == {"username": "windsock", "password": lab.password}
     assert requests == 2
-    requests, double = lab.against(door.script, one_run, kind="password")
-    assert double.paths == ["GET /api/v2/dags/d/dagRuns/r"]
+    requests, scripted = lab.against(door.script, one_run, kind="password")
+    assert scripted.paths == ["GET /api/v2/dags/d/dagRuns/r"]
 
 
 @pytest.mark.parametrize("refusal", [EXPIRED, MALFORMED])
 def test_a_token_that_is_refused_is_renewed_once(lab: "Lab", refusal: tuple[int, str]) -> None:
     lab.tokens.put("c", "of yesterday".replace(" ", "-"))
     door = Door(lab, refusal)
-    requests, double = lab.against(door.script, one_run, kind="password")
-    assert (requests, double.paths.count("POST /auth/token")) == (3, 1)
+    requests, scripted = lab.against(door.script, one_run, kind="password")
+    assert (requests, scripted.paths.count("POST /auth/token")) == (3, 1)
 
 
 def test_a_renewed_token_that_is_refused_too_is_the_end(lab: "Lab") -> None:
@@ -79,7 +79,7 @@ def test_a_renewed_token_that_is_refused_too_is_the_end(lab: "Lab") -> None:
     assert "password" in caught.value.hints[0]
 
 
-def test_a_token_just_given_is_not_renewed(lab: "Lab") -> None:
+def test_fresh_token_is_not_refreshed(lab: "Lab") -> None:
     door = Door(lab, opens=False)
     with pytest.raises(ProviderRejectedCredentials):
         lab.against(door.script, one_run, kind="password")
@@ -119,17 +119,17 @@ UNCLEAR: dict[str, dict[str, Any]] = {
 def test_cached_token_is_renewed_once_on_any_refusal(lab: "Lab", refusal: str) -> None:
     """Only a new sign-in helps such a server; before, each sync failed until the process was started again."""
 
-    def script(asked: "Asked") -> "Reply":
-        if asked.headers.get("authorization") == "Bearer of-yesterday":
+    def script(request: "Request") -> "Reply":
+        if request.headers.get("authorization") == "Bearer of-yesterday":
             return lab.Reply(**UNCLEAR[refusal])
-        return door.script(asked)
+        return door.script(request)
 
     door = Door(lab)
     lab.tokens.put("c", "of-yesterday")
-    _, double = lab.against(script, one_run, kind="password")
+    _, scripted = lab.against(script, one_run, kind="password")
     assert door.issued == 1
     assert lab.tokens.get("c") == "jwt-1"
-    assert double.paths.count("GET /api/v2/dags/d/dagRuns/r") == 2
+    assert scripted.paths.count("GET /api/v2/dags/d/dagRuns/r") == 2
 
 
 @pytest.mark.parametrize("refusal", [*UNCLEAR, "404"])
@@ -143,7 +143,9 @@ def test_token_of_this_sync_is_not_renewed_on_an_unclear_refusal(lab: "Lab", ref
 
     door = Door(lab)
     lab.against(
-        lambda asked: door.script(asked) if asked.path == "/auth/token" else lab.Reply(**replies[refusal]),
+        lambda parameters: (
+            door.script(parameters) if parameters.path == "/auth/token" else lab.Reply(**replies[refusal])
+        ),
         thrice,
         kind="password",
     )
@@ -155,12 +157,12 @@ def test_token_of_this_sync_is_not_renewed_on_an_unclear_refusal(lab: "Lab", ref
     [("500", 1), ("400", 1), ("418", 1), ("plain 403", 2), ("redirect", 2), ("login page", 2), ("403 page", 2)],
 )
 def test_trigger_is_sent_again_only_if_the_caller_was_refused(lab: "Lab", refusal: str, posts: int) -> None:
-    def script(asked: "Asked") -> "Reply":
-        if asked.headers.get("authorization") == "Bearer of-yesterday" and asked.method == "POST":
+    def script(request: "Request") -> "Reply":
+        if request.headers.get("authorization") == "Bearer of-yesterday" and request.method == "POST":
             return lab.Reply(**UNCLEAR[refusal])
-        if asked.method == "GET":
-            return lab.Reply(GONE, status=404)
-        if asked.path == "/auth/token":
+        if request.method == "GET":
+            return lab.Reply(NOT_FOUND, status=404)
+        if request.path == "/auth/token":
             return lab.Reply({"access_token": "jwt-1"}, status=201)
         return lab.Reply({**lab.runs(1)[0], "dag_run_id": "ours"})
 
@@ -168,27 +170,27 @@ def test_trigger_is_sent_again_only_if_the_caller_was_refused(lab: "Lab", refusa
         return await airflow._session.post_once("/api/v2/dags/d/dagRuns", {"dag_run_id": "ours"})
 
     lab.tokens.put("c", "of-yesterday")
-    double = lab.Server(script)
+    scripted = lab.Server(script)
 
     async def run() -> None:
-        async with double.serving():
-            airflow = lab.airflow(double.base_url, kind="password")
+        async with scripted.serving():
+            airflow = lab.airflow(scripted.base_url, kind="password")
             with suppress(ProviderFailed):
                 await start(airflow)
             await airflow.aclose()
 
     asyncio.run(run())
-    assert double.paths.count("POST /api/v2/dags/d/dagRuns") == posts
+    assert scripted.paths.count("POST /api/v2/dags/d/dagRuns") == posts
 
 
 def test_failed_renewal_shows_the_first_refusal_unless_the_password_is_wrong(lab: "Lab") -> None:
-    for status, says in ((503, "with 500"), (401, "refused the credentials")):
+    for status, message in ((503, "with 500"), (401, "refused the credentials")):
 
-        def script(asked: "Asked", status: int = status) -> "Reply":
-            return lab.Reply({"detail": "no"}, status=status if asked.path == "/auth/token" else 500)
+        def script(request: "Request", status: int = status) -> "Reply":
+            return lab.Reply({"detail": "no"}, status=status if request.path == "/auth/token" else 500)
 
         lab.tokens.put("c", "of-yesterday")
-        with pytest.raises(ProviderFailed, match=says):
+        with pytest.raises(ProviderFailed, match=message):
             lab.against(script, one_run, kind="password")
 
 
@@ -205,17 +207,17 @@ def test_a_fixed_token_that_is_refused_is_the_end(lab: "Lab", api: str, status: 
     assert caught.value.status == status
 
 
-def test_an_airflow_where_all_are_admins_gives_everybody_a_token(lab: "Lab") -> None:
+def test_airflow_with_all_admins_issues_token_without_credentials(lab: "Lab") -> None:
     door = Door(lab, (401, "Not authenticated"))
-    _, double = lab.against(door.script, one_run, kind="none")
-    assert double.paths[1] == "GET /auth/token"
+    _, scripted = lab.against(door.script, one_run, kind="none")
+    assert scripted.paths[1] == "GET /auth/token"
     requests, _ = lab.against(door.script, one_run, kind="none")
     assert requests == 1
 
 
-def test_an_airflow_that_wants_credentials_says_so_to_who_has_none(lab: "Lab") -> None:
-    def script(asked: "Asked") -> "Reply":
-        return lab.Reply({"detail": "no"}, status=403 if asked.path == "/auth/token" else 401)
+def test_airflow_requiring_credentials_is_diagnosed_without_them(lab: "Lab") -> None:
+    def script(request: "Request") -> "Reply":
+        return lab.Reply({"detail": "no"}, status=403 if request.path == "/auth/token" else 401)
 
     with pytest.raises(ProviderRejectedCredentials, match="nobody in without credentials"):
         lab.against(script, one_run, kind="none")

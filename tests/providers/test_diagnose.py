@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import pytest
 
-from providers.diagnosing import HTML, airflow_of, diagnosing, trying
+from providers.diagnosis_helpers import HTML, airflow_of, diagnosing, trying
 from windsock.errors import ProviderBadResponse
 from windsock.providers.airflow import AirflowConfig, Diagnosis
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
     from windsock.providers.airflow import Airflow
 
 
@@ -61,7 +61,7 @@ def test_an_account_that_sees_nothing_is_a_hint(lab: "Lab") -> None:
         ("v2", (200, {"dags": []}), "does not say how many dags", ""),
     ],
 )
-def test_a_refusal_is_told_with_the_version_that_was_found(
+def test_refusal_reports_detected_version(
     lab: "Lab", api: str, reply: tuple[int, Any], message: str, hint: str
 ) -> None:
     found, _ = diagnosing(lab, airflow_of(lab, api, dags=lab.Reply(reply[1], status=reply[0])))
@@ -90,14 +90,14 @@ def test_the_oldest_airflow_that_will_do(lab: "Lab") -> None:
 
 
 @pytest.mark.parametrize("body", [{}, [], {"version": 3}, {"version": "main"}, "x"])
-def test_another_product_is_told_from_airflow(lab: "Lab", body: object) -> None:
+def test_other_product_is_distinguished_from_airflow(lab: "Lab", body: object) -> None:
     found, _ = diagnosing(lab, lambda _: lab.Reply(body))
     assert not found.success
     assert "Another program" in found.hints[0]
 
 
 def test_a_wrong_path_is_named(lab: "Lab") -> None:
-    def script(_: "Asked") -> "Reply":
+    def script(_: "Request") -> "Reply":
         return lab.Reply(HTML, status=404, content_type="text/html")
 
     found, paths = diagnosing(lab, script, path="/wrong")
@@ -162,7 +162,7 @@ def test_the_version_is_found_once_and_only_when_it_is_not_known(lab: "Lab", api
     assert requests == 4
 
 
-def test_trouble_while_the_version_is_looked_for_is_raised_as_it_is(lab: "Lab") -> None:
+def test_error_during_version_detection_is_raised_unchanged(lab: "Lab") -> None:
     async def identify(airflow: "Airflow") -> object:
         return await airflow.detect_version()
 

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from providers.diagnosing import airflow_of, diagnosing, trying
+from providers.diagnosis_helpers import airflow_of, diagnosing, trying
 from windsock import egress
 from windsock.providers.airflow import AirflowConfig, Diagnosis, TokenCache, diagnose
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply, Script
+    from providers.conftest import Lab, Reply, Request, Script
 
 FORBIDDEN = {"v1": {"title": "Forbidden", "detail": "Forbidden"}, "v2": {"detail": "Forbidden"}}
 
@@ -19,10 +19,10 @@ def forbidding(lab: "Lab", api: str, *parts: str) -> "Script":
     """An Airflow with three DAGs that answers 403 to every path that ends with one of the `parts`."""
     good = airflow_of(lab, api)
 
-    def script(asked: "Asked") -> "Reply":
-        if asked.path.endswith(parts):
+    def script(request: "Request") -> "Reply":
+        if request.path.endswith(parts):
             return lab.Reply(FORBIDDEN[api], status=403)
-        return good(asked)
+        return good(request)
 
     return script
 
@@ -50,10 +50,10 @@ def test_list_that_is_refused_fails_the_test_and_names_the_permission(
 @pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize("parts", [("~/dagRuns",), ("~/dagRuns/~/taskInstances",), ("~/dagRuns", "~/taskInstances")])
 def test_account_with_rights_on_single_dags_works_dag_by_dag(lab: "Lab", api: str, parts: tuple[str, ...]) -> None:
-    def script(asked: "Asked") -> "Reply":
-        if "/dags/~/" in asked.path and asked.path.endswith(parts):
+    def script(request: "Request") -> "Reply":
+        if "/dags/~/" in request.path and request.path.endswith(parts):
             return lab.Reply(FORBIDDEN[api], status=403)
-        return airflow_of(lab, api)(asked)
+        return airflow_of(lab, api)(request)
 
     found, _ = diagnosing(lab, script)
     assert found.success
@@ -63,16 +63,16 @@ def test_account_with_rights_on_single_dags_works_dag_by_dag(lab: "Lab", api: st
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize(
-    ("part", "says", "permission"),
+    ("part", "message", "permission"),
     [
         ("/eventLogs", "audit log cannot be read", "can read on Audit Logs (role Admin"),
         ("/importErrors", "Import errors cannot be read", "can read on ImportError"),
     ],
 )
-def test_what_a_mirror_can_do_without_is_a_hint(lab: "Lab", api: str, part: str, says: str, permission: str) -> None:
+def test_what_a_mirror_can_do_without_is_a_hint(lab: "Lab", api: str, part: str, message: str, permission: str) -> None:
     found, _ = diagnosing(lab, forbidding(lab, api, part))
     assert found.success
-    hint = next(hint for hint in found.hints if says in hint)
+    hint = next(hint for hint in found.hints if message in hint)
     assert permission in hint
 
 
@@ -85,12 +85,12 @@ def test_list_in_trouble_fails_the_test(lab: "Lab", status: int) -> None:
 
 
 def test_test_leaves_its_sign_in_to_the_next_sync(lab: "Lab") -> None:
-    tokens, double = TokenCache(), lab.Server(airflow_of(lab, "v2"))
+    tokens, scripted = TokenCache(), lab.Server(airflow_of(lab, "v2"))
     tokens.put("c", "of-yesterday")
 
     async def run() -> Diagnosis:
-        async with double.serving():
-            config, policy = AirflowConfig(base_url=double.base_url), egress.Policy.of(loopback=True)
+        async with scripted.serving():
+            config, policy = AirflowConfig(base_url=scripted.base_url), egress.Policy.of(loopback=True)
             return await diagnose(config, lab.credentials("password"), policy=policy, tokens=tokens, key="c")
 
     assert asyncio.run(run()).success

@@ -9,7 +9,7 @@ import pytest
 from windsock.errors import ProviderHTTPError
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Double, Lab, Reply, Script
+    from providers.conftest import Lab, Reply, Request, Script, ScriptedServer
     from windsock.providers.airflow import Airflow
     from windsock.providers.hints import EventLogHints
 
@@ -24,12 +24,12 @@ def entry(number: int, event: str = "patch_dag_run", age: float = 60, **more: An
 
 
 def serving(lab: "Lab", rows: list[dict[str, Any]]) -> "Script":
-    return lambda asked: lab.page("event_logs", rows, asked)
+    return lambda parameters: lab.page("event_logs", rows, parameters)
 
 
 def hints(
     lab: "Lab", script: "Script", api: str = "v2", *, seen: Sequence[int] = (), once: Sequence[int] = ()
-) -> tuple["EventLogHints", "Double"]:
+) -> tuple["EventLogHints", "ScriptedServer"]:
     async def use(airflow: "Airflow") -> "EventLogHints":
         return await airflow.read_event_log(SINCE, list(seen), list(once))
 
@@ -37,9 +37,7 @@ def hints(
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_a_young_entry_is_followed_at_once_and_once_more_when_what_it_tells_of_is_committed(
-    lab: "Lab", api: str
-) -> None:
+def test_recent_log_entry_is_followed_at_once_and_again_after_commit(lab: "Lab", api: str) -> None:
     """Airflow commits the entry before it acts; a look between the two reads what was there before."""
     young, old = serving(lab, [entry(7, age=3)]), serving(lab, [entry(7, age=30)])
     first, _ = hints(lab, young, api)
@@ -57,7 +55,7 @@ def test_an_entry_that_is_old_at_first_sight_is_followed_once(lab: "Lab") -> Non
     assert (found.runs, found.processed_ids, found.recheck_ids) == ([("d", "r7")], [7], [])
 
 
-def test_a_dag_that_is_deleted_or_paused_is_looked_at_twice_too(lab: "Lab") -> None:
+def test_deleted_or_paused_dag_is_checked_twice(lab: "Lab") -> None:
     for event, deleted in (("delete_dag", {"d"}), ("patch_dag", set())):
         first, _ = hints(lab, serving(lab, [entry(7, event, age=1, run_id=None)]))
         last, _ = hints(lab, serving(lab, [entry(7, event, age=25, run_id=None)]), once=first.recheck_ids)
@@ -65,27 +63,27 @@ def test_a_dag_that_is_deleted_or_paused_is_looked_at_twice_too(lab: "Lab") -> N
             assert (found.pipelines_changed, found.deleted_pipelines) == (True, deleted)
 
 
-def test_what_is_remembered_is_bounded_and_goes_with_the_time(lab: "Lab") -> None:
+def test_previous_tries_cache_is_bounded_and_expires(lab: "Lab") -> None:
     rows = [entry(number, age=1 if number > 3000 else 60) for number in range(6000, 0, -1)]
     found, _ = hints(lab, serving(lab, rows), seen=[9999], once=[8888])
     assert (len(found.processed_ids or []), len(found.recheck_ids), found.is_complete) == (2000, 3000, False)
 
 
-def test_entries_of_commands_and_heartbeats_are_not_asked_for(lab: "Lab") -> None:
-    _, double = hints(lab, serving(lab, []), "v1")
-    excluded = double.asked[0].params["excluded_events"].split(",")
+def test_log_entries_of_commands_and_heartbeats_are_excluded(lab: "Lab") -> None:
+    _, scripted = hints(lab, serving(lab, []), "v1")
+    excluded = scripted.requests[0].params["excluded_events"].split(",")
     assert {"cli_task_run", "cli_check", "task_instance_heartbeat", "heartbeat timeout", "success"} <= set(excluded)
-    _, double = hints(lab, serving(lab, []), "v2")
-    assert double.asked[0].params["excluded_events"] == excluded[-1]  # of many that were sent one by one, the last
+    _, scripted = hints(lab, serving(lab, []), "v2")
+    assert scripted.requests[0].params["excluded_events"] == excluded[-1]  # of many that were sent one by one, the last
 
 
 def older(lab: "Lab", rows: list[dict[str, Any]]) -> "Script":
     """An Airflow before 2.9, which knows neither `after` nor `excluded_events`."""
 
-    def script(asked: "Asked") -> "Reply":
-        if "excluded_events" in asked.params:
+    def script(request: "Request") -> "Reply":
+        if "excluded_events" in request.params:
             return lab.Reply({"detail": "Extra query parameter(s) after not in spec"}, status=400)
-        return lab.page("event_logs", rows, asked)
+        return lab.page("event_logs", rows, request)
 
     return script
 
@@ -94,17 +92,17 @@ def test_an_older_airflow_is_read_past_its_commands_and_heartbeats_and_forgets_t
     noise = ["cli_task_run", "task_instance_heartbeat", "success", "cli_some_plugin"]
     rows = [entry(1000 - number, noise[number % 4], run_id=None) for number in range(350)]
     rows += [entry(5), entry(4, age=500)]
-    found, double = hints(lab, older(lab, rows), "v1")
+    found, scripted = hints(lab, older(lab, rows), "v1")
     assert (found.runs, found.processed_ids, found.recheck_ids) == ([("d", "r5")], [5], [])
     assert (found.pipelines_changed, found.is_complete) == (False, True)
-    assert len(double.asked) == 1 + 4
+    assert len(scripted.requests) == 1 + 4
 
 
 def test_an_older_airflow_is_not_read_without_end(lab: "Lab") -> None:
     rows = [entry(9000 - number, "cli_task_run") for number in range(3000)]
-    found, double = hints(lab, older(lab, rows), "v1")
+    found, scripted = hints(lab, older(lab, rows), "v1")
     assert (found.runs, found.processed_ids, found.is_complete) == ([], [], False)
-    assert len(double.asked) == 1 + 5
+    assert len(scripted.requests) == 1 + 5
 
 
 FOLLOWED = [
@@ -142,7 +140,7 @@ def test_a_clear_that_leaves_a_note_is_followed(lab: "Lab", event: str) -> None:
     assert found.runs == [("d", "r8")]
 
 
-def test_a_log_that_may_not_be_read_gives_no_hints_and_one_in_trouble_is_an_error(lab: "Lab") -> None:
+def test_forbidden_event_log_yields_no_hints_and_failing_one_raises(lab: "Lab") -> None:
     found, _ = hints(lab, lambda _: lab.Reply({"detail": "Forbidden"}, status=403), seen=[1], once=[2])
     assert (found.runs, found.processed_ids, found.recheck_ids, found.is_complete) == ([], None, [], False)
     with pytest.raises(ProviderHTTPError):

@@ -41,10 +41,10 @@ def failing(lab: "Lab", *replies: "Reply", **options: Any) -> ProviderFailed:
 
 def test_one_503_is_tried_again_after_a_pause(lab: "Lab") -> None:
     replies = [lab.Reply({}, status=503), lab.Reply(RUN)]
-    found, double = lab.against(lambda _: replies.pop(0), one_run)
+    found, scripted = lab.against(lambda _: replies.pop(0), one_run)
     assert found is not None
     assert found.external_id == "r"
-    assert len(double.asked) == 2
+    assert len(scripted.requests) == 2
     assert 0.5 <= lab.slept[0] <= 1
 
 
@@ -57,25 +57,25 @@ def test_trouble_that_stays_is_tried_three_times(lab: "Lab", status: int) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 409, 422, 500, 501])
-def test_what_the_server_will_answer_again_is_asked_once(lab: "Lab", status: int) -> None:
+def test_retried_page_is_requested_once(lab: "Lab", status: int) -> None:
     failure = failing(lab, lab.Reply({"detail": "no"}, status=status))
     assert (failure.status, lab.slept) == (status, [])
     assert str(failure) == f"Airflow answered GET /api/v2/dags/d/dagRuns/r with {status}: no."
 
 
-def test_a_pause_that_the_server_asks_for_is_kept(lab: "Lab") -> None:
+def test_retry_after_is_respected(lab: "Lab") -> None:
     failure = failing(lab, lab.Reply({}, status=429, headers={"Retry-After": "17"}))
     assert lab.slept == [17, 17]
     assert failure.retry_after == 17
 
 
-def test_a_pause_that_is_too_long_is_told_instead(lab: "Lab") -> None:
+def test_excessive_retry_after_raises_instead_of_waiting(lab: "Lab") -> None:
     failure = failing(lab, lab.Reply({}, status=429, headers={"Retry-After": "3600"}))
     assert (lab.slept, failure.retry_after) == ([], 3600)
 
 
 @pytest.mark.parametrize("value", ["86400", "9" * 40, "Mon, 23 Nov 2099 14:35:33 GMT"])
-def test_a_pause_is_never_longer_than_an_hour_whatever_the_server_says(lab: "Lab", value: str) -> None:
+def test_retry_after_is_capped_at_one_hour(lab: "Lab", value: str) -> None:
     failure = failing(lab, lab.Reply({}, status=429, headers={"Retry-After": value}))
     assert (lab.slept, failure.retry_after) == ([], 3600)
 
@@ -98,7 +98,7 @@ def test_a_connection_that_is_always_reset_is_unreachable(lab: "Lab") -> None:
     assert len(lab.slept) == 2
 
 
-def test_an_answer_cut_off_on_the_way_is_no_answer(lab: "Lab") -> None:
+def test_truncated_response_is_an_error(lab: "Lab") -> None:
     assert isinstance(failing(lab, lab.Reply(RUN, cuts=True)), ProviderUnreachable)
 
 
@@ -129,7 +129,7 @@ def test_a_redirect_is_not_followed(lab: "Lab") -> None:
     assert isinstance(failing(lab, lab.Reply(b"", status=307)), ProviderBadResponse)
 
 
-def test_a_404_page_is_not_taken_for_a_run_that_is_gone(lab: "Lab") -> None:
+def test_not_found_page_is_not_taken_for_deleted_run(lab: "Lab") -> None:
     assert isinstance(failing(lab, lab.Reply(b"<html>", status=404, content_type="text/html")), ProviderBadResponse)
     assert isinstance(failing(lab, lab.Reply({"detail": "Not Found"}, status=404)), ProviderBadResponse)
     assert isinstance(failing(lab, lab.Reply(b"{", status=404)), ProviderBadResponse)
@@ -142,7 +142,7 @@ def test_a_404_page_is_not_taken_for_a_run_that_is_gone(lab: "Lab") -> None:
         {"detail": None, "status": 404, "title": "DAGRun not found", "type": "x"},
     ],
 )
-def test_a_run_that_is_gone_is_none(lab: "Lab", body: object) -> None:
+def test_deleted_run_is_none(lab: "Lab", body: object) -> None:
     found, _ = lab.against(lambda _: lab.Reply(body, status=404, content_type="application/problem+json"), one_run)
     assert found is None
 
@@ -153,12 +153,12 @@ def test_the_names_in_a_path_are_quoted(lab: "Lab") -> None:
     async def use(airflow: "Airflow") -> None:
         await airflow.run(dag_id, run_id)
 
-    _, double = lab.against(lambda _: lab.Reply(RUN | {"dag_id": dag_id, "dag_run_id": run_id}), use)
-    assert double.asked[0].path == "/api/v2/dags/a ü?/dagRuns/manual__2026-11-23T14:32:22+00:00"
-    assert double.asked[0].params == {}
+    _, scripted = lab.against(lambda _: lab.Reply(RUN | {"dag_id": dag_id, "dag_run_id": run_id}), use)
+    assert scripted.requests[0].path == "/api/v2/dags/a ü?/dagRuns/manual__2026-11-23T14:32:22+00:00"
+    assert scripted.requests[0].params == {}
 
 
-def test_an_airflow_that_was_upgraded_says_so(lab: "Lab") -> None:
+def test_upgraded_airflow_is_detected(lab: "Lab") -> None:
     body = {"error": "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2 instead."}
     failure = failing(lab, lab.Reply(body, status=404), api_version="v1")
     assert isinstance(failure, WrongApiVersion)
@@ -171,7 +171,7 @@ def test_a_server_that_hangs_times_out(lab: "Lab") -> None:
     assert "within 1 s" in str(failure)
 
 
-def test_nobody_at_the_port_is_unreachable(lab: "Lab") -> None:
+def test_closed_port_is_unreachable(lab: "Lab") -> None:
     async def use() -> None:
         airflow = lab.airflow("http://127.0.0.1:9")
         try:
@@ -200,7 +200,7 @@ def sent_through(transport: httpx2.AsyncBaseTransport, *, largest_body: int = 10
     return asyncio.run(send())
 
 
-def test_an_answer_is_bounded_after_it_is_unpacked() -> None:
+def test_decompressed_response_size_is_bounded() -> None:
     packed = gzip.compress(b'"' + b"x" * 5000 + b'"')
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=packed))
@@ -209,7 +209,7 @@ def test_an_answer_is_bounded_after_it_is_unpacked() -> None:
         sent_through(transport, largest_body=4000)
 
 
-def test_an_answer_that_cannot_be_unpacked_is_nonsense() -> None:
+def test_undecodable_response_is_bad_response() -> None:
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     transport = httpx2.MockTransport(
         lambda _: httpx2.Response(200, headers=headers, stream=httpx2.ByteStream(b"not packed"))
@@ -218,7 +218,7 @@ def test_an_answer_that_cannot_be_unpacked_is_nonsense() -> None:
         sent_through(transport)
 
 
-def test_a_large_answer_is_read_in_a_thread_and_still_read() -> None:
+def test_large_response_is_parsed_in_thread() -> None:
     body = b"[" + b",".join([rb'"\u0000"'] * 200_000) + b"]"
     headers = {"content-type": "application/json"}
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body))
@@ -232,7 +232,7 @@ def test_a_certificate_that_is_none_is_named() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br"])
-def test_an_answer_compressed_unasked_is_named_by_its_compression(lab: "Lab", encoding: str) -> None:
+def test_unrequested_compression_is_reported_by_name(lab: "Lab", encoding: str) -> None:
     failure = failing(lab, lab.Reply(b"\x1b\x0e\x00", headers={"Content-Encoding": encoding}))
     assert isinstance(failure, ProviderBadResponse)
     assert encoding.partition(",")[0] in str(failure)
@@ -240,12 +240,12 @@ def test_an_answer_compressed_unasked_is_named_by_its_compression(lab: "Lab", en
     assert "gzip or deflate" in failure.hints[0]
 
 
-def test_a_plain_answer_that_is_marked_as_gzip_is_named(lab: "Lab") -> None:
+def test_plain_body_marked_gzip_is_reported(lab: "Lab") -> None:
     failure = failing(lab, lab.Reply(RUN, headers={"Content-Encoding": "gzip"}))
     assert "marked as compressed with gzip" in str(failure)
 
 
-def test_a_plain_answer_that_is_marked_as_something_unknown_is_read_all_the_same(lab: "Lab") -> None:
+def test_plain_body_with_unknown_encoding_is_read(lab: "Lab") -> None:
     found, _ = lab.against(lambda _: lab.Reply(RUN, headers={"Content-Encoding": "br"}), one_run)
     assert found is not None
 
@@ -263,12 +263,12 @@ def test_a_success_that_is_not_plain_is_named_by_its_status(lab: "Lab", status: 
 
 
 @pytest.mark.parametrize("body", [b"[" + b"[]," * 700_000 + b"[]]", b"[" + b"1," * 1_100_000 + b"1]"])
-def test_an_answer_of_too_many_values_is_not_parsed(body: bytes) -> None:
+def test_response_with_too_many_values_is_not_parsed(body: bytes) -> None:
     headers = {"content-type": "application/json"}
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body))
     with pytest.raises(ResponseTooLarge, match="more values"):
         sent_through(transport)
 
 
-def test_the_largest_answer_is_some_ten_megabytes() -> None:
+def test_largest_response_is_about_ten_megabytes() -> None:
     assert 8_000_000 < MAX_BODY_BYTES < 12_000_000

@@ -12,7 +12,7 @@ from windsock.providers.base import Page, ProviderRun
 from windsock.providers.scopes import Resume
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
 
 
 def ids(pages: list[Page[ProviderRun]]) -> list[str]:
@@ -23,9 +23,9 @@ def ids(pages: list[Page[ProviderRun]]) -> list[str]:
 def test_an_interrupted_scan_goes_on_where_it_was(lab: "Lab", *, cursor: bool) -> None:
     script = lab.by_cursor(lab.runs(250)) if cursor else lab.by_offset(lab.runs(250))
     before, _ = lab.against(script, lab.reading(most=1))
-    after, double = lab.against(script, lab.reading(resume=before[-1].resume))
+    after, scripted = lab.against(script, lab.reading(resume=before[-1].resume))
     assert set(ids(before) + ids(after)) == {row["dag_run_id"] for row in lab.runs(250)}
-    assert len(double.asked) == 2
+    assert len(scripted.requests) == 2
     assert after[0].as_of == before[0].as_of
 
 
@@ -39,10 +39,10 @@ def test_a_scan_that_goes_on_by_offset_sees_that_rows_have_slipped(lab: "Lab") -
 def test_a_cursor_that_has_become_invalid_starts_the_scan_again(lab: "Lab") -> None:
     script = lab.by_cursor(lab.runs(150))
 
-    def forgetful(asked: "Asked") -> "Reply":
-        if asked.params["cursor"] == "old":
+    def forgetful(request: "Request") -> "Reply":
+        if request.params["cursor"] == "old":
             return lab.Reply({"detail": "Invalid cursor token"}, status=400)
-        return script(asked)
+        return script(request)
 
     resume = {"cursor": "old", "as_of": "2026-01-01T00:00:00+00:00", "read": 100, "least": 150}
     pages, _ = lab.against(forgetful, lab.reading(resume=resume))
@@ -60,9 +60,9 @@ def test_a_run_that_was_deleted_and_started_again_does_not_hide_that_rows_have_s
     """It stands at the end of the same page, which proves nothing about the rows before it."""
     rows = lab.runs(6)
 
-    def script(asked: "Asked") -> "Reply":
-        reply = lab.by_offset(rows, cap=3)(asked)
-        if asked.params["offset"] == "0" and len(rows) == 6:
+    def script(request: "Request") -> "Reply":
+        reply = lab.by_offset(rows, cap=3)(request)
+        if request.params["offset"] == "0" and len(rows) == 6:
             rows[:] = [*rows[2:], rows[0]]
         return reply
 
@@ -70,14 +70,14 @@ def test_a_run_that_was_deleted_and_started_again_does_not_hide_that_rows_have_s
     assert {row["dag_run_id"] for row in lab.runs(6)} == set(ids(pages))
 
 
-def test_a_list_whose_pages_never_begin_with_a_known_row_is_given_up(lab: "Lab") -> None:
+def test_list_with_pages_that_never_overlap_is_abandoned(lab: "Lab") -> None:
     """Rows slip away below each page, however far the scan steps back."""
     start = 0
 
-    def script(asked: "Asked") -> "Reply":
+    def script(request: "Request") -> "Reply":
         nonlocal start
         start += 200
-        return lab.page("dag_runs", lab.runs(1000, start), asked)
+        return lab.page("dag_runs", lab.runs(1000, start), request)
 
     with pytest.raises(ProviderIncomplete):
         lab.against(script, lab.reading(), "v1")
@@ -98,15 +98,15 @@ def test_whatever_is_deleted_or_appears_no_row_that_stays_is_lost(
     stays = {row["dag_run_id"] for row in rows}
     left = list(changes)
 
-    def script(asked: "Asked") -> "Reply":
-        reply = lab.by_offset(rows, cap)(asked)
+    def script(request: "Request") -> "Reply":
+        reply = lab.by_offset(rows, cap)(request)
         if left:
             place, is_deleted = left.pop(0)
             number = f"run-{place:05}"
             if is_deleted:
-                gone = [row for row in rows if row["dag_run_id"] >= number][: 1 + place % 70]
-                stays.difference_update(row["dag_run_id"] for row in gone)
-                rows[:] = [row for row in rows if row not in gone]
+                deleted = [row for row in rows if row["dag_run_id"] >= number][: 1 + place % 70]
+                stays.difference_update(row["dag_run_id"] for row in deleted)
+                rows[:] = [row for row in rows if row not in deleted]
             else:
                 rows[:] = sorted([*rows, *late[place % 200 :][:5]], key=lambda row: str(row["dag_run_id"]))
                 del late[place % 200 : place % 200 + 5]

@@ -9,10 +9,10 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from airflow_double.api import Api
-from airflow_double.faults import Double
-from airflow_double.model import Model
-from airflow_double.replies import Reply
+from fake_airflow.api import Api
+from fake_airflow.faults import FakeAirflow
+from fake_airflow.model import Model
+from fake_airflow.responses import Reply
 from windsock import egress
 from windsock.errors import ProviderCannotTell, ProviderFailed, ProviderLacksObject
 from windsock.providers.airflow import Airflow, AirflowConfig, TokenCache
@@ -40,7 +40,7 @@ def model(request: pytest.FixtureRequest) -> Model:
     return model
 
 
-def airflow_of(double: httpx2.AsyncBaseTransport, api: Any) -> Airflow:
+def airflow_of(fake: httpx2.AsyncBaseTransport, api: Any) -> Airflow:
     return Airflow(
         AirflowConfig(base_url="http://double"),
         PasswordCredentials(auth_type="password", username="admin", password=SecretStr("admin")),
@@ -48,7 +48,7 @@ def airflow_of(double: httpx2.AsyncBaseTransport, api: Any) -> Airflow:
         api_version=api,
         tokens=TokenCache(),
         key="double",
-        transport=double,
+        transport=fake,
         sleep=lambda _: asyncio.sleep(0),
     )
 
@@ -65,7 +65,7 @@ async def tasks_of(airflow: Airflow, run: SingleRun) -> set[tuple[str, str, str]
 @pytest.mark.parametrize("run_id", STRANGE)
 async def test_a_run_with_any_id_is_found_with_its_task_runs(model: Model, run_id: str) -> None:
     key = ("bills", run_id)
-    airflow, its = airflow_of(Double(Api(model, cap=3)), model.api), model.runs[key]
+    airflow, its = airflow_of(FakeAirflow(Api(model, cap=3)), model.api), model.runs[key]
     found = await airflow.run(*key, its.run_after)
     assert found is not None
     assert (found.pipeline_external_id, found.external_id, found.status) == (*key, its.state)
@@ -79,20 +79,20 @@ async def test_a_run_with_any_id_is_found_with_its_task_runs(model: Model, run_i
 async def test_a_run_that_was_deleted_is_missing_by_airflows_word_or_by_a_whole_list(model: Model, run_id: str) -> None:
     key, at = ("bills", run_id), model.runs["bills", run_id].run_after
     model.delete_run(key)
-    airflow = airflow_of(Double(Api(model)), model.api)
+    airflow = airflow_of(FakeAirflow(Api(model)), model.api)
     assert await airflow.run(*key, at) is None
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("run_id", ["2026/11/23", "..", "~", "x/taskInstances"])
-async def test_without_its_moment_nothing_is_said_of_a_run_without_an_address(model: Model, run_id: str) -> None:
-    double = Double(Api(model))
-    airflow = airflow_of(double, model.api)
+async def test_run_without_url_and_time_has_no_link(model: Model, run_id: str) -> None:
+    fake = FakeAirflow(Api(model))
+    airflow = airflow_of(fake, model.api)
     with pytest.raises(ProviderCannotTell):
         await airflow.run("bills", run_id)
     with pytest.raises(ProviderCannotTell):
         await tasks_of(airflow, SingleRun("bills", run_id))
-    assert not [path for path in double.asked if quote(run_id, safe="") in path]
+    assert not [path for path in fake.requests if quote(run_id, safe="") in path]
 
 
 ROUTERS = {
@@ -113,21 +113,21 @@ ROUTERS = {
 class Behind(httpx2.AsyncBaseTransport):
     """A double behind something that answers for all addresses of single runs."""
 
-    def __init__(self, double: Double, reply: Reply) -> None:
-        self.double, self.reply = double, reply
+    def __init__(self, fake: FakeAirflow, reply: Reply) -> None:
+        self.fake, self.reply = fake, reply
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if "/dagRuns/" in request.url.path and "/~/" not in request.url.path:
             headers = {"Content-Type": self.reply.content_type}
             return httpx2.Response(self.reply.status, headers=headers, content=self.reply.content, request=request)
-        return await self.double.handle_async_request(request)
+        return await self.fake.handle_async_request(request)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("router", ROUTERS)
 async def test_a_404_that_is_not_airflows_word_about_this_run_is_no_evidence(model: Model, router: str) -> None:
     key, at = ("bills", "a b"), model.runs["bills", "a b"].run_after
-    airflow = airflow_of(Behind(Double(Api(model)), ROUTERS[router]), model.api)
+    airflow = airflow_of(Behind(FakeAirflow(Api(model)), ROUTERS[router]), model.api)
     found = await airflow.run(*key, at)
     assert found is not None
     assert found.external_id == "a b"
@@ -139,19 +139,21 @@ async def test_a_404_that_is_not_airflows_word_about_this_run_is_no_evidence(mod
 
 
 @pytest.mark.anyio
-async def test_an_answer_about_another_run_is_not_taken_for_this_one(model: Model) -> None:
+async def test_response_about_another_run_is_rejected(model: Model) -> None:
     """As a proxy that decodes twice brings it about."""
     key, at = ("bills", "a%2Fb"), model.runs["bills", "a%2Fb"].run_after
     other = {"dag_id": "bills", "dag_run_id": "a/b", "run_after": "2026-11-23T14:00:00Z", "state": "failed"}
-    airflow = airflow_of(Behind(Double(Api(model)), Reply({**other, "logical_date": other["run_after"]})), model.api)
+    airflow = airflow_of(
+        Behind(FakeAirflow(Api(model)), Reply({**other, "logical_date": other["run_after"]})), model.api
+    )
     found = await airflow.run(*key, at)
     assert found is not None
     assert (found.external_id, found.position) == ("a%2Fb", at)
 
 
 @pytest.mark.anyio
-async def test_task_runs_of_a_run_that_airflow_says_is_gone(model: Model) -> None:
-    airflow = airflow_of(Double(Api(model)), model.api)
+async def test_task_runs_of_run_deleted_in_airflow(model: Model) -> None:
+    airflow = airflow_of(FakeAirflow(Api(model)), model.api)
     if model.api == "v1":  # gives an empty list (measured on 2.11.2)
         assert await tasks_of(airflow, SingleRun("bills", "nope", AT)) == set()
         return
@@ -160,22 +162,22 @@ async def test_task_runs_of_a_run_that_airflow_says_is_gone(model: Model) -> Non
 
 
 @pytest.mark.anyio
-async def test_a_dag_that_is_gone_takes_its_runs_with_it(model: Model) -> None:
+async def test_deleted_dag_removes_its_runs(model: Model) -> None:
     del model.dags["bills"]
     for key in [key for key in model.runs if key[0] == "bills"]:
         model._drop_run(key)
-    airflow = airflow_of(Double(Api(model)), model.api)
+    airflow = airflow_of(FakeAirflow(Api(model)), model.api)
     for run_id in ("a/../b", "a b"):
         assert await airflow.run("bills", run_id, AT) is None
 
 
 @pytest.mark.anyio
 async def test_a_lost_trigger_is_not_sent_again_on_the_word_of_a_router(model: Model) -> None:
-    double = Double(Api(model))
-    airflow = airflow_of(Behind(double, ROUTERS["3.3.2"]), model.api)
+    fake = FakeAirflow(Api(model))
+    airflow = airflow_of(Behind(fake, ROUTERS["3.3.2"]), model.api)
     request = RunRequest(
         pipeline_external_id="bills", external_id="windsock__1", conf={}, logical_date=None, note="by hand"
     )
     with pytest.raises(ProviderCannotTell):
         await airflow.trigger(request, may_exist=True)
-    assert not [asked for asked in double.asked if asked.startswith("POST /api/v")]
+    assert not [parameters for parameters in fake.requests if parameters.startswith("POST /api/v")]

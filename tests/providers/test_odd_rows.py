@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_double import shapes
-from airflow_double.model import Model
-from airflow_double.oddities import ODD_VALUES, nested
+from fake_airflow import serializers
+from fake_airflow.model import Model
+from fake_airflow.oddities import ODD_VALUES, nested
 from windsock.providers.airflow import v1, v2
 from windsock.providers.airflow.fields import MAX_NESTING, Fields
 from windsock.providers.base import Page, SkippedRow
@@ -16,7 +16,7 @@ from windsock.providers.hints import EventLogHints
 from windsock.providers.scopes import UpdatedSince
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
     from windsock.providers.airflow import Airflow
 
 PARSERS = {"v1": v1, "v2": v2}
@@ -25,7 +25,7 @@ TASK = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "map_index": -1}
 
 
 def skipped(pages: list[Page[Any]]) -> list[SkippedRow]:
-    return [one for page in pages for one in page.skipped]
+    return [row for page in pages for row in page.skipped]
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
@@ -67,14 +67,14 @@ def test_optional_field_that_cannot_be_read_is_dropped_and_named(
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-@pytest.mark.parametrize(("levels", "is_kept"), [(1, True), (253, True), (254, True), (255, False), (800, False)])
-def test_conf_and_trigger_are_kept_as_deeply_nested_as_airflow_accepts(api: str, levels: int, *, is_kept: bool) -> None:
+@pytest.mark.parametrize(("levels", "is_retained"), [(1, True), (253, True), (254, True), (255, False), (800, False)])
+def test_conf_and_trigger_retain_nesting_accepted_by_airflow(api: str, levels: int, *, is_retained: bool) -> None:
     fields = Fields({**RUN, "conf": nested(levels)})
-    assert PARSERS[api].parse_run(fields).conf == (nested(levels) if is_kept else {})
+    assert PARSERS[api].parse_run(fields).conf == (nested(levels) if is_retained else {})
     task = Fields({**TASK, "trigger": nested(levels - 1) if levels > 1 else 1, "pid": 1})
     metadata = PARSERS[api].parse_task_run(task).provider_metadata
-    assert metadata.keys() == ({"trigger", "pid"} if is_kept else {"pid"})
-    assert (fields.unread, task.unread) == (([], []) if is_kept else (["conf"], ["trigger"]))
+    assert metadata.keys() == ({"trigger", "pid"} if is_retained else {"pid"})
+    assert (fields.unread, task.unread) == (([], []) if is_retained else (["conf"], ["trigger"]))
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
@@ -91,13 +91,13 @@ def test_map_index_that_cannot_be_stored_leaves_the_row_out(lab: "Lab", map_inde
     rows = [{**TASK, "task_id": f"t{number}", "id": f"i{number}"} for number in range(3)]
     rows[1]["map_index"] = map_index
     body = {"task_instances": rows, "total_entries": 3, "next_cursor": None}
-    pages, double = lab.against(lambda _: lab.Reply(body), reading_tasks)
+    pages, fake = lab.against(lambda _: lab.Reply(body), reading_tasks)
     assert [row.external_id for page in pages for row in page.rows] == ["t0", "t2"]
-    (one,) = skipped(pages)
-    assert (one.pipeline_external_id, one.run_external_id, one.task_external_id) == ("d", "r", "t1")
-    assert (one.map_index, one.fields) == (None, ())
-    assert "map_index" in one.reason
-    assert len(double.asked) == 1
+    (item,) = skipped(pages)
+    assert (item.pipeline_external_id, item.run_external_id, item.task_external_id) == ("d", "r", "t1")
+    assert (item.map_index, item.fields) == (None, ())
+    assert "map_index" in item.reason
+    assert len(fake.requests) == 1
 
 
 async def reading_tasks(airflow: "Airflow") -> list[Page[Any]]:
@@ -127,14 +127,14 @@ def test_row_that_cannot_be_parsed_is_left_out_and_counts_as_received(
         rows[place] = {**bad, "dag_run_id": f"bad-{place}"} if has_ids else bad
     good = [row["dag_run_id"] for place, row in enumerate(lab.runs(150)) if place not in places]
     script = lab.by_cursor(rows) if how == "v2 cursor" else lab.by_offset(rows)
-    pages, double = lab.against(script, lab.reading(), how[:2])
+    pages, fake = lab.against(script, lab.reading(), how[:2])
     assert [row.external_id for page in pages for row in page.rows] == good
-    assert {one.kind for one in skipped(pages)} == {"runs"}
+    assert {row.kind for row in skipped(pages)} == {"runs"}
     _, clean = lab.against(
         lab.by_cursor(lab.runs(150)) if how == "v2 cursor" else lab.by_offset(lab.runs(150)), lab.reading(), how[:2]
     )
     # Rows that cannot be told apart are one row, which the total does not fit: that takes a second look, and no more.
-    assert len(double.asked) <= len(clean.asked) + (4 if len(places) > 1 else 0)
+    assert len(fake.requests) <= len(clean.requests) + (4 if len(places) > 1 else 0)
 
 
 def test_every_fiftieth_row_unreadable_costs_no_request_more(lab: "Lab") -> None:
@@ -142,35 +142,35 @@ def test_every_fiftieth_row_unreadable_costs_no_request_more(lab: "Lab") -> None
     for place in range(25, 1000, 50):
         rows[place] = {**rows[place], "run_after": "never", "logical_date": None}
     for api, script in (("v2", lab.by_cursor), ("v1", lab.by_offset)):
-        pages, double = lab.against(script(rows), lab.reading(), api)
+        pages, fake = lab.against(script(rows), lab.reading(), api)
         _, clean = lab.against(script(lab.runs(1000)), lab.reading(), api)
         assert sum(len(page.rows) for page in pages) == 980
-        assert [one.run_external_id for one in skipped(pages)] == [f"run-{place:05}" for place in range(25, 1000, 50)]
-        assert len(double.asked) == len(clean.asked)
+        assert [row.run_external_id for row in skipped(pages)] == [f"run-{place:05}" for place in range(25, 1000, 50)]
+        assert len(fake.requests) == len(clean.requests)
 
 
-def test_field_that_is_dropped_is_told_with_the_row_once_for_overlapping_pages(lab: "Lab") -> None:
+def test_dropped_field_is_reported_once_per_row_across_overlapping_pages(lab: "Lab") -> None:
     rows: list[Any] = lab.runs(150)
     for place in (99, 100):
         rows[place] = {**rows[place], "end_date": "later", "note": []}
     pages, _ = lab.against(lab.by_offset(rows), lab.reading(), "v1")
     assert sum(len(page.rows) for page in pages) == 150
-    assert [(one.run_external_id, one.fields) for one in skipped(pages)] == [
+    assert [(row.run_external_id, row.fields) for row in skipped(pages)] == [
         ("run-00099", ("end_date", "note")),
         ("run-00100", ("end_date", "note")),
     ]
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_list_of_dags_is_told_what_it_lacks(lab: "Lab", api: str) -> None:
+def test_incomplete_dag_list_reports_missing_dags(lab: "Lab", api: str) -> None:
     rows = [*lab.dags(3), {"dag_id": 5}, {"dag_id": "odd", "owners": "x", "tags": []}, None]
 
-    def script(asked: "Asked") -> "Reply":
-        return lab.page("import_errors" if "import" in asked.path else "dags", rows, asked)
+    def script(request: "Request") -> "Reply":
+        return lab.page("import_errors" if "import" in request.path else "dags", rows, request)
 
     found, _ = lab.against(script, lambda airflow: airflow.list_pipelines(), api)
     assert [row.external_id for row in found.rows] == ["dag-00000", "dag-00001", "dag-00002", "odd"]
-    assert [(one.pipeline_external_id, one.fields) for one in found.skipped] == [
+    assert [(row.pipeline_external_id, row.fields) for row in found.skipped] == [
         (None, ()), ("odd", ("owners",)), (None, ()),
     ]  # fmt: skip
 
@@ -185,7 +185,7 @@ def test_no_odd_value_of_the_double_keeps_a_row_away_but_one(api: str, kind: str
     rows: dict[str, tuple[Any, ...]] = {"dag": (model.dags["d"], 1), "run": (run,), "task": (task, run)}
     parse = {"dag": "parse_pipeline", "run": "parse_run", "task": "parse_task_run"}[kind]
     for odd in ODD_VALUES[kind]:
-        raw = getattr(shapes, f"{kind}_{api}")(*rows[kind]) | odd
+        raw = getattr(serializers, f"{kind}_{api}")(*rows[kind]) | odd
         if "map_index" not in odd:
             assert getattr(PARSERS[api], parse)(Fields(raw)) is not None
 

@@ -12,7 +12,7 @@ from windsock.providers.base import Page, ProviderRun
 from windsock.providers.scopes import RunRange, UpdatedSince
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
     from windsock.providers.airflow import Airflow
 
 
@@ -22,11 +22,11 @@ def ids(pages: list[Page[ProviderRun]]) -> list[str]:
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
 def test_a_cursor_is_followed_to_its_end(lab: "Lab", count: int) -> None:
-    pages, double = lab.against(lab.by_cursor(lab.runs(count)), lab.reading())
+    pages, scripted = lab.against(lab.by_cursor(lab.runs(count)), lab.reading())
     assert ids(pages) == [row["dag_run_id"] for row in lab.runs(count)]
-    assert len(double.asked) == max(1, -(-count // 100))
+    assert len(scripted.requests) == max(1, -(-count // 100))
     assert [page.resume is None for page in pages] == [*[False] * (len(pages) - 1), True]
-    assert double.asked[0].params == {
+    assert scripted.requests[0].params == {
         "updated_at_gte": "2026-11-23T12:00:00.000005Z",
         "order_by": "id",
         "limit": "100",
@@ -38,29 +38,29 @@ def test_a_cursor_is_followed_to_its_end(lab: "Lab", count: int) -> None:
 @pytest.mark.parametrize("cap", [10, 50, 100])
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
 def test_offsets_overlap_by_a_row_and_give_each_row_once(lab: "Lab", api: str, cap: int, count: int) -> None:
-    pages, double = lab.against(lab.by_offset(lab.runs(count), cap), lab.reading(), api)
+    pages, scripted = lab.against(lab.by_offset(lab.runs(count), cap), lab.reading(), api)
     assert ids(pages) == [row["dag_run_id"] for row in lab.runs(count)]
-    assert len(double.asked) == max(1, -(-(count - 1) // (cap - 1)))
-    assert ("cursor" in double.asked[0].params) == (api == "v2")
+    assert len(scripted.requests) == max(1, -(-(count - 1) // (cap - 1)))
+    assert ("cursor" in scripted.requests[0].params) == (api == "v2")
 
 
 def test_an_idle_scan_costs_one_request(lab: "Lab") -> None:
     for api, script in (("v2", lab.by_cursor([])), ("v2", lab.by_offset([])), ("v1", lab.by_offset([]))):
-        pages, double = lab.against(script, lab.reading(), api)
-        assert (len(double.asked), len(pages), pages[0].expected, pages[0].resume) == (1, 1, 0, None)
+        pages, scripted = lab.against(script, lab.reading(), api)
+        assert (len(scripted.requests), len(pages), pages[0].expected, pages[0].resume) == (1, 1, 0, None)
 
 
 @pytest.mark.parametrize("deleted", [1, 5, 60, 190])
 def test_rows_that_slip_back_over_the_bound_of_a_page_are_fetched(lab: "Lab", deleted: int) -> None:
     rows = lab.runs(330)
-    asked_so_far = 0
+    request_count = 0
 
-    def script(asked: "Asked") -> "Reply":
-        nonlocal asked_so_far
-        asked_so_far += 1
-        if asked_so_far == 3:
+    def script(request: "Request") -> "Reply":
+        nonlocal request_count
+        request_count += 1
+        if request_count == 3:
             del rows[:deleted]
-        return lab.by_offset(rows)(asked)
+        return lab.by_offset(rows)(request)
 
     pages, _ = lab.against(script, lab.reading(), "v1")
     assert set(ids(pages)) == {row["dag_run_id"] for row in lab.runs(330)}
@@ -70,11 +70,11 @@ def test_rows_that_appear_before_the_page_do_no_harm(lab: "Lab") -> None:
     rows = lab.runs(250, start=200)
     count = 0
 
-    def script(asked: "Asked") -> "Reply":
+    def script(request: "Request") -> "Reply":
         nonlocal count
         rows.insert(0, lab.runs(1, start=count)[0])
         count += 1
-        return lab.by_offset(rows)(asked)
+        return lab.by_offset(rows)(request)
 
     pages, _ = lab.against(script, lab.reading(), "v1")
     assert {row["dag_run_id"] for row in lab.runs(250, start=200)} <= set(ids(pages))
@@ -88,7 +88,7 @@ def test_a_server_that_ignores_the_offset_is_found_out(lab: "Lab", api: str) -> 
             lab.against(lambda _, body=body: lab.Reply(body), lab.reading(), api)  # type: ignore[misc]
 
 
-def test_pages_of_one_row_cannot_prove_anything(lab: "Lab") -> None:
+def test_single_row_pages_cannot_verify_completeness(lab: "Lab") -> None:
     with pytest.raises(ProviderIncomplete):
         lab.against(lab.by_offset(lab.runs(9), cap=1), lab.reading(), "v1")
 
@@ -115,35 +115,35 @@ def test_a_count_that_came_to_its_limit_promises_as_many_and_maybe_more(lab: "La
 def test_rows_deleted_while_a_cursor_is_followed_are_no_loss(lab: "Lab") -> None:
     rows = lab.runs(250)
 
-    def script(asked: "Asked") -> "Reply":
-        if asked.params["cursor"] == "100":
+    def script(request: "Request") -> "Reply":
+        if request.params["cursor"] == "100":
             del rows[240:]
-        return lab.by_cursor(rows)(asked)
+        return lab.by_cursor(rows)(request)
 
     pages, _ = lab.against(script, lab.reading())
     assert len(ids(pages)) == 240
 
 
-@pytest.mark.parametrize(("kept", "before"), [(100, ""), (200, "100")])
-def test_all_rows_behind_a_cursor_may_have_been_deleted(lab: "Lab", kept: int, before: str) -> None:
+@pytest.mark.parametrize(("stored", "before"), [(100, ""), (200, "100")])
+def test_all_rows_behind_a_cursor_may_have_been_deleted(lab: "Lab", stored: int, before: str) -> None:
     rows = lab.runs(250)
 
-    def script(asked: "Asked") -> "Reply":
-        if asked.params["cursor"] == str(kept):
-            del rows[kept:]
-        return lab.by_cursor(rows, total_entries=None)(asked)
+    def script(request: "Request") -> "Reply":
+        if request.params["cursor"] == str(stored):
+            del rows[stored:]
+        return lab.by_cursor(rows, total_entries=None)(request)
 
-    pages, double = lab.against(script, lab.reading())
-    assert len(ids(pages)) == kept
-    assert [one.params["cursor"] for one in double.asked[-2:]] == [str(kept), before]
+    pages, scripted = lab.against(script, lab.reading())
+    assert len(ids(pages)) == stored
+    assert [request.params["cursor"] for request in scripted.requests[-2:]] == [str(stored), before]
 
 
 @pytest.mark.parametrize("emptied", ["100", "200"])
 def test_an_empty_page_that_a_cursor_had_promised_is_not_the_end(lab: "Lab", emptied: str) -> None:
-    def script(asked: "Asked") -> "Reply":
-        if asked.params["cursor"] == emptied:
+    def script(request: "Request") -> "Reply":
+        if request.params["cursor"] == emptied:
             return lab.Reply({"dag_runs": [], "total_entries": None, "next_cursor": None})
-        return lab.by_cursor(lab.runs(250), total_entries=None)(asked)
+        return lab.by_cursor(lab.runs(250), total_entries=None)(request)
 
     with pytest.raises(ProviderIncomplete, match="empty page"):
         lab.against(script, lab.reading())
@@ -153,7 +153,7 @@ def test_a_cursor_that_repeats_is_found_out(lab: "Lab") -> None:
     """Even where each answer brings rows that are new."""
     starts = iter(range(0, 100, 5))
 
-    def script(_: "Asked") -> "Reply":
+    def script(_: "Request") -> "Reply":
         return lab.Reply({"dag_runs": lab.runs(5, next(starts)), "total_entries": None, "next_cursor": "x"})
 
     with pytest.raises(ProviderIncomplete, match="circles"):
@@ -162,8 +162,8 @@ def test_a_cursor_that_repeats_is_found_out(lab: "Lab") -> None:
 
 
 def test_cursors_without_new_rows_are_found_out(lab: "Lab") -> None:
-    def script(asked: "Asked") -> "Reply":
-        body = {"dag_runs": lab.runs(5), "total_entries": None, "next_cursor": asked.params["cursor"] + "x"}
+    def script(request: "Request") -> "Reply":
+        body = {"dag_runs": lab.runs(5), "total_entries": None, "next_cursor": request.params["cursor"] + "x"}
         return lab.Reply(body)
 
     with pytest.raises(ProviderIncomplete, match="circles"):
@@ -177,7 +177,7 @@ def test_a_scan_has_an_end(lab: "Lab") -> None:
         lab.against(lab.by_cursor(lab.runs(250)), lab.reading(), limits=Limits(requests=2))
 
 
-def test_as_of_is_the_clock_of_the_server_before_it_answered(lab: "Lab") -> None:
+def test_server_time_is_clock_before_response(lab: "Lab") -> None:
     pages, _ = lab.against(lab.by_cursor(lab.runs(250)), lab.reading())
     date = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
     assert {page.as_of for page in pages} == {pages[0].as_of}
@@ -186,24 +186,24 @@ def test_as_of_is_the_clock_of_the_server_before_it_answered(lab: "Lab") -> None
 
 @pytest.mark.parametrize("date", ["", "yesterday"])
 def test_without_a_date_our_own_clock_counts_less_what_the_server_s_may_be_behind(lab: "Lab", date: str) -> None:
-    began = datetime.now(UTC)
+    before_scan = datetime.now(UTC)
     body = {"dag_runs": [], "total_entries": 0}
     pages, _ = lab.against(lambda _: lab.Reply(body, headers={"Date": date}), lab.reading())
-    assert began <= pages[0].as_of + MOST_BEHIND <= datetime.now(UTC)
+    assert before_scan <= pages[0].as_of + MOST_BEHIND <= datetime.now(UTC)
 
 
-def test_runs_between_are_asked_by_their_place_in_time(lab: "Lab") -> None:
+def test_run_range_is_requested_by_run_after(lab: "Lab") -> None:
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     for api, field in (("v2", "run_after"), ("v1", "execution_date")):
-        _, double = lab.against(lab.by_offset([]), lab.reading(RunRange(start, end)), api)
-        sent = double.asked[0].params
+        _, scripted = lab.against(lab.by_offset([]), lab.reading(RunRange(start, end)), api)
+        sent = scripted.requests[0].params
         assert (sent[f"{field}_gte"], sent[f"{field}_lte"]) == ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z")
-        _, double = lab.against(lab.by_offset([]), lab.reading(RunRange(start, None)), api)
-        assert f"{field}_lte" not in double.asked[0].params
+        _, scripted = lab.against(lab.by_offset([]), lab.reading(RunRange(start, None)), api)
+        assert f"{field}_lte" not in scripted.requests[0].params
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_runs_and_task_runs_between_can_be_asked_of_one_pipeline(lab: "Lab", api: str) -> None:
+def test_run_range_can_be_limited_to_one_pipeline(lab: "Lab", api: str) -> None:
     """With the same filters as of all pipelines, and its total too."""
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -213,21 +213,21 @@ def test_runs_and_task_runs_between_can_be_asked_of_one_pipeline(lab: "Lab", api
         assert [page.rows async for page in airflow.task_runs(window)] == [[]]
         assert (await airflow.count_runs(window), await airflow.count_task_runs(window)) == (0, 0)
 
-    def script(_: "Asked") -> "Reply":
+    def script(_: "Request") -> "Reply":
         return lab.Reply({"dag_runs": [], "task_instances": [], "total_entries": 0})
 
     _, of_all = lab.against(script, lambda airflow: use(airflow, None), api)
     _, of_one = lab.against(script, lambda airflow: use(airflow, "a/ü?"), api)
     runs, tasks = f"/api/{api}/dags/a/ü?/dagRuns", f"/api/{api}/dags/a/ü?/dagRuns/~/taskInstances"
-    assert [one.path for one in of_one.asked] == [runs, tasks, runs, tasks]
-    assert [one.params for one in of_one.asked] == [one.params for one in of_all.asked]
+    assert [request.path for request in of_one.requests] == [runs, tasks, runs, tasks]
+    assert [request.params for request in of_one.requests] == [request.params for request in of_all.requests]
 
 
 def test_task_instances_that_get_a_new_id_at_a_retry_are_not_taken_for_a_circle(lab: "Lab") -> None:
     """The same three tasks, cleared while they were read: measured on 3.x, they come again under later ids."""
 
-    def script(asked: "Asked") -> "Reply":
-        start, upcoming = {"": (0, "a"), "a": (3, "b"), "b": (6, None)}[asked.params["cursor"]]
+    def script(request: "Request") -> "Reply":
+        start, upcoming = {"": (0, "a"), "a": (3, "b"), "b": (6, None)}[request.params["cursor"]]
         row = {"dag_id": "d", "dag_run_id": "r", "try_number": start}
         rows = [{**row, "id": f"i{start + n}", "task_id": f"t{n}"} for n in range(3)]
         return lab.Reply({"task_instances": rows, "total_entries": 3, "next_cursor": upcoming})

@@ -140,7 +140,7 @@ def test_task_instances_of_airflow_2_in_our_words(lab: "Lab") -> None:
         (v2.parse_task_run, {"run_after": None, "logical_date": "2026-11-23T14:00:00Z"}),
     ],
 )
-def test_a_task_instance_tells_where_its_run_stands_in_time(parse: Any, times: dict[str, Any]) -> None:
+def test_task_instance_carries_order_of_its_run(parse: Any, times: dict[str, Any]) -> None:
     raw = {"dag_id": "d", "dag_run_id": "r", "task_id": "t"}
     assert parse(raw).run_at is None
     assert parse({**raw, **times}).run_at == utc(2026, 11, 23, 14)

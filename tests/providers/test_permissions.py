@@ -51,7 +51,7 @@ def test_refusal_has_the_words_of_airflow_and_the_permission(lab: "Lab", api: st
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "says"),
+    ("method", "path", "message"),
     [
         ("GET", "/api/v2/eventLogs", "Audit Logs"),
         ("GET", "/api/v1/importErrors", "ImportError"),
@@ -61,6 +61,6 @@ def test_refusal_has_the_words_of_airflow_and_the_permission(lab: "Lab", api: st
         ("POST", "/auth/token", None),
     ],
 )
-def test_hint_is_of_the_operation(method: str, path: str, says: str | None) -> None:
+def test_hint_is_of_the_operation(method: str, path: str, message: str | None) -> None:
     hint = permission_hint(method, path)
-    assert (hint is None) if says is None else (says in (hint or ""))
+    assert (hint is None) if message is None else (message in (hint or ""))

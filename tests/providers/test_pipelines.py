@@ -7,7 +7,7 @@ import pytest
 from windsock.errors import ProviderBadResponse, ProviderHTTPError, ProviderIncomplete
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply, Script
+    from providers.conftest import Lab, Reply, Request, Script
     from windsock.providers.airflow import Airflow
     from windsock.providers.base import PipelineListing
 
@@ -17,11 +17,11 @@ async def listing(airflow: "Airflow") -> "PipelineListing":
 
 
 def serving(lab: "Lab", rows: list[dict[str, Any]], cap: int = 100) -> "Script":
-    def script(asked: "Asked") -> "Reply":
-        if asked.path.endswith("/importErrors"):
+    def script(request: "Request") -> "Reply":
+        if request.path.endswith("/importErrors"):
             broken = [{"import_error_id": n, "filename": f"{n}.py", "stack_trace": "…"} for n in range(4)]
             return lab.Reply({"import_errors": broken, "total_entries": 4})
-        return lab.page("dags", rows, asked, cap=cap)
+        return lab.page("dags", rows, request, cap=cap)
 
     return script
 
@@ -34,11 +34,11 @@ def serving(lab: "Lab", rows: list[dict[str, Any]], cap: int = 100) -> "Script":
 def test_every_dag_is_listed_whatever_the_server_caps(
     lab: "Lab", api: str, count: int, cap: int, requests: int
 ) -> None:
-    found, double = lab.against(serving(lab, lab.dags(count), cap), listing, api)
+    found, scripted = lab.against(serving(lab, lab.dags(count), cap), listing, api)
     assert [row.external_id for row in found.rows] == [f"dag-{number:05}" for number in range(count)]
     assert found.import_errors == 4
-    assert len(double.asked) == requests
-    first = double.asked[0].params
+    assert len(scripted.requests) == requests
+    first = scripted.requests[0].params
     assert (first.get("exclude_stale"), first.get("only_active")) == (
         ("false", None) if api == "v2" else (None, "false")
     )
@@ -49,42 +49,42 @@ def test_a_total_that_shrinks_while_it_is_read_starts_the_list_again(lab: "Lab")
     rows = lab.dags(150)
     pages = 0
 
-    def script(asked: "Asked") -> "Reply":
+    def script(request: "Request") -> "Reply":
         nonlocal pages
-        reply = serving(lab, rows)(asked)
+        reply = serving(lab, rows)(request)
         pages += 1
         if pages == 1:
             del rows[0]
         return reply
 
-    found, double = lab.against(script, listing)
+    found, scripted = lab.against(script, listing)
     assert len(found.rows) == 149
-    assert [one.params["offset"] for one in double.asked[:4]] == ["0", "100", "0", "100"]
+    assert [request.params["offset"] for request in scripted.requests[:4]] == ["0", "100", "0", "100"]
 
 
 def test_a_dag_pushed_over_the_bound_of_a_page_is_found_though_the_total_stays(lab: "Lab") -> None:
     rows = lab.dags(150)
     pages = 0
 
-    def script(asked: "Asked") -> "Reply":
+    def script(request: "Request") -> "Reply":
         nonlocal pages
-        reply = serving(lab, rows)(asked)
+        reply = serving(lab, rows)(request)
         pages += 1
         if pages == 1:
             rows[:] = [{"dag_id": "a-new-one"}, *rows[:-1]]
         return reply
 
-    found, double = lab.against(script, listing)
+    found, scripted = lab.against(script, listing)
     assert {row.external_id for row in found.rows} == {str(row["dag_id"]) for row in rows}
-    assert [one.params["offset"] for one in double.asked[:4]] == ["0", "100", "0", "100"]
+    assert [request.params["offset"] for request in scripted.requests[:4]] == ["0", "100", "0", "100"]
 
 
-def test_a_list_that_never_stands_still_is_not_given(lab: "Lab") -> None:
+def test_list_that_changes_on_every_read_is_an_error(lab: "Lab") -> None:
     rows = lab.dags(150)
 
-    def script(asked: "Asked") -> "Reply":
+    def script(request: "Request") -> "Reply":
         rows.append({"dag_id": f"new-{len(rows)}"})
-        return serving(lab, rows)(asked)
+        return serving(lab, rows)(request)
 
     with pytest.raises(ProviderIncomplete, match="4 times"):
         lab.against(script, listing)
@@ -99,19 +99,19 @@ def test_fewer_dags_than_promised_are_not_taken_for_all(lab: "Lab", rows: int) -
 @pytest.mark.parametrize("status", [200, 403, 404, 500, 503])
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_the_list_of_dags_is_whole_though_its_import_errors_cannot_be_had(lab: "Lab", api: str, status: int) -> None:
-    def script(asked: "Asked") -> "Reply":
-        if asked.path.endswith("/importErrors"):
+    def script(request: "Request") -> "Reply":
+        if request.path.endswith("/importErrors"):
             return lab.Reply({"detail": "No"}, status=status)
-        return lab.page("dags", lab.dags(3), asked)
+        return lab.page("dags", lab.dags(3), request)
 
     found, _ = lab.against(script, listing, api)
     assert (len(found.rows), found.import_errors) == (3, None)
 
 
 def test_the_list_of_dags_is_whole_though_the_connection_drops_at_its_import_errors(lab: "Lab") -> None:
-    def script(asked: "Asked") -> "Reply":
-        is_last = asked.path.endswith("/importErrors")
-        return lab.Reply(drops=True) if is_last else lab.page("dags", lab.dags(3), asked)
+    def script(request: "Request") -> "Reply":
+        is_last = request.path.endswith("/importErrors")
+        return lab.Reply(drops=True) if is_last else lab.page("dags", lab.dags(3), request)
 
     found, _ = lab.against(script, listing)
     assert (len(found.rows), found.import_errors) == (3, None)
@@ -137,7 +137,7 @@ def test_a_forbidden_list_of_dags_is_an_error(lab: "Lab") -> None:
         {"dags": [], "total_entries": -1},
     ],
 )
-def test_an_answer_of_another_shape_is_nonsense(lab: "Lab", body: object) -> None:
+def test_response_of_unexpected_schema_is_bad_response(lab: "Lab", body: object) -> None:
     with pytest.raises(ProviderBadResponse):
         lab.against(lambda _: lab.Reply(body), listing)
 
@@ -154,17 +154,17 @@ def test_a_broken_file_counts_once_however_many_dags_it_has(
     counted = [
         {"import_error_id": n, "filename": f"{n}.py", "bundle_name": "b"} for n in range(files) for _ in range(repeats)
     ]
-    asked_for = 0
+    request_count = 0
 
-    def script(asked: "Asked") -> "Reply":
-        nonlocal asked_for
-        if not asked.path.endswith("/importErrors"):
-            return lab.page("dags", [], asked)
-        asked_for += 1
-        offset, limit = int(asked.params["offset"]), int(asked.params["limit"])
+    def script(request: "Request") -> "Reply":
+        nonlocal request_count
+        if not request.path.endswith("/importErrors"):
+            return lab.page("dags", [], request)
+        request_count += 1
+        offset, limit = int(request.params["offset"]), int(request.params["limit"])
         rows = counted[offset : offset + limit]
         shown = rows if repeats_rows else list({row["import_error_id"]: row for row in rows}.values())
         return lab.Reply({"import_errors": shown, "total_entries": len(counted)})
 
     found, _ = lab.against(script, listing, api)
-    assert (found.import_errors, asked_for) == (files, requests)
+    assert (found.import_errors, request_count) == (files, requests)

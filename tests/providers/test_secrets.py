@@ -9,7 +9,7 @@ from windsock.errors import ProviderFailed, ProviderRejectedCredentials
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
     from windsock.providers.airflow import Airflow
     from windsock.providers.base import ProviderRun
 
@@ -20,9 +20,9 @@ async def one_run(airflow: "Airflow") -> "ProviderRun | None":
     return await airflow.run("d", "r")
 
 
-def everything_of(failure: BaseException) -> str:
+def exception_text(failure: BaseException) -> str:
     chain: list[BaseException | None] = [failure, failure.__cause__, failure.__context__]
-    return " ".join(f"{one} {one!r} {one.args} {vars(one)}" for one in chain if one is not None)
+    return " ".join(f"{error} {error!r} {error.args} {vars(error)}" for error in chain if error is not None)
 
 
 @pytest.mark.parametrize("kind", ["password", "api_token"])
@@ -32,13 +32,13 @@ def test_no_error_holds_a_secret(lab: "Lab", api: str, kind: str) -> None:
     # The server repeats what it was sent; the last time so late that its words are cut in the middle of the secret.
     echo = f"{jwt} {secret} ".ljust(289, "x") + secret
 
-    def script(reply: "Reply") -> "Callable[[Asked], Reply]":
-        def answer(asked: "Asked") -> "Reply":
-            if asked.path == "/auth/token" and reply.status != 422:
+    def script(reply: "Reply") -> "Callable[[Request], Reply]":
+        def script(request: "Request") -> "Reply":
+            if request.path == "/auth/token" and reply.status != 422:
                 return lab.Reply({"access_token": jwt}, status=201)
             return reply
 
-        return answer
+        return script
 
     for reply in (
         lab.Reply({"detail": echo}, status=422),
@@ -53,9 +53,9 @@ def test_no_error_holds_a_secret(lab: "Lab", api: str, kind: str) -> None:
     ):
         with pytest.raises(ProviderFailed) as caught:
             lab.against(script(reply), one_run, api, kind=kind, timeout_seconds=1)
-        said = everything_of(caught.value)
-        assert secret[:9] not in said
-        assert kind == "api_token" or api == "v1" or reply.status == 422 or jwt not in said
+        text = exception_text(caught.value)
+        assert secret[:9] not in text
+        assert kind == "api_token" or api == "v1" or reply.status == 422 or jwt not in text
 
 
 def test_a_token_with_a_line_break_is_refused_without_being_quoted(lab: "Lab") -> None:
@@ -63,4 +63,4 @@ def test_a_token_with_a_line_break_is_refused_without_being_quoted(lab: "Lab") -
         lab.token = token
         with pytest.raises(ProviderRejectedCredentials) as caught:
             lab.against(lambda _: lab.Reply(RUN), one_run)
-        assert "planted" not in everything_of(caught.value)
+        assert "planted" not in exception_text(caught.value)

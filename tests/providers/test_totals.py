@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from providers.doubles import BETWEEN, CHANGED, KINDS, a_double, keys, reading, skipped, use
+from providers.fake_airflow_helpers import BETWEEN, CHANGED, KINDS, keys, make_fake_airflow, reading, skipped, use
 from windsock.errors import ProviderFailed, ProviderIncomplete
 from windsock.providers.airflow.scans import Limits
 from windsock.providers.miscounts import ENOUGH_PASSES, Miscounts
@@ -12,7 +12,7 @@ from windsock.providers.miscounts import ENOUGH_PASSES, Miscounts
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
     from windsock.providers.airflow import Airflow
     from windsock.providers.base import Page, ProviderRun
     from windsock.providers.scopes import Resume
@@ -28,20 +28,20 @@ def read_ids(pages: "list[Page[ProviderRun]]") -> list[str]:
 def test_rows_committed_between_the_list_and_its_count_are_no_loss(lab: "Lab", how: str) -> None:
     """The total is asked for once more before a list is called short."""
     for late in (1, 3):
-        rows, asked_so_far = lab.runs(40), 0
+        rows, request_count = lab.runs(40), 0
 
-        def script(asked: "Asked", rows: list[Any] = rows, late: int = late) -> "Reply":
-            nonlocal asked_so_far
-            asked_so_far += 1
-            reply = (lab.by_cursor(rows) if how == "v2 cursor" else lab.by_offset(rows))(asked)
-            if asked_so_far == 1:
+        def script(request: "Request", rows: list[Any] = rows, late: int = late) -> "Reply":
+            nonlocal request_count
+            request_count += 1
+            reply = (lab.by_cursor(rows) if how == "v2 cursor" else lab.by_offset(rows))(request)
+            if request_count == 1:
                 rows += lab.runs(late, start=40)
                 reply.body["total_entries"] = len(rows)
             return reply
 
         pages, _ = lab.against(script, lab.reading(), how[:2])
         assert len(read_ids(pages)) == 40 + late
-        assert [one for page in pages for one in page.skipped] == []
+        assert [row for page in pages for row in page.skipped] == []
 
 
 def no_pages() -> "list[Page[Any]]":
@@ -68,25 +68,25 @@ def reads_all_and_then_refuses(pages: "list[Page[Any]]", resume: "Resume | None"
 def test_a_total_that_never_fits_is_believed_at_the_third_pass(lab: "Lab", how: str, count: int) -> None:
     rows, pages, seen = lab.runs(count), no_pages(), Miscounts()
     script = lab.by_cursor(rows, total_entries=count + 1) if how == "v2 cursor" else None
-    script = script or (lambda asked: lab.page("dag_runs", rows, asked, total_entries=count + 1))
+    script = script or (lambda parameters: lab.page("dag_runs", rows, parameters, total_entries=count + 1))
     for _ in range(ENOUGH_PASSES - 1):
         seen = Miscounts(seen.to_json())
         lab.against(script, reads_all_and_then_refuses(pages), how[:2], limits=Limits(miscounts=seen))
-        assert (len(read_ids(pages)), [one for page in pages for one in page.skipped]) == (count, [])
+        assert (len(read_ids(pages)), [row for page in pages for row in page.skipped]) == (count, [])
     seen = Miscounts(seen.to_json())
-    pages, double = lab.against(script, lab.reading(CHANGED), how[:2], limits=Limits(miscounts=seen))
+    pages, scripted = lab.against(script, lab.reading(CHANGED), how[:2], limits=Limits(miscounts=seen))
     assert len(read_ids(pages)) == count
-    assert [one.reason for page in pages for one in page.skipped] == ["Airflow counts 1 more dag run than it lists."]
+    assert [row.reason for page in pages for row in page.skipped] == ["Airflow counts 1 more dag run than it lists."]
     assert pages[-1].resume is None
-    assert len(double.asked) <= max(1, -(-count // 99)) + 3
+    assert len(scripted.requests) <= max(1, -(-count // 99)) + 3
 
 
 def test_another_difference_in_each_pass_is_never_believed(lab: "Lab") -> None:
     rows, pages, seen = lab.runs(40), no_pages(), Miscounts()
     for number in range(3 * ENOUGH_PASSES):
 
-        def script(asked: "Asked", total: int = 41 + number % 2) -> "Reply":
-            return lab.page("dag_runs", rows, asked, total_entries=total)
+        def script(request: "Request", total: int = 41 + number % 2) -> "Reply":
+            return lab.page("dag_runs", rows, request, total_entries=total)
 
         seen = Miscounts(seen.to_json())
         lab.against(script, reads_all_and_then_refuses(pages), "v1", limits=Limits(miscounts=seen))
@@ -97,7 +97,7 @@ def test_the_difference_of_a_scan_that_is_read_twice_in_a_pass_counts_once(lab: 
     rows, pages, seen = lab.runs(40), no_pages(), Miscounts()
     for _ in range(ENOUGH_PASSES + 1):
         lab.against(
-            lambda asked: lab.page("dag_runs", rows, asked, total_entries=41),
+            lambda parameters: lab.page("dag_runs", rows, parameters, total_entries=41),
             reads_all_and_then_refuses(pages),
             "v1",
             limits=Limits(miscounts=seen),
@@ -117,8 +117,8 @@ def test_a_list_that_lacked_rows_is_read_from_its_start(lab: "Lab") -> None:
     """What goes on behind a row that was not seen would lack it as often as is needed to believe that."""
     rows, pages, seen = lab.runs(250), no_pages(), Miscounts()
 
-    def script(asked: "Asked") -> "Reply":
-        return lab.page("dag_runs", rows, asked, total_entries=251)
+    def script(request: "Request") -> "Reply":
+        return lab.page("dag_runs", rows, request, total_entries=251)
 
     lab.against(script, reads_all_and_then_refuses(pages), "v1", limits=Limits(miscounts=seen))
     resume = pages[0].resume
@@ -128,23 +128,23 @@ def test_a_list_that_lacked_rows_is_read_from_its_start(lab: "Lab") -> None:
         assert len(read_ids(pages)) == read
 
 
-def test_a_total_that_differs_at_the_second_look_is_looked_at_again(lab: "Lab") -> None:
+def test_total_that_differs_at_second_read_is_read_again(lab: "Lab") -> None:
     totals = [45, 45]
 
-    def script(asked: "Asked") -> "Reply":
-        return lab.page("dag_runs", lab.runs(40), asked, total_entries=totals.pop() if totals else 44)
+    def script(request: "Request") -> "Reply":
+        return lab.page("dag_runs", lab.runs(40), request, total_entries=totals.pop() if totals else 44)
 
     known = Limits(miscounts=Miscounts(hidden={"runs": 4}))
     pages, _ = lab.against(script, lab.reading(), "v1", limits=known)
-    assert [one.reason for page in pages for one in page.skipped] == ["Airflow counts 4 more dag runs than it lists."]
+    assert [row.reason for page in pages for row in page.skipped] == ["Airflow counts 4 more dag runs than it lists."]
 
 
 def test_a_lost_page_stays_an_error(lab: "Lab") -> None:
     """The cursor ends too early, and there are rows behind that no page shows."""
 
-    def script(asked: "Asked") -> "Reply":
-        reply = lab.by_cursor(lab.runs(250))(asked)
-        if "cursor" not in asked.params:
+    def script(request: "Request") -> "Reply":
+        reply = lab.by_cursor(lab.runs(250))(request)
+        if "cursor" not in request.params:
             return lab.Reply({**reply.body, "dag_runs": reply.body["dag_runs"][:1]})
         return lab.Reply({**reply.body, "next_cursor": None})
 
@@ -163,34 +163,34 @@ def test_a_server_that_ignores_the_offset_is_not_taken_for_one_that_hides_rows(l
 @pytest.mark.parametrize("most", [1, 7, 30])
 @pytest.mark.parametrize("kind", KINDS)
 def test_pages_that_are_too_much_at_once_shrink(kind: str, most: int, too_many: Any) -> None:
-    double = a_double(kind, runs=90)
-    double.api.oddities.most_rows, double.api.oddities.too_many = most, too_many
+    scripted = make_fake_airflow(kind, runs=90)
+    scripted.api.oddities.most_rows, scripted.api.oddities.too_many = most, too_many
     if most == 1:  # nothing proves that pages of one row belong together, but that is said
         with pytest.raises(ProviderFailed):
-            use(double, reading("runs", CHANGED))
+            use(scripted, reading("runs", CHANGED))
         return
-    for what, expected in (("runs", set(double.model.runs)), ("task_runs", set(double.model.tasks))):
-        double.asked.clear()
-        pages = use(double, reading(what, BETWEEN))
+    for what, expected in (("runs", set(scripted.model.runs)), ("task_runs", set(scripted.model.tasks))):
+        scripted.requests.clear()
+        pages = use(scripted, reading(what, BETWEEN))
         assert keys(pages, what) == expected
         assert skipped(pages) == []
-        assert len(double.asked) < 20 + 6 * len(expected) / most
+        assert len(scripted.requests) < 20 + 6 * len(expected) / most
 
 
 @pytest.mark.parametrize("hidden", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_that_are_counted_and_hidden_are_told_by_their_number(kind: str, hidden: int) -> None:
+def test_hidden_but_counted_rows_are_reported_by_count(kind: str, hidden: int) -> None:
     if kind == "v2 uncounted":
         return
     for scope in (CHANGED, BETWEEN):
         for what in ("runs", "task_runs"):
-            double = a_double(kind, runs=150)
-            every = list(double.model.runs if what == "runs" else double.model.tasks)
-            gone = set(every[40 : 40 + hidden])
-            double.api.oddities.hidden = set(gone)
+            scripted = make_fake_airflow(kind, runs=150)
+            every = list(scripted.model.runs if what == "runs" else scripted.model.tasks)
+            deleted = set(every[40 : 40 + hidden])
+            scripted.api.oddities.hidden = set(deleted)
             known = Miscounts(hidden={what: hidden})
-            pages = use(double, reading(what, scope), Limits(window=80, miscounts=known))
-            assert keys(pages, what) == set(every) - gone
+            pages = use(scripted, reading(what, scope), Limits(window=80, miscounts=known))
+            assert keys(pages, what) == set(every) - deleted
             (row,) = skipped(pages)
             assert (row.kind, row.unlisted) == (what, hidden)
             assert f"Airflow counts {hidden} more" in row.reason
@@ -198,28 +198,28 @@ def test_rows_that_are_counted_and_hidden_are_told_by_their_number(kind: str, hi
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_dags_that_are_counted_and_hidden_are_told_by_their_number(api: str) -> None:
-    double = a_double(api, dags=130, runs=2)
-    double.api.oddities.hidden = {("dag_07",), ("dag_120",)}
+def test_hidden_but_counted_dags_are_reported_by_count(api: str) -> None:
+    scripted = make_fake_airflow(api, dags=130, runs=2)
+    scripted.api.oddities.hidden = {("dag_07",), ("dag_120",)}
     seen = Miscounts()
     for _ in range(ENOUGH_PASSES - 1):
         with pytest.raises(ProviderIncomplete, match="promised 130 dags and gave 128"):
-            use(double, lambda airflow: airflow.list_pipelines(), Limits(miscounts=seen))
+            use(scripted, lambda airflow: airflow.list_pipelines(), Limits(miscounts=seen))
         seen = Miscounts(seen.to_json())
-    listing = use(double, lambda airflow: airflow.list_pipelines(), Limits(miscounts=seen))
+    listing = use(scripted, lambda airflow: airflow.list_pipelines(), Limits(miscounts=seen))
     assert len(listing.rows) == 128
-    assert [one.reason for one in listing.skipped] == ["Airflow counts 2 more dags than it lists."]
+    assert [row.reason for row in listing.skipped] == ["Airflow counts 2 more dags than it lists."]
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 def test_a_list_of_dags_that_is_believed_costs_what_it_would_cost_without(api: str) -> None:
-    double = a_double(api, dags=130, runs=2)
+    scripted = make_fake_airflow(api, dags=130, runs=2)
     requests: list[int] = []
     for hidden in (set(), {("dag_07",)}):
-        double.api.oddities.hidden = set(hidden)
+        scripted.api.oddities.hidden = set(hidden)
         flags = "only_active order_by" if api == "v1" else "exclude_stale order_by"
         known = Miscounts([[f"/api/{api}/dags {flags}", 1, ENOUGH_PASSES]])
-        double.asked.clear()
-        use(double, lambda airflow: airflow.list_pipelines(counts_import_errors=False), Limits(miscounts=known))
-        requests.append(sum("/dags" in one for one in double.asked))
+        scripted.requests.clear()
+        use(scripted, lambda airflow: airflow.list_pipelines(counts_import_errors=False), Limits(miscounts=known))
+        requests.append(sum("/dags" in request for request in scripted.requests))
     assert requests == [2, 2]

@@ -11,7 +11,7 @@ from windsock.providers.airflow import Airflow, AirflowConfig, TokenCache
 from windsock.providers.scopes import RunRequest
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
 
 REQUEST = RunRequest(pipeline_external_id="d", external_id="ours", conf={}, logical_date=None, note="")
 
@@ -19,34 +19,34 @@ REQUEST = RunRequest(pipeline_external_id="d", external_id="ours", conf={}, logi
 def trigger(lab: "Lab", bad: dict[str, "Reply"], *, may_exist: bool) -> tuple[ProviderFailed, Airflow, list[str]]:
     """What comes of a trigger on an Airflow that answers well but for `bad`."""
 
-    def script(asked: "Asked") -> "Reply":
-        place = f"{asked.method} {asked.path}"
+    def script(request: "Request") -> "Reply":
+        place = f"{request.method} {request.path}"
         if place in bad:
             return bad[place]
-        if asked.path.endswith("/version"):
+        if request.path.endswith("/version"):
             return lab.Reply({"version": "3.3.2"})
-        if asked.path == "/auth/token":
+        if request.path == "/auth/token":
             return lab.Reply({"access_token": "jwt"}, status=201)
-        if asked.method == "GET":
+        if request.method == "GET":
             return lab.Reply({"detail": "The DagRun with dag_id: `d` and run_id: `ours` was not found"}, status=404)
         return lab.Reply({**lab.runs(1)[0], "dag_run_id": "ours"})
 
-    double = lab.Server(script)
+    scripted = lab.Server(script)
 
     async def run() -> Airflow:
-        async with double.serving():
-            airflow = airflow_at(lab, double.base_url)
-            made.append(airflow)
+        async with scripted.serving():
+            airflow = airflow_at(lab, scripted.base_url)
+            created.append(airflow)
             try:
                 await airflow.trigger(REQUEST, may_exist=may_exist)
             finally:
                 await airflow.aclose()
         return airflow
 
-    made: list[Airflow] = []
+    created: list[Airflow] = []
     with pytest.raises(ProviderFailed) as caught:
         asyncio.run(run())
-    return caught.value, made[0], double.paths
+    return caught.value, created[0], scripted.paths
 
 
 def airflow_at(lab: "Lab", base_url: str) -> Airflow:
@@ -75,7 +75,7 @@ def test_first_trigger_is_in_doubt_only_if_it_was_sent(lab: "Lab", phase: str, w
 
 
 @pytest.mark.parametrize("phase", ["GET /api/v2/version", "POST /auth/token", "GET /api/v2/dags/d/dagRuns/ours"])
-def test_repeated_trigger_is_in_doubt_until_it_was_looked_up(lab: "Lab", phase: str) -> None:
+def test_repeated_trigger_is_ambiguous_until_lookup(lab: "Lab", phase: str) -> None:
     """The earlier request may have started the run, whatever fails now."""
     failure, airflow, _ = trigger(lab, {phase: lab.Reply({}, delay=2.5)}, may_exist=True)
     assert (failure.request_sent, airflow.may_have_triggered) == (True, False)
@@ -96,20 +96,20 @@ def test_login_page_in_front_of_a_trigger_started_nothing(lab: "Lab", refusal: d
 
 def test_attempt_that_cannot_be_sent_does_not_clear_the_doubt_about_the_one_before(lab: "Lab") -> None:
     """The first answer is lost, the second connection is refused: the first may still start a run."""
-    double = lab.Server(lambda _: lab.Reply({}))
+    scripted = lab.Server(lambda _: lab.Reply({}))
 
     async def run() -> None:
-        server = double.serving()
+        server = scripted.serving()
         await server.__aenter__()
-        airflow = airflow_at(lab, double.base_url)
+        airflow = airflow_at(lab, scripted.base_url)
         closing: list[Any] = []
 
-        def script(asked: "Asked") -> "Reply":
-            if asked.path.endswith("/version"):
+        def script(request: "Request") -> "Reply":
+            if request.path.endswith("/version"):
                 return lab.Reply({"version": "3.3.2"})
-            if asked.path == "/auth/token":
+            if request.path == "/auth/token":
                 return lab.Reply({"access_token": "jwt"}, status=201)
-            if asked.method == "GET":
+            if request.method == "GET":
                 return lab.Reply({"detail": "The DagRun with dag_id: `d` and run_id: `ours` was not found"}, status=404)
             return lab.Reply(drops=True)
 
@@ -117,7 +117,7 @@ def test_attempt_that_cannot_be_sent_does_not_clear_the_doubt_about_the_one_befo
             if not closing:
                 closing.append(await server.__aexit__(None, None, None))
 
-        double.script, airflow._sleep = script, sleep
+        scripted.script, airflow._sleep = script, sleep
         try:
             await airflow.trigger(REQUEST, may_exist=False)
         finally:
@@ -128,7 +128,7 @@ def test_attempt_that_cannot_be_sent_does_not_clear_the_doubt_about_the_one_befo
     assert caught.value.request_sent is True
 
 
-def test_connection_that_is_not_made_sent_nothing(lab: "Lab") -> None:
+def test_failed_connection_attempt_sent_no_request(lab: "Lab") -> None:
     """TEST-NET-1 goes nowhere, so that the time-out comes before the request."""
     airflow = airflow_at(lab, "http://192.0.2.1")
 

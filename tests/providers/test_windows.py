@@ -16,12 +16,12 @@ from windsock.providers.scopes import Resume, RunRange, ScanScope, SingleRun, Up
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
     from windsock.providers.airflow import Airflow
 
 NOW = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
 START = NOW - timedelta(hours=1)
-EVERYTHING = UpdatedSince(START)
+ALL_ROWS = UpdatedSince(START)
 
 
 class Tasks:
@@ -32,17 +32,15 @@ class Tasks:
         self.field = field
         self.times = {f"t{number}": START + every * number for number in range(count)}
 
-    def script(self, asked: "Asked") -> "Reply":
-        start = datetime.fromisoformat(asked.params[f"{self.field}_gte"])
-        end = datetime.fromisoformat(asked.params.get(f"{self.field}_lte", "9999-01-01T00:00:00Z"))
+    def script(self, request: "Request") -> "Reply":
+        start = datetime.fromisoformat(request.params[f"{self.field}_gte"])
+        end = datetime.fromisoformat(request.params.get(f"{self.field}_lte", "9999-01-01T00:00:00Z"))
         found = [name for name, time in self.times.items() if start <= time <= end][::-1]
         rows = [{"dag_id": "d", "dag_run_id": "r", "task_id": name} for name in found]
-        return self.lab.Reply({"task_instances": rows[: int(asked.params["limit"])], "total_entries": len(rows)})
+        return self.lab.Reply({"task_instances": rows[: int(request.params["limit"])], "total_entries": len(rows)})
 
 
-def reading(
-    scope: ScanScope = EVERYTHING, resume: Resume | None = None, most: int = 10**6
-) -> "Callable[[Airflow], Any]":
+def reading(scope: ScanScope = ALL_ROWS, resume: Resume | None = None, most: int = 10**6) -> "Callable[[Airflow], Any]":
     async def read(airflow: "Airflow") -> list[Page[ProviderTaskRun]]:
         pages: list[Page[ProviderTaskRun]] = []
         async for page in airflow.task_runs(scope, resume):
@@ -58,29 +56,31 @@ def names(pages: list[Page[ProviderTaskRun]]) -> set[str]:
     return {row.external_id for page in pages for row in page.rows}
 
 
-def test_an_idle_scan_costs_one_request_of_parameters_that_every_version_knows(lab: "Lab") -> None:
-    pages, double = lab.against(Tasks(lab, 0, timedelta()).script, reading(), "v1")
-    assert [one.params for one in double.asked] == [{"updated_at_gte": "2026-11-23T13:35:33Z", "limit": "2000"}]
+def test_idle_scan_sends_one_request_supported_by_every_version(lab: "Lab") -> None:
+    pages, scripted = lab.against(Tasks(lab, 0, timedelta()).script, reading(), "v1")
+    assert [request.params for request in scripted.requests] == [
+        {"updated_at_gte": "2026-11-23T13:35:33Z", "limit": "2000"}
+    ]
     assert (pages[0].rows, pages[0].expected, pages[0].resume) == ([], 0, None)
 
 
 @pytest.mark.parametrize("count", [1, 10, 11, 101, 500])
-def test_a_window_with_more_than_an_answer_holds_is_split(lab: "Lab", count: int) -> None:
+def test_window_larger_than_response_limit_is_split(lab: "Lab", count: int) -> None:
     tasks = Tasks(lab, count, timedelta(seconds=7))
-    pages, double = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
+    pages, scripted = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
     assert names(pages) == set(tasks.times)
     assert pages[0].expected == count
     assert all(page.resume for page in pages[:-1])
     assert pages[-1].resume is None
-    assert len(double.asked) < 5 + count
+    assert len(scripted.requests) < 5 + count
 
 
 @pytest.mark.parametrize("count", [50, 400, 1600])
 def test_a_window_is_split_at_once_into_as_many_as_its_total_takes(lab: "Lab", count: int) -> None:
     tasks = Tasks(lab, count, timedelta(seconds=3600 / count))
-    pages, double = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
+    pages, scripted = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
     assert names(pages) == set(tasks.times)
-    assert len(double.asked) <= 2 + 1.5 * count / 10
+    assert len(scripted.requests) <= 2 + 1.5 * count / 10
 
 
 @pytest.mark.parametrize(("count", "every", "requests"), [(40, 0, 8), (40, 10, 8), (400, 10, 240)])
@@ -89,15 +89,15 @@ def test_rows_that_lie_close_together_in_a_long_time_cost_few_requests_more(
 ) -> None:
     """A mapped task has thousands of instances of one moment, which no split parts."""
     tasks = Tasks(lab, count, timedelta(milliseconds=every), "execution_date")
-    pages, double = lab.against(tasks.script, reading(RunRange(START, NOW)), "v1", limits=Limits(window=10))
+    pages, scripted = lab.against(tasks.script, reading(RunRange(START, NOW)), "v1", limits=Limits(window=10))
     assert names(pages) == set(tasks.times)
-    assert len(double.asked) <= requests
+    assert len(scripted.requests) <= requests
 
 
 def test_the_task_instances_of_one_run_cost_two_requests_however_many_they_are(lab: "Lab") -> None:
     tasks = Tasks(lab, 500, timedelta(), "execution_date")
-    pages, double = lab.against(tasks.script, reading(SingleRun("d", "r")), "v1", limits=Limits(window=10))
-    assert (len(names(pages)), len(double.asked)) == (500, 2)
+    pages, scripted = lab.against(tasks.script, reading(SingleRun("d", "r")), "v1", limits=Limits(window=10))
+    assert (len(names(pages)), len(scripted.requests)) == (500, 2)
 
 
 def test_the_last_window_stays_open_and_is_read_last(lab: "Lab") -> None:
@@ -105,28 +105,28 @@ def test_the_last_window_stays_open_and_is_read_last(lab: "Lab") -> None:
     tasks = Tasks(lab, 100, timedelta(seconds=30))
     touched = 0
 
-    def script(asked: "Asked") -> "Reply":
+    def script(request: "Request") -> "Reply":
         nonlocal touched
-        reply = tasks.script(asked)
+        reply = tasks.script(request)
         tasks.times[f"t{99 - touched}"] = NOW + timedelta(seconds=touched)
         touched = min(touched + 1, 50)
         return reply
 
-    pages, double = lab.against(script, reading(), "v1", limits=Limits(window=10))
+    pages, scripted = lab.against(script, reading(), "v1", limits=Limits(window=10))
     assert names(pages) == set(tasks.times)
-    assert "updated_at_lte" not in double.asked[-1].params
+    assert "updated_at_lte" not in scripted.requests[-1].params
 
 
-def test_rows_of_one_moment_are_asked_for_with_a_larger_limit(lab: "Lab") -> None:
+def test_rows_with_equal_timestamps_are_requested_with_larger_limit(lab: "Lab") -> None:
     tasks = Tasks(lab, 35, timedelta())
-    pages, double = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
+    pages, scripted = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
     assert len(names(pages)) == 35
-    assert int(max(double.asked, key=lambda one: int(one.params["limit"])).params["limit"]) >= 35
+    assert int(max(scripted.requests, key=lambda item: int(item.params["limit"])).params["limit"]) >= 35
 
 
-def test_rows_of_one_moment_that_are_held_back_are_an_error(lab: "Lab") -> None:
-    def script(asked: "Asked") -> "Reply":
-        found = Tasks(lab, 35, timedelta()).script(asked).body
+def test_withheld_rows_with_equal_timestamps_are_an_error(lab: "Lab") -> None:
+    def script(request: "Request") -> "Reply":
+        found = Tasks(lab, 35, timedelta()).script(request).body
         return lab.Reply({**found, "task_instances": found["task_instances"][:10]})
 
     with pytest.raises(ProviderIncomplete, match="promised 35"):
@@ -136,8 +136,8 @@ def test_rows_of_one_moment_that_are_held_back_are_an_error(lab: "Lab") -> None:
 def test_a_server_that_caps_is_read_in_smaller_windows(lab: "Lab") -> None:
     tasks = Tasks(lab, 90, timedelta(seconds=30))
 
-    def script(asked: "Asked") -> "Reply":
-        found = tasks.script(asked).body
+    def script(request: "Request") -> "Reply":
+        found = tasks.script(request).body
         return lab.Reply({**found, "task_instances": found["task_instances"][:7]})
 
     pages, _ = lab.against(script, reading(), "v1")
@@ -147,9 +147,9 @@ def test_a_server_that_caps_is_read_in_smaller_windows(lab: "Lab") -> None:
 @pytest.mark.parametrize("end", [None, NOW])
 def test_task_instances_of_a_time_are_found_by_the_date_of_their_runs(lab: "Lab", end: datetime | None) -> None:
     tasks = Tasks(lab, 200, timedelta(seconds=60), "execution_date")
-    pages, double = lab.against(tasks.script, reading(RunRange(START, end)), "v1", limits=Limits(window=30))
+    pages, scripted = lab.against(tasks.script, reading(RunRange(START, end)), "v1", limits=Limits(window=30))
     assert names(pages) == {name for name, time in tasks.times.items() if end is None or time <= end}
-    assert ("execution_date_lte" in double.asked[0].params) == (end is not None)
+    assert ("execution_date_lte" in scripted.requests[0].params) == (end is not None)
 
 
 def test_an_interrupted_scan_reads_only_the_windows_that_are_left(lab: "Lab") -> None:
@@ -174,9 +174,9 @@ def test_a_window_that_takes_too_long_is_tried_in_pieces(lab: "Lab") -> None:
     tasks = Tasks(lab, 90, timedelta(seconds=30), "execution_date")
     slow = 0
 
-    def script(asked: "Asked") -> "Reply":
+    def script(request: "Request") -> "Reply":
         nonlocal slow
-        reply = tasks.script(asked)
+        reply = tasks.script(request)
         if reply.body["total_entries"] > 5:
             slow += 1
             return lab.Reply({"detail": "too slow"}, status=504)
@@ -187,17 +187,17 @@ def test_a_window_that_takes_too_long_is_tried_in_pieces(lab: "Lab") -> None:
     assert slow > 12
 
 
-def test_a_server_that_is_always_too_slow_is_given_up(lab: "Lab") -> None:
-    asked_so_far = 0
+def test_constantly_slow_server_is_abandoned(lab: "Lab") -> None:
+    request_count = 0
 
-    def script(_: "Asked") -> "Reply":
-        nonlocal asked_so_far
-        asked_so_far += 1
+    def script(_: "Request") -> "Reply":
+        nonlocal request_count
+        request_count += 1
         return lab.Reply({}, status=504)
 
     with pytest.raises(ProviderHTTPError):
         lab.against(script, reading(), "v1")
-    assert asked_so_far == (4 + 1) * 3, "four windows, and one question whether it counts at least"
+    assert request_count == (4 + 1) * 3, "four windows, and one question whether it counts at least"
     hanging = UpdatedSince(NOW.replace(year=2090))
     with pytest.raises(ProviderTimedOut):
         lab.against(lambda _: lab.Reply({}, delay=2), reading(hanging), "v1", timeout_seconds=1)
@@ -207,36 +207,36 @@ def test_pieces_share_their_bounds_and_leave_no_gap() -> None:
     pieces = split((START, None), 5, NOW, timedelta(milliseconds=1))
     assert len(pieces) == 5
     assert (pieces[0][0], pieces[-1][1]) == (START, None)
-    assert all(one[1] == following[0] for one, following in pairwise(pieces))
+    assert all(item[1] == following[0] for item, following in pairwise(pieces))
     assert split((START, START + timedelta(microseconds=1500)), 5, NOW, timedelta(milliseconds=1)) == []
     assert split((NOW, None), 5, START, timedelta(milliseconds=1)) == []
 
 
 def test_rows_committed_between_the_list_and_its_count_are_no_loss(lab: "Lab") -> None:
-    tasks, asked_so_far = Tasks(lab, 8, timedelta(seconds=7)), 0
+    tasks, request_count = Tasks(lab, 8, timedelta(seconds=7)), 0
 
-    def script(asked: "Asked") -> "Reply":
-        nonlocal asked_so_far
-        asked_so_far += 1
-        reply = tasks.script(asked)
-        if asked_so_far == 1:
+    def script(request: "Request") -> "Reply":
+        nonlocal request_count
+        request_count += 1
+        reply = tasks.script(request)
+        if request_count == 1:
             tasks.times["late"] = START + timedelta(minutes=5)
             reply.body["total_entries"] += 1
-        offset = int(asked.params.get("offset", "0"))
+        offset = int(request.params.get("offset", "0"))
         return lab.Reply({**reply.body, "task_instances": reply.body["task_instances"][offset:]})
 
-    pages, double = lab.against(script, reading(), "v1")
+    pages, scripted = lab.against(script, reading(), "v1")
     assert names(pages) == set(tasks.times)
-    assert [one for page in pages for one in page.skipped] == []
-    assert len(double.asked) <= 3
+    assert [row for page in pages for row in page.skipped] == []
+    assert len(scripted.requests) <= 3
 
 
 def test_a_total_that_never_fits_ends_with_what_could_be_read(lab: "Lab") -> None:
     tasks = Tasks(lab, 40, timedelta(seconds=60))
 
-    def script(asked: "Asked") -> "Reply":
-        found = tasks.script(asked).body
-        offset = int(asked.params.get("offset", "0"))
+    def script(request: "Request") -> "Reply":
+        found = tasks.script(request).body
+        offset = int(request.params.get("offset", "0"))
         rows = [row for row in found["task_instances"] if row["task_id"] != "t7"][offset:]
         return lab.Reply({**found, "task_instances": rows})
 
@@ -245,24 +245,24 @@ def test_a_total_that_never_fits_ends_with_what_could_be_read(lab: "Lab") -> Non
     known = Limits(window=30, miscounts=Miscounts(hidden={"task_runs": 1}))
     pages, _ = lab.against(script, reading(), "v1", limits=known)
     assert names(pages) == set(tasks.times) - {"t7"}
-    reasons = [one.reason for page in pages for one in page.skipped]
+    reasons = [row.reason for page in pages for row in page.skipped]
     assert reasons == ["Airflow counts 1 more task instance than it lists."]
 
 
-def test_a_window_whose_pages_do_not_prove_to_be_whole_is_split_further(lab: "Lab") -> None:
+def test_window_with_unverified_pages_is_split_further(lab: "Lab") -> None:
     """Pages without an order may hold a row twice and another one never."""
     tasks = Tasks(lab, 60, timedelta(seconds=30))
-    asked_so_far = 0
+    request_count = 0
 
-    def script(asked: "Asked") -> "Reply":
-        nonlocal asked_so_far
-        asked_so_far += 1
-        start = datetime.fromisoformat(asked.params["updated_at_gte"])
-        end = datetime.fromisoformat(asked.params.get("updated_at_lte", "9999-01-01T00:00:00Z"))
+    def script(request: "Request") -> "Reply":
+        nonlocal request_count
+        request_count += 1
+        start = datetime.fromisoformat(request.params["updated_at_gte"])
+        end = datetime.fromisoformat(request.params.get("updated_at_lte", "9999-01-01T00:00:00Z"))
         found = [name for name, time in tasks.times.items() if start <= time <= end]
-        if len(found) > 10 and asked_so_far % 2:
+        if len(found) > 10 and request_count % 2:
             found.reverse()
-        offset, limit = int(asked.params.get("offset", "0")), int(asked.params["limit"])
+        offset, limit = int(request.params.get("offset", "0")), int(request.params["limit"])
         shown = found[offset : offset + limit]
         if "t23" in shown:
             return lab.Reply({"detail": "no"}, status=500)
@@ -271,4 +271,4 @@ def test_a_window_whose_pages_do_not_prove_to_be_whole_is_split_further(lab: "La
 
     pages, _ = lab.against(script, reading(), "v1", limits=Limits(naming_requests=0))
     assert names(pages) == set(tasks.times) - {"t23"}
-    assert len({one for page in pages for one in page.skipped}) == 1
+    assert len({row for page in pages for row in page.skipped}) == 1

@@ -8,12 +8,12 @@ import httpx2
 import orjson
 import pytest
 
-from checking import CheckedClient
+from factories import TwoTenants, make_run, make_task_run
+from validating_client import ValidatingClient
 from windsock.client import Client
 from windsock.commands.decorators import print_json
 from windsock.providers.airflow.fields import MAX_NESTING
 from windsock.sync.writer import MirrorWriter
-from world import World, a_run, a_task_run
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -39,27 +39,27 @@ IDS = [json.dumps(conf)[:20] for conf in CONFS]
 
 @pytest.mark.parametrize("conf", CONFS, ids=IDS)
 async def test_conf_of_any_shape_is_stored_and_shown_as_it_is(
-    client: CheckedClient, world: World, db: "RolledBackDatabase", conf: Any
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", conf: Any
 ) -> None:
-    space = world.finance
+    space = tenants.finance
     mirror = MirrorWriter(space.id, space.connector_id)
-    run = a_run("never_run", "odd", "success", conf=conf)
+    run = make_run("never_run", "odd", "success", conf=conf)
     async with db.tenant_transaction(space.id) as tx:
         first = await mirror.store_runs(tx, [run], space.pipelines)
         again = await mirror.store_runs(tx, [run], space.pipelines)
     assert (first.outcomes, again.outcomes) == ({"created": 1}, {"unchanged": 1})
     (run_id,) = first.ids
-    answer = await client.as_(world.keys["viewer"], "GET", f"{RUNS}/{run_id}")
-    assert answer.status_code == 200
-    assert json.loads(answer.content)["conf"] == conf
-    listed = await client.as_(world.keys["viewer"], "GET", RUNS)
+    response = await client.as_(tenants.keys["viewer"], "GET", f"{RUNS}/{run_id}")
+    assert response.status_code == 200
+    assert json.loads(response.content)["conf"] == conf
+    listed = await client.as_(tenants.keys["viewer"], "GET", RUNS)
     assert conf in [row["conf"] for row in json.loads(listed.content)]
 
     def script(_: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, content=answer.content)
+        return httpx2.Response(200, content=response.content)
 
-    with Client("http://w.test", "wsk_x", space="finance", transport=httpx2.MockTransport(script)) as made:
-        assert made.run(run_id).conf == orjson.loads(json.dumps(conf))
+    with Client("http://w.test", "wsk_x", space="finance", transport=httpx2.MockTransport(script)) as created:
+        assert created.run(run_id).conf == orjson.loads(json.dumps(conf))
 
 
 def test_cli_prints_deep_conf_in_a_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,15 +69,15 @@ def test_cli_prints_deep_conf_in_a_list(capsys: pytest.CaptureFixture[str]) -> N
 
 
 async def test_metadata_of_a_task_run_may_be_nested_as_deeply(
-    client: CheckedClient, world: World, db: "RolledBackDatabase"
+    client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
-    space = world.finance
+    space = tenants.finance
     mirror = MirrorWriter(space.id, space.connector_id)
     trigger = {"kwargs": nested(MAX_NESTING - 2, lambda item: [item])}
-    task = a_task_run("daily_report", "r1", "deep", "deferred", provider_metadata={"trigger": trigger})
+    task = make_task_run("daily_report", "r1", "deep", "deferred", provider_metadata={"trigger": trigger})
     async with db.tenant_transaction(space.id) as tx:
         stored = await mirror.store_task_runs(tx, [task], space.pipelines)
     (task_run_id,) = stored.ids
-    answer = await client.as_(world.keys["viewer"], "GET", f"/spaces/finance/orchestration/task-runs/{task_run_id}")
-    assert answer.status_code == 200
-    assert json.loads(answer.content)["provider_metadata"] == {"trigger": trigger}
+    response = await client.as_(tenants.keys["viewer"], "GET", f"/spaces/finance/orchestration/task-runs/{task_run_id}")
+    assert response.status_code == 200
+    assert json.loads(response.content)["provider_metadata"] == {"trigger": trigger}

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from checking import CheckedClient
 from conftest import RolledBackDatabase
+from factories import NOW, TwoTenants, make_run
+from validating_client import ValidatingClient
 from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
-from world import NOW, World, a_run
 
 pytestmark = pytest.mark.anyio
 ORCHESTRATION = "/spaces/finance/orchestration"
@@ -36,22 +36,26 @@ def ago(hours: float) -> str:
         ({"size": 1, "page": 2}, ["hourly_load r1"]),
     ],
 )
-async def test_runs_of_the_space(client: CheckedClient, world: World, query: Any, expected: list[str]) -> None:
-    answer = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params=query)
-    assert [f"{row['pipeline']['name']} {row['external_id']}" for row in answer.json()] == expected
+async def test_runs_of_the_space(
+    client: ValidatingClient, tenants: TwoTenants, query: Any, expected: list[str]
+) -> None:
+    response = await client.as_(tenants.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params=query)
+    assert [f"{row['pipeline']['name']} {row['external_id']}" for row in response.json()] == expected
 
 
-async def test_runs_of_a_pipeline_by_time(client: CheckedClient, world: World) -> None:
-    path = f"{ORCHESTRATION}/pipelines/{world.finance.pipelines['daily_report']}/runs"
+async def test_runs_of_a_pipeline_by_time(client: ValidatingClient, tenants: TwoTenants) -> None:
+    path = f"{ORCHESTRATION}/pipelines/{tenants.finance.pipelines['daily_report']}/runs"
     for query, expected in (({"started_from": ago(7)}, ["r2"]), ({"started_to": ago(6)}, ["r1"])):
-        answer = await client.as_(world.keys["viewer"], "GET", path, params=query)
-        assert [row["external_id"] for row in answer.json()] == expected
+        response = await client.as_(tenants.keys["viewer"], "GET", path, params=query)
+        assert [row["external_id"] for row in response.json()] == expected
 
 
 @pytest.mark.parametrize("time", ["2026-11-24T06:00:00", "2026-11-24", "1700000000", "yesterday", ""])
-async def test_a_time_that_would_have_to_be_guessed_is_refused(client: CheckedClient, world: World, time: str) -> None:
-    answer = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"started_from": time})
-    assert (answer.status_code, "with an offset" in answer.text) == (422, True)
+async def test_a_time_that_would_have_to_be_guessed_is_refused(
+    client: ValidatingClient, tenants: TwoTenants, time: str
+) -> None:
+    response = await client.as_(tenants.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"started_from": time})
+    assert (response.status_code, "with an offset" in response.text) == (422, True)
 
 
 @pytest.mark.parametrize(
@@ -64,25 +68,25 @@ async def test_a_time_that_would_have_to_be_guessed_is_refused(client: CheckedCl
         ({"size": 2, "page": 3}, 1),
     ],
 )
-async def test_task_runs_by_the_page(client: CheckedClient, world: World, query: Any, expected: int) -> None:
-    run = f"{ORCHESTRATION}/runs/{world.finance.run_id}"
-    whole = (await client.as_(world.keys["viewer"], "GET", run)).json()["task_runs"]
-    rows = (await client.as_(world.keys["viewer"], "GET", f"{run}/task-runs", params=query)).json()
+async def test_task_runs_by_the_page(client: ValidatingClient, tenants: TwoTenants, query: Any, expected: int) -> None:
+    run = f"{ORCHESTRATION}/runs/{tenants.finance.run_id}"
+    whole = (await client.as_(tenants.keys["viewer"], "GET", run)).json()["task_runs"]
+    rows = (await client.as_(tenants.keys["viewer"], "GET", f"{run}/task-runs", params=query)).json()
     assert len(rows) == expected
     assert all(row in whole for row in rows)
     for row in rows:
-        one = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/task-runs/{row['id']}")
-        assert one.json() == row
+        response = await client.as_(tenants.keys["viewer"], "GET", f"{ORCHESTRATION}/task-runs/{row['id']}")
+        assert response.json() == row
 
 
 @pytest.mark.parametrize("seed", [0, 100_000])
-async def test_a_window_holds_what_began_in_it_and_says_how_many(
-    client: CheckedClient, world: World, db: RolledBackDatabase, seed: int
+async def test_window_contains_and_counts_runs_started_in_it(
+    client: ValidatingClient, tenants: TwoTenants, db: RolledBackDatabase, seed: int
 ) -> None:
     """In whatever way it is counted, which depends on where it begins and ends."""
-    random, space = Random(seed), world.finance  # noqa: S311 - histories, not secrets
+    random, space = Random(seed), tenants.finance  # noqa: S311 - histories, not secrets
     runs = [
-        a_run(
+        make_run(
             random.choice(["daily_report", "hourly_load"]), f"of {number}",
             random.choice(["success", "failed", "queued"]), hours_ago=(due := random.uniform(0, 100)),
             started_at=None if random.random() < 0.2 else NOW - timedelta(hours=due - random.uniform(-5, 5)),
@@ -93,17 +97,17 @@ async def test_a_window_holds_what_began_in_it_and_says_how_many(
         await MirrorWriter(space.id, space.connector_id).store_runs(tx, runs, space.pipelines)
 
     async def listed(**query: Any) -> tuple[list[str], str]:
-        found = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"size": 500} | query)
+        found = await client.as_(tenants.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"size": 500} | query)
         return [row["id"] for row in found.json()], found.headers["x-total-count"]
 
-    every = (await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"size": 500})).json()
+    every = (await client.as_(tenants.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"size": 500})).json()
     assert len(every) == 64
     for _ in range(40):
         ends = [NOW - timedelta(hours=random.uniform(-6, 106)) for _ in range(2)]
         if random.random() < 0.3:  # within an hour, or nearly
             ends[1] = ends[0] + timedelta(minutes=random.uniform(0, 70))
         ends = sorted(e.replace(minute=0, second=0, microsecond=0) if random.random() < 0.3 else e for e in ends)
-        query = dict(zip(("started_from", "started_to"), (one.isoformat() for one in ends), strict=True))
+        query = dict(zip(("started_from", "started_to"), (end.isoformat() for end in ends), strict=True))
         for name in random.choice([["started_from"], ["started_to"], [], []]):
             del query[name]
         query |= random.choice([{}, {}, {"status": "failed"}, {"run_type": "scheduled"}, {"q": "report"}])
@@ -112,18 +116,18 @@ async def test_a_window_holds_what_began_in_it_and_says_how_many(
             for row in every
             if query.get("status", row["status"]) == row["status"]
             and query.get("q", "") in row["pipeline"]["name"]
-            and ("started_from" not in query or began(row) >= datetime.fromisoformat(query["started_from"]))
-            and ("started_to" not in query or began(row) < datetime.fromisoformat(query["started_to"]))
+            and ("started_from" not in query or started_at(row) >= datetime.fromisoformat(query["started_from"]))
+            and ("started_to" not in query or started_at(row) < datetime.fromisoformat(query["started_to"]))
         ]
         assert await listed(**query) == (expected, str(len(expected))), query
         assert await listed(**query, size=7, page=2) == (expected[7:14], str(len(expected))), query
 
 
 async def test_of_a_long_window_only_the_hours_at_its_ends_are_counted_run_by_run(
-    client: CheckedClient, world: World, db: RolledBackDatabase
+    client: ValidatingClient, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
     """A number that no count of runs would give tells that it was not counted."""
-    space, hour = world.finance, (NOW - timedelta(hours=50)).replace(minute=0, second=0, microsecond=0)
+    space, hour = tenants.finance, (NOW - timedelta(hours=50)).replace(minute=0, second=0, microsecond=0)
     async with db.tenant_transaction(space.id) as tx:
         await tx.execute(
             Query("INSERT INTO run_hours VALUES (%(space)s, %(hour)s, gen_random_uuid(), 'success', 'manual', 1000)"),
@@ -132,7 +136,7 @@ async def test_of_a_long_window_only_the_hours_at_its_ends_are_counted_run_by_ru
 
     async def total(begin: timedelta, end: timedelta) -> int:
         query = {"started_from": (hour + begin).isoformat(), "started_to": (hour + end).isoformat()}
-        found = await client.as_(world.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params=query)
+        found = await client.as_(tenants.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params=query)
         return int(found.headers["x-total-count"])
 
     minute, whole = timedelta(minutes=1), timedelta(hours=1)
@@ -140,5 +144,5 @@ async def test_of_a_long_window_only_the_hours_at_its_ends_are_counted_run_by_ru
     assert await total(minute, whole + minute) == await total(-minute, whole - minute) == 0
 
 
-def began(row: dict[str, Any]) -> datetime:
+def started_at(row: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(row["started_at"] or row["queued_at"] or row["run_after"])

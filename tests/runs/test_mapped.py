@@ -2,10 +2,10 @@
 
 import pytest
 
-from checking import CheckedClient
 from conftest import RolledBackDatabase
+from factories import TwoTenants, make_task_run
+from validating_client import ValidatingClient
 from windsock.sync.writer import MirrorWriter
-from world import World, a_task_run
 
 pytestmark = pytest.mark.anyio
 
@@ -13,24 +13,24 @@ INSTANCES = 10_000
 RUNS = "/spaces/finance/orchestration/runs"
 
 
-async def test_ten_thousand_mapped_instances_are_answered_in_their_order(
-    client: CheckedClient, db: RolledBackDatabase, world: World
+async def test_ten_thousand_mapped_instances_are_returned_in_order(
+    client: ValidatingClient, db: RolledBackDatabase, tenants: TwoTenants
 ) -> None:
     tasks = [
-        a_task_run("daily_report", "r1", "train", "failed" if index % 1000 == 7 else "success", map_index=index)
+        make_task_run("daily_report", "r1", "train", "failed" if index % 1000 == 7 else "success", map_index=index)
         for index in range(INSTANCES)
     ]
-    async with db.tenant_transaction(world.finance.id) as tx:
-        mirror = MirrorWriter(world.finance.id, world.finance.connector_id)
-        await mirror.store_task_runs(tx, tasks, world.finance.pipelines)
-    key = world.keys["viewer"]
-    answer = await client.as_(key, "GET", f"{RUNS}/{world.finance.run_id}")
-    assert answer.status_code == 200
-    of_train = [task["map_index"] for task in answer.json()["task_runs"] if task["external_id"] == "train"]
+    async with db.tenant_transaction(tenants.finance.id) as tx:
+        mirror = MirrorWriter(tenants.finance.id, tenants.finance.connector_id)
+        await mirror.store_task_runs(tx, tasks, tenants.finance.pipelines)
+    key = tenants.keys["viewer"]
+    response = await client.as_(key, "GET", f"{RUNS}/{tenants.finance.run_id}")
+    assert response.status_code == 200
+    of_train = [task["map_index"] for task in response.json()["task_runs"] if task["external_id"] == "train"]
     assert of_train == list(range(INSTANCES))
-    assert answer.json()["task_counts"] == {"success": INSTANCES - 10 + 4, "failed": 11}
+    assert response.json()["task_counts"] == {"success": INSTANCES - 10 + 4, "failed": 11}
 
-    path = f"{RUNS}/{world.finance.run_id}/task-runs"
+    path = f"{RUNS}/{tenants.finance.run_id}/task-runs"
     failed = await client.as_(key, "GET", path, params={"status": "failed", "external_id": "train"})
     assert [task["map_index"] for task in failed.json()] == list(range(7, INSTANCES, 1000))
     last = await client.as_(key, "GET", path, params={"external_id": "train", "size": 100, "page": 100})

@@ -5,16 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from airflow.mirrored import a_windsock
-from airflow_double.api import Api
-from airflow_double.faults import Double
-from airflow_double.model import Model
+from airflow.harness import open_windsock
 from conftest import SECRET_KEY
-from sync.doubled import Doubled
+from fake_airflow.api import Api
+from fake_airflow.faults import FakeAirflow
+from fake_airflow.model import Model
+from sync.harness import SyncHarness
 
 
 @pytest.fixture(params=["v2", "v1"])
-async def doubled(make_database: Callable[[str], str], request: pytest.FixtureRequest) -> AsyncIterator[Doubled]:
+async def harness(make_database: Callable[[str], str], request: pytest.FixtureRequest) -> AsyncIterator[SyncHarness]:
     """Three DAGs, one of them mapped, with two finished runs each."""
     model = Model(request.param)
     for dag_id in ("bills", "mapped", "news"):
@@ -23,7 +23,7 @@ async def doubled(make_database: Callable[[str], str], request: pytest.FixtureRe
             run = model.start_run(dag_id, f"run_{number}", at=model.now() - timedelta(hours=3 + number))
             while run.state in {"queued", "running"}:
                 model.step((dag_id, run.run_id))
-    async with a_windsock(make_database, SECRET_KEY) as windsock:
-        made = Doubled(windsock.process, Double(Api(model)))
-        await made.connect_to_double()
-        yield made
+    async with open_windsock(make_database, SECRET_KEY) as windsock:
+        sync_harness = SyncHarness(windsock.process, FakeAirflow(Api(model)))
+        await sync_harness.connect_to_double()
+        yield sync_harness

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_double.model import Model
-from sync.doubled import Doubled
+from fake_airflow.model import Model
+from sync.harness import SyncHarness
 from windsock.sync import polling
 
 pytestmark = pytest.mark.anyio
@@ -25,103 +25,103 @@ CHANGES: dict[str, tuple[Callable[[Model], Any], str, Any]] = {
 
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("shows_events", [True, False])
-async def test_change_of_a_dag_is_seen_by_the_next_sync(doubled: Doubled, what: str, *, shows_events: bool) -> None:
-    doubled.double.api.shows_events = shows_events
-    await doubled.settle()
+async def test_change_of_a_dag_is_seen_by_the_next_sync(harness: SyncHarness, what: str, *, shows_events: bool) -> None:
+    harness.fake.api.shows_events = shows_events
+    await harness.settle()
     change, column, value = CHANGES[what]
-    change(doubled.model)
-    sync = await doubled.sync(trigger="schedule")
+    change(harness.model)
+    sync = await harness.sync(trigger="schedule")
     assert sync["status"] == "complete"
-    assert (await doubled.mirrored()).pipelines["bills"][column] == value
+    assert (await harness.mirrored()).pipelines["bills"][column] == value
     assert sync["provider_requests"] <= 4 + 1, "an idle sync, and one for who answers"
     assert sync["pipelines"]["updated"] == 1
 
 
-async def test_next_run_is_that_of_airflow_after_each_sync(doubled: Doubled) -> None:
-    dag = doubled.model.dags["bills"]
+async def test_next_run_is_that_of_airflow_after_each_sync(harness: SyncHarness) -> None:
+    dag = harness.model.dags["bills"]
     for minute in range(3):
-        dag.next_run_at = doubled.model.now() + timedelta(minutes=minute)
-        await doubled.sync(trigger="schedule")
-        assert (await doubled.mirrored()).pipelines["bills"]["next_run_at"] == dag.next_run_at
+        dag.next_run_at = harness.model.now() + timedelta(minutes=minute)
+        await harness.sync(trigger="schedule")
+        assert (await harness.mirrored()).pipelines["bills"]["next_run_at"] == dag.next_run_at
 
 
 @pytest.mark.parametrize("shows_events", [True, False])
-async def test_deleted_dag_is_gone_within_an_interval(doubled: Doubled, *, shows_events: bool) -> None:
+async def test_deleted_dag_is_removed_within_one_interval(harness: SyncHarness, *, shows_events: bool) -> None:
     """With the log at once; without it the second look, which decides, follows within seconds."""
-    doubled.double.api.shows_events = shows_events
-    await doubled.settle()
-    doubled.model.delete_dag("bills")
-    await doubled.sync(trigger="schedule")
+    harness.fake.api.shows_events = shows_events
+    await harness.settle()
+    harness.model.delete_dag("bills")
+    await harness.sync(trigger="schedule")
     if not shows_events:
-        state = await doubled.state()
+        state = await harness.state()
         assert (state["next_sync_at"] - state["last_sync_at"]).total_seconds() < 3
-        await doubled.sync(trigger="schedule")
-    assert "bills" not in (await doubled.mirrored()).pipelines
+        await harness.sync(trigger="schedule")
+    assert "bills" not in (await harness.mirrored()).pipelines
 
 
-async def test_second_look_that_is_held_back_does_not_repeat_itself(doubled: Doubled) -> None:
-    doubled.double.api.shows_events = False
-    await doubled.settle()
-    doubled.double.api.visible = {"news"}
+async def test_quarantined_second_check_is_not_repeated(harness: SyncHarness) -> None:
+    harness.fake.api.shows_events = False
+    await harness.settle()
+    harness.fake.api.visible = {"news"}
     for _ in range(3):
-        await doubled.sync(trigger="schedule")
-    state = await doubled.state()
+        await harness.sync(trigger="schedule")
+    state = await harness.state()
     assert state["held"]["kind"] == "mass_loss"
     assert (state["next_sync_at"] - state["last_sync_at"]).total_seconds() > 30
 
 
-async def test_unchanged_list_of_dags_writes_nothing_and_asks_nobody_who_answers(doubled: Doubled) -> None:
-    await doubled.settle()
-    before, state = await doubled.everything(), await doubled.state()
-    sync = await doubled.sync(trigger="schedule")
+async def test_unchanged_dag_list_writes_no_rows_and_skips_identity_check(harness: SyncHarness) -> None:
+    await harness.settle()
+    before, state = await harness.row_versions(), await harness.state()
+    sync = await harness.sync(trigger="schedule")
     assert sync["provider_requests"] == 4
-    assert sum("/dags?" in asked for asked in doubled.double.asked[-4:]) == 1
-    assert not any("importErrors" in asked for asked in doubled.double.asked[-4:])
-    assert await doubled.everything() == before
-    assert (await doubled.state())["pipelines_listed_at"] == state["pipelines_listed_at"]
+    assert sum("/dags?" in requests for requests in harness.fake.requests[-4:]) == 1
+    assert not any("importErrors" in requests for requests in harness.fake.requests[-4:])
+    assert await harness.row_versions() == before
+    assert (await harness.state())["pipelines_listed_at"] == state["pipelines_listed_at"]
 
 
 @pytest.mark.parametrize("reason", ["many requests", "long", "large mode"])
 async def test_costly_list_of_dags_is_read_every_five_minutes_only(
-    doubled: Doubled, monkeypatch: pytest.MonkeyPatch, reason: str
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
-    await doubled.settle()
+    await harness.settle()
     if reason == "many requests":
         monkeypatch.setattr(polling, "MAX_LISTING_REQUESTS", 0)
     elif reason == "long":
         monkeypatch.setattr(polling, "MAX_LISTING_SECONDS", 0.0)
     else:
-        await doubled.execute("UPDATE sync_states SET mode = 'large', polling = '{}' WHERE space_id = %(space_id)s")
-    doubled.model.dags["bills"].name = "Invoices"
-    doubled.double.asked.clear()
-    sync = await doubled.sync(trigger="schedule")
-    assert not any(asked.startswith("GET /api/") and "/dags?" in asked for asked in doubled.double.asked)
+        await harness.execute("UPDATE sync_states SET mode = 'large', polling = '{}' WHERE space_id = %(space_id)s")
+    harness.model.dags["bills"].name = "Invoices"
+    harness.fake.requests.clear()
+    sync = await harness.sync(trigger="schedule")
+    assert not any(requests.startswith("GET /api/") and "/dags?" in requests for requests in harness.fake.requests)
     assert sync["provider_requests"] == 2 if reason == "large mode" else 3
-    assert (await doubled.mirrored()).pipelines["bills"]["name"] == "bills"
-    await doubled.look_closely()
-    await doubled.sync(trigger="schedule")
-    assert (await doubled.mirrored()).pipelines["bills"]["name"] == "Invoices"
+    assert (await harness.mirrored()).pipelines["bills"]["name"] == "bills"
+    await harness.force_full_check()
+    await harness.sync(trigger="schedule")
+    assert (await harness.mirrored()).pipelines["bills"]["name"] == "Invoices"
 
 
-async def test_list_that_changed_is_stored_again_after_a_sync_that_broke_off(doubled: Doubled) -> None:
+async def test_list_that_changed_is_stored_again_after_a_sync_that_broke_off(harness: SyncHarness) -> None:
     """The digest is of what is stored: back to what it was, it is stored too."""
-    await doubled.settle()
-    dag = doubled.model.dags["bills"]
+    await harness.settle()
+    dag = harness.model.dags["bills"]
     dag.name = "Invoices"
-    faults = doubled.double.faults
+    faults = harness.fake.faults
     faults.chance, faults.kinds, faults.where = 1.0, ("503",), "taskInstances"
-    broken = await doubled.sync(trigger="schedule")
+    broken = await harness.sync(trigger="schedule")
     assert broken["status"] == "partial"
-    assert (await doubled.mirrored()).pipelines["bills"]["name"] == "Invoices"
+    assert (await harness.mirrored()).pipelines["bills"]["name"] == "Invoices"
     faults.chance, faults.where = 0.0, ""
     dag.name = None
-    await doubled.sync(trigger="schedule")
-    assert (await doubled.mirrored()).pipelines["bills"]["name"] == "bills"
+    await harness.sync(trigger="schedule")
+    assert (await harness.mirrored()).pipelines["bills"]["name"] == "bills"
 
 
-async def test_idle_syncs_without_the_log_compare_no_totals_out_of_turn(doubled: Doubled) -> None:
-    doubled.double.api.shows_events = False
-    await doubled.settle()
-    doubled.model.let_pass(1_200)
-    asked = [(await doubled.sync(trigger="schedule"))["provider_requests"] for _ in range(5)]
-    assert asked == [4] * 5, doubled.double.asked
+async def test_idle_syncs_without_the_log_compare_no_totals_out_of_turn(harness: SyncHarness) -> None:
+    harness.fake.api.shows_events = False
+    await harness.settle()
+    harness.model.let_pass(1_200)
+    requests = [(await harness.sync(trigger="schedule"))["provider_requests"] for _ in range(5)]
+    assert requests == [4] * 5, harness.fake.requests

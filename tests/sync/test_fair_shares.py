@@ -12,12 +12,12 @@ from uuid import UUID
 import httpx2
 import pytest
 
-from airflow.mirrored import a_windsock
-from airflow_double.api import Api
-from airflow_double.faults import Double
-from airflow_double.model import Model
+from airflow.harness import open_windsock
 from conftest import SECRET_KEY
-from sync.doubled import Doubled
+from fake_airflow.api import Api
+from fake_airflow.faults import FakeAirflow
+from fake_airflow.model import Model
+from sync.harness import SyncHarness
 from sync.test_workers import Slow, Worker, another, ended
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
@@ -39,17 +39,17 @@ def _short_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def spaces(make_database: Callable[[str], str]) -> AsyncIterator[tuple[Doubled, Doubled]]:
+async def spaces(make_database: Callable[[str], str]) -> AsyncIterator[tuple[SyncHarness, SyncHarness]]:
     """Two spaces of one installation; the connector of the second one was synced completely."""
-    async with a_windsock(make_database, SECRET_KEY) as windsock:
-        made = []
+    async with open_windsock(make_database, SECRET_KEY) as windsock:
+        created = []
         for _ in range(2):
             model = Model()
             model.add_dag("bills")
             model.start_run("bills")
-            made.append(Doubled(windsock.process, Double(Api(model))))
-            await made[-1].connect_to_double(sync_interval_seconds=INTERVAL_SECONDS)
-        first, second = made
+            created.append(SyncHarness(windsock.process, FakeAirflow(Api(model))))
+            await created[-1].connect_to_double(sync_interval_seconds=INTERVAL_SECONDS)
+        first, second = created
         await first.execute("UPDATE connectors SET is_active = false WHERE space_id = %(space_id)s")
         await second.settle()
         yield first, second
@@ -72,7 +72,7 @@ async def a_hanging_address() -> AsyncIterator[str]:
             writer.transport.abort()
 
 
-async def hang_up(space: Doubled, url: str, count: int) -> None:
+async def hang_up(space: SyncHarness, url: str, count: int) -> None:
     """Add connectors at a hanging address and sync each by hand."""
     for number in range(count):
         body = ConnectorIn(
@@ -86,25 +86,25 @@ async def hang_up(space: Doubled, url: str, count: int) -> None:
             assert await queue_sync(tx, space.space_id, row["id"], trigger="manual")
 
 
-def real_or_double(space: Doubled) -> Callable[[str], httpx2.AsyncBaseTransport]:
-    return lambda host: space.double if host == "double" else httpx2.AsyncHTTPTransport()
+def real_or_double(space: SyncHarness) -> Callable[[str], httpx2.AsyncBaseTransport]:
+    return lambda host: space.fake if host == "double" else httpx2.AsyncHTTPTransport()
 
 
 @pytest.mark.timeout(120)
 async def test_hundred_hanging_connectors_of_a_space_leave_the_interval_of_another(
-    spaces: tuple[Doubled, Doubled],
+    spaces: tuple[SyncHarness, SyncHarness],
 ) -> None:
     hostile, victim = spaces
     async with a_hanging_address() as url:
         await hang_up(hostile, url, 100)
         async with Worker(hostile.process, real_or_double(victim), "one") as worker, worker.jobs.run_workers(16):
             await asyncio.sleep(2)
-            began = time.monotonic()
+            started = time.monotonic()
             by_hand = await queue_manual(victim)
             if by_hand is not None:
                 worker.jobs.wake()
                 assert (await ended(victim, by_hand, 10))["status"] == "complete"
-            waited = time.monotonic() - began
+            waited = time.monotonic() - started
             await asyncio.sleep(22)
             rows = await victim.rows("SELECT started_at FROM sync_runs WHERE status = 'complete' ORDER BY started_at")
     assert waited < 10
@@ -112,12 +112,12 @@ async def test_hundred_hanging_connectors_of_a_space_leave_the_interval_of_anoth
     assert max((later - sooner).total_seconds() for sooner, later in pairwise(starts)) < INTERVAL_SECONDS + 10
 
 
-async def queue_manual(space: Doubled) -> UUID | None:
+async def queue_manual(space: SyncHarness) -> UUID | None:
     async with space.db.tenant_transaction(space.space_id) as tx:
         return await queue_sync(tx, space.space_id, space.connector_id, trigger="manual")
 
 
-async def test_single_space_may_use_all_workers(spaces: tuple[Doubled, Doubled]) -> None:
+async def test_single_space_may_use_all_workers(spaces: tuple[SyncHarness, SyncHarness]) -> None:
     hostile, victim = spaces
     await victim.execute("UPDATE connectors SET is_active = false WHERE space_id = %(space_id)s")
     async with a_hanging_address() as url:
@@ -127,7 +127,7 @@ async def test_single_space_may_use_all_workers(spaces: tuple[Doubled, Doubled])
             await victim.execute("UPDATE connectors SET is_active = true WHERE space_id = %(space_id)s")
 
 
-async def test_with_several_spaces_one_has_at_most_half_of_the_workers(spaces: tuple[Doubled, Doubled]) -> None:
+async def test_with_several_spaces_one_has_at_most_half_of_the_workers(spaces: tuple[SyncHarness, SyncHarness]) -> None:
     hostile, victim = spaces
     async with a_hanging_address() as url:
         await hang_up(hostile, url, 12)
@@ -135,7 +135,7 @@ async def test_with_several_spaces_one_has_at_most_half_of_the_workers(spaces: t
             assert await most_running(hostile, seconds=3) == 3
 
 
-async def most_running(space: Doubled, *, seconds: float) -> int:
+async def most_running(space: SyncHarness, *, seconds: float) -> int:
     until, most = time.monotonic() + seconds, 0
     while time.monotonic() < until:
         (row,) = await space.rows("SELECT count(*) AS total FROM sync_runs WHERE status = 'running'")
@@ -144,8 +144,8 @@ async def most_running(space: Doubled, *, seconds: float) -> int:
     return most
 
 
-async def test_sync_that_waits_for_one_answer_gives_its_place_to_others(
-    spaces: tuple[Doubled, Doubled], monkeypatch: pytest.MonkeyPatch
+async def test_sync_waiting_for_one_response_yields_its_slot(
+    spaces: tuple[SyncHarness, SyncHarness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One worker with one place: the connector that hangs goes on among the slow ones."""
     monkeypatch.setattr(lease, "LEASE_RENEWAL_SECONDS", 0.3)
@@ -166,7 +166,7 @@ async def test_sync_that_waits_for_one_answer_gives_its_place_to_others(
 
 
 @pytest.mark.parametrize(
-    ("change", "is_doubtful"),
+    ("change", "expects_slow_queue"),
     [
         ("failures = 0", False),
         ("failures = 1", True),
@@ -176,23 +176,23 @@ async def test_sync_that_waits_for_one_answer_gives_its_place_to_others(
     ],
 )
 async def test_slow_and_failing_connectors_are_in_their_own_queue_also_by_hand(
-    spaces: tuple[Doubled, Doubled], change: str, is_doubtful: bool
+    spaces: tuple[SyncHarness, SyncHarness], change: str, expects_slow_queue: bool
 ) -> None:
     _, space = spaces
     await space.execute(f"UPDATE sync_states SET {change} WHERE space_id = %(space_id)s")  # noqa: S608
     sync_id = await queue_manual(space)
-    found = {doubtful: await next_sync(space.db, doubtful=doubtful) for doubtful in (False, True)}
-    assert found == {is_doubtful: sync_id, not is_doubtful: None}
+    found = {is_slow_queue: await next_sync(space.db, is_slow_queue=is_slow_queue) for is_slow_queue in (False, True)}
+    assert found == {expects_slow_queue: sync_id, not expects_slow_queue: None}
 
 
-async def next_sync(db: Database, *, doubtful: bool, holder: str = "nobody", slots: int = 4) -> UUID | None:
+async def next_sync(db: Database, *, is_slow_queue: bool, holder: str = "nobody", slots: int = 4) -> UUID | None:
     async with db.transaction() as tx:
-        row = await tx.fetch_one(QUERIES["next_sync"], doubtful=doubtful, holder=holder, slots=slots)
+        row = await tx.fetch_one(QUERIES["next_sync"], doubtful=is_slow_queue, holder=holder, slots=slots)
     return row["sync_id"] if row else None
 
 
 async def test_space_with_fewest_running_syncs_is_next_and_within_it_those_by_hand(
-    spaces: tuple[Doubled, Doubled],
+    spaces: tuple[SyncHarness, SyncHarness],
 ) -> None:
     first, second = spaces
     scheduled = await queue_of(first, trigger="schedule")
@@ -200,7 +200,7 @@ async def test_space_with_fewest_running_syncs_is_next_and_within_it_those_by_ha
     later = await queue_of(second, trigger="schedule")
     order = []
     for _ in range(3):
-        sync_id = await next_sync(first.db, doubtful=False, holder="me")
+        sync_id = await next_sync(first.db, is_slow_queue=False, holder="me")
         order.append(sync_id)
         for space in spaces:
             await space.execute(
@@ -211,7 +211,7 @@ async def test_space_with_fewest_running_syncs_is_next_and_within_it_those_by_ha
     assert order == [by_hand, later, scheduled]
 
 
-async def queue_of(space: Doubled, *, trigger: Any) -> UUID:
+async def queue_of(space: SyncHarness, *, trigger: Any) -> UUID:
     connector_id = await another(space, "double", interval=3600)
     async with space.db.tenant_transaction(space.space_id) as tx:
         sync_id = await queue_sync(tx, space.space_id, connector_id, trigger=trigger)
@@ -220,12 +220,12 @@ async def queue_of(space: Doubled, *, trigger: Any) -> UUID:
 
 
 async def test_waiting_syncs_and_several_workers_cause_no_failing_statement(
-    spaces: tuple[Doubled, Doubled], postgres: EmbeddedPostgres
+    spaces: tuple[SyncHarness, SyncHarness], postgres: EmbeddedPostgres
 ) -> None:
     """Each would be two lines in PostgreSQL's log, every second."""
     hostile, victim = spaces
     before = postgres.log.read_text(errors="replace").count("ERROR:")
-    slow = Slow(victim.double, 0, hangs=True)
+    slow = Slow(victim.fake, 0, hangs=True)
     for number in range(40):
         await another(hostile, f"hangs-{number}", interval=INTERVAL_SECONDS)
     async with (
@@ -234,14 +234,14 @@ async def test_waiting_syncs_and_several_workers_cause_no_failing_statement(
         first.jobs.run_workers(2),
         second.jobs.run_workers(2),
     ):
-        await asyncio.gather(*(one.dispatch() for one in (first.jobs, second.jobs) * 5))
+        await asyncio.gather(*(item.dispatch() for item in (first.jobs, second.jobs) * 5))
         await asyncio.sleep(4)
     (row,) = await hostile.rows("SELECT count(*) AS total FROM sync_runs WHERE status = 'queued'")
     assert row["total"] >= 30
     assert postgres.log.read_text(errors="replace").count("ERROR:") == before
 
 
-async def test_process_without_execution_carries_out_nothing(spaces: tuple[Doubled, Doubled]) -> None:
+async def test_process_without_execution_carries_out_nothing(spaces: tuple[SyncHarness, SyncHarness]) -> None:
     with pytest.raises(RuntimeError):
         async with SyncJobs(spaces[0].db).run_workers(1):
             raise AssertionError("it began to work")

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import RolledBackDatabase
+from factories import TwoTenants
 from windsock.errors import ProviderBadResponse, ProviderHTTPError, ProviderUnreachable
 from windsock.sync.progress import Progress
 from windsock.sync.task_graphs import longest_path_depths, read_graphs
-from world import World
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ def test_a_task_is_as_far_as_the_longest_way_to_it(graph: dict[str, list[str]], 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=60))
 def test_whatever_waits_for_a_task_is_further(edges: list[tuple[int, int]]) -> None:
     graph: dict[str, list[str]] = {f"t{number}": [] for number in range(21)}
-    for one, other in edges:
-        if one < other:
-            graph[f"t{one}"].append(f"t{other}")
+    for source, other in edges:
+        if source < other:
+            graph[f"t{source}"].append(f"t{other}")
     levels = longest_path_depths(graph)
     assert levels.keys() == graph.keys()
     assert all(levels[task] < levels[behind] for task, after in graph.items() for behind in after)
@@ -45,84 +45,84 @@ class Graphs:
 
     def __init__(self, **refusals: Exception) -> None:
         self.refusals = refusals
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.graph: dict[str, list[str]] = {"load": ["check"], "check": ["extract"], "extract": []}
         self.warnings: list[str] = []
 
-    def progress(self, world: World) -> Progress:
-        space = world.finance
+    def progress(self, tenants: TwoTenants) -> Progress:
+        space = tenants.finance
         return Progress(
             space.id, space.connector_id, space.sync_id, "a test", "schedule", is_full=False,
             started_at=datetime.now(UTC), warnings=self.warnings,
         )  # fmt: skip
 
     async def task_graph(self, dag_id: str) -> dict[str, list[str]]:
-        self.asked.append(dag_id)
+        self.requests.append(dag_id)
         if dag_id in self.refusals:
             raise self.refusals[dag_id]
         return self.graph
 
 
-async def read(db: RolledBackDatabase, world: World, graphs: Graphs) -> list[str]:
+async def read(db: RolledBackDatabase, tenants: TwoTenants, graphs: Graphs) -> list[str]:
     provider: Any = graphs
-    await read_graphs(db, provider, graphs.progress(world))
-    asked, graphs.asked = graphs.asked, []
-    return sorted(asked)
+    await read_graphs(db, provider, graphs.progress(tenants))
+    requests, graphs.requests = graphs.requests, []
+    return sorted(requests)
 
 
 @pytest.mark.anyio
 async def test_graphs_are_read_once_and_again_when_a_task_is_new_or_a_day_has_passed(
-    db: RolledBackDatabase, world: World, client: Any
+    db: RolledBackDatabase, tenants: TwoTenants, client: Any
 ) -> None:
     graphs = Graphs()
-    assert await read(db, world, graphs) == ["daily_report", "hourly_load", "never_run"]
-    assert await read(db, world, graphs) == []
-    async with db.tenant_transaction(world.finance.id):
+    assert await read(db, tenants, graphs) == ["daily_report", "hourly_load", "never_run"]
+    assert await read(db, tenants, graphs) == []
+    async with db.tenant_transaction(tenants.finance.id):
         await db.connection.execute("UPDATE pipelines SET tasks_listed_at = now() - interval '10 minutes'")
-    assert await read(db, world, graphs) == []
-    async with db.tenant_transaction(world.finance.id):
+    assert await read(db, tenants, graphs) == []
+    async with db.tenant_transaction(tenants.finance.id):
         await db.connection.execute(
             "INSERT INTO task_runs (space_id, run_id, external_id, name, status, try_number, max_tries)"
             " SELECT space_id, (last_run ->> 'id')::uuid, 'a_new_task', 'x', 'running', 1, 0 FROM pipelines"
             " WHERE name = 'hourly_load'"
         )
-    assert await read(db, world, graphs) == ["hourly_load"]
-    async with db.tenant_transaction(world.finance.id):
+    assert await read(db, tenants, graphs) == ["hourly_load"]
+    async with db.tenant_transaction(tenants.finance.id):
         await db.connection.execute("UPDATE pipelines SET tasks_listed_at = now() - interval '25 hours'")
-    assert len(await read(db, world, graphs)) == 3
-    path = f"/spaces/finance/orchestration/runs/{world.finance.run_id}"
-    run = (await client.as_(world.keys["viewer"], "GET", path)).json()
+    assert len(await read(db, tenants, graphs)) == 3
+    path = f"/spaces/finance/orchestration/runs/{tenants.finance.run_id}"
+    run = (await client.as_(tenants.keys["viewer"], "GET", path)).json()
     order = [(task["external_id"], task["map_index"]) for task in run["task_runs"]]
     assert order == [("load", None), ("check", 0), ("check", 1), ("check", 2), ("extract", None)]
 
 
 @pytest.mark.anyio
 async def test_a_graph_that_is_refused_is_left_and_a_failure_ends_the_reading(
-    db: RolledBackDatabase, world: World
+    db: RolledBackDatabase, tenants: TwoTenants
 ) -> None:
     refused = Graphs(daily_report=ProviderHTTPError(404, "no such DAG", is_transient=False))
-    assert await read(db, world, refused) == ["daily_report", "hourly_load", "never_run"]
-    assert await read(db, world, refused) == []
-    async with db.tenant_transaction(world.finance.id):
+    assert await read(db, tenants, refused) == ["daily_report", "hourly_load", "never_run"]
+    assert await read(db, tenants, refused) == []
+    async with db.tenant_transaction(tenants.finance.id):
         await db.connection.execute("UPDATE pipelines SET tasks_listed_at = NULL")
-    gone = Graphs(**dict.fromkeys(("daily_report", "hourly_load", "never_run"), ProviderUnreachable("gone")))
-    assert len(await read(db, world, gone)) == 1
-    assert len(await read(db, world, Graphs())) == 3
+    graphs = Graphs(**dict.fromkeys(("daily_report", "hourly_load", "never_run"), ProviderUnreachable("gone")))
+    assert len(await read(db, tenants, graphs)) == 1
+    assert len(await read(db, tenants, Graphs())) == 3
 
 
 @pytest.mark.anyio
 async def test_graph_that_is_unreadable_or_cannot_be_stored_keeps_no_other_from_being_read(
-    db: RolledBackDatabase, world: World
+    db: RolledBackDatabase, tenants: TwoTenants
 ) -> None:
     graphs = Graphs(daily_report=ProviderBadResponse("its tasks are no list"))
-    assert await read(db, world, graphs) == ["daily_report", "hourly_load", "never_run"]
-    assert await read(db, world, graphs) == [], "it is tried again another day"
+    assert await read(db, tenants, graphs) == ["daily_report", "hourly_load", "never_run"]
+    assert await read(db, tenants, graphs) == [], "it is tried again another day"
     assert graphs.warnings == ["The order of the tasks of DAG daily_report could not be read: its tasks are no list"]
-    async with db.tenant_transaction(world.finance.id):
+    async with db.tenant_transaction(tenants.finance.id):
         await db.connection.execute("UPDATE pipelines SET tasks_listed_at = NULL")
     graphs = Graphs()
     graphs.graph = {"a\0b": []}
-    assert len(await read(db, world, graphs)) == 3
-    assert await read(db, world, graphs) == []
+    assert len(await read(db, tenants, graphs)) == 3
+    assert await read(db, tenants, graphs) == []
     assert graphs.warnings[0] == "The order of the tasks of DAG daily_report could not be stored."
     assert len(graphs.warnings) == 3

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from sync.doubled import Doubled
+from sync.harness import SyncHarness
 from windsock.connectors.store import get_connector
 from windsock.db import Row
 from windsock.sync import per_dag
@@ -15,33 +15,33 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def scoped(doubled: Doubled) -> Doubled:
+def scoped(harness: SyncHarness) -> SyncHarness:
     """As an account with rights on its three DAGs sees it; it may not read the event log either."""
-    doubled.double.api.is_scoped = True
-    doubled.double.api.shows_events = False
-    return doubled
+    harness.fake.api.is_scoped = True
+    harness.fake.api.shows_events = False
+    return harness
 
 
-async def sync(doubled: Doubled, **more: Any) -> Row:
-    doubled.double.asked.clear()
-    row = await doubled.sync(trigger="schedule", **more)
+async def sync(harness: SyncHarness, **more: Any) -> Row:
+    harness.fake.requests.clear()
+    row = await harness.sync(trigger="schedule", **more)
     assert row["status"] == "complete", row["error"]
     return row
 
 
-def asked(doubled: Doubled, *parts: str) -> int:
-    return sum(all(part in one for part in parts) for one in doubled.double.asked)
+def count_requests(harness: SyncHarness, *parts: str) -> int:
+    return sum(all(part in request for part in parts) for request in harness.fake.requests)
 
 
-async def reads(doubled: Doubled) -> dict[str, Row]:
+async def reads(harness: SyncHarness) -> dict[str, Row]:
     query = (
         "SELECT p.external_id, p.needs_history, r.* FROM pipelines p LEFT JOIN pipeline_reads r ON r.pipeline_id = p.id"
         " WHERE p.removed_at IS NULL"
     )
-    return {row["external_id"]: row for row in await doubled.rows(query)}
+    return {row["external_id"]: row for row in await harness.rows(query)}
 
 
-async def test_first_sync_mirrors_everything_dag_by_dag(scoped: Doubled) -> None:
+async def test_first_sync_mirrors_all_rows_per_dag(scoped: SyncHarness) -> None:
     row = await sync(scoped)
     assert (await scoped.state())["is_per_dag"] is True
     await scoped.settle()
@@ -49,18 +49,18 @@ async def test_first_sync_mirrors_everything_dag_by_dag(scoped: Doubled) -> None
     assert any("each is read by itself: 3 of 3 pipelines in" in warning for warning in row["warnings"])
 
 
-async def test_idle_sync_sends_two_requests_for_each_dag(scoped: Doubled) -> None:
+async def test_idle_sync_sends_two_requests_for_each_dag(scoped: SyncHarness) -> None:
     await scoped.settle()
     await sync(scoped)
-    before = await scoped.everything()
+    before = await scoped.row_versions()
     row = await sync(scoped)
-    assert row["provider_requests"] == 2 + 2 * 3, scoped.double.asked
-    assert asked(scoped, "/~/dagRuns?") == asked(scoped, "/~/dagRuns/~/") == 0
-    assert await scoped.everything() == before
+    assert row["provider_requests"] == 2 + 2 * 3, scoped.fake.requests
+    assert count_requests(scoped, "/~/dagRuns?") == count_requests(scoped, "/~/dagRuns/~/") == 0
+    assert await scoped.row_versions() == before
     assert (await scoped.state())["last_complete_at"] == row["started_at"]
 
 
-async def test_changes_of_every_kind_arrive(scoped: Doubled) -> None:
+async def test_changes_of_every_kind_arrive(scoped: SyncHarness) -> None:
     await scoped.settle()
     model = scoped.model
     for _ in range(3):
@@ -75,7 +75,7 @@ async def test_changes_of_every_kind_arrive(scoped: Doubled) -> None:
     await scoped.assert_equal()
 
 
-async def test_deletions_are_found_by_the_totals_of_each_dag(scoped: Doubled) -> None:
+async def test_deletions_are_found_by_the_totals_of_each_dag(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.delete_run(("bills", "run_0"))
     scoped.model.delete_task(("news", "run_1", "load", -1))
@@ -84,7 +84,7 @@ async def test_deletions_are_found_by_the_totals_of_each_dag(scoped: Doubled) ->
     await scoped.assert_equal()
 
 
-async def test_full_sync_reads_each_dag_and_removes_what_it_missed_twice(scoped: Doubled) -> None:
+async def test_full_sync_reads_each_dag_and_removes_what_it_missed_twice(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.delete_run(("bills", "run_0"))
     first = await scoped.sync(is_full=True)
@@ -95,97 +95,97 @@ async def test_full_sync_reads_each_dag_and_removes_what_it_missed_twice(scoped:
     await scoped.assert_equal()
 
 
-async def test_account_that_loses_its_rights_on_all_dags_keeps_its_mirror(doubled: Doubled) -> None:
+async def test_account_that_loses_its_rights_on_all_dags_keeps_its_mirror(harness: SyncHarness) -> None:
     """From lists over all DAGs to single ones, from the watermark on: nothing is read twice, nothing is lost."""
-    await doubled.settle()
-    runs = await doubled.runs()
-    doubled.model.let_pass(300)
-    doubled.model.start_run("news", "meanwhile")
-    doubled.double.api.is_scoped = True
-    row = await sync(doubled)
-    assert (await doubled.state())["is_per_dag"] is True
+    await harness.settle()
+    runs = await harness.runs()
+    harness.model.let_pass(300)
+    harness.model.start_run("news", "meanwhile")
+    harness.fake.api.is_scoped = True
+    row = await sync(harness)
+    assert (await harness.state())["is_per_dag"] is True
     assert row["runs"]["created"] == 1
-    assert (await doubled.runs()).keys() == runs.keys() | {("news", "meanwhile")}
-    await doubled.settle()
-    await doubled.assert_equal()
+    assert (await harness.runs()).keys() == runs.keys() | {("news", "meanwhile")}
+    await harness.settle()
+    await harness.assert_equal()
 
 
-async def test_lists_over_all_dags_are_used_again_once_they_answer(scoped: Doubled) -> None:
+async def test_global_lists_are_used_again_once_they_respond(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.let_pass(300)
     scoped.model.start_run("bills", "before")
     await sync(scoped)
-    scoped.double.api.is_scoped = False
+    scoped.fake.api.is_scoped = False
     scoped.model.let_pass(300)
     scoped.model.start_run("news", "after")
     await sync(scoped)
     assert (await scoped.state())["is_per_dag"] is True, "tried with the list of DAGs of every five minutes"
-    await scoped.look_closely()
+    await scoped.force_full_check()
     await sync(scoped)
     assert (await scoped.state())["is_per_dag"] is False
     assert await scoped.rows("SELECT * FROM pipeline_reads") == []
-    scoped.double.api.shows_events = True
+    scoped.fake.api.shows_events = True
     await scoped.settle()
     await scoped.assert_equal()
     assert (await sync(scoped))["provider_requests"] == 5, "bills has a run that has not ended"
 
 
-async def test_refused_dag_is_skipped_with_a_warning_and_its_data_is_kept(scoped: Doubled) -> None:
+async def test_refused_dag_is_skipped_with_warning_and_data_retained(scoped: SyncHarness) -> None:
     await scoped.settle()
     before = {key for key in await scoped.runs() if key[0] == "bills"}
-    scoped.double.api.refused = {"bills"}
+    scoped.fake.api.refused = {"bills"}
     scoped.model.start_run("bills", "unseen")
     scoped.model.start_run("news", "seen")
     row = await sync(scoped)
     assert any("refuses the runs of 1 of its pipelines (bills)" in warning for warning in row["warnings"])
     for _ in range(3):
-        await scoped.look_closely()
+        await scoped.force_full_check()
         await sync(scoped)
     runs = await scoped.runs()
     assert ("news", "seen") in runs
     assert {key for key in runs if key[0] == "bills"} == before
     assert (await reads(scoped))["bills"]["needs_history"], "what is shown of it is not called up to date"
 
-    scoped.double.api.refused = set()
+    scoped.fake.api.refused = set()
     await scoped.settle()
     assert ("bills", "unseen") in await scoped.runs()
     await scoped.assert_equal()
 
 
-async def test_refused_dag_is_not_asked_by_every_sync(scoped: Doubled) -> None:
-    scoped.double.api.refused = {"bills"}
+async def test_refused_dag_is_not_requested_by_every_sync(scoped: SyncHarness) -> None:
+    scoped.fake.api.refused = {"bills"}
     await scoped.settle()
     await sync(scoped)
     await sync(scoped)
-    assert asked(scoped, "/bills/") == 0
+    assert count_requests(scoped, "/bills/") == 0
 
 
-async def test_connector_that_leaves_all_dags_out_has_nothing_to_read(scoped: Doubled) -> None:
+async def test_connector_that_leaves_all_dags_out_has_nothing_to_read(scoped: SyncHarness) -> None:
     await scoped.connect_to_double(include_tags=["none has it"])
     row = await sync(scoped)
     assert (row["status"], await scoped.runs()) == ("complete", {})
     await scoped.settle()
 
 
-async def test_account_that_may_read_no_dag_fails_with_the_words_of_airflow(scoped: Doubled) -> None:
-    scoped.double.api.refused = {"bills", "mapped", "news"}
+async def test_account_that_may_read_no_dag_fails_with_the_words_of_airflow(scoped: SyncHarness) -> None:
+    scoped.fake.api.refused = {"bills", "mapped", "news"}
     row = await scoped.sync(trigger="schedule")
     assert row["status"] in {"partial", "failed"}
     assert "403" in row["error"]
     assert row["provider_requests"] < 15
 
 
-async def test_passing_403_does_not_lead_to_single_dags(doubled: Doubled) -> None:
-    await doubled.settle()
+async def test_passing_403_does_not_lead_to_single_dags(harness: SyncHarness) -> None:
+    await harness.settle()
     # In Airflow 3 twice: at the first one, Windsock signs in again.
-    times = 2 if doubled.model.api == "v2" else 1
-    doubled.double.faults.plan, doubled.double.faults.where = ["403"] * times, "/~/dagRuns"
-    row = await doubled.sync(trigger="schedule")
+    times = 2 if harness.model.api == "v2" else 1
+    harness.fake.faults.plan, harness.fake.faults.where = ["403"] * times, "/~/dagRuns"
+    row = await harness.sync(trigger="schedule")
     assert row["status"] in {"partial", "failed"}
-    assert (await doubled.state())["is_per_dag"] is False
+    assert (await harness.state())["is_per_dag"] is False
 
 
-async def test_many_dags_take_turns_within_the_budget(scoped: Doubled, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_dags_rotate_within_request_budget(scoped: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(per_dag, "MAX_REQUESTS", 10)
     monkeypatch.setattr(per_dag, "CHECK_EVERY", timedelta(days=9))
     for number in range(17):
@@ -208,13 +208,13 @@ async def test_many_dags_take_turns_within_the_budget(scoped: Doubled, monkeypat
         assert row["provider_requests"] <= 10 + 2 + 2, "the log, the DAGs"
         state = await scoped.state()
         now = await reads(scoped)
-        oldest = min(one["read_at"] for one in now.values())
+        oldest = min(item["read_at"] for item in now.values())
         assert state["last_complete_at"] in {oldest, row["started_at"]}, "as old as what was read longest ago"
-        assert state["watermark"] == min(one["watermark"] for one in now.values())
+        assert state["watermark"] == min(item["watermark"] for item in now.values())
         assert sum(now[dag_id]["read_at"] != at for dag_id, at in seen.items()) == 5 * (number + 1)
 
 
-async def test_dags_with_unfinished_runs_come_first(scoped: Doubled, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dags_with_unfinished_runs_come_first(scoped: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         scoped.model.add_dag(f"more_{number}")
     for key in list(scoped.model.runs):
@@ -227,17 +227,17 @@ async def test_dags_with_unfinished_runs_come_first(scoped: Doubled, monkeypatch
     for _ in range(3):
         scoped.model.step(("more_7", "now"))
         await sync(scoped)
-        assert asked(scoped, "/more_7/dagRuns?") == 1
+        assert count_requests(scoped, "/more_7/dagRuns?") == 1
         run = (await scoped.runs())["more_7", "now"]
         assert run["status"] == scoped.model.runs["more_7", "now"].state
 
 
-async def test_watermark_of_a_dag_passes_nothing_that_a_broken_sync_has_not_stored(scoped: Doubled) -> None:
+async def test_watermark_of_a_dag_passes_nothing_that_a_broken_sync_has_not_stored(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.let_pass(300)
     for dag_id in ("bills", "mapped", "news"):
         scoped.model.start_run(dag_id, "new")
-    faults = scoped.double.faults
+    faults = scoped.fake.faults
     faults.chance, faults.kinds, faults.where = 1.0, ("503",), "/mapped/dagRuns/~/taskInstances"
     row = await scoped.sync(trigger="schedule")
     assert row["status"] == "partial"
@@ -249,7 +249,7 @@ async def test_watermark_of_a_dag_passes_nothing_that_a_broken_sync_has_not_stor
     await scoped.assert_equal()
 
 
-async def test_new_dag_gets_its_history(scoped: Doubled) -> None:
+async def test_new_dag_gets_its_history(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.add_dag("fresh")
     scoped.model.start_run("fresh", "old", at=scoped.model.now() - timedelta(days=3))
@@ -260,7 +260,7 @@ async def test_new_dag_gets_its_history(scoped: Doubled) -> None:
     assert ("fresh", "old") in await scoped.runs()
 
 
-async def test_connector_says_that_its_dags_are_read_one_by_one(scoped: Doubled) -> None:
+async def test_connector_reports_per_dag_reading(scoped: SyncHarness) -> None:
     await scoped.settle()
     names = {"space_id": scoped.space_id, "connector_id": scoped.connector_id}
     async with scoped.db.tenant_transaction(scoped.space_id) as tx:

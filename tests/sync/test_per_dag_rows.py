@@ -4,22 +4,22 @@ from datetime import timedelta
 
 import pytest
 
-from sync.doubled import Doubled
+from sync.harness import SyncHarness
 from sync.test_per_dag import sync
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def scoped(doubled: Doubled) -> Doubled:
-    doubled.double.api.is_scoped = True
-    doubled.double.api.shows_events = False
-    return doubled
+def scoped(harness: SyncHarness) -> SyncHarness:
+    harness.fake.api.is_scoped = True
+    harness.fake.api.shows_events = False
+    return harness
 
 
-async def test_dag_whose_rows_all_break_their_lists_stops_nothing(scoped: Doubled) -> None:
+async def test_dag_with_only_unreadable_rows_stops_no_sync(scoped: SyncHarness) -> None:
     await scoped.settle()
-    oddities = scoped.double.api.oddities
+    oddities = scoped.fake.api.oddities
     bad = {key for key in scoped.model.runs if key[0] == "bills"}
     for number in range(3):
         run = scoped.model.start_run("bills", f"unreadable {number}")
@@ -39,7 +39,7 @@ async def test_dag_whose_rows_all_break_their_lists_stops_nothing(scoped: Double
 
 @pytest.mark.parametrize("is_full", [False, True])
 async def test_old_run_that_changed_while_its_dag_was_refused_or_before_a_full_sync_is_read(
-    scoped: Doubled, *, is_full: bool
+    scoped: SyncHarness, *, is_full: bool
 ) -> None:
     key = ("bills", "from before the history")
     scoped.model.start_run(*key, at=scoped.model.now() - timedelta(days=400))
@@ -47,29 +47,29 @@ async def test_old_run_that_changed_while_its_dag_was_refused_or_before_a_full_s
     scoped.model.runs[key].state = "running"
     scoped.model.touch(scoped.model.runs[key])
     await sync(scoped)
-    scoped.double.api.refused = set() if is_full else {"bills"}
+    scoped.fake.api.refused = set() if is_full else {"bills"}
     scoped.model.runs[key].state = "failed"
     scoped.model.touch(scoped.model.runs[key])
     scoped.model.let_pass(1_000)
     await scoped.sync(trigger="schedule", is_full=is_full)
-    scoped.double.api.refused = set()
-    await scoped.look_closely()
+    scoped.fake.api.refused = set()
+    await scoped.force_full_check()
     await scoped.settle()
     assert (await scoped.runs())[key]["status"] == "failed"
 
 
-async def test_row_that_breaks_its_lists_does_not_break_the_totals_of_its_dag(scoped: Doubled) -> None:
+async def test_row_that_breaks_its_lists_does_not_break_the_totals_of_its_dag(scoped: SyncHarness) -> None:
     await scoped.settle()
-    scoped.double.api.oddities.poisoned.add(("bills", "run_0"))
+    scoped.fake.api.oddities.poisoned.add(("bills", "run_0"))
     await sync(scoped, is_full=True)
     for _ in range(3):
-        await scoped.look_closely()
+        await scoped.force_full_check()
         row = await sync(scoped)
     assert row["coverage"]["skipped"] == 1
     assert not any("totals" in warning for warning in row["warnings"])
-    scoped.double.api.oddities.poisoned.clear()
+    scoped.fake.api.oddities.poisoned.clear()
     for _ in range(3):
-        await scoped.look_closely()
+        await scoped.force_full_check()
         row = await sync(scoped)
     assert row["coverage"]["skipped"] == 0
     await scoped.settle()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sync.doubled import Doubled
-from sync.poison import Poison, poison
+from sync.harness import SyncHarness
+from sync.skipping_provider import UnreadableSet, skip_unreadable
 from windsock.db import Row
 from windsock.providers.miscounts import ENOUGH_PASSES
 
@@ -16,28 +16,28 @@ RUN, TASK = ("bills", "run_0"), ("news", "run_0", "load", -1)
 
 
 @pytest.fixture
-def scoped(doubled: Doubled) -> Doubled:
-    doubled.double.api.is_scoped = True
-    doubled.double.api.shows_events = False
-    return doubled
+def scoped(harness: SyncHarness) -> SyncHarness:
+    harness.fake.api.is_scoped = True
+    harness.fake.api.shows_events = False
+    return harness
 
 
 @pytest.fixture
-def bad(scoped: Doubled) -> Poison:
-    return poison(scoped)
+def bad(scoped: SyncHarness) -> UnreadableSet:
+    return skip_unreadable(scoped)
 
 
-async def check(doubled: Doubled) -> Row:
+async def check(harness: SyncHarness) -> Row:
     """A sync that compares the totals of each DAG."""
-    doubled.double.asked.clear()
-    await doubled.execute("UPDATE pipeline_reads SET checked_at = NULL")
-    return await doubled.sync(trigger="schedule")
+    harness.fake.requests.clear()
+    await harness.execute("UPDATE pipeline_reads SET checked_at = NULL")
+    return await harness.sync(trigger="schedule")
 
 
-def whole_readings(doubled: Doubled) -> list[str]:
+def whole_readings(harness: SyncHarness) -> list[str]:
     """Lists that hold all rows of a DAG: neither of changes nor without rows."""
     names = ("run_after_gte", "execution_date_gte")
-    lists = [url for url in doubled.double.asked if any(name in url for name in names)]
+    lists = [url for url in harness.fake.requests if any(name in url for name in names)]
     return [url for url in lists if "limit=0" not in url and "limit=1&" not in url and not url.endswith("limit=1")]
 
 
@@ -45,7 +45,7 @@ def whole_readings(doubled: Doubled) -> list[str]:
 @pytest.mark.parametrize("what", ["runs", "tasks"])
 @pytest.mark.parametrize("is_mirrored", [True, False])
 async def test_skipped_row_is_counted_when_the_totals_of_its_dag_are_compared(
-    scoped: Doubled, bad: Poison, what: str, *, is_mirrored: bool, names: bool
+    scoped: SyncHarness, bad: UnreadableSet, what: str, *, is_mirrored: bool, names: bool
 ) -> None:
     if is_mirrored:
         await scoped.settle()
@@ -57,14 +57,14 @@ async def test_skipped_row_is_counted_when_the_totals_of_its_dag_are_compared(
         assert sync["status"] == "complete", sync["error"]
     sync = await check(scoped)
     assert whole_readings(scoped) == []
-    assert sync["provider_requests"] == 1 + 1 + 4 * 3, scoped.double.asked
+    assert sync["provider_requests"] == 1 + 1 + 4 * 3, scoped.fake.requests
     idle = await scoped.sync(trigger="schedule")
     assert idle["provider_requests"] == 1 + 1 + 2 * 3
 
 
-async def test_hidden_row_of_one_dag_keeps_no_other_dag_from_being_read(scoped: Doubled) -> None:
+async def test_hidden_row_of_one_dag_keeps_no_other_dag_from_being_read(scoped: SyncHarness) -> None:
     await scoped.settle()
-    scoped.double.api.oddities.hidden = {("bills", "run_0", "load", -1)}
+    scoped.fake.api.oddities.hidden = {("bills", "run_0", "load", -1)}
     scoped.model.mark_task(("bills", "run_0", "load", -1), "failed")
     scoped.model.mark_task(TASK, "failed")
     for number in range(1, ENOUGH_PASSES + 1):
@@ -74,7 +74,7 @@ async def test_hidden_row_of_one_dag_keeps_no_other_dag_from_being_read(scoped: 
         scoped.model.let_pass(60)
 
 
-async def test_deletion_beside_a_skipped_row_is_found_by_the_totals_of_its_dag(scoped: Doubled, bad: Any) -> None:
+async def test_deletion_beside_a_skipped_row_is_found_by_the_totals_of_its_dag(scoped: SyncHarness, bad: Any) -> None:
     bad.runs.add(RUN)
     scoped.model.start_run("bills", "another", at=scoped.model.now() - timedelta(hours=2))
     for _ in range(3):

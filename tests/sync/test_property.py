@@ -1,4 +1,4 @@
-"""Whatever happens in Airflow and on the way to it, the five properties of a sync hold (machine.py says which)."""
+"""Whatever happens in Airflow and on the way to it, the five properties of a sync hold (see state_machine.py)."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from conftest import SECRET_KEY
-from sync.machine import Life, loop_runner
+from sync.state_machine import SyncStateMachine, loop_runner
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
 from windsock.settings import Settings
@@ -22,21 +22,21 @@ STEPS = 10
 
 
 @pytest.fixture
-def life(make_database: Callable[[str], str]) -> Iterator[type[Life]]:
+def life(make_database: Callable[[str], str]) -> Iterator[type[SyncStateMachine]]:
     url = make_database(f"property_{uuid4().hex}")
     loop = asyncio.new_event_loop()
     process = AppContext(Settings(data=Path("nowhere"), database_pool_size=2), Storage(url, (SECRET_KEY,), None))
     opened = process.lifespan(run_worker=False)
     loop.run_until_complete(opened.__aenter__())
     try:
-        yield type("ALife", (Life,), {"process": process, "run_in_loop": staticmethod(loop_runner(loop))})
+        yield type("ALife", (SyncStateMachine,), {"process": process, "run_in_loop": staticmethod(loop_runner(loop))})
     finally:
         loop.run_until_complete(opened.__aexit__(None, None, None))
         loop.close()
 
 
 @pytest.mark.timeout(0)
-def test_the_mirror_is_true_whatever_happens(life: type[Life]) -> None:
+def test_the_mirror_is_true_whatever_happens(life: type[SyncStateMachine]) -> None:
     run_state_machine_as_test(
         life,
         settings=settings(

@@ -2,18 +2,18 @@
 
 import pytest
 
-from sync.doubled import Doubled
+from sync.harness import SyncHarness
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_an_answer_with_a_time_that_is_behind_loses_nothing_of_what_happens_next(doubled: Doubled) -> None:
+async def test_response_with_late_clock_loses_no_later_change(harness: SyncHarness) -> None:
     """It costs reading some rows again. One that is ahead for once cannot be told from a clock put right."""
-    await doubled.settle()
-    doubled.double.faults.plan = ["date behind"] * 3
-    await doubled.sync(trigger="schedule")
-    doubled.model.let_pass(30)
-    doubled.model.start_run("news", "soon")
-    doubled.model.let_pass(300)
-    await doubled.sync(trigger="schedule")
-    assert ("news", "soon") in await doubled.runs()
+    await harness.settle()
+    harness.fake.faults.plan = ["date behind"] * 3
+    await harness.sync(trigger="schedule")
+    harness.model.let_pass(30)
+    harness.model.start_run("news", "soon")
+    harness.model.let_pass(300)
+    await harness.sync(trigger="schedule")
+    assert ("news", "soon") in await harness.runs()

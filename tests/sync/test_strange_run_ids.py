@@ -4,105 +4,107 @@ from datetime import timedelta
 
 import pytest
 
-from sync.doubled import Doubled
+from sync.harness import SyncHarness
 
 pytestmark = pytest.mark.anyio
 
 
-async def look(doubled: Doubled) -> None:
-    doubled.model.let_pass(400)
-    await doubled.look_closely()
-    sync = await doubled.sync(trigger="schedule")
+async def full_check(harness: SyncHarness) -> None:
+    harness.model.let_pass(400)
+    await harness.force_full_check()
+    sync = await harness.sync(trigger="schedule")
     assert sync["status"] == "complete", sync["error"]
 
 
-def start(doubled: Doubled, dag_id: str, run_id: str, *, hours: float = 1, state: str = "success") -> None:
-    doubled.model.start_run(dag_id, run_id, at=doubled.model.now() - timedelta(hours=hours))
+def start(harness: SyncHarness, dag_id: str, run_id: str, *, hours: float = 1, state: str = "success") -> None:
+    harness.model.start_run(dag_id, run_id, at=harness.model.now() - timedelta(hours=hours))
     for _ in range(12):
-        doubled.model.step((dag_id, run_id), fails=state == "failed")
+        harness.model.step((dag_id, run_id), fails=state == "failed")
 
 
-async def test_an_airflow_whose_run_ids_all_have_slashes_is_not_taken_for_another(doubled: Doubled) -> None:
-    model = doubled.model
+async def test_airflow_with_only_slash_run_ids_is_not_taken_for_another(harness: SyncHarness) -> None:
+    model = harness.model
     for key in list(model.runs):
         model._drop_run(key)
-        start(doubled, key[0], f"2026/11/{key[1]}", hours=2)
-    await doubled.settle()
-    await doubled.execute("UPDATE sync_states SET failures = 1")  # so that the next sync asks who answers
-    await look(doubled)
-    assert (await doubled.state())["held"] is None
-    await doubled.assert_equal()
+        start(harness, key[0], f"2026/11/{key[1]}", hours=2)
+    await harness.settle()
+    await harness.execute("UPDATE sync_states SET failures = 1")  # so that the next sync asks who answers
+    await full_check(harness)
+    assert (await harness.state())["held"] is None
+    await harness.assert_equal()
 
 
 @pytest.mark.parametrize("run_id", ["2026/11/23", "~", "..", "x/taskInstances", "a%2Fb"])
-async def test_a_note_on_a_run_without_an_address_removes_nothing(doubled: Doubled, run_id: str) -> None:
-    start(doubled, "news", "before", hours=5, state="success")
-    start(doubled, "news", run_id, state="failed")
-    await doubled.settle()
-    doubled.model.note_run(("news", run_id), "seen by Ada")
-    await look(doubled)
-    run = (await doubled.runs())["news", run_id]
+async def test_a_note_on_a_run_without_an_address_removes_nothing(harness: SyncHarness, run_id: str) -> None:
+    start(harness, "news", "before", hours=5, state="success")
+    start(harness, "news", run_id, state="failed")
+    await harness.settle()
+    harness.model.note_run(("news", run_id), "seen by Ada")
+    await full_check(harness)
+    run = (await harness.runs())["news", run_id]
     assert (run["note"], run["status"], run["removed_at"]) == ("seen by Ada", "failed", None)
-    assert (await doubled.mirrored()).pipelines["news"]["status"] == "failed"
-    await doubled.assert_equal()
+    assert (await harness.mirrored()).pipelines["news"]["status"] == "failed"
+    await harness.assert_equal()
 
 
 @pytest.mark.parametrize("run_id", ["2026/11/23", "~", "a b?#%;"])
 async def test_a_run_without_an_address_that_is_deleted_is_removed_in_the_next_sync(
-    doubled: Doubled, run_id: str
+    harness: SyncHarness, run_id: str
 ) -> None:
-    start(doubled, "news", run_id)
-    await doubled.settle()
-    doubled.model.delete_run(("news", run_id))
-    doubled.model.let_pass(60)
-    await doubled.sync(trigger="schedule")
-    (row,) = await doubled.rows("SELECT removed_at FROM runs WHERE external_id = %(id)s", {"id": run_id})
+    start(harness, "news", run_id)
+    await harness.settle()
+    harness.model.delete_run(("news", run_id))
+    harness.model.let_pass(60)
+    await harness.sync(trigger="schedule")
+    (row,) = await harness.rows("SELECT removed_at FROM runs WHERE external_id = %(id)s", {"id": run_id})
     assert row["removed_at"] is not None
-    await doubled.assert_equal()
+    await harness.assert_equal()
 
 
-async def test_a_task_run_of_a_run_without_an_address_is_followed(doubled: Doubled) -> None:
+async def test_a_task_run_of_a_run_without_an_address_is_followed(harness: SyncHarness) -> None:
     """Also one from before the history, of which the run has to be fetched first."""
-    start(doubled, "news", "2026/01/01", hours=24 * 40)
-    await doubled.settle()
-    task = next(task for task in doubled.model.tasks_of(("news", "2026/01/01")))
+    start(harness, "news", "2026/01/01", hours=24 * 40)
+    await harness.settle()
+    task = next(task for task in harness.model.tasks_of(("news", "2026/01/01")))
     key = (task.dag_id, task.run_id, task.task_id, task.map_index)
-    doubled.model.mark_task(key, "failed")
-    doubled.model.note_task(key, "by hand")
-    await look(doubled)
-    assert (await doubled.tasks())[key]["status"] == "failed"
-    assert (await doubled.tasks())[key]["note"] == "by hand"
+    harness.model.mark_task(key, "failed")
+    harness.model.note_task(key, "by hand")
+    await full_check(harness)
+    assert (await harness.tasks())[key]["status"] == "failed"
+    assert (await harness.tasks())[key]["note"] == "by hand"
 
 
-async def test_a_proxy_that_lost_the_way_to_single_runs_removes_nothing(doubled: Doubled) -> None:
+async def test_a_proxy_that_lost_the_way_to_single_runs_removes_nothing(harness: SyncHarness) -> None:
     """It answers 404 as Airflow's own router does."""
-    start(doubled, "news", "plain", state="failed")
-    await doubled.settle()
-    answer = doubled.double.api._get
+    start(harness, "news", "plain", state="failed")
+    await harness.settle()
+    response = harness.fake.api._get
 
     def astray(parts: list[str], params: object) -> object:
         is_single = len(parts) >= 4 and parts[2] == "dagRuns" and parts[3] != "~"
-        return answer(["nowhere"] if is_single else parts, params)  # type: ignore[arg-type]
+        return response(["nowhere"] if is_single else parts, params)  # type: ignore[arg-type]
 
-    doubled.double.api._get = astray  # type: ignore[method-assign, assignment]
-    doubled.model.note_run(("news", "plain"), "seen")
-    await doubled.execute("UPDATE sync_states SET failures = 1")
-    await look(doubled)
-    assert (await doubled.state())["held"] is None
-    assert (await doubled.runs())["news", "plain"]["note"] == "seen"
-    await doubled.assert_equal()
+    harness.fake.api._get = astray  # type: ignore[method-assign, assignment]
+    harness.model.note_run(("news", "plain"), "seen")
+    await harness.execute("UPDATE sync_states SET failures = 1")
+    await full_check(harness)
+    assert (await harness.state())["held"] is None
+    assert (await harness.runs())["news", "plain"]["note"] == "seen"
+    await harness.assert_equal()
 
 
 @pytest.mark.parametrize("run_id", ["2026/11/23", "~"])
-async def test_incomplete_task_runs_of_a_run_without_an_address_are_read_again(doubled: Doubled, run_id: str) -> None:
-    doubled.double.api.is_scoped = True
-    start(doubled, "news", run_id)
-    odd = doubled.double.api.oddities.odd
+async def test_incomplete_task_runs_of_a_run_without_an_address_are_read_again(
+    harness: SyncHarness, run_id: str
+) -> None:
+    harness.fake.api.is_scoped = True
+    start(harness, "news", run_id)
+    odd = harness.fake.api.oddities.odd
     odd["news", run_id, "load", -1] = {"max_tries": -(2**70)}
-    sync = await doubled.sync()
+    sync = await harness.sync()
     assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", 1)
     odd.clear()
-    await look(doubled)
-    assert (await doubled.sync(trigger="schedule"))["coverage"]["skipped"] == 0
-    await doubled.settle()
-    await doubled.assert_equal()
+    await full_check(harness)
+    assert (await harness.sync(trigger="schedule"))["coverage"]["skipped"] == 0
+    await harness.settle()
+    await harness.assert_equal()

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from factories import TwoTenants, make_run, make_task_run
 from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
-from world import World, a_run, a_task_run
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -28,18 +28,18 @@ STORED = Query("SELECT external_id, map_index, try_number, max_tries FROM task_r
     ],
 )
 async def test_a_page_with_what_does_not_fit_is_refused(
-    world: World, db: "RolledBackDatabase", refused: dict[str, Any]
+    tenants: TwoTenants, db: "RolledBackDatabase", refused: dict[str, Any]
 ) -> None:
-    space = world.finance
+    space = tenants.finance
     mirror = MirrorWriter(space.id, space.connector_id)
     most = 2**31 - 1
-    fits = a_task_run("never_run", "run", "task 1", "success", map_index=most, try_number=most, max_tries=-most - 1)
+    fits = make_task_run("never_run", "run", "task 1", "success", map_index=most, try_number=most, max_tries=-most - 1)
     async with db.tenant_transaction(space.id) as tx:
-        await mirror.store_runs(tx, [a_run("never_run", "run", "success")], space.pipelines)
+        await mirror.store_runs(tx, [make_run("never_run", "run", "success")], space.pipelines)
 
     async def store() -> None:
         async with db.tenant_transaction(space.id) as tx:
-            other = a_task_run("never_run", "run", "task 2", "success", **refused)
+            other = make_task_run("never_run", "run", "task 2", "success", **refused)
             await mirror.store_task_runs(tx, [fits, other], space.pipelines)
 
     with pytest.raises(psycopg.DataError):

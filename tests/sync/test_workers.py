@@ -11,12 +11,12 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 
-from airflow.mirrored import a_client, a_windsock
-from airflow_double.api import Api
-from airflow_double.faults import Double
-from airflow_double.model import Model
+from airflow.harness import open_client, open_windsock
 from conftest import SECRET_KEY
-from sync.doubled import Doubled
+from fake_airflow.api import Api
+from fake_airflow.faults import FakeAirflow
+from fake_airflow.model import Model
+from sync.harness import SyncHarness
 from windsock import egress
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
@@ -29,18 +29,18 @@ from windsock.sync.jobs import SyncJobs
 from windsock.sync.runner import SyncRunner
 from windsock.sync.store import queue_sync
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("doubled", ["v2"], indirect=True)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["v2"], indirect=True)]
 
 
 class Slow(httpx2.AsyncBaseTransport):
     """Before a double: each answer takes a while, those of one that hangs do not come."""
 
-    def __init__(self, double: Double, seconds: float, *, hangs: bool = False) -> None:
-        self.double, self.seconds, self.hangs = double, seconds, hangs
+    def __init__(self, fake: FakeAirflow, seconds: float, *, hangs: bool = False) -> None:
+        self.fake, self.seconds, self.hangs = fake, seconds, hangs
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         await asyncio.sleep(3600 if self.hangs else self.seconds)
-        return await self.double.handle_async_request(request)
+        return await self.fake.handle_async_request(request)
 
 
 class Worker:
@@ -72,145 +72,145 @@ class Worker:
 
 
 @pytest.fixture
-async def small(make_database: Callable[[str], str]) -> AsyncIterator[Doubled]:
+async def small(make_database: Callable[[str], str]) -> AsyncIterator[SyncHarness]:
     model = Model()
     model.add_dag("bills")
     model.start_run("bills")
-    async with a_windsock(make_database, SECRET_KEY) as windsock:
-        yield Doubled(windsock.process, Double(Api(model)))
+    async with open_windsock(make_database, SECRET_KEY) as windsock:
+        yield SyncHarness(windsock.process, FakeAirflow(Api(model)))
 
 
-async def ended(doubled: Doubled, sync_id: UUID, seconds: float = 30) -> Row:
+async def ended(harness: SyncHarness, sync_id: UUID, seconds: float = 30) -> Row:
     until = time.monotonic() + seconds
     while True:
-        (row,) = await doubled.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
+        (row,) = await harness.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
         if row["status"] not in {"queued", "running"}:
             return row
         assert time.monotonic() < until, row["phase"]
         await asyncio.sleep(0.05)
 
 
-async def running(doubled: Doubled, sync_id: UUID) -> Row:
+async def running(harness: SyncHarness, sync_id: UUID) -> Row:
     for _ in range(200):
-        (row,) = await doubled.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
+        (row,) = await harness.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
         if row["status"] == "running" and row["provider_requests"]:
             return row
         await asyncio.sleep(0.05)
     raise AssertionError(row["status"])
 
 
-async def ask(doubled: Doubled, *, is_full: bool = False) -> UUID:
-    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
-        sync_id = await queue_sync(tx, doubled.space_id, doubled.connector_id, trigger="manual", is_full=is_full)
+async def ask(harness: SyncHarness, *, is_full: bool = False) -> UUID:
+    async with harness.db.tenant_transaction(harness.space_id) as tx:
+        sync_id = await queue_sync(tx, harness.space_id, harness.connector_id, trigger="manual", is_full=is_full)
     assert sync_id is not None
     return sync_id
 
 
-async def test_a_sync_is_handed_over_when_its_process_stops_and_goes_on_elsewhere(doubled: Doubled) -> None:
-    await doubled.settle()
-    slow = Slow(doubled.double, 0.15)
+async def test_a_sync_is_handed_over_when_its_process_stops_and_goes_on_elsewhere(harness: SyncHarness) -> None:
+    await harness.settle()
+    slow = Slow(harness.fake, 0.15)
     async with (
-        Worker(doubled.process, lambda _: slow, "first") as first,
-        Worker(doubled.process, lambda _: slow, "second") as second,
+        Worker(harness.process, lambda _: slow, "first") as first,
+        Worker(harness.process, lambda _: slow, "second") as second,
     ):
         async with first.jobs.run_workers(2):
-            sync_id = await ask(doubled, is_full=True)
-            before = await running(doubled, sync_id)
+            sync_id = await ask(harness, is_full=True)
+            before = await running(harness, sync_id)
             await asyncio.sleep(0.5)
-        (left,) = await doubled.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
+        (left,) = await harness.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
         assert (left["status"], left["hand_overs"], left["lease_holder"]) == ("queued", 1, None)
         async with second.jobs.run_workers(2):
-            row = await ended(doubled, sync_id)
+            row = await ended(harness, sync_id)
     assert row["status"] == "complete", row["error"]
     assert row["started_at"] == before["started_at"]
     assert row["provider_requests"] > left["provider_requests"]
-    await doubled.assert_equal()
+    await harness.assert_equal()
 
 
-async def test_a_running_sync_can_be_cancelled_and_what_it_stored_stays(doubled: Doubled) -> None:
-    slow = Slow(doubled.double, 0.3)
-    async with Worker(doubled.process, lambda _: slow, "one") as worker, worker.jobs.run_workers(2):
-        sync_id = await ask(doubled, is_full=True)
-        await running(doubled, sync_id)
-        async with a_client(doubled) as (client, key):
-            (space,) = await doubled.rows("SELECT slug FROM spaces WHERE id = current_space()")
+async def test_a_running_sync_can_be_cancelled_and_what_it_stored_stays(harness: SyncHarness) -> None:
+    slow = Slow(harness.fake, 0.3)
+    async with Worker(harness.process, lambda _: slow, "one") as worker, worker.jobs.run_workers(2):
+        sync_id = await ask(harness, is_full=True)
+        await running(harness, sync_id)
+        async with open_client(harness) as (client, key):
+            (space,) = await harness.rows("SELECT slug FROM spaces WHERE id = current_space()")
             path = f"/spaces/{space['slug']}/orchestration/syncs/{sync_id}/cancel"
             assert (await client.as_(key, "POST", path)).status_code == 200
-            row = await ended(doubled, sync_id, 10)
+            row = await ended(harness, sync_id, 10)
             assert row["status"] == "cancelled"
             assert "kept" in row["error"]
             assert (await client.as_(key, "POST", path)).status_code == 409
-    state = await doubled.state()
+    state = await harness.state()
     assert state["failures"] == 0
     assert state["next_sync_at"] > datetime.now(UTC) + timedelta(seconds=30)
-    assert len(await doubled.rows("SELECT id FROM pipelines")) == 3
+    assert len(await harness.rows("SELECT id FROM pipelines")) == 3
 
 
-async def test_a_hanging_request_does_not_keep_a_sync_from_being_cancelled(doubled: Doubled) -> None:
-    await doubled.settle()
-    stuck = Slow(doubled.double, 0, hangs=True)
-    async with Worker(doubled.process, lambda _: stuck, "one") as worker, worker.jobs.run_workers(2):
-        sync_id = await ask(doubled)
+async def test_a_hanging_request_does_not_keep_a_sync_from_being_cancelled(harness: SyncHarness) -> None:
+    await harness.settle()
+    stuck = Slow(harness.fake, 0, hangs=True)
+    async with Worker(harness.process, lambda _: stuck, "one") as worker, worker.jobs.run_workers(2):
+        sync_id = await ask(harness)
         await asyncio.sleep(1.0)
-        await doubled.execute("UPDATE sync_runs SET cancel_requested_at = now() WHERE space_id = %(space_id)s")
-        assert (await ended(doubled, sync_id, 10))["status"] == "cancelled"
+        await harness.execute("UPDATE sync_runs SET cancel_requested_at = now() WHERE space_id = %(space_id)s")
+        assert (await ended(harness, sync_id, 10))["status"] == "cancelled"
 
 
 async def test_a_long_sync_lets_those_that_wait_have_their_turn(
-    doubled: Doubled, monkeypatch: pytest.MonkeyPatch
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One worker with one place: the history of one connector is long, another is due meanwhile."""
     monkeypatch.setattr(sync_pass, "LONG_SECONDS", 0.5)
-    await doubled.settle()
-    other = await another(doubled, "other", interval=3600)
-    await doubled.execute("UPDATE sync_states SET next_sync_at = 'infinity' WHERE space_id = %(space_id)s")
-    slow = Slow(doubled.double, 0.4)
-    async with Worker(doubled.process, lambda host: slow if host == "double" else doubled.double, "one") as worker:
-        long_one = await ask(doubled, is_full=True)
+    await harness.settle()
+    other = await another(harness, "other", interval=3600)
+    await harness.execute("UPDATE sync_states SET next_sync_at = 'infinity' WHERE space_id = %(space_id)s")
+    slow = Slow(harness.fake, 0.4)
+    async with Worker(harness.process, lambda host: slow if host == "double" else harness.fake, "one") as worker:
+        long_one = await ask(harness, is_full=True)
         async with worker.jobs.run_workers(1):
-            await running(doubled, long_one)
-            async with doubled.db.tenant_transaction(doubled.space_id) as tx:
-                short = await queue_sync(tx, doubled.space_id, other, trigger="manual")
+            await running(harness, long_one)
+            async with harness.db.tenant_transaction(harness.space_id) as tx:
+                short = await queue_sync(tx, harness.space_id, other, trigger="manual")
             assert short is not None
-            assert (await ended(doubled, short, 20))["status"] == "complete"
-            (still,) = await doubled.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": long_one})
+            assert (await ended(harness, short, 20))["status"] == "complete"
+            (still,) = await harness.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": long_one})
             assert still["status"] in {"queued", "running"}
             assert still["hand_overs"] >= 1
-            assert (await ended(doubled, long_one, 40))["status"] == "complete"
+            assert (await ended(harness, long_one, 40))["status"] == "complete"
 
 
-async def another(doubled: Doubled, host: str, *, interval: int) -> UUID:
+async def another(harness: SyncHarness, host: str, *, interval: int) -> UUID:
     body = ConnectorIn(
         name=f"{host}-{uuid4().hex[:6]}",
         connector_type="airflow",
         config={"base_url": f"http://{host}", "timeout_seconds": 20, "sync_interval_seconds": interval},
         credentials={"auth_type": "password", "username": "admin", "password": "admin"},
     )
-    async with doubled.db.tenant_transaction(doubled.space_id) as tx:
-        made = await create_connector(tx, doubled.space_id, body, doubled.process.secrets)
-    found: UUID = made["id"]
+    async with harness.db.tenant_transaction(harness.space_id) as tx:
+        connector = await create_connector(tx, harness.space_id, body, harness.process.secrets)
+    found: UUID = connector["id"]
     return found
 
 
 @pytest.mark.timeout(180)
-async def test_of_a_hundred_connectors_ten_hang_and_the_others_keep_their_interval(doubled: Doubled) -> None:
+async def test_of_a_hundred_connectors_ten_hang_and_the_others_keep_their_interval(harness: SyncHarness) -> None:
     """Two workers; each of the ninety is synced again and again, never much later than its interval."""
-    await doubled.execute("UPDATE connectors SET is_active = false WHERE space_id = %(space_id)s")
+    await harness.execute("UPDATE connectors SET is_active = false WHERE space_id = %(space_id)s")
     for number in range(100):
-        await another(doubled, f"hangs-{number}" if number % 10 == 0 else f"fine-{number}", interval=15)
-    stuck, fine = Slow(doubled.double, 0, hangs=True), Slow(doubled.double, 0.02)
+        await another(harness, f"hangs-{number}" if number % 10 == 0 else f"fine-{number}", interval=15)
+    stuck, fine = Slow(harness.fake, 0, hangs=True), Slow(harness.fake, 0.02)
 
     def transport(host: str) -> httpx2.AsyncBaseTransport:
         return stuck if host.startswith("hangs") else fine
 
     async with (
-        Worker(doubled.process, transport, "first") as first,
-        Worker(doubled.process, transport, "second") as second,
+        Worker(harness.process, transport, "first") as first,
+        Worker(harness.process, transport, "second") as second,
         first.jobs.run_workers(16),
         second.jobs.run_workers(16),
     ):
         await asyncio.sleep(60)
-    rows = await doubled.rows(
+    rows = await harness.rows(
         "SELECT c.name, r.started_at FROM sync_runs r JOIN connectors c ON c.id = r.connector_id"
         " WHERE c.name LIKE 'fine%%' AND r.status = 'complete' ORDER BY c.name, r.started_at"
     )

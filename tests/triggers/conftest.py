@@ -3,7 +3,7 @@
 import pytest
 from fastapi import FastAPI
 
-from triggers.double import Runs, install
+from triggers.fake_runs import Runs, install
 from windsock.context import AppContext
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from checking import CheckedClient
-from world import World
+from factories import TwoTenants
+from validating_client import ValidatingClient
 
 SITE = "http://windsock.test"
 OWN = {"Origin": SITE, "Sec-Fetch-Site": "same-origin"}
@@ -17,14 +17,14 @@ class Browser(httpx2.AsyncClient):
     """Follows nothing by itself; each page is looked at for what no page may lack."""
 
     async def open(self, path: str, **more: object) -> httpx2.Response:
-        answer = await self.get(path, **more)  # type: ignore[arg-type]
-        if answer.headers.get("content-type", "").startswith("text/html"):
-            policy = answer.headers["content-security-policy"]
+        response = await self.get(path, **more)  # type: ignore[arg-type]
+        if response.headers.get("content-type", "").startswith("text/html"):
+            policy = response.headers["content-security-policy"]
             assert "unsafe" not in policy
             assert "default-src 'none'" in policy
-            assert not re.search(r"<[^>]*\s(?:style|on\w+)=", answer.text), "inline style or script"
-            assert not re.search(r"<script(?![^>]*\ssrc=)", answer.text)
-        return answer
+            assert not re.search(r"<[^>]*\s(?:style|on\w+)=", response.text), "inline style or script"
+            assert not re.search(r"<script(?![^>]*\ssrc=)", response.text)
+        return response
 
     async def send_form(self, path: str, **fields: str) -> httpx2.Response:
         return await self.post(path, data=fields, headers=OWN)
@@ -34,18 +34,18 @@ class Browser(httpx2.AsyncClient):
 
 
 @pytest.fixture
-async def browser(client: CheckedClient) -> AsyncIterator[Browser]:
+async def browser(client: ValidatingClient) -> AsyncIterator[Browser]:
     async with Browser(transport=client._transport, base_url=SITE, headers={"Accept": "text/html"}) as opened:
         yield opened
 
 
 @pytest.fixture
-async def viewer(browser: Browser, world: World) -> Browser:
-    assert (await browser.sign_in(world.keys["viewer"])).status_code == 303
+async def viewer(browser: Browser, tenants: TwoTenants) -> Browser:
+    assert (await browser.sign_in(tenants.keys["viewer"])).status_code == 303
     return browser
 
 
 @pytest.fixture
-async def editor(browser: Browser, world: World) -> Browser:
-    assert (await browser.sign_in(world.keys["editor"])).status_code == 303
+async def editor(browser: Browser, tenants: TwoTenants) -> Browser:
+    assert (await browser.sign_in(tenants.keys["editor"])).status_code == 303
     return browser

@@ -5,11 +5,11 @@ from html import unescape
 
 import pytest
 
-from checking import CheckedClient
 from conftest import RolledBackDatabase
+from factories import PASSWORD, TwoTenants
+from validating_client import ValidatingClient
 from web.conftest import Browser
 from windsock.sql import Query
-from world import PASSWORD, World
 
 pytestmark = pytest.mark.anyio
 
@@ -18,18 +18,18 @@ API = "/catalog/spaces/finance"
 
 
 async def test_the_connectors_and_their_freshness_are_those_of_the_api(
-    viewer: Browser, client: CheckedClient, world: World
+    viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
-    listed = (await client.as_(world.keys["viewer"], "GET", f"{API}/connectors")).json()
+    listed = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/connectors")).json()
     shown = (await viewer.open(PATH)).text
-    for one in listed:
-        assert one["name"] in shown
-        if one["freshness"]:
-            assert f'<span class="fresh {one["freshness"]["state"]}">' in shown
-        page = await viewer.open(f"{PATH}/{one['id']}")
+    for row in listed:
+        assert row["name"] in shown
+        if row["freshness"]:
+            assert f'<span class="fresh {row["freshness"]["state"]}">' in shown
+        page = await viewer.open(f"{PATH}/{row['id']}")
         assert page.status_code == 200
-        assert one["config"].get("base_url", "") in page.text
-        syncs = (await client.as_(world.keys["viewer"], "GET", f"{API}/sync-history?connector_id={one['id']}")).json()
+        assert row["config"].get("base_url", "") in page.text
+        syncs = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/sync-history?connector_id={row['id']}")).json()
         assert page.text.count('<span class="sync ') == len(syncs)
         for sync in syncs:
             assert f'<span class="sync {sync["status"]}">' in page.text
@@ -37,23 +37,25 @@ async def test_the_connectors_and_their_freshness_are_those_of_the_api(
         assert PASSWORD not in page.text
 
 
-async def test_a_connector_of_another_space_is_not_there(viewer: Browser, world: World) -> None:
+async def test_a_connector_of_another_space_is_not_there(viewer: Browser, tenants: TwoTenants) -> None:
     assert "marketing" not in (await viewer.open(PATH)).text.lower()
     for method, path in (("GET", ""), ("POST", "/sync")):
         headers = {"Origin": "http://windsock.test"}
-        answer = await viewer.request(method, f"{PATH}/{world.marketing.connector_id}{path}", headers=headers)
-        assert answer.status_code == (404 if method == "GET" else 403), "a viewer may not sync at all"
+        response = await viewer.request(method, f"{PATH}/{tenants.marketing.connector_id}{path}", headers=headers)
+        assert response.status_code == (404 if method == "GET" else 403), "a viewer may not sync at all"
 
 
-async def test_who_may_asks_for_a_sync_and_is_shown_it(browser: Browser, world: World, db: RolledBackDatabase) -> None:
-    await browser.sign_in(world.keys["editor"])
-    async with db.tenant_transaction(world.finance.id) as tx:
+async def test_editor_can_request_sync_and_sees_it(
+    browser: Browser, tenants: TwoTenants, db: RolledBackDatabase
+) -> None:
+    await browser.sign_in(tenants.keys["editor"])
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         ended = "UPDATE sync_runs SET status = 'complete', started_at = now(), finished_at = now()"
-        await tx.execute(Query(f"{ended} WHERE space_id = %(space_id)s"), space_id=world.finance.id)
-    path = f"{PATH}/{world.finance.connector_id}"
+        await tx.execute(Query(f"{ended} WHERE space_id = %(space_id)s"), space_id=tenants.finance.id)
+    path = f"{PATH}/{tenants.finance.connector_id}"
     assert "Sync now" in (await browser.open(path)).text
-    asked = await browser.send_form(f"{path}/sync")
-    assert (asked.status_code, asked.headers["location"]) == (303, path)
+    response = await browser.send_form(f"{path}/sync")
+    assert (response.status_code, response.headers["location"]) == (303, path)
     page = (await browser.open(path)).text
     assert '<span class="sync queued">' in page
     assert 'hx-trigger="every 1s"' in page, "it is followed while it goes on"
@@ -62,45 +64,45 @@ async def test_who_may_asks_for_a_sync_and_is_shown_it(browser: Browser, world: 
     again = await browser.send_form(f"{path}/sync")
     assert again.status_code == 303
     assert (await browser.open(path)).text.count('<span class="sync queued">') == 1, "a double click does no harm"
-    theirs = await browser.send_form(f"{PATH}/{world.marketing.connector_id}/sync")
+    theirs = await browser.send_form(f"{PATH}/{tenants.marketing.connector_id}/sync")
     assert theirs.status_code == 404
 
 
-async def test_a_viewer_is_offered_no_sync(viewer: Browser, world: World) -> None:
-    path = f"{PATH}/{world.finance.connector_id}"
+async def test_a_viewer_is_offered_no_sync(viewer: Browser, tenants: TwoTenants) -> None:
+    path = f"{PATH}/{tenants.finance.connector_id}"
     assert "Sync now" not in (await viewer.open(path)).text
     refused = await viewer.send_form(f"{path}/sync")
     assert refused.status_code == 403
     assert "Only the role editor or above may start a sync" in refused.text
 
 
-async def test_the_list_of_pipelines_says_whose_data_may_be_old(
-    viewer: Browser, world: World, db: RolledBackDatabase
+async def test_pipeline_list_marks_stale_connectors(
+    viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(
             Query(
                 "UPDATE sync_states SET last_complete_at = now() - interval '2 days', failures = 5,"
                 " last_error = 'Airflow <b>refused</b>.' WHERE connector_id = %(id)s AND space_id = %(space_id)s"
             ),
-            id=world.finance.connector_id,
-            space_id=world.finance.id,
+            id=tenants.finance.connector_id,
+            space_id=tenants.finance.id,
         )
     text = (await viewer.open("/spaces/finance/pipelines")).text
     assert 'class="doubt"' in text
     assert "as of <time" in text.partition('class="doubt"')[2]
     assert "<b>refused" not in text
-    assert f"{PATH}/{world.finance.connector_id}" in text
+    assert f"{PATH}/{tenants.finance.connector_id}" in text
     found = await behind_counters(viewer, text)
     assert found == {"all": 3, "success": 1, "running": 1, "never run": 1, "paused": 1, "late sync": 3}
 
 
 async def test_each_counter_leads_to_as_many_pipelines_and_back(
-    viewer: Browser, world: World, db: RolledBackDatabase
+    viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         failed = "UPDATE runs SET status = 'failed' WHERE status = 'success' AND pipeline_id = %(id)s"
-        await tx.execute(Query(failed), id=world.finance.pipelines["hourly_load"])
+        await tx.execute(Query(failed), id=tenants.finance.pipelines["hourly_load"])
     found = await behind_counters(viewer, (await viewer.open("/spaces/finance/pipelines")).text)
     assert found["never succeeded"] == 1
     assert "late sync" not in found

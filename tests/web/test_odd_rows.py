@@ -5,10 +5,10 @@ import re
 import pytest
 
 from conftest import RolledBackDatabase
+from factories import TwoTenants, make_run
 from web.conftest import Browser
 from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
-from world import World, a_run
 
 pytestmark = pytest.mark.anyio
 
@@ -17,11 +17,11 @@ FLEET = "/spaces/finance/pipelines"
 
 @pytest.mark.parametrize("seconds", [-0.02, -18_000])
 async def test_pages_with_a_run_that_ends_before_it_starts_are_shown(
-    viewer: Browser, world: World, db: RolledBackDatabase, seconds: float
+    viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase, seconds: float
 ) -> None:
-    space = world.finance
+    space = tenants.finance
     async with db.tenant_transaction(space.id) as tx:
-        run = a_run("daily_report", "odd clocks", "failed", hours_ago=0.5, minutes=seconds / 60)
+        run = make_run("daily_report", "odd clocks", "failed", hours_ago=0.5, minutes=seconds / 60)
         await MirrorWriter(space.id, space.connector_id).store_runs(tx, [run], space.pipelines)
         (row,) = await tx.fetch_all(Query("SELECT id FROM runs WHERE external_id = 'odd clocks'"))
     pipeline = f"{FLEET}/{space.pipelines['daily_report']}"

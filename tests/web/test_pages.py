@@ -6,11 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from checking import CheckedClient
 from conftest import RolledBackDatabase
+from factories import TwoTenants
+from validating_client import ValidatingClient
 from web.conftest import Browser
 from windsock.sql import Query
-from world import World
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ HOSTILE = [
 
 
 def names(text: str) -> list[str]:
-    return [unescape(one) for one in re.findall(r'<a class="open"[^>]*>(.*?)</a>', text)]
+    return [unescape(match) for match in re.findall(r'<a class="open"[^>]*>(.*?)</a>', text)]
 
 
 @pytest.mark.parametrize(
@@ -47,38 +47,41 @@ def names(text: str) -> list[str]:
     ],
 )
 async def test_the_fleet_lists_what_the_api_lists(
-    viewer: Browser, client: CheckedClient, world: World, query: str
+    viewer: Browser, client: ValidatingClient, tenants: TwoTenants, query: str
 ) -> None:
-    listed = await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines{query}")
+    listed = await client.as_(tenants.keys["viewer"], "GET", f"{API}/pipelines{query}")
     shown = await viewer.open(f"{FLEET}{query}")
     assert shown.status_code == 200
-    assert names(shown.text) == [one["name"] for one in listed.json()]
+    assert names(shown.text) == [row["name"] for row in listed.json()]
     part = await viewer.open(f"{FLEET}{query}", headers={"HX-Request": "true"})
     assert part.text.lstrip().startswith('<section id="list"')
     assert names(part.text) == names(shown.text)
 
 
-async def test_nothing_of_another_space_is_on_any_page(viewer: Browser, world: World) -> None:
-    for path in (FLEET, f"{FLEET}/{world.finance.pipelines['paid']}" if "paid" in world.finance.pipelines else FLEET):
+async def test_nothing_of_another_space_is_on_any_page(viewer: Browser, tenants: TwoTenants) -> None:
+    for path in (
+        FLEET,
+        f"{FLEET}/{tenants.finance.pipelines['paid']}" if "paid" in tenants.finance.pipelines else FLEET,
+    ):
         assert "marketing" not in (await viewer.open(path)).text.lower()
-    theirs = next(iter(world.marketing.pipelines.values()))
+    theirs = next(iter(tenants.marketing.pipelines.values()))
     for path in (
         f"{FLEET}/{theirs}",
-        f"/spaces/finance/runs/{world.marketing.run_id}",
+        f"/spaces/finance/runs/{tenants.marketing.run_id}",
         f"{FLEET}/{uuid4()}",
         "/spaces/finance/no-such-page",
     ):
-        answer = await viewer.open(path)
-        assert answer.status_code == 404, path
-        assert "<h1>Not found</h1>" in answer.text
+        response = await viewer.open(path)
+        assert response.status_code == 404, path
+        assert "<h1>Not found</h1>" in response.text
     refused = await viewer.open("/spaces/marketing/pipelines")
     missing = await viewer.open("/spaces/no-such-space/pipelines")
     assert (refused.status_code, missing.status_code) == (403, 403)
     assert refused.text == missing.text
     for path in (
         f"{FLEET}/{theirs}/watch",
-        f"/spaces/finance/runs/{world.marketing.run_id}/comments",
-        f"/spaces/finance/runs/{world.finance.run_id}/task-runs/{uuid4()}/comments",
+        f"/spaces/finance/runs/{tenants.marketing.run_id}/comments",
+        f"/spaces/finance/runs/{tenants.finance.run_id}/task-runs/{uuid4()}/comments",
     ):
         assert (await viewer.send_form(path, content="x", watched="true")).status_code == 404, path
 
@@ -86,37 +89,35 @@ async def test_nothing_of_another_space_is_on_any_page(viewer: Browser, world: W
 @pytest.mark.parametrize(
     "query", ["days=0", "days=abc", "sort=nothing", "page=0", "criticality=huge", "team_id=1", "q=%00"]
 )
-async def test_an_address_that_cannot_be_understood_says_so(viewer: Browser, query: str) -> None:
-    answer = await viewer.open(f"{FLEET}?{query}")
-    assert answer.status_code == 400
-    assert "cannot be understood" in answer.text
+async def test_invalid_url_is_reported(viewer: Browser, query: str) -> None:
+    response = await viewer.open(f"{FLEET}?{query}")
+    assert response.status_code == 400
+    assert "cannot be understood" in response.text
 
 
 async def test_a_form_without_javascript_may_leave_fields_empty(viewer: Browser) -> None:
-    answer = await viewer.open(f"{FLEET}?q=&criticality=&days=7")
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{FLEET}?days=7")
+    response = await viewer.open(f"{FLEET}?q=&criticality=&days=7")
+    assert (response.status_code, response.headers["location"]) == (303, f"{FLEET}?days=7")
 
 
-async def test_the_first_page_leads_to_ones_first_space_or_says_that_there_is_none(
-    browser: Browser, world: World
-) -> None:
-    await browser.sign_in(world.keys["viewer"])
+async def test_home_redirects_to_first_space_or_reports_none(browser: Browser, tenants: TwoTenants) -> None:
+    await browser.sign_in(tenants.keys["viewer"])
     for path in ("/", "/spaces/finance"):
-        answer = await browser.open(path)
-        assert (answer.status_code, answer.headers["location"]) == (303, FLEET)
+        response = await browser.open(path)
+        assert (response.status_code, response.headers["location"]) == (303, FLEET)
 
 
 async def test_watching_is_one_click_with_and_without_javascript(
-    viewer: Browser, client: CheckedClient, world: World
+    viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
-    some = next(iter(world.finance.pipelines.values()))
+    some = next(iter(tenants.finance.pipelines.values()))
 
     async def is_watched() -> bool:
-        answer = await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines/{some}")
-        return bool(answer.json()["is_watched"])
+        reply = await client.as_(tenants.keys["viewer"], "GET", f"{API}/pipelines/{some}")
+        return bool(reply.json()["is_watched"])
 
-    answer = await viewer.send_form(f"{FLEET}/{some}/watch", watched="true")
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{FLEET}/{some}")
+    response = await viewer.send_form(f"{FLEET}/{some}/watch", watched="true")
+    assert (response.status_code, response.headers["location"]) == (303, f"{FLEET}/{some}")
     assert await is_watched()
     headers = {"HX-Request": "true", "Origin": "http://windsock.test"}
     part = await viewer.post(f"{FLEET}/{some}/watch", data={"watched": "false"}, headers=headers)
@@ -126,9 +127,9 @@ async def test_watching_is_one_click_with_and_without_javascript(
     assert not await is_watched()
 
 
-async def test_a_pipeline_and_its_runs(viewer: Browser, client: CheckedClient, world: World) -> None:
-    for name, pipeline_id in sorted(world.finance.pipelines.items()):
-        listed = await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}/runs?size=2")
+async def test_a_pipeline_and_its_runs(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+    for name, pipeline_id in sorted(tenants.finance.pipelines.items()):
+        listed = await client.as_(tenants.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}/runs?size=2")
         shown = await viewer.open(f"{FLEET}/{pipeline_id}?size=2")
         assert shown.status_code == 200
         assert f'<h1 dir="auto">{name}</h1>' in shown.text
@@ -141,27 +142,25 @@ async def test_a_pipeline_and_its_runs(viewer: Browser, client: CheckedClient, w
 
 
 async def test_a_pipeline_is_drawn_run_by_run_and_day_by_day(
-    viewer: Browser, client: CheckedClient, world: World
+    viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     drawn = 0
-    for pipeline_id in world.finance.pipelines.values():
-        runs = (await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}/runs")).json()
-        one = (await client.as_(world.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}?days=365")).json()
+    for pipeline_id in tenants.finance.pipelines.values():
+        runs = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}/runs")).json()
+        body = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}?days=365")).json()
         text = (await viewer.open(f"{FLEET}/{pipeline_id}?days=365")).text
-        dots = text.count("<circle ") + text.count('class="cross"')
+        marks = text.count("<circle ") + text.count('class="cross"')
         ended = [run for run in runs if run["duration_seconds"] is not None]
-        assert dots == len(ended)
+        assert marks == len(ended)
         assert all(f'href="/spaces/finance/runs/{run["id"]}"' in text for run in ended)
-        if one["summary"]["total_runs"]:
+        if body["summary"]["total_runs"]:
             drawn += 1
-            assert f"Runs by the day: {one['summary']['total_runs']} in 366 days" in text
+            assert f"Runs by the day: {body['summary']['total_runs']} in 366 days" in text
     assert drawn
 
 
-async def test_what_was_said_lately_stands_at_the_pipeline(
-    viewer: Browser, client: CheckedClient, world: World
-) -> None:
-    run = (await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{world.finance.run_id}")).json()
+async def test_pipeline_shows_recent_comments(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+    run = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/runs/{tenants.finance.run_id}")).json()
     await viewer.send_form(f"/spaces/finance/runs/{run['id']}/comments", content="The <b>bank</b> was late.")
     text = (await viewer.open(f"{FLEET}/{run['pipeline_id']}")).text
     assert "The &lt;b&gt;bank&lt;/b&gt; was late." in text
@@ -178,19 +177,17 @@ SYNC_ENDS = Query(
 )
 
 
-async def test_while_a_run_goes_on_its_head_alone_is_asked_for(
-    viewer: Browser, world: World, db: RolledBackDatabase
-) -> None:
-    path = f"/spaces/finance/runs/{world.finance.run_id}"
-    async with db.tenant_transaction(world.finance.id) as tx:
-        await tx.execute(SYNC_ENDS, space_id=world.finance.id, status="complete")
+async def test_running_run_refreshes_header(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
+    path = f"/spaces/finance/runs/{tenants.finance.run_id}"
+    async with db.tenant_transaction(tenants.finance.id) as tx:
+        await tx.execute(SYNC_ENDS, space_id=tenants.finance.id, status="complete")
     part = await viewer.open(path, headers={"HX-Request": "true"})
     assert part.text.lstrip().startswith('<div id="now"')
     assert "<table" not in part.text
     assert "every 4s" not in part.text
-    async with db.tenant_transaction(world.finance.id) as tx:
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         running = "UPDATE runs SET status = 'running', ended_at = NULL WHERE id = %(id)s AND space_id = %(space_id)s"
-        await tx.execute(Query(running), id=world.finance.run_id, space_id=world.finance.id)
+        await tx.execute(Query(running), id=tenants.finance.run_id, space_id=tenants.finance.id)
     for headers in ({}, {"HX-Request": "true"}):
         assert 'hx-trigger="every 4s"' in (await viewer.open(path, headers=headers)).text
 
@@ -200,9 +197,9 @@ async def test_while_a_run_goes_on_its_head_alone_is_asked_for(
     ("partial", "3 hours", False), (None, "1 minute", True),
 ])  # fmt: skip
 async def test_a_run_that_has_ended_goes_on_until_the_sync_that_saw_it_has_its_tasks(
-    viewer: Browser, world: World, db: RolledBackDatabase, status: str | None, ago: str, *, goes_on: bool
+    viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase, status: str | None, ago: str, *, goes_on: bool
 ) -> None:
-    space, path = world.finance, f"/spaces/finance/runs/{world.finance.run_id}"
+    space, path = tenants.finance, f"/spaces/finance/runs/{tenants.finance.run_id}"
     async with db.tenant_transaction(space.id) as tx:
         await tx.execute(SYNC_ENDS, space_id=space.id, status=status)
         await tx.execute(RUN_CHANGES, space_id=space.id, id=space.run_id, ago=ago)
@@ -214,30 +211,32 @@ async def test_a_run_that_has_ended_goes_on_until_the_sync_that_saw_it_has_its_t
         assert ('hx-trigger="every 4s"' in text) is goes_on
 
 
-async def test_all_tasks_of_a_run_as_json_for_the_grid(viewer: Browser, client: CheckedClient, world: World) -> None:
-    path = f"/spaces/finance/runs/{world.finance.run_id}"
-    run = (await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{world.finance.run_id}")).json()
-    told = (await viewer.open(f"{path}/tasks")).json()
-    shown = [dict(zip(told["columns"], row, strict=True)) for row in told["tasks"]]
-    assert shown == [{name: task[name] for name in told["columns"]} for task in run["task_runs"]]
-    assert (await viewer.open(f"/spaces/finance/runs/{world.marketing.run_id}/tasks")).status_code == 404
+async def test_run_tasks_as_json_for_grid(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+    path = f"/spaces/finance/runs/{tenants.finance.run_id}"
+    run = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/runs/{tenants.finance.run_id}")).json()
+    body = (await viewer.open(f"{path}/tasks")).json()
+    shown = [dict(zip(body["columns"], row, strict=True)) for row in body["tasks"]]
+    assert shown == [{name: task[name] for name in body["columns"]} for task in run["task_runs"]]
+    assert (await viewer.open(f"/spaces/finance/runs/{tenants.marketing.run_id}/tasks")).status_code == 404
     about = (await viewer.open(f"{path}?about={run['task_runs'][0]['id']}")).text
     assert f'action="{path}/task-runs/{run["task_runs"][0]["id"]}/comments"' in about
     assert f'action="{path}/comments"' in (await viewer.open(f"{path}?about={uuid4()}")).text
 
 
-async def test_a_run_its_tasks_and_what_is_said_about_it(viewer: Browser, client: CheckedClient, world: World) -> None:
-    run_id = world.finance.run_id
+async def test_run_shows_tasks_and_comments(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+    run_id = tenants.finance.run_id
     path = f"/spaces/finance/runs/{run_id}"
-    run = (await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{run_id}")).json()
+    run = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/runs/{run_id}")).json()
     shown = await viewer.open(path)
-    assert [one.split(" [")[0].strip() for one in names(shown.text)] == [one["external_id"] for one in run["task_runs"]]
+    assert [name.split(" [")[0].strip() for name in names(shown.text)] == [
+        item["external_id"] for item in run["task_runs"]
+    ]
     done = await viewer.send_form(f"{path}/comments", content="  The bank was late.  ")
     assert (done.status_code, done.headers["location"]) == (303, f"{path}#comments")
     task = run["task_runs"][0]["id"]
     assert (await viewer.send_form(f"{path}/task-runs/{task}/comments", content="This one too.")).status_code == 303
-    said = await client.as_(world.keys["viewer"], "GET", f"{API}/runs/{run_id}/comments")
-    assert "The bank was late." in [one["content"] for one in said.json()]
+    comments = await client.as_(tenants.keys["viewer"], "GET", f"{API}/runs/{run_id}/comments")
+    assert "The bank was late." in [item["content"] for item in comments.json()]
     text = (await viewer.open(path)).text
     assert "The bank was late." in text
     assert "This one too." in text
@@ -248,24 +247,24 @@ async def test_a_run_its_tasks_and_what_is_said_about_it(viewer: Browser, client
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_what_people_and_airflow_write_is_text_on_every_page(
-    viewer: Browser, world: World, db: RolledBackDatabase, hostile: str
+async def test_user_and_airflow_text_is_escaped(
+    viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase, hostile: str
 ) -> None:
-    run_id = world.finance.run_id
-    async with db.tenant_transaction(world.finance.id) as tx:
+    run_id = tenants.finance.run_id
+    async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(
             Query(
                 "UPDATE pipelines SET name = %(x)s, description = %(x)s, owner = %(x)s, tags = ARRAY[%(x)s],"
                 " schedule = %(x)s, schedule_description = NULL WHERE %(space_id)s::uuid IS NOT NULL"
             ),
             x=hostile,
-            space_id=world.finance.id,
+            space_id=tenants.finance.id,
         )
         await tx.execute(Query("UPDATE runs SET note = %(x)s, external_id = id || left(%(x)s, 500)"), x=hostile)
         await tx.execute(Query("UPDATE task_runs SET external_id = id||left(%(x)s, 500), operator = %(x)s"), x=hostile)
     path = f"/spaces/finance/runs/{run_id}"
     assert (await viewer.send_form(f"{path}/comments", content=hostile)).status_code == 303
-    pages = [FLEET, path, *(f"{FLEET}/{one}" for one in world.finance.pipelines.values())]
+    pages = [FLEET, path, *(f"{FLEET}/{pipeline}" for pipeline in tenants.finance.pipelines.values())]
     for page in pages:
         text = (await viewer.open(page)).text  # looks for inline scripts and handlers, too
         assert "alert(1)</script>" not in text
@@ -274,27 +273,25 @@ async def test_what_people_and_airflow_write_is_text_on_every_page(
         assert 'href="javascript' not in text
 
 
-async def test_static_files_are_kept_for_good_and_nothing_else_is_one(browser: Browser) -> None:
+async def test_static_files_are_immutable_and_unknown_ones_are_404(browser: Browser) -> None:
     text = (await browser.open("/sign-in")).text
     files = re.findall(r'(?:href|src)="(/static/[^"]+)"', text)
     assert len(files) == 4
     for path in files:
-        answer = await browser.get(path)
-        assert answer.status_code == 200
-        assert "immutable" in answer.headers["cache-control"]
+        response = await browser.get(path)
+        assert response.status_code == 200
+        assert "immutable" in response.headers["cache-control"]
     for path in ("/static/routes.py", "/static/..%2froutes.py", "/static/"):
         assert (await browser.get(path)).status_code == 404
 
 
-async def test_a_fault_of_ours_is_a_page_that_says_nothing_of_it(
-    viewer: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_internal_error_page_discloses_no_details(viewer: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("planted")
 
     monkeypatch.setattr("windsock.web.routes.list_pipelines", broken)
-    answer = await viewer.get(FLEET)
-    assert answer.status_code == 500
-    assert "A fault of Windsock&#39;s own" in answer.text
-    assert "<h1>Something is wrong</h1>" in answer.text
-    assert "planted" not in answer.text
+    response = await viewer.get(FLEET)
+    assert response.status_code == 500
+    assert "A fault of Windsock&#39;s own" in response.text
+    assert "<h1>Something is wrong</h1>" in response.text
+    assert "planted" not in response.text

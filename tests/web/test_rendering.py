@@ -18,7 +18,7 @@ def test_what_took_no_time_that_is_known_is_a_dash_and_the_rest_as_on_a_terminal
     ]  # fmt: skip
 
 
-def test_what_differs_by_seconds_within_minutes_is_told_apart() -> None:
+def test_durations_differing_by_seconds_are_distinguished() -> None:
     assert (format_duration(62.4), format_duration(98), format_duration(3599.7)) == ("1 min 2 s", "1 min 38 s", "1 h")
 
 
@@ -36,10 +36,10 @@ def test_what_differs_by_seconds_within_minutes_is_told_apart() -> None:
         (86_400 * 3, "3 d ago"),
     ],
 )
-def test_a_moment_is_told_by_how_far_it_is(after: int, text: str) -> None:
-    moment = (NOW - timedelta(seconds=after)).isoformat()
-    assert ago(moment, NOW) == text
-    assert is_past(moment, NOW) == (after >= 0)
+def test_time_is_rendered_relative_to_now(after: int, text: str) -> None:
+    timestamp = (NOW - timedelta(seconds=after)).isoformat()
+    assert ago(timestamp, NOW) == text
+    assert is_past(timestamp, NOW) == (after >= 0)
     assert ago(None, NOW) == "never"
 
 
@@ -60,7 +60,7 @@ def test_what_has_not_begun_took_nothing_that_is_known() -> None:
     assert seconds_between(later, at, NOW) is None, "clocks of workers differ"
 
 
-def test_a_strip_shows_states_by_shape_and_names_its_runs() -> None:
+def test_sparkline_shows_states_by_shape_and_labels_runs() -> None:
     runs: list[dict[str, Any]] = [
         {"id": "1", "external_id": '<a "b">', "status": "failed", "duration_seconds": 100.0},
         {"id": "2", "external_id": "two", "status": "success", "duration_seconds": 25.0},

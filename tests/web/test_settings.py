@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from checking import CheckedClient
+from factories import TwoTenants
+from validating_client import ValidatingClient
 from web.conftest import Browser
-from world import World
 
 pytestmark = pytest.mark.anyio
 
@@ -18,36 +18,38 @@ SETTINGS = f"{SPACE}/settings"
 
 
 @pytest.fixture
-async def admin(browser: Browser, world: World) -> Browser:
-    assert (await browser.sign_in(world.keys["admin"])).status_code == 303
+async def admin(browser: Browser, tenants: TwoTenants) -> Browser:
+    assert (await browser.sign_in(tenants.keys["admin"])).status_code == 303
     return browser
 
 
-async def listed(client: CheckedClient, world: World, what: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await client.as_(world.keys["admin"], "GET", f"{SPACE}/{what}?size=100")).json()
+async def listed(client: ValidatingClient, tenants: TwoTenants, what: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.as_(tenants.keys["admin"], "GET", f"{SPACE}/{what}?size=100")).json()
     return found
 
 
-async def test_members_and_teams_are_those_of_the_api(viewer: Browser, client: CheckedClient, world: World) -> None:
+async def test_members_and_teams_are_those_of_the_api(
+    viewer: Browser, client: ValidatingClient, tenants: TwoTenants
+) -> None:
     text = (await viewer.open(SETTINGS)).text
-    for one in await listed(client, world, "members"):
-        assert one["email"] in text
-    for one in await listed(client, world, "teams"):
-        assert one["name"] in text
-        team = (await viewer.open(f"{SPACE}/teams/{one['id']}")).text
-        assert f">{one['name']}</h1>" in team
+    for row in await listed(client, tenants, "members"):
+        assert row["email"] in text
+    for row in await listed(client, tenants, "teams"):
+        assert row["name"] in text
+        team = (await viewer.open(f"{SPACE}/teams/{row['id']}")).text
+        assert f">{row['name']}</h1>" in team
     assert "<form" not in text.partition("<main")[2].partition("</main>")[0], (
         "a viewer is offered nothing that is refused"
     )
     assert "stranger@" not in text
 
 
-async def test_a_member_comes_changes_and_goes(admin: Browser, client: CheckedClient, world: World) -> None:
+async def test_a_member_comes_changes_and_goes(admin: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
     async def role() -> str | None:
-        return {one["user_id"]: one["role"] for one in await listed(client, world, "members")}.get(stranger)
+        return {row["user_id"]: row["role"] for row in await listed(client, tenants, "members")}.get(stranger)
 
-    stranger = str(world.users["stranger"])
-    email = (await client.as_(world.keys["stranger"], "GET", "/users/me")).json()["email"]
+    stranger = str(tenants.users["stranger"])
+    email = (await client.as_(tenants.keys["stranger"], "GET", "/users/me")).json()["email"]
     done = await admin.send_form(f"{SPACE}/members", email=email.upper(), role="viewer")
     assert (done.status_code, done.headers["location"]) == (303, SETTINGS)
     assert await role() == "viewer"
@@ -57,13 +59,13 @@ async def test_a_member_comes_changes_and_goes(admin: Browser, client: CheckedCl
     assert await role() is None
 
 
-async def test_a_superadmin_may_make_somebody_known(browser: Browser, client: CheckedClient, world: World) -> None:
-    await browser.sign_in(world.keys["superadmin"])
+async def test_superadmin_can_create_user(browser: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+    await browser.sign_in(tenants.keys["superadmin"])
     form = {"email": "new@example.com", "role": "viewer"}
     assert "Give a name too" in (await browser.send_form(f"{SPACE}/members", **form)).text
     assert (await browser.send_form(f"{SPACE}/members", **form, name="N" * 201)).status_code == 400
     assert (await browser.send_form(f"{SPACE}/members", **form, name="Nia")).status_code == 303
-    assert "new@example.com" in [one["email"] for one in await listed(client, world, "members")]
+    assert "new@example.com" in [row["email"] for row in await listed(client, tenants, "members")]
 
 
 @pytest.mark.parametrize(
@@ -81,78 +83,84 @@ async def test_a_superadmin_may_make_somebody_known(browser: Browser, client: Ch
         ("teams/{team}/members", {"user_id": str(uuid4())}, 404, "member"),
     ],
 )
-async def test_what_cannot_be_done_is_said(
-    admin: Browser, client: CheckedClient, world: World, path: str, form: dict[str, str], status: int, sentence: str
+async def test_impossible_action_is_reported(
+    admin: Browser,
+    client: ValidatingClient,
+    tenants: TwoTenants,
+    path: str,
+    form: dict[str, str],
+    status: int,
+    sentence: str,
 ) -> None:
-    for one in await listed(client, world, "members"):
-        if one["role"] == "admin" and one["user_id"] != str(world.users["admin"]):
-            assert (await admin.send_form(f"{SPACE}/members/{one['user_id']}", role="viewer")).status_code == 303
-    before = await listed(client, world, "members"), await listed(client, world, "teams")
-    named = path.format(admin=world.users["admin"], team=world.finance.team_id)
-    answer = await admin.send_form(f"{SPACE}/{named}", **form)
-    assert answer.status_code == status
-    assert sentence in answer.text
-    assert (await listed(client, world, "members"), await listed(client, world, "teams")) == before
+    for row in await listed(client, tenants, "members"):
+        if row["role"] == "admin" and row["user_id"] != str(tenants.users["admin"]):
+            assert (await admin.send_form(f"{SPACE}/members/{row['user_id']}", role="viewer")).status_code == 303
+    before = await listed(client, tenants, "members"), await listed(client, tenants, "teams")
+    named = path.format(admin=tenants.users["admin"], team=tenants.finance.team_id)
+    response = await admin.send_form(f"{SPACE}/{named}", **form)
+    assert response.status_code == status
+    assert sentence in response.text
+    assert (await listed(client, tenants, "members"), await listed(client, tenants, "teams")) == before
 
 
-async def test_a_team_from_its_making_to_its_end(admin: Browser, client: CheckedClient, world: World) -> None:
-    made = await admin.send_form(f"{SPACE}/teams", name=" On <call> ")
-    path = made.headers["location"]
+async def test_a_team_from_its_making_to_its_end(admin: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+    response = await admin.send_form(f"{SPACE}/teams", name=" On <call> ")
+    path = response.headers["location"]
     assert "On &lt;call&gt;" in (await admin.open(path)).text
-    viewer = str(world.users["viewer"])
+    viewer = str(tenants.users["viewer"])
     await admin.send_form(f"{path}/members", user_id=viewer)
-    team = {one["name"]: one for one in await listed(client, world, "teams")}["On <call>"]
+    team = {row["name"]: row for row in await listed(client, tenants, "teams")}["On <call>"]
     assert team["member_count"] == 1
     await admin.send_form(f"{path}/members", user_id=viewer, inside="false")
     await admin.send_form(path, name="Night")
-    assert "Night" in [one["name"] for one in await listed(client, world, "teams")]
+    assert "Night" in [row["name"] for row in await listed(client, tenants, "teams")]
     await admin.send_form(f"{path}/delete")
-    assert "Night" not in [one["name"] for one in await listed(client, world, "teams")]
+    assert "Night" not in [row["name"] for row in await listed(client, tenants, "teams")]
     assert (await admin.open(path)).status_code == 404
 
 
-async def test_the_trail_says_who_changed_what(admin: Browser, world: World) -> None:
-    some = world.finance.pipelines["daily_report"]
+async def test_audit_log_records_who_changed_what(admin: Browser, tenants: TwoTenants) -> None:
+    some = tenants.finance.pipelines["daily_report"]
     await admin.send_form(f"{SPACE}/pipelines/govern", pipeline=str(some), criticality="critical")
     text = (await admin.open(f"{SPACE}/audit?target_type=pipeline")).text
     assert "daily_report" in text
     assert re.search(r"criticality</span> medium → critical", text)
-    made = await admin.send_form(f"{SPACE}/teams", name="Billing")
-    team_id = made.headers["location"].rsplit("/", 1)[1]
+    response = await admin.send_form(f"{SPACE}/teams", name="Billing")
+    team_id = response.headers["location"].rsplit("/", 1)[1]
     await admin.send_form(f"{SPACE}/pipelines/govern", pipeline=str(some), team=team_id)
     assert re.search(r"team</span> .* → Billing", (await admin.open(f"{SPACE}/audit?target_type=pipeline")).text)
-    for more in ("?page=2", f"?actor_id={world.users['admin']}", f"?target_id={some}"):
+    for more in ("?page=2", f"?actor_id={tenants.users['admin']}", f"?target_id={some}"):
         assert (await admin.open(f"{SPACE}/audit{more}")).status_code == 200
     assert (await admin.open(f"{SPACE}/audit?target_type=nothing")).status_code == 400
 
 
-async def test_only_admins_change_and_read_the_trail(editor: Browser, world: World) -> None:
+async def test_only_admins_change_and_read_the_trail(editor: Browser, tenants: TwoTenants) -> None:
     assert (await editor.open(f"{SPACE}/audit")).status_code == 403
-    team = f"teams/{world.finance.team_id}"
-    someone = f"members/{world.users['viewer']}"
+    team = f"teams/{tenants.finance.team_id}"
+    someone = f"members/{tenants.users['viewer']}"
     for path in ("members", someone, f"{someone}/remove", "teams", team, f"{team}/delete", f"{team}/members"):
-        fields = {"email": "a@example.com", "role": "viewer", "name": "x", "user_id": str(world.users["viewer"])}
+        fields = {"email": "a@example.com", "role": "viewer", "name": "x", "user_id": str(tenants.users["viewer"])}
         assert (await editor.send_form(f"{SPACE}/{path}", **fields)).status_code == 403, path
 
 
 async def test_a_key_is_shown_once_and_works_until_it_is_revoked(
-    viewer: Browser, client: CheckedClient, world: World
+    viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
-    made = await viewer.send_form("/api-keys", name="<b>report</b>", days="30")
-    assert made.status_code == 200
-    assert made.headers["cache-control"] == "private, no-store"
-    found = re.search(r'<code class="key">(wsk_[^<]+)</code>', made.text)
+    response = await viewer.send_form("/api-keys", name="<b>report</b>", days="30")
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "private, no-store"
+    found = re.search(r'<code class="key">(wsk_[^<]+)</code>', response.text)
     assert found
     key = unescape(found[1])
-    assert (await client.as_(key, "GET", "/users/me")).json()["id"] == str(world.users["viewer"])
+    assert (await client.as_(key, "GET", "/users/me")).json()["id"] == str(tenants.users["viewer"])
     page = (await viewer.open("/api-keys")).text
     assert key not in page
     assert "&lt;b&gt;report&lt;/b&gt;" in page
     mine = (await client.as_(key, "GET", "/api-keys/me/api-keys")).json()
-    (made_id,) = [one["id"] for one in mine if one["name"] == "<b>report</b>"]
-    theirs = (await client.as_(world.keys["editor"], "GET", "/api-keys/me/api-keys")).json()[0]["id"]
+    (created_id,) = [row["id"] for row in mine if row["name"] == "<b>report</b>"]
+    theirs = (await client.as_(tenants.keys["editor"], "GET", "/api-keys/me/api-keys")).json()[0]["id"]
     assert (await viewer.send_form(f"/api-keys/{theirs}/revoke")).status_code == 404
-    assert (await viewer.send_form(f"/api-keys/{made_id}/revoke")).status_code == 303
+    assert (await viewer.send_form(f"/api-keys/{created_id}/revoke")).status_code == 303
     assert (await client.as_(key, "GET", "/users/me")).status_code == 401
 
 

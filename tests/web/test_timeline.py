@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from checking import CheckedClient
+from factories import TwoTenants
+from validating_client import ValidatingClient
 from web.conftest import Browser
 from windsock.web.timeline import Span, merge_overlapping
-from world import World
 
 pytestmark = pytest.mark.anyio
 
@@ -18,45 +18,45 @@ NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 SPAN = Span(NOW - timedelta(hours=10), NOW)
 
 
-def a_run(begins: float, lasts: float | None, status: str = "success") -> dict[str, Any]:
-    began = SPAN.begin + timedelta(hours=begins)
-    ended = None if lasts is None else began + timedelta(hours=lasts)
-    return {"id": f"{begins}", "external_id": f"run {begins}", "status": status, "began": began, "ended_at": ended}
+def make_run(begins: float, lasts: float | None, status: str = "success") -> dict[str, Any]:
+    started = SPAN.begin + timedelta(hours=begins)
+    ended = None if lasts is None else started + timedelta(hours=lasts)
+    return {"id": f"{begins}", "external_id": f"run {begins}", "status": status, "began": started, "ended_at": ended}
 
 
 def test_runs_that_overlap_are_one_piece_with_the_worst_state() -> None:
-    runs = [a_run(1, 1), a_run(1.5, 2, "failed"), a_run(3, 0.2), a_run(6, 1), a_run(9, None, "running")]
+    runs = [make_run(1, 1), make_run(1.5, 2, "failed"), make_run(3, 0.2), make_run(6, 1), make_run(9, None, "running")]
     found = [
-        (one["left"], one["width"], one["many"], one["status"], one["failed"])
-        for one in merge_overlapping(runs, SPAN, NOW)
+        (item["left"], item["width"], item["many"], item["status"], item["failed"])
+        for item in merge_overlapping(runs, SPAN, NOW)
     ]
     assert found == [(100, 250, 3, "failed", 1), (600, 100, 1, "success", 0), (900, 100, 1, "running", 0)]
 
 
 def test_what_sticks_out_is_cut_at_the_edge_and_nothing_is_too_small_to_see() -> None:
-    found = merge_overlapping([a_run(-5, 6), a_run(5, 0)], SPAN, NOW)
-    assert [(one["left"], one["width"]) for one in found] == [(0, 100), (500, 3)]
+    found = merge_overlapping([make_run(-5, 6), make_run(5, 0)], SPAN, NOW)
+    assert [(row["left"], row["width"]) for row in found] == [(0, 100), (500, 3)]
 
 
 async def test_the_runs_of_the_api_are_on_it_and_no_others(
-    viewer: Browser, client: CheckedClient, world: World
+    viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
-    runs = (await client.as_(world.keys["viewer"], "GET", "/spaces/finance/orchestration/runs?size=500")).json()
+    runs = (await client.as_(tenants.keys["viewer"], "GET", "/spaces/finance/orchestration/runs?size=500")).json()
     shown = 0
     for run in runs:
         if run["ended_at"] is None:
             continue
         until = (datetime.fromisoformat(run["ended_at"]) + timedelta(minutes=5)).isoformat().replace("+00:00", "Z")
         text = (await viewer.open(f"{PATH}?hours=1&until={until}")).text
-        labels = {re.sub(r"\D.*", "", one): one for one in re.findall(r'aria-label="(\d+ runs of [^"]*)"', text)}
-        assert any(not one.startswith("0 ") for one in labels.values()), until
+        labels = {re.sub(r"\D.*", "", match): match for match in re.findall(r'aria-label="(\d+ runs of [^"]*)"', text)}
+        assert any(not label.startswith("0 ") for label in labels.values()), until
         shown += 1
     assert shown
     assert "marketing" not in text.lower()
 
 
 @pytest.mark.parametrize("query", ["hours=0", "hours=169", "until=yesterday", "until=2026-11-27", "by=owner", "page=0"])
-async def test_an_address_that_cannot_be_understood_says_so(viewer: Browser, query: str) -> None:
+async def test_invalid_url_is_reported(viewer: Browser, query: str) -> None:
     assert (await viewer.open(f"{PATH}?{query}")).status_code == 400
 
 

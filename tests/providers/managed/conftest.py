@@ -18,12 +18,12 @@ from windsock import egress, log
 from windsock.providers.airflow import Airflow, AirflowConfig, Credentials, TokenCache
 
 if TYPE_CHECKING:
-    from providers.conftest import Asked, Lab, Reply
+    from providers.conftest import Lab, Reply, Request
 
 MWAA_HOST = "0a1b2c3d-vpce.c2.airflow.eu-west-1.on.aws"
 COMPOSER_URL = "https://0123abcd-dot-europe-west1.composer.googleusercontent.com"
 ASTRO_URL = "https://example.astronomer.run/d0abc123"
-GONE = {"detail": "The DagRun with dag_id: `d` and run_id: `r` was not found", "title": "DAGRun not found"}
+NOT_FOUND = {"detail": "The DagRun with dag_id: `d` and run_id: `r` was not found", "title": "DAGRun not found"}
 _credentials: TypeAdapter[Credentials] = TypeAdapter(Credentials)
 
 
@@ -36,8 +36,8 @@ class Cloud:
 
     def __init__(self, lab: "Lab", monkeypatch: pytest.MonkeyPatch, private_key: rsa.RSAPrivateKey) -> None:
         self._lab, self._monkeypatch, self._private_key = lab, monkeypatch, private_key
-        self.answers: list[str | Reply] = []
-        self.api = lab.Server(self._answer)
+        self.responses: list[str | Reply] = []
+        self.api = lab.Server(self._handle)
         self.web: Callable[[httpx2.Request], httpx2.Response] = self.refuses(401)
         self.requests: list[httpx2.Request] = []
         self.tokens = TokenCache()
@@ -46,7 +46,7 @@ class Cloud:
     @property
     def paths(self) -> list[str]:
         """Of the web server."""
-        return [f"{one.method} {one.url.path}" for one in self.requests]
+        return [f"{level.method} {level.url.path}" for level in self.requests]
 
     @property
     def public_key(self) -> bytes:
@@ -85,7 +85,7 @@ class Cloud:
         """An Airflow in which there is no DAG and no run."""
         root = "/api/v2" if version.startswith("3") else "/api/v1"
 
-        def answer(request: httpx2.Request) -> httpx2.Response:
+        def response(request: httpx2.Request) -> httpx2.Response:
             if not is_let_in(request):
                 return httpx2.Response(refusal[0], json={"detail": refusal[1]})
             if not request.url.path.startswith(root):
@@ -93,9 +93,9 @@ class Cloud:
             rest = request.url.path.removeprefix(root)
             known = {"/version": {"version": version}, "/dags": {"dags": [], "total_entries": 0}, "/health": {}}
             known["/monitor/health"] = {}
-            return httpx2.Response(200, json=known[rest]) if rest in known else httpx2.Response(404, json=GONE)
+            return httpx2.Response(200, json=known[rest]) if rest in known else httpx2.Response(404, json=NOT_FOUND)
 
-        return answer
+        return response
 
     def service_account(self, **other: Any) -> dict[str, Any]:
         """As Google gives it, but for the address of the token's server, which is this machine."""
@@ -151,9 +151,9 @@ class Cloud:
 
         return asyncio.run(run())
 
-    def _answer(self, _: "Asked") -> "Reply":
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return self.reply(answer) if isinstance(answer, str) else answer
+    def _handle(self, _: "Request") -> "Reply":
+        response = self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
+        return self.reply(response) if isinstance(response, str) else response
 
     def _serve(self, request: httpx2.Request) -> httpx2.Response:
         self.requests.append(request)
@@ -200,5 +200,5 @@ def logging_as_before() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.configure(**configuration)
-    for name, one in levels.items():
-        logging.getLogger(name).setLevel(one)
+    for name, item in levels.items():
+        logging.getLogger(name).setLevel(item)

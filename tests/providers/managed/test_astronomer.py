@@ -44,7 +44,7 @@ def _inner(request: httpx2.Request) -> str:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("status", "hint"), [(401, "expired or was deleted"), (403, "no access to this Deployment")])
-def test_a_token_that_is_refused_is_the_end_and_is_explained(
+def test_refused_token_is_permanent_failure_with_reason(
     cloud: "Cloud", version: Literal["v1", "v2"], status: int, hint: str
 ) -> None:
     cloud.web = cloud.refuses(status, f"not {TOKEN}")

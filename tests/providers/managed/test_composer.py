@@ -32,7 +32,7 @@ def is_let_in(request: httpx2.Request) -> bool:
 
 @pytest.fixture
 def google(cloud: "Cloud") -> "Cloud":
-    cloud.answers = ["google_token"]
+    cloud.responses = ["google_token"]
     cloud.web = cloud.airflow(is_let_in)
     return cloud
 
@@ -62,7 +62,7 @@ def test_a_key_is_exchanged_for_an_access_token_that_goes_along_with_each_reques
     assert google.use(key_of(google), one_run, google.COMPOSER_URL, version) is None
     assert google.paths == [f"GET /api/{version}/dags/d/dagRuns/r"]
     assert google.api.paths == ["POST /token"]
-    form = parse_qs(google.api.asked[0].body.decode())
+    form = parse_qs(google.api.requests[0].body.decode())
     assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
     claims = jwt.decode(  # type: ignore[no-untyped-call]
         form["assertion"][0], certs=google.public_key, clock_skew_in_seconds=10
@@ -72,21 +72,21 @@ def test_a_key_is_exchanged_for_an_access_token_that_goes_along_with_each_reques
 
 
 @pytest.mark.parametrize(("version", "number"), [("v1", "2.10.5"), ("v2", "3.1.0")])
-def test_even_the_version_is_asked_with_the_token(google: "Cloud", version: str, number: str) -> None:
+def test_version_request_carries_token(google: "Cloud", version: str, number: str) -> None:
     google.web = google.airflow(is_let_in, number)
     identity = google.use(key_of(google), lambda airflow: airflow.detect_version(), google.COMPOSER_URL, None)
     assert (identity.version, identity.api_version) == (number, version)
 
 
-def test_a_token_is_kept_until_shortly_before_it_ends(google: "Cloud", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_is_cached_until_shortly_before_expiry(google: "Cloud", monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         google.use(key_of(google), one_run, google.COMPOSER_URL)
-    assert len(google.api.asked) == 1
+    assert len(google.api.requests) == 1
     _, until = google.tokens._tokens["c"]
     assert until is not None
     monkeypatch.setattr("windsock.providers.airflow.tokens.time.monotonic", lambda: until)
     google.use(key_of(google), one_run, google.COMPOSER_URL)
-    assert len(google.api.asked) == 2
+    assert len(google.api.requests) == 2
 
 
 @pytest.mark.parametrize(("seconds", "least", "most"), [(3600, 3370, 3376), (300, 148, 151), (60, 28, 31), (-5, 0, 0)])
@@ -97,23 +97,23 @@ def test_a_token_that_ends_soon_is_still_used_a_while(seconds: int, least: float
     assert least <= good_for <= most
 
 
-def test_a_token_without_an_end_is_kept_until_it_is_refused() -> None:
+def test_token_without_expiry_is_cached_until_refused() -> None:
     assert composer._good_for(None) is None
 
 
 def test_a_token_that_is_refused_is_renewed_once(google: "Cloud") -> None:
     google.tokens.put("c", "of-yesterday")
     google.use(key_of(google), one_run, google.COMPOSER_URL)
-    assert (len(google.api.asked), len(google.requests)) == (1, 2)
+    assert (len(google.api.requests), len(google.requests)) == (1, 2)
     google.web = google.refuses(401)
     with pytest.raises(ProviderRejectedCredentials) as caught:
         google.use(key_of(google), one_run, google.COMPOSER_URL)
     assert "Composer" in caught.value.hints[0]
-    assert (len(google.api.asked), len(google.requests)) == (2, 4)
+    assert (len(google.api.requests), len(google.requests)) == (2, 4)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_permission_that_is_missing_is_said_in_words_of_google(google: "Cloud", version: Literal["v1", "v2"]) -> None:
+def test_missing_google_permission_is_reported_in_google_message(google: "Cloud", version: Literal["v1", "v2"]) -> None:
     google.web = google.refuses(403, "Forbidden")
 
     async def thrice(airflow: "Airflow") -> None:
@@ -123,34 +123,39 @@ def test_a_permission_that_is_missing_is_said_in_words_of_google(google: "Cloud"
             assert "composer.environments.get" in caught.value.hints[0]
 
     google.use(key_of(google), thrice, google.COMPOSER_URL, version)
-    assert len(google.api.asked) == 1
+    assert len(google.api.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "says", "times"),
+    ("response", "kind", "message", "times"),
     [
         ("google_invalid_grant", ProviderRejectedCredentials, "refused the service account: invalid_grant", 1),
         ("google_internal", ProviderUnreachable, "in trouble", 3),
     ],
 )
-def test_what_google_refuses_is_told_by_its_code(
-    google: "Cloud", monkeypatch: pytest.MonkeyPatch, answer: str, kind: type[ProviderFailed], says: str, times: int
+def test_google_refusal_is_reported_by_code(
+    google: "Cloud",
+    monkeypatch: pytest.MonkeyPatch,
+    response: str,
+    kind: type[ProviderFailed],
+    message: str,
+    times: int,
 ) -> None:
     monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
-    google.answers = [answer]
-    with pytest.raises(kind, match=says) as caught:
+    google.responses = [response]
+    with pytest.raises(kind, match=message) as caught:
         google.use(key_of(google), one_run, google.COMPOSER_URL)
-    assert len(google.api.asked) == times
+    assert len(google.api.requests) == times
     assert google.requests == []
     assert caught.value.is_transient is (kind is ProviderUnreachable)
 
 
-def test_what_a_server_repeats_of_the_sign_in_is_not_told(google: "Cloud", lab: "Lab") -> None:
+def test_credentials_echoed_by_server_are_redacted(google: "Cloud", lab: "Lab") -> None:
     for body in ({"error": "planted assertion"}, {"error": ["planted"]}, b"planted", {"access_token": 3}, {}):
-        google.answers = [lab.Reply(body, status=400 if body != {"access_token": 3} else 200)]
+        google.responses = [lab.Reply(body, status=400 if body != {"access_token": 3} else 200)]
         with pytest.raises(ProviderRejectedCredentials) as caught:
             google.use(key_of(google), one_run, google.COMPOSER_URL)
-        assert_says_nothing(caught.value, google)
+        assert_no_secret(caught.value, google)
 
 
 @pytest.mark.parametrize(
@@ -163,19 +168,17 @@ def test_what_a_server_repeats_of_the_sign_in_is_not_told(google: "Cloud", lab: 
 def test_a_key_that_is_none_is_refused_without_being_quoted(google: "Cloud", other: dict[str, str]) -> None:
     with pytest.raises(ProviderRejectedCredentials, match="key cannot be used") as caught:
         google.use(key_of(google, **other), one_run, google.COMPOSER_URL)
-    assert_says_nothing(caught.value, google)
-    assert google.api.asked == []
+    assert_no_secret(caught.value, google)
+    assert google.api.requests == []
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/token", "http://[::/token", "http://127.0.0.1:99999/"])
-def test_a_token_server_that_is_not_there_is_told(
-    google: "Cloud", monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
+def test_unreachable_token_server_is_reported(google: "Cloud", monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
     google.token_uris.add(address)
     with pytest.raises(ProviderFailed) as caught:
         google.use(key_of(google, token_uri=address), one_run, google.COMPOSER_URL)
-    assert_says_nothing(caught.value, google)
+    assert_no_secret(caught.value, google)
 
 
 def test_the_identity_of_the_machine_is_used_only_where_the_operator_allows_it(
@@ -183,7 +186,7 @@ def test_the_identity_of_the_machine_is_used_only_where_the_operator_allows_it(
 ) -> None:
     with pytest.raises(ProviderRejectedCredentials, match="may not sign in as the machine"):
         google.use(of_the_machine, one_run, google.COMPOSER_URL)
-    assert (google.api.asked, google.requests) == ([], [])
+    assert (google.api.requests, google.requests) == ([], [])
     google.use(of_the_machine, one_run, google.COMPOSER_URL, as_machine=True)
     assert len(google.requests) == 1
 
@@ -200,17 +203,17 @@ def test_the_identity_of_the_machine_is_used_only_where_the_operator_allows_it(
 def test_the_token_of_the_machine_goes_to_composer_only(google: "Cloud", of_the_machine: Any, url: str) -> None:
     with pytest.raises(ProviderRejectedCredentials, match="sent to Cloud Composer only"):
         google.use(of_the_machine, one_run, url, as_machine=True)
-    assert (google.api.asked, google.requests) == ([], [])
+    assert (google.api.requests, google.requests) == ([], [])
 
 
-def test_a_machine_without_an_identity_is_told(google: "Cloud") -> None:
+def test_machine_without_identity_is_reported(google: "Cloud") -> None:
     with pytest.raises(ProviderRejectedCredentials, match="no usable application default credentials"):
         google.use(
             lambda: {"auth_type": "composer", "service_account": None}, one_run, google.COMPOSER_URL, as_machine=True
         )
 
 
-def test_without_the_library_the_error_says_what_to_install(google: "Cloud", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_error_names_extra_to_install(google: "Cloud", monkeypatch: pytest.MonkeyPatch) -> None:
     def not_there(name: str) -> None:
         raise ModuleNotFoundError(name)
 
@@ -226,12 +229,12 @@ def test_nothing_of_a_sign_in_is_logged_even_at_debug(
     assert logging_as_before is None
     log.configure("json", "debug")
     google.use(key_of(google), one_run, google.COMPOSER_URL)
-    assertion = parse_qs(google.api.asked[0].body.decode())["assertion"][0]
-    said = capsys.readouterr().err
-    assert not [secret for secret in (TOKEN, assertion, google.private_key[30:60]) if secret in said]
+    assertion = parse_qs(google.api.requests[0].body.decode())["assertion"][0]
+    text = capsys.readouterr().err
+    assert not [secret for secret in (TOKEN, assertion, google.private_key[30:60]) if secret in text]
 
 
-def assert_says_nothing(failure: BaseException, cloud: "Cloud") -> None:
+def assert_no_secret(failure: BaseException, cloud: "Cloud") -> None:
     chain = [failure, failure.__cause__, failure.__context__]
-    said = " ".join(f"{one} {one!r} {one.args} {vars(one)}" for one in chain if one is not None)
-    assert not [secret for secret in ("planted", TOKEN, cloud.private_key[30:60]) if secret in said]
+    text = " ".join(f"{error} {error!r} {error.args} {vars(error)}" for error in chain if error is not None)
+    assert not [secret for secret in ("planted", TOKEN, cloud.private_key[30:60]) if secret in text]

@@ -65,7 +65,7 @@ class WebServer:
 
 @pytest.fixture
 def aws(cloud: "Cloud") -> "Cloud":
-    cloud.answers = ["aws_web_login_token"]
+    cloud.responses = ["aws_web_login_token"]
     return cloud
 
 
@@ -74,7 +74,7 @@ def test_a_web_login_token_is_exchanged_for_a_session(aws: "Cloud", version: Lit
     aws.web = WebServer(aws, version)
     assert aws.use(credentials, one_run, aws.MWAA_URL, version) is None
     assert aws.api.paths == ["POST /webtoken/prod"]
-    signed = aws.api.asked[0].headers["authorization"]
+    signed = aws.api.requests[0].headers["authorization"]
     assert signed.startswith(f"AWS4-HMAC-SHA256 Credential={KEYS['access_key_id']}/")
     assert "/eu-west-1/airflow/aws4_request" in signed
     assert aws.paths == [f"POST {LOGINS[version]}", f"GET /api/{version}/dags/d/dagRuns/r"]
@@ -83,7 +83,7 @@ def test_a_web_login_token_is_exchanged_for_a_session(aws: "Cloud", version: Lit
 def test_temporary_keys_bring_their_session_token(aws: "Cloud") -> None:
     aws.web = WebServer(aws, "v2")
     aws.use(lambda: credentials(session_token="planted-session-token-8822"), one_run, aws.MWAA_URL)
-    assert aws.api.asked[0].headers["x-amz-security-token"] == "planted-session-token-8822"
+    assert aws.api.requests[0].headers["x-amz-security-token"] == "planted-session-token-8822"
 
 
 @pytest.mark.parametrize(("version", "number"), [("v1", "2.11.2"), ("v2", "3.3.2")])
@@ -100,11 +100,11 @@ def test_which_airflow_an_environment_has_is_found_by_which_login_it_has(
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_session_is_kept_for_the_next_sync(aws: "Cloud", version: Literal["v1", "v2"]) -> None:
+def test_provider_session_is_reused_by_next_sync(aws: "Cloud", version: Literal["v1", "v2"]) -> None:
     aws.web = WebServer(aws, version)
     for _ in range(2):
         aws.use(credentials, one_run, aws.MWAA_URL, version)
-    assert (len(aws.api.asked), len(aws.requests)) == (1, 3)
+    assert (len(aws.api.requests), len(aws.requests)) == (1, 3)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -153,18 +153,18 @@ def test_without_keys_the_machine_is_used_only_where_the_operator_allows_it(
     with pytest.raises(ProviderRejectedCredentials, match="may not sign in as the machine") as caught:
         aws.use(without_keys, one_run, aws.MWAA_URL)
     assert "WINDSOCK_MACHINE_IDENTITY" in caught.value.hints[0]
-    assert (aws.api.asked, aws.requests) == ([], [])
+    assert (aws.api.requests, aws.requests) == ([], [])
     aws.use(without_keys, one_run, aws.MWAA_URL, as_machine=True)
-    assert "Credential=AKIAOFTHEMACHINE0001/" in aws.api.asked[0].headers["authorization"]
+    assert "Credential=AKIAOFTHEMACHINE0001/" in aws.api.requests[0].headers["authorization"]
 
 
-def test_a_machine_without_an_identity_is_told(aws: "Cloud") -> None:
+def test_machine_without_identity_is_reported(aws: "Cloud") -> None:
     with pytest.raises(ProviderRejectedCredentials, match="default chain found no credentials"):
         aws.use(without_keys, one_run, aws.MWAA_URL, as_machine=True)
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind", "says", "hint"),
+    ("response", "kind", "message", "hint"),
     [
         ("aws_access_denied", ProviderRejectedCredentials, "not authorized to perform", "airflow:CreateWebLoginToken"),
         ("aws_not_found", ProviderRejectedCredentials, "ResourceNotFoundException", "named prod in eu-west-1"),
@@ -174,15 +174,15 @@ def test_a_machine_without_an_identity_is_told(aws: "Cloud") -> None:
         ("aws_throttled", ProviderUnreachable, "asks for patience", "amazonaws.com"),
     ],
 )
-def test_what_aws_refuses_is_told_in_words_without_a_secret(
-    aws: "Cloud", answer: str, kind: type[ProviderFailed], says: str, hint: str
+def test_aws_refusal_is_reported_without_secret(
+    aws: "Cloud", response: str, kind: type[ProviderFailed], message: str, hint: str
 ) -> None:
-    aws.answers = [answer]
-    with pytest.raises(kind, match=says) as caught:
+    aws.responses = [response]
+    with pytest.raises(kind, match=message) as caught:
         aws.use(lambda: credentials(session_token="planted-session-token-8822"), one_run, aws.MWAA_URL)
     assert hint in caught.value.hints[0]
     assert caught.value.is_transient is (kind is ProviderUnreachable)
-    assert_says_nothing(caught.value)
+    assert_no_secret(caught.value)
     assert aws.requests == []
 
 
@@ -196,7 +196,7 @@ def test_a_login_that_the_web_server_refuses_is_the_end(
         aws.use(credentials, one_run, aws.MWAA_URL, version)
     assert caught.value.status == status
     assert len(aws.requests) == 1
-    assert_says_nothing(caught.value)
+    assert_no_secret(caught.value)
 
 
 @pytest.mark.parametrize("status", [400, 404, 405])
@@ -212,17 +212,17 @@ def test_a_login_without_the_cookie_is_nonsense(aws: "Cloud") -> None:
         aws.use(credentials, one_run, aws.MWAA_URL)
 
 
-def test_an_answer_of_aws_without_a_token_is_nonsense(aws: "Cloud", lab: "Lab") -> None:
-    aws.answers = [lab.Reply({"WebServerHostname": "a.on.aws"})]
+def test_aws_response_without_token_is_bad_response(aws: "Cloud", lab: "Lab") -> None:
+    aws.responses = [lab.Reply({"WebServerHostname": "a.on.aws"})]
     with pytest.raises(ProviderBadResponse, match="without a host or a token"):
         aws.use(credentials, one_run, aws.MWAA_URL)
 
 
-def test_an_aws_that_says_nothing_holds_up_nobody(aws: "Cloud", lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresponsive_aws_does_not_block_others(aws: "Cloud", lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mwaa, "CONNECT_SECONDS", 0.1)
     monkeypatch.setattr(mwaa, "READ_SECONDS", 0.1)
     monkeypatch.setattr(mwaa, "ATTEMPTS", 1)
-    aws.answers = [lab.Reply({}, delay=0.8)]
+    aws.responses = [lab.Reply({}, delay=0.8)]
     with pytest.raises(ProviderUnreachable, match="could not be reached") as caught:
         aws.use(credentials, one_run, aws.MWAA_URL)
     assert caught.value.request_sent is False
@@ -233,7 +233,7 @@ def test_an_aws_that_says_nothing_holds_up_nobody(aws: "Cloud", lab: "Lab", monk
     assert late.value.request_sent is False
 
 
-def test_without_the_library_the_error_says_what_to_install(aws: "Cloud", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_error_names_extra_to_install(aws: "Cloud", monkeypatch: pytest.MonkeyPatch) -> None:
     def not_there(name: str) -> None:
         raise ModuleNotFoundError(name)
 
@@ -252,12 +252,12 @@ def test_nothing_of_a_sign_in_is_logged_even_at_debug(
     logging.getLogger("windsock").debug("a line of ours")
     aws.web = WebServer(aws, "v2")
     aws.use(lambda: credentials(session_token="planted-session-token-8822"), one_run, aws.MWAA_URL)
-    said = capsys.readouterr().err
-    assert "a line of ours" in said
-    assert not [secret for secret in SECRETS if secret in said]
+    text = capsys.readouterr().err
+    assert "a line of ours" in text
+    assert not [secret for secret in SECRETS if secret in text]
 
 
-def assert_says_nothing(failure: BaseException) -> None:
+def assert_no_secret(failure: BaseException) -> None:
     chain = [failure, failure.__cause__, failure.__context__]
-    said = " ".join(f"{one} {one!r} {one.args} {vars(one)}" for one in chain if one is not None)
-    assert not [secret for secret in SECRETS if secret in said]
+    text = " ".join(f"{error} {error!r} {error.args} {vars(error)}" for error in chain if error is not None)
+    assert not [secret for secret in SECRETS if secret in text]

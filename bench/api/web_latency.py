@@ -1,0 +1,107 @@
+"""What the pages cost: the server's time for each, how soon Chromium can use them, and how a large grid scrolls."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+import httpx2
+from playwright.sync_api import Page, sync_playwright
+
+if TYPE_CHECKING:
+    from bench.api.seeding import Fleet
+    from bench.api.servers import Server
+
+TASKS = 5_000
+ROUNDS, OPENED, SCROLLED = 20, 5, 3
+SECONDS = 4
+SCROLL = """(seconds) => new Promise((done) => {
+  const view = document.querySelector("#grid .view");
+  for (const one of document.querySelectorAll('#grid button[aria-expanded="false"]')) one.click();
+  const gaps = [];
+  const end = performance.now() + seconds * 1000;
+  let last = performance.now();
+  requestAnimationFrame(function step(now) {
+    gaps.push(now - last);
+    last = now;
+    view.scrollTop += 90;
+    if (now < end) requestAnimationFrame(step);
+    else done({ frames: gaps.length / seconds, longest: Math.max(...gaps.slice(2)),
+                rows: document.querySelectorAll("#grid .view .line").length });
+  });
+})"""
+"""Every group unfolded, then a few rows further with each frame."""
+
+
+def pages(server: Server, fleet: Fleet) -> str:
+    """A section of docs/benchmarks.md."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        raise RuntimeError("the pages are looked at with Chromium, which is missing: make browser")
+    base = f"{server.url}/spaces/{fleet.slug}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(f"{server.url}/sign-in")
+        page.get_by_label("API key").fill(fleet.key)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/spaces/**")
+        cookies = {cooky["name"]: cooky["value"] for cooky in page.context.cookies()}
+        lines = ["| page | p50 ms | p95 ms | KB |", "|---|---|---|---|"]
+        lines += [_row(base, path, name, cookies) for name, path in _page_paths(fleet).items()]
+        usable = [_seconds_to_use(page, f"{base}/pipelines") for _ in range(OPENED)]
+        scrolled = [_scrolled(page, f"{base}/runs/{fleet.large_runs[TASKS]}") for _ in range(SCROLLED)]
+        browser.close()
+    lines += [
+        "",
+        f"Usable in Chromium after {min(usable):.2f} to {max(usable):.2f} s (pipelines). "
+        f"The grid of {TASKS:,} task instances: "
+        + "; ".join(f"{item['frames']:.0f} frames/s, longest {item['longest']:.0f} ms" for item in scrolled)
+        + f"; {scrolled[-1]['rows']:.0f} rows in the document.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _page_paths(fleet: Fleet) -> dict[str, str]:
+    run = f"/runs/{fleet.large_runs[TASKS]}"
+    return {
+        "pipelines (100 rows)": "/pipelines",
+        "pipelines, q": "/pipelines?q=77",
+        "pipelines, failed": "/pipelines?status=failed",
+        "timeline, a day": "/timeline",
+        "timeline, a week": "/timeline?hours=168",
+        "a pipeline, 30 days": f"/pipelines/{fleet.pipeline_id}?days=30",
+        f"a run with {TASKS:,} task instances": run,
+        "its tasks, as JSON": f"{run}/tasks",
+        "connectors": "/connectors",
+    }
+
+
+def _row(base: str, path: str, name: str, cookies: dict[str, str]) -> str:
+    taken, size = [], 0
+    with httpx2.Client(cookies=cookies, timeout=60, headers={"Accept": "text/html"}) as client:
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            response = client.get(base + path)
+            taken.append((time.perf_counter() - started) * 1e3)
+            response.raise_for_status()
+            size = len(response.content)
+    parts = statistics.quantiles(taken, n=20)
+    return f"| {name} | {statistics.median(taken):.0f} | {parts[-1]:.0f} | {size / 1024:.0f} |"
+
+
+def _seconds_to_use(page: Page, url: str) -> float:
+    started = time.perf_counter()
+    page.goto(url, wait_until="load")
+    page.locator("tr.row").first.wait_for()
+    return time.perf_counter() - started
+
+
+def _scrolled(page: Page, url: str) -> dict[str, float]:
+    page.goto(url)
+    page.locator("#grid .line").nth(2).wait_for()
+    found: dict[str, float] = page.evaluate(SCROLL, SECONDS)
+    return found

@@ -1,0 +1,182 @@
+"""Every list is bounded, totally ordered, and costs the same number of queries however many rows there are."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
+
+import httpx2
+import psycopg
+import pytest
+from fastapi import FastAPI
+from psycopg.rows import DictRow
+
+from conftest import RolledBackDatabase
+from factories import TwoTenants
+from invariants.bulk_rows import grow
+from invariants.conftest import Ask
+from invariants.operations import GETS, Operation, documented, ids_of, parameters
+
+pytestmark = pytest.mark.anyio
+
+NO_LISTS = re.compile(r"\}$|/me$")
+LISTS = [operation for operation in GETS if not NO_LISTS.search(operation.path)]
+EVERY_LIST = pytest.mark.parametrize("operation", LISTS, ids=str)
+EVERY_GET = pytest.mark.parametrize("operation", GETS, ids=str)
+
+
+def most(operation: Operation) -> tuple[int, int]:
+    """The default size and the largest: pipelines and runs have the large ones."""
+    return (100, 500) if operation.path.endswith(("/pipelines", "/runs")) else (20, 100)
+
+
+@pytest.fixture
+def path_of(tenants: TwoTenants, key_ids: dict[str, UUID]) -> Any:
+    return lambda operation: operation.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
+
+
+def links(response: httpx2.Response) -> dict[str, str]:
+    """RFC 8288: the targets by their relation."""
+    found = re.findall(r'<([^>]*)>; rel="(\w+)"(?:, |$)', response.headers.get("link", ""))
+    return {relation: target for target, relation in found}
+
+
+def pages(response: httpx2.Response) -> dict[str, int]:
+    return {
+        relation: int(dict(parse_qsl(urlsplit(target).query))["page"]) for relation, target in links(response).items()
+    }
+
+
+async def test_every_paged_operation_is_covered(bare_app: FastAPI) -> None:
+    paged = {key for key, operation in documented(bare_app).items() if "page" in parameters(operation, "query")}
+    assert paged == {(operation.method, operation.path) for operation in LISTS}
+
+
+@EVERY_LIST
+async def test_sizes_are_capped_and_nonsense_is_refused(
+    ask: Ask, tenants: TwoTenants, path_of: Any, operation: Operation
+) -> None:
+    key, path = tenants.keys["superadmin"], path_of(operation)
+    default, largest = most(operation)
+    for size, value in ((None, default), (1, 1), (largest, largest), (largest + 1, largest), (10**30, largest)):
+        response = await ask(key, "GET", path, params={} if size is None else {"size": size})
+        assert response.status_code == 200
+        assert response.headers["x-page-size"] == str(value)
+        assert len(response.json()) <= value
+    for query in ("size=0", "size=-1", "size=x", "size=", "size=1.5", "page=0", "page=-1", "page=", "page=NaN"):
+        assert (await ask(key, "GET", f"{path}?{query}")).status_code == 422, query
+
+
+@EVERY_LIST
+async def test_a_page_past_the_end_is_empty_with_the_true_total(
+    ask: Ask, two_tenants_full: TwoTenants, path_of: Any, operation: Operation
+) -> None:
+    key, path = two_tenants_full.keys["superadmin"], path_of(operation)
+    total = (await ask(key, "GET", path)).headers["x-total-count"]
+    assert int(total) > 0
+    for page in (int(total) + 1, 10**9, 10**18, 10**30):
+        response = await ask(key, "GET", path, params={"size": 1, "page": page})
+        assert (response.status_code, response.json()) == (200, [])
+        assert (response.headers["x-total-count"], response.headers["x-total-pages"]) == (total, total)
+        assert response.headers["x-page"] == str(page)
+        assert pages(response) == {"first": 1, "prev": int(total), "last": int(total)}
+
+
+@EVERY_LIST
+async def test_small_pages_one_after_the_other_are_the_large_one(
+    ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path_of: Any, operation: Operation
+) -> None:
+    await grow(db, tenants)
+    key, path = tenants.keys["superadmin"], path_of(operation)
+    whole = await ask(key, "GET", path, params={"size": most(operation)[1]})
+    total = int(whole.headers["x-total-count"])
+    assert total == len(whole.json()) > 10
+    for size in (1, 7):
+        walked = []
+        target = f"/api/v1.0{path}?size={size}"
+        for page in range(1, -(-total // size) + 1):
+            response = await ask(key, "GET", f"http://windsock.test{target}")
+            walked += response.json()
+            last = -(-total // size)
+            around = {"first": 1, "prev": page - 1, "next": page + 1, "last": last}
+            assert pages(response) == {name: to for name, to in around.items() if 1 <= to <= last}
+            assert response.headers["x-total-pages"] == str(last)
+            target = links(response).get("next", "")
+        assert target == ""
+        assert walked == whole.json()
+
+
+@pytest.mark.parametrize(
+    ("path", "filters"),
+    [
+        ("/pipelines", [("status", "unknown"), ("status", "success"), ("q", "déjà & 100% = +")]),
+        ("/pipelines/{daily}/runs", [("status", "success"), ("status", "failed")]),
+    ],
+)
+async def test_links_keep_the_filters(
+    ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path: str, filters: list[tuple[str, str]]
+) -> None:
+    await grow(db, tenants)
+    url = "/spaces/finance/orchestration" + path.format(daily=tenants.finance.pipelines["daily_report"])
+    response = await ask(tenants.keys["viewer"], "GET", url, params=[("page", "2"), *filters, ("size", "3")])
+    assert len(response.json()) == 3
+    assert set(links(response)) == {"first", "prev", "next", "last"}
+    for target in links(response).values():
+        stored = [(name, value) for name, value in parse_qsl(urlsplit(target).query) if name != "page"]
+        assert stored == [*filters, ("size", "3")]
+        assert urlsplit(target).path == f"/api/v1.0{url}"
+
+
+class Counting(psycopg.AsyncCursor[DictRow]):
+    """Remembers what it was asked."""
+
+    requests: list[str]
+
+    async def execute(self, query: Any, *more: Any, **options: Any) -> Any:
+        type(self).requests.append(str(query))
+        return await super().execute(query, *more, **options)
+
+
+@EVERY_GET
+async def test_three_times_the_rows_cost_no_more_queries(
+    ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path_of: Any, operation: Operation
+) -> None:
+    key, path = tenants.keys["superadmin"], path_of(operation)
+
+    class Here(Counting):
+        requests: list[str] = []  # noqa: RUF012 - that is its purpose
+
+    async def fetch() -> tuple[list[str], int]:
+        Here.requests = []
+        response = await ask(key, "GET", path, params={"size": 100} if operation in LISTS else {})
+        assert response.status_code == 200
+        return list(Here.requests), int(response.headers.get("x-total-count", "0"))
+
+    db.connection.cursor_factory = Here
+    before, few = await fetch()
+    await grow(db, tenants)
+    after, many = await fetch()
+    assert len(before) == len(after) <= 10
+    assert many >= 3 * few, "add rows of this kind to tests/invariants/bulk_rows.py"
+
+
+@EVERY_GET
+async def test_current_etag_gets_304(
+    ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path_of: Any, operation: Operation
+) -> None:
+    key, path = tenants.keys["superadmin"], path_of(operation)
+    first = await ask(key, "GET", path)
+    etag = first.headers["etag"]
+    assert re.fullmatch(r'(W/)?"[\x21\x23-\x7e]+"', etag)
+    assert "authorization" in first.headers["vary"].lower()
+    for header in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        again = await ask(key, "GET", path, headers={"If-None-Match": header})
+        assert (again.status_code, again.content) == (304, b""), header
+        assert again.headers["etag"] == etag
+    for header in ('"other"', etag.strip('"'), "", 'W/"', f'"{etag}"'):
+        again = await ask(key, "GET", path, headers={"If-None-Match": header})
+        assert (again.status_code, again.content) == (200, first.content), header
+    if operation in LISTS:
+        await grow(db, tenants)
+        changed = await ask(key, "GET", path, headers={"If-None-Match": etag})
+        assert changed.status_code == 200

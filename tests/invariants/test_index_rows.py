@@ -1,0 +1,129 @@
+"""Every index takes the longest values of the API and of Airflow: a row of a B-tree has at most 2,704 bytes."""
+
+import random
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import DictRow
+
+from conftest import RolledBackDatabase
+from factories import TwoTenants
+from invariants.pg_catalog import TenantTable
+
+pytestmark = pytest.mark.anyio
+
+LONGEST: dict[tuple[str, str], int] = {
+    ("users", "email"): 320,
+    ("spaces", "slug"): 63,
+    ("teams", "name"): 200,
+    ("connectors", "name"): 200,
+    ("pipelines", "external_id"): 250,
+    ("pipelines", "name"): 2_000,
+    ("runs", "external_id"): 250,
+    ("runs", "status"): 50,
+    ("runs", "run_type"): 50,
+    ("task_runs", "external_id"): 250,
+    ("task_runs", "region_id"): 36,
+    ("trigger_requests", "idempotency_key"): 255,
+    ("run_counts", "status"): 50,
+    ("run_counts", "run_type"): 50,
+    ("space_counts", "status"): 50,
+    ("space_counts", "run_type"): 50,
+    ("run_hours", "status"): 50,
+    ("run_hours", "run_type"): 50,
+}
+"""Characters, by the bodies of the API and Airflow's own columns. Counted again where a column of another is longer."""
+
+INDEXED_TEXT = """
+SELECT DISTINCT c.relname AS of_table, a.attname AS name
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indrelid AND c.relnamespace = 'windsock'::regnamespace
+JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = i.indrelid
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = d.refobjsubid
+WHERE a.attgenerated = '' AND a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'text[]'::regtype, 'jsonb'::regtype)
+UNION
+SELECT c.relname, a.attname
+FROM pg_index i
+JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u') AND k.conrelid = i.indrelid
+JOIN pg_class c ON c.oid = i.indrelid AND c.relnamespace = 'windsock'::regnamespace
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (k.conkey)
+WHERE a.attgenerated = '' AND a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'text[]'::regtype, 'jsonb'::regtype)
+"""
+"""Columns of keys, of INCLUDE, of expressions and of conditions; those of constraints hang on the constraint."""
+A_REQUEST = """
+INSERT INTO trigger_requests (space_id, pipeline_id, user_id, body_hash, lease_until)
+SELECT space_id, id, %(user_id)s, 'hash', now() FROM pipelines WHERE space_id = %(space_id)s LIMIT 1
+"""
+CHOICES = """
+SELECT c.relname AS of_table, a.attname AS name
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+WHERE k.contype = 'c' AND c.relnamespace = 'windsock'::regnamespace
+  AND pg_get_constraintdef(k.oid) LIKE '%%= ANY (ARRAY[%%'
+"""
+"""Columns that take one of a few words."""
+
+
+def incompressible(length: int, of: str) -> str:
+    """Characters of four bytes each, as many as there are of CJK beyond the first plane."""
+    chooser = random.Random(of)  # noqa: S311 - repeatable on purpose
+    return "".join(chr(chooser.randrange(0x20000, 0x2A6DF)) for _ in range(length))
+
+
+def indexed(catalogue: psycopg.Connection[DictRow]) -> dict[str, set[str]]:
+    chosen = {(row["of_table"], row["name"]) for row in catalogue.execute(CHOICES)}
+    found: dict[str, set[str]] = {}
+    for row in catalogue.execute(INDEXED_TEXT):
+        if row["of_table"] != "alembic_version" and (row["of_table"], row["name"]) not in chosen:
+            found.setdefault(row["of_table"], set()).add(row["name"])
+    return found
+
+
+def test_every_indexed_text_has_a_longest_value(catalogue: psycopg.Connection[DictRow]) -> None:
+    found = {(table, name) for table, names in indexed(catalogue).items() for name in names}
+    assert found == LONGEST.keys(), "say how long it may be, or index a prefix or a hash of it"
+
+
+async def test_the_longest_values_fit_into_every_index(
+    db: RolledBackDatabase,
+    tenants: TwoTenants,
+    catalogue: psycopg.Connection[DictRow],
+    tenant_tables: list[TenantTable],
+) -> None:
+    tables = {table.name: table for table in tenant_tables}
+    space_id = tenants.finance.id
+    for name, columns in indexed(catalogue).items():
+        if name not in tables:
+            continue
+        table = tables[name]
+        async with db.tenant_transaction(space_id):
+            if name == "trigger_requests":
+                await db.connection.execute(A_REQUEST, {"space_id": space_id, "user_id": tenants.users["editor"]})
+            rows = await table.rows(db.connection)
+            assert rows, f"the world has no row of {name}"
+            changes = {column: incompressible(LONGEST[name, column], f"{name}.{column}") for column in columns}
+            row: dict[str, Any] = rows[0] | changes
+            row |= {column: uuid4() for column in ("id",) if isinstance(row.get(column), UUID)}
+            await db.connection.execute(*table.copy_of(row))
+
+
+async def test_the_longest_values_of_what_belongs_to_no_space_fit(
+    catalogue: psycopg.Connection[DictRow], tenant_tables: list[TenantTable], db: RolledBackDatabase
+) -> None:
+    tenants = {table.name for table in tenant_tables}
+    others = {name: columns for name, columns in indexed(catalogue).items() if name not in tenants}
+    assert others.keys() == {"users", "spaces"}
+    async with db.transaction():
+        for name, columns in others.items():
+            values = {column: incompressible(LONGEST[name, column], f"{name}.{column}") for column in columns} | {
+                "name": "longest"
+            }
+            statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                sql.Identifier("windsock", name),
+                sql.SQL(", ").join(map(sql.Identifier, values)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(values)),
+            )
+            await db.connection.execute(statement, list(values.values()))

@@ -1,0 +1,179 @@
+"""Pipelines that the account could not see for a while, or that nobody wanted: nothing of theirs is lost, or hidden."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sync.harness import SyncHarness
+from windsock.sync import reconcile
+
+pytestmark = pytest.mark.anyio
+
+
+async def full_check(harness: SyncHarness) -> Any:
+    await harness.force_full_check()
+    return await harness.sync(trigger="schedule")
+
+
+async def last_synced(harness: SyncHarness, dag_id: str) -> dict[str, Any]:
+    (row,) = await harness.rows(
+        "SELECT p.last_synced_at, p.missed_by, p.gone_by, p.removed_at, p.needs_history, now() AS now"
+        " FROM pipelines p WHERE p.external_id = %(dag_id)s",
+        {"dag_id": dag_id},
+    )
+    return row
+
+
+async def test_what_happened_while_a_pipeline_was_out_of_sight_is_read_when_it_is_back(harness: SyncHarness) -> None:
+    model, key = harness.model, ("news", "began_before")
+    model.start_run(*key, at=model.now() - timedelta(hours=2))
+    for _ in range(2):
+        model.step(key)
+    await harness.settle()
+    assert (await harness.runs())[key]["status"] == "running"
+
+    harness.fake.api.visible = {"bills", "mapped"}
+    await full_check(harness)
+    for _ in range(14):
+        model.step(key)
+    for _ in range(2):
+        model.let_pass(400)
+        await full_check(harness)
+    harness.fake.api.visible = None
+    await full_check(harness)
+    assert (await harness.runs())[key]["status"] == "success"
+    await harness.settle()
+    await harness.assert_equal()
+
+
+async def test_a_pipeline_that_becomes_wanted_comes_with_its_history(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "MAX_ROWS_REREAD", 0)
+    model = harness.model
+    model.dags["bills"].tags = model.dags["mapped"].tags = ["wanted"]
+    await harness.execute(
+        """UPDATE connectors SET config = config || '{"include_tags": ["wanted"]}' WHERE space_id = %(space_id)s"""
+    )
+    model.start_run("news", "five_days_ago", at=model.now() - timedelta(days=5))
+    await harness.settle()
+    assert not [key for key in await harness.runs() if key[0] == "news"]
+
+    model.dags["news"].tags = ["wanted"]
+    model.let_pass(400)
+    await full_check(harness)
+    assert {key for key in await harness.runs() if key[0] == "news"} == {key for key in model.runs if key[0] == "news"}
+    assert not (await last_synced(harness, "news"))["needs_history"]
+
+
+async def test_recreated_pipeline_is_not_quarantined_as_deleted(harness: SyncHarness) -> None:
+    """Airflow's own way to begin a DAG anew: delete it, and its file brings it back."""
+    model = harness.model
+    for number in range(17):
+        model.add_dag(f"more_{number:02}")
+    await harness.settle()
+    for number in range(6):
+        model.delete_dag(f"more_{number:02}")
+    harness.fake.faults.where, harness.fake.faults.plan = "taskInstances", ["500"] * 3
+    await harness.sync(trigger="schedule")
+    harness.fake.faults.where, harness.fake.faults.plan = "", []
+    for number in range(6):
+        model.add_dag(f"more_{number:02}")
+    await harness.settle()
+    assert (await harness.state())["held"] is None
+    assert not await harness.rows("SELECT id FROM pipelines WHERE gone_by IS NOT NULL OR removed_at IS NOT NULL")
+    model.delete_run(("bills", "run_0"))
+    await harness.settle()
+    await harness.assert_equal()
+
+
+async def test_sync_during_quarantine_costs_no_more_and_reports_no_change(harness: SyncHarness) -> None:
+    for number in range(17):
+        harness.model.add_dag(f"more_{number:02}")
+    await harness.settle()
+    harness.fake.api.visible = {"bills", "mapped", "news"}
+    for _ in range(3):
+        await full_check(harness)
+    assert (await harness.state())["held"]["kind"] == "mass_loss"
+
+    before = await harness.row_versions()
+    sync = await harness.sync(trigger="schedule")
+    assert await harness.row_versions() == before
+    assert sync["provider_requests"] <= 5, "the log, the DAGs, two at what changed, and one at who answers"
+    hidden = await last_synced(harness, "more_03")
+    assert hidden["missed_by"] is not None
+    complete_at = (await harness.state())["last_complete_at"]
+    assert hidden["last_synced_at"] < complete_at
+
+    harness.fake.api.visible = None
+    await harness.settle()
+    assert (await harness.state())["held"] is None
+    await harness.assert_equal()
+
+
+@pytest.mark.parametrize("seen", [{"news"}, set()])
+async def test_of_a_few_pipelines_most_are_not_lost_without_a_word_either(harness: SyncHarness, seen: set[str]) -> None:
+    harness.model.add_dag("a")
+    harness.model.add_dag("b")
+    harness.fake.api.shows_events = False
+    await harness.settle()
+    harness.fake.api.visible = seen
+    for _ in range(3):
+        await full_check(harness)
+    assert not await harness.rows("SELECT id FROM pipelines WHERE removed_at IS NOT NULL")
+    # Where nothing at all is to be seen, not one witness either, it may as well be another Airflow.
+    assert (await harness.state())["held"]["kind"] == ("mass_loss" if seen else "other_airflow")
+
+
+async def test_a_pipeline_that_comes_does_not_lift_a_hold(harness: SyncHarness) -> None:
+    """All there was is out of sight, and held; something new to be seen is no sign that it was deleted."""
+    harness.fake.api.shows_events = False
+    await harness.execute(
+        """UPDATE connectors SET config = config || '{"exclude_dags": ["[mn]*"]}' WHERE space_id = %(space_id)s"""
+    )
+    await harness.settle()
+    await harness.execute("UPDATE sync_states SET witnesses = '[]'")  # it has too few runs to be known by
+    harness.model.add_dag("fresh")
+    harness.fake.api.visible = set()
+    for _ in range(2):
+        await full_check(harness)
+    held = (await harness.state())["held"]
+    assert (held["kind"], held["missing"]["pipelines"]) == ("mass_loss", 1)
+    harness.fake.api.visible = {"fresh"}
+    for _ in range(3):
+        await full_check(harness)
+    assert (await harness.state())["held"]["since"] == held["since"]
+    assert not await harness.rows("SELECT id FROM pipelines WHERE removed_at IS NOT NULL")
+    await harness.accept("mass_loss")
+    await harness.settle()
+    await harness.assert_equal()
+
+
+async def test_a_pipeline_that_is_new_after_the_listing_of_a_long_sync_keeps_its_runs(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "MAX_ROWS_REREAD", 0)
+    model = harness.model
+    model.add_dag("zzz")
+    await harness.execute(
+        """UPDATE connectors SET config = config || '{"exclude_dags": ["zzz"]}' WHERE space_id = %(space_id)s"""
+    )
+    await harness.settle()
+    created = 0
+
+    def while_it_reads() -> None:
+        nonlocal created
+        created += 1
+        if created == 8:  # between two windows of the history
+            model.add_dag("fresh")
+            model.start_run("fresh", "first")
+            for _ in range(9):
+                model.step(("fresh", "first"))
+        model.let_pass(200)
+
+    harness.fake.between = while_it_reads
+    await harness.sync(is_full=True)
+    harness.fake.between = None
+    await harness.settle()
+    assert ("fresh", "first") in await harness.runs()

@@ -1,0 +1,238 @@
+"""Who signs in, how, and what a session is not."""
+
+import pytest
+
+from conftest import RolledBackDatabase
+from factories import TwoTenants
+from validating_client import ValidatingClient
+from web.conftest import OWN, SITE, Browser
+from windsock.access.keys import hash_token
+from windsock.access.sessions import create_login_link
+from windsock.access.space import COOKIE
+from windsock.sql import Query
+
+pytestmark = pytest.mark.anyio
+
+FLEET = "/spaces/finance/pipelines"
+
+
+async def test_who_is_not_signed_in_is_led_to_where_one_signs_in_and_back(
+    browser: Browser, tenants: TwoTenants
+) -> None:
+    away = await browser.open(f"{FLEET}?q=a%20b&status=failed")
+    assert (away.status_code, away.headers["location"]) == (
+        303,
+        "/sign-in?next=%2Fspaces%2Ffinance%2Fpipelines%3Fq%3Da%2520b%26status%3Dfailed",
+    )
+    form = await browser.open(away.headers["location"])
+    assert form.status_code == 200
+    assert 'name="next" value="/spaces/finance/pipelines?q=a%20b&amp;status=failed"' in form.text
+    back = await browser.sign_in(tenants.keys["viewer"], f"{FLEET}?q=a%20b")
+    assert (back.status_code, back.headers["location"]) == (303, f"{FLEET}?q=a%20b")
+    assert (await browser.open(FLEET)).status_code == 200
+
+
+async def test_a_part_of_a_page_is_not_replaced_by_a_form(browser: Browser) -> None:
+    response = await browser.open(FLEET, headers={"HX-Request": "true"})
+    assert (response.status_code, response.headers["hx-redirect"], response.content) == (401, "/sign-in", b"")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "https://evil.example/",
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "javascript:alert(1)",
+        "x",
+        "/a\nb",
+    ],
+)
+async def test_signing_in_leads_to_no_other_site(browser: Browser, tenants: TwoTenants, target: str) -> None:
+    response = await browser.sign_in(tenants.keys["viewer"], target)
+    assert (response.status_code, response.headers["location"]) == (303, "/")
+
+
+async def test_the_cookie_is_for_this_server_alone_and_its_token_is_stored_nowhere(
+    browser: Browser, tenants: TwoTenants, db: RolledBackDatabase
+) -> None:
+    response = await browser.sign_in(tenants.keys["viewer"])
+    (cookie,) = response.headers.get_list("set-cookie")
+    assert {"HttpOnly", "SameSite=lax", "Path=/", "Max-Age=2592000"} <= set(cookie.split("; "))
+    token = response.cookies[COOKIE]
+    assert token.startswith("wss_")
+    async with db.transaction() as tx:
+        rows = await tx.fetch_all(Query("SELECT token_hash, s::text AS whole FROM sessions s"))
+    assert [row["token_hash"] for row in rows] == [hash_token(token)]
+    assert token not in rows[0]["whole"]
+    secure = await browser.post(f"https{SITE[4:]}/sign-in", data={"api_key": tenants.keys["viewer"]}, headers=OWN)
+    assert "Secure" in secure.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    "key", ["", "wsk_no_such_key", "x" * 400, "\udcff".encode("utf-8", "surrogateescape").decode("latin-1")]
+)
+async def test_invalid_key_cannot_sign_in(browser: Browser, key: str) -> None:
+    response = await browser.sign_in(key)
+    assert response.status_code == 401
+    assert "unknown, expired or revoked" in response.text
+    assert not browser.cookies
+    if key:
+        assert key not in response.text
+
+
+async def test_revoked_key_cannot_sign_in(browser: Browser, tenants: TwoTenants) -> None:
+    assert (await browser.sign_in(tenants.keys["revoked"])).status_code == 401
+
+
+async def test_session_ends_with_its_api_key(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
+    assert (await viewer.open(FLEET)).status_code == 200
+    revoke = Query("UPDATE api_keys SET revoked_at = now() WHERE key_hash = %(key_hash)s")
+    async with db.transaction() as tx:
+        await tx.execute(revoke, key_hash=hash_token(tenants.keys["viewer"]))
+    assert (await viewer.open(FLEET)).status_code == 303
+
+
+async def test_a_session_is_no_key_and_a_key_is_no_session(
+    browser: Browser, tenants: TwoTenants, client: ValidatingClient
+) -> None:
+    token = (await browser.sign_in(tenants.keys["viewer"])).cookies[COOKIE]
+    assert (await client.as_(token, "GET", "/users/me")).status_code == 401
+    assert (await client.request("GET", "/users/me", headers={"Cookie": f"{COOKIE}={token}"})).status_code == 401
+    browser.cookies.clear()
+    browser.cookies.set(COOKIE, tenants.keys["viewer"])
+    assert (await browser.open(FLEET)).status_code == 303
+
+
+async def test_a_form_of_another_site_does_nothing(viewer: Browser, tenants: TwoTenants) -> None:
+    some = next(iter(tenants.finance.pipelines.values()))
+    for headers in (
+        {},
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": SITE},
+        {"Sec-Fetch-Site": "same-site", "Origin": SITE},
+    ):
+        for path in (f"{FLEET}/{some}/watch", "/sign-out", "/sign-in", "/sign-in/link"):
+            response = await viewer.post(path, data={"watched": "true"}, headers=headers)
+            assert response.status_code == 403, path
+    assert (await viewer.open(FLEET)).status_code == 200
+    plain_http = await viewer.post("/sign-out", headers={"Origin": SITE})  # over HTTP browsers send only this
+    assert plain_http.status_code == 303
+
+
+async def test_signing_out_ends_the_session_here_and_elsewhere(viewer: Browser) -> None:
+    token = viewer.cookies[COOKIE]
+    response = await viewer.send_form("/sign-out")
+    assert (response.status_code, response.headers["location"]) == (303, "/sign-in")
+    assert COOKIE not in viewer.cookies
+    viewer.cookies.set(COOKIE, token)
+    assert (await viewer.open(FLEET)).status_code == 303
+
+
+async def test_sessions_are_listed_and_ended_by_their_owner_alone(browser: Browser, tenants: TwoTenants) -> None:
+    for key in ("viewer", "editor"):
+        await browser.sign_in(tenants.keys[key])
+    other = browser.cookies[COOKIE]
+    browser.headers["User-Agent"] = "<script>alert(1)</script>"
+    await browser.sign_in(tenants.keys["viewer"])
+    shown = await browser.open("/sessions")
+    ids = [part.split("/")[0] for part in shown.text.split("/sessions/")[1:]]
+    assert ids.pop().startswith("end-others")
+    assert len(ids) == 2
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; <strong>(this one)" in shown.text
+    mine = browser.cookies[COOKIE]
+    browser.cookies.set(COOKIE, other, domain="windsock.test")
+    browser.cookies.clear()
+    browser.cookies.set(COOKIE, other)
+    assert (await browser.send_form(f"/sessions/{ids[0]}/end")).status_code == 404
+    browser.cookies.clear()
+    browser.cookies.set(COOKIE, mine)
+    assert (await browser.send_form(f"/sessions/{ids[0]}/end")).status_code == 303
+    assert (await browser.open("/sessions")).status_code == 303, "that was this one"
+
+
+async def test_all_others_are_ended_at_once(browser: Browser, tenants: TwoTenants) -> None:
+    tokens = []
+    for key in ("viewer", "viewer", "editor", "viewer"):
+        await browser.sign_in(tenants.keys[key])
+        tokens.append(browser.cookies[COOKIE])
+    assert (await browser.send_form("/sessions/end-others")).status_code == 303
+    shown = await browser.open("/sessions")
+    assert shown.text.count("<strong>(this one)") == 1
+    assert "end-others" not in shown.text, "there is none any more"
+    found = {}
+    for token in tokens:
+        browser.cookies.clear()
+        browser.cookies.set(COOKIE, token)
+        found[token] = (await browser.open(FLEET)).status_code
+    assert list(found.values()) == [303, 303, 200, 200], "somebody else's stays"
+
+
+async def test_an_expired_session_is_none_and_is_forgotten(
+    viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase
+) -> None:
+    async with db.transaction() as tx:
+        await tx.execute(Query("UPDATE sessions SET expires_at = now() - interval '1 second'"))
+    assert (await viewer.open(FLEET)).status_code == 303
+    await viewer.sign_in(tenants.keys["editor"])
+    async with db.transaction() as tx:
+        assert len(await tx.fetch_all(Query("SELECT FROM sessions"))) == 1
+
+
+async def test_a_deactivated_user_is_signed_out(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
+    async with db.transaction() as tx:
+        await tx.execute(Query("UPDATE users SET is_active = false WHERE id = %(id)s"), id=tenants.users["viewer"])
+    assert (await viewer.open(FLEET)).status_code == 303
+
+
+async def test_a_link_signs_in_once_and_looking_at_it_does_not_use_it_up(
+    browser: Browser, tenants: TwoTenants, db: RolledBackDatabase
+) -> None:
+    async with db.transaction() as tx:
+        token = await create_login_link(tx, tenants.users["viewer"])
+    for _ in range(2):
+        opened = await browser.open(f"/sign-in/link?token={token}")
+        assert opened.status_code == 200
+        assert not browser.cookies
+    used = await browser.send_form("/sign-in/link", token=token)
+    assert (used.status_code, used.headers["location"]) == (303, "/")
+    assert (await browser.open(FLEET)).status_code == 200
+    again = await browser.send_form("/sign-in/link", token=token)
+    assert again.status_code == 401
+    assert "does not work any more" in again.text
+
+
+async def test_expired_login_link_cannot_sign_in(browser: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
+    async with db.transaction() as tx:
+        token = await create_login_link(tx, tenants.users["viewer"])
+        await tx.execute(Query("UPDATE login_links SET expires_at = now() - interval '1 second'"))
+    assert (await browser.open(f"/sign-in/link?token={token}")).status_code == 401
+    assert (await browser.send_form("/sign-in/link", token=token)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("target", "location"),
+    [
+        ("/spaces/finance/pipelines?q=Überfällig", "/spaces/finance/pipelines?q=%C3%9Cberf%C3%A4llig"),
+        ("/spaces/finance/pipelines?q=数据", "/spaces/finance/pipelines?q=%E6%95%B0%E6%8D%AE"),
+        ("/spaces/finance/pipelines?q=a%20b&tag=€", "/spaces/finance/pipelines?q=a%20b&tag=%E2%82%AC"),
+        ("/😀", "/%F0%9F%98%80"),
+        ("/[x", "/[x"),
+        ("//[x", "/"),
+        ("//℀.example", "/"),
+    ],
+)
+async def test_signing_in_leads_to_an_address_of_any_characters(
+    browser: Browser, tenants: TwoTenants, target: str, location: str
+) -> None:
+    response = await browser.sign_in(tenants.keys["viewer"], target)
+    assert (response.status_code, response.headers["location"]) == (303, location)
+
+
+async def test_login_redirect_returns_to_url_with_any_characters(browser: Browser, tenants: TwoTenants) -> None:
+    away = await browser.open(f"{FLEET}?q=数据")
+    form = await browser.open(away.headers["location"])
+    assert form.status_code == 200
+    back = await browser.sign_in(tenants.keys["viewer"], f"{FLEET}?q=数据")
+    assert (await browser.open(back.headers["location"])).status_code == 200
