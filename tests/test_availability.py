@@ -22,7 +22,7 @@ LIST = "/api/v1.0/spaces/finance/orchestration/pipelines"
 
 @pytest.fixture(scope="module")
 def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
-    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+    with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 
 

@@ -16,7 +16,7 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backg
 
 @pytest.fixture(scope="module")
 def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
-    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+    with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 
 

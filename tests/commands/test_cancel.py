@@ -30,7 +30,7 @@ def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
 @pytest.fixture
 def idle(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
     """Carries out nothing; a sync of prod is queued in each space."""
-    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+    with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 
 

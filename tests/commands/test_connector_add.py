@@ -55,7 +55,7 @@ class Cloud:
 
 @pytest.fixture(scope="module")
 def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
-    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+    with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 
 

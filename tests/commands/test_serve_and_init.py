@@ -89,7 +89,7 @@ def test_keys_can_be_created_listed_and_revoked_immediately(installation: Instal
     assert "key_hash" not in rows[created["id"]]
     assert installation.facts("key", "revoke", created["id"]) == {"revoked": 1}
     assert installation.ask("GET", "/users/me", key=created["key"]).status_code == 401
-    assert installation.facts("migrate") == {"revision": "0022"}
+    assert installation.facts("migrate") == {"revision": "0023"}
 
 
 def test_a_link_signs_in_to_the_pages(installation: Installation) -> None:

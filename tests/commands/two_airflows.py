@@ -29,7 +29,7 @@ LONG = ("a very long name " * 40).strip()
 @contextlib.contextmanager
 def two_airflows(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
     """`staging` beside `prod` of the world."""
-    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+    with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         asyncio.run(_add_another_airflow(server))
         yield server
 

@@ -40,7 +40,7 @@ EXPECTED: dict[str, Any] = {
 
 @pytest.fixture
 def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
-    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+    with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 
 

@@ -42,7 +42,7 @@ def live(make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -
         return NOTHING_IS_THERE
 
     monkeypatch.setattr(AppContext, "diagnose", diagnose)
-    with serve_two_tenants(make_database, SECRET_KEY, works=False) as server:
+    with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 
 

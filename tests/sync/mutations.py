@@ -40,8 +40,9 @@ MUTATIONS = (
     Mutation(
         "task runs are not asked for what changed, only runs are",
         "sync/incremental.py",
-        'reading.scan("task_runs", self._provider.task_runs(scope, resume))',
-        'reading.scan("task_runs", self._provider.task_runs(ChangedSince(datetime.now(UTC) + timedelta(days=9))))',
+        'reading.track_pages("task_runs", self._provider.task_runs(scope, resume))',
+        'reading.track_pages("task_runs",'
+        " self._provider.task_runs(UpdatedSince(datetime.now(UTC) + timedelta(days=9))))",
     ),
     Mutation(
         "a pass that broke off moves the watermark too",
@@ -53,8 +54,8 @@ MUTATIONS = (
     Mutation(
         "what is missing once is gone, also in a pass that breaks off",
         "sync/deletions.sql",
-        "AND x.space_id = %(space_id)s AND x.id = r.id\n)\nUPDATE runs x SET {marks}",
-        "AND x.space_id = %(space_id)s AND x.id = r.id\n)\nUPDATE runs x SET removed_at = now(), {marks}",
+        "AND x.space_id = %(space_id)s AND x.id = r.id\n)\nUPDATE runs x SET {set_missing_marks}",
+        "AND x.space_id = %(space_id)s AND x.id = r.id\n)\nUPDATE runs x SET removed_at = now(), {set_missing_marks}",
     ),
     Mutation(
         "a pass that broke off is the first of the two looks that it takes",
@@ -65,8 +66,8 @@ MUTATIONS = (
     Mutation(
         "what is missing for the first time is not looked for again soon",
         "sync/sync_pass.py",
-        "            looks_again=looks_again,\n",
-        "            looks_again=False,\n",
+        "            recheck_due=looks_again,\n",
+        "            recheck_due=False,\n",
     ),
     Mutation(
         "a loss of many pipelines at once is not held back",
@@ -77,8 +78,8 @@ MUTATIONS = (
     Mutation(
         "another Airflow is not recognised",
         "sync/safeguards.py",
-        "if disagree < ENOUGH_WITNESSES:",
-        "if disagree < ENOUGH_WITNESSES * 9:",
+        "if disagree < MIN_SAMPLES:",
+        "if disagree < MIN_SAMPLES * 9:",
     ),
     Mutation(
         "what came back into sight is not read again",
@@ -89,19 +90,19 @@ MUTATIONS = (
     Mutation(
         "fewer rows than promised are taken for all",
         "providers/airflow/completeness.py",
-        "return 0 if self.least is None else max(0, self.least - self.grown - self.read)",
+        "return 0 if self.least is None else max(0, self.least - self.grown - self.rows_seen)",
         "return 0",
     ),
     Mutation(
         "the placeholder of a mapped task stays beside its instances",
         "sync/writer.py",
-        'await tx.run(QUERIES["drop_placeholders"], **self._space, keys=keys)',
+        'await tx.execute(QUERIES["drop_placeholders"], **self._space, keys=keys)',
         "",
     ),
     Mutation(
         "the placeholder of a mapped task goes with what was said about it",
         "sync/writer.py",
-        'await tx.run(QUERIES["expand_placeholders"], **self._space, keys=keys)',
+        'await tx.execute(QUERIES["expand_placeholders"], **self._space, keys=keys)',
         "",
     ),
     Mutation(
@@ -119,7 +120,7 @@ MUTATIONS = (
     Mutation(
         "an interrupted first sync takes its watermark from the pass that ended it",
         "sync/sync_pass.py",
-        "return history, await self._poll(as_of, saves=False) if is_due else as_of",
+        "return history, await self._poll(as_of, checkpoint=False) if is_due else as_of",
         "return history, listed_at",
     ),
     Mutation(
@@ -131,12 +132,13 @@ MUTATIONS = (
     Mutation(
         "entries of the log are noted as seen before they are followed",
         "sync/incremental.py",
-        "        hints = await self._hints()\n        if hints.touches_pipelines",
+        "        hints = await self._hints()\n        if hints.pipelines_changed",
         "        hints = await self._hints()\n"
-        "        async with self._reading.db.in_space(self._reading.progress.space_id) as tx:\n"
-        "            seen = {'is_readable': hints.seen is not None, 'seen': hints.seen or [], 'once': hints.once}\n"
+        "        async with self._reading.db.tenant_transaction(self._reading.progress.space_id) as tx:\n"
+        "            seen = {'is_readable': hints.processed_ids is not None, 'once': hints.recheck_ids}\n"
+        "            seen['seen'] = hints.processed_ids or []\n"
         "            await tx._connection.execute('UPDATE sync_states SET events = %s', (Jsonb(seen),))\n"
-        "        if hints.touches_pipelines",
+        "        if hints.pipelines_changed",
     ),
     Mutation(
         "runs that have come back stay removed",
@@ -170,12 +172,12 @@ MUTATIONS = (
         "    path = f\"{dialect.root}/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}\"\n"
         "    try:\n"
         "        body = (await ask(path, {})).body\n"
-        "    except (ProviderRefused, ProviderNonsense) as failure:\n"
-        "        if _says_missing(failure, dag_id, run_id):\n",
+        "    except (ProviderHTTPError, ProviderBadResponse) as failure:\n"
+        "        if _is_missing(failure, dag_id, run_id):\n",
         "    path = f\"{dialect.root}/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}\"\n"
         "    try:\n"
         "        body = (await ask(path, {})).body\n"
-        "    except (ProviderRefused, ProviderNonsense) as failure:\n"
+        "    except (ProviderHTTPError, ProviderBadResponse) as failure:\n"
         "        if failure.status == HTTPStatus.NOT_FOUND:\n",
     ),
     Mutation(
@@ -229,8 +231,8 @@ MUTATIONS = (
     Mutation(
         "totals are compared by every second sync where the log may not be read",
         "sync/incremental.py",
-        "is_cut = hints.seen is not None and not hints.is_whole",
-        "is_cut = not hints.is_whole",
+        "is_cut = hints.processed_ids is not None and not hints.is_complete",
+        "is_cut = not hints.is_complete",
     ),
     Mutation(
         "an idle sync asks who answers",
