@@ -73,12 +73,12 @@ def test_every_route_with_slug_requires_permission_in_that_space(bare_app: FastA
         assert ("/spaces/{" in path) == ("/spaces/{slug}" in path), f"{path} names its space otherwise"
 
 
-def test_previous_tries_cache_is_visible_to_every_member(bare_app: FastAPI) -> None:
-    """Who asks for it again is let through by any role: see KnownAnswers."""
+def test_cached_responses_are_readable_by_every_member(bare_app: FastAPI) -> None:
+    """Who asks for it again is let through by any role: see CachedHandler."""
     remembering = [
         route
         for route in guarded(bare_app)
-        if isinstance(route.route, APIRoute) and "remembered(" in inspect.getsource(route.route.endpoint)
+        if isinstance(route.route, APIRoute) and "cached_response(" in inspect.getsource(route.route.endpoint)
     ]
     assert len(remembering) > 5
     for route in remembering:
