@@ -89,7 +89,7 @@ EXEMPTIONS = (
         _has_page_and_cursor,
     ),
     Exemption(
-        {"sync_connector", "sync_catalog_connector", "test_connector", "release_quarantine"},
+        {"sync_connector", "sync_catalog_connector", "test_connector", "accept_held"},
         "Whether an id is that of an Airflow connector depends on stored data.",
         "400 for a connector that is not an Airflow.",
         _is_no_airflow,

@@ -17,11 +17,11 @@ from windsock.errors import WindsockError
 
 DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "bump", "bump_after_renaming"}
 DEFINERS |= {
-    "list_syncs_to_start",
-    "list_orphaned_syncs",
+    "syncs_to_start",
+    "abandoned_syncs",
     "next_sync",
     "syncs_waiting",
-    "list_spaces_with_retention",
+    "spaces_to_tidy",
     "sync_freshness",
 }
 """The functions that run as the owner: what is asked before a space is known. Each answers only that."""
