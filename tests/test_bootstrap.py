@@ -220,8 +220,8 @@ import sys
 from pathlib import Path
 from windsock.settings import Settings
 from windsock.sql import Query
-from windsock.bootstrap import open_storage
-with open_storage(Settings()):
+from windsock.bootstrap import provision_database
+with provision_database(Settings()):
     assert "alembic" not in sys.modules
 """
     environment = os.environ | {"WINDSOCK_DATABASE_URL": outside.url(), "WINDSOCK_SECRET_KEYS": KEY}

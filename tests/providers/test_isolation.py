@@ -142,9 +142,9 @@ def test_a_poisoned_entry_of_the_log_is_passed_over(api: str) -> None:
     fake.api.oddities.poisoned = {("event", fake.model.events[1]["event_log_id"])}
     hints = use(fake, lambda airflow: airflow.read_event_log(BEGIN, [], []))
     assert set(hints.runs) == {("dag_00", "run_000"), ("dag_01", "run_001")}
-    assert not hints.is_whole
+    assert not hints.is_complete
     fake.api.oddities.poisoned = set()
-    assert use(fake, lambda airflow: airflow.read_event_log(BEGIN, [], [])).is_whole
+    assert use(fake, lambda airflow: airflow.read_event_log(BEGIN, [], [])).is_complete
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -195,4 +195,4 @@ def test_entries_of_the_log_that_cannot_be_read_are_passed_over(lab: "Lab") -> N
     for bad in (None, {}, {**entry, "event_log_id": "x"}, {**entry, "event_log_id": 9, "when": "today"}):
         body = {"event_logs": [bad, entry], "total_entries": 2}
         hints, _ = lab.against(lambda _, body=body: lab.Reply(body), reading_log)  # type: ignore[misc]
-        assert (hints.runs, hints.is_whole) == ([("d", "r")], False)
+        assert (hints.runs, hints.is_complete) == ([("d", "r")], False)
