@@ -131,9 +131,8 @@ def without_one_dag(response: ProxyResponse) -> ProxyResponse:
     if b'"dags"' not in response.body:
         return response
     value = json.loads(response.body)
-    return ProxyResponse(
-        200, response.headers, json.dumps({**value, "dags": value["dags"][1:], "total_entries": 13}).encode()
-    )
+    fewer = {"dags": value["dags"][1:], "total_entries": value["total_entries"] - 1}
+    return ProxyResponse(200, response.headers, json.dumps({**value, **fewer}).encode())
 
 
 def without_one_dag_and_in_trouble(response: ProxyResponse) -> ProxyResponse:
