@@ -176,7 +176,7 @@ async def _unauthenticated(request: Request) -> Response | None:
 
 
 def handle_unhandled(scope: Scope) -> Response:
-    """What went wrong is in the log; a browser gets a page."""
+    """Handle an unexpected error: log it and respond 500, with a page for browsers."""
     request = Request(scope)
     sentence = "A fault of Windsock's own; X-Request-ID finds it in the log."
     if _wants_page(request):
@@ -216,7 +216,7 @@ def _methods_at(request: Request) -> str:
 
 
 def handle_integrity_error(_request: Request, _error: psycopg.IntegrityError) -> Response:
-    """What a store foresees it explains itself; the rest is a thing that went while it was being used."""
+    """Handle a constraint violation that no store maps: a referenced row was deleted meanwhile."""
     sentence = "Something this depends on was changed or deleted at the same moment. Look again, then try again."
     return _json(409, {"detail": sentence})
 

@@ -81,7 +81,7 @@ def _at_once(gen: PQGen[RV], descriptor: int) -> PQGen[RV]:
 
 
 def _soon(descriptor: int, wanted: Wait) -> int:
-    """What is ready, of what is wanted; 0 where nothing is within a moment."""
+    """Poll the socket once; return the ready events, 0 if there are none."""
     if descriptor > LAST_SELECTABLE:
         return 0
     reads, writes, _ = select.select(
@@ -99,7 +99,7 @@ def readable_soon(descriptor: int) -> bool:
 
 
 def error_of(result: PGresult) -> psycopg.Error:
-    """What PostgreSQL refused, as psycopg's own methods would raise it, without the diagnostics."""
+    """Return the error of a failed result as psycopg's own methods raise it, without diagnostics."""
     state = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
     try:
         kind = psycopg.errors.lookup(state)

@@ -1,4 +1,4 @@
-"""What one process of Windsock holds open: the database, the keys, the way to providers, the jobs."""
+"""Resources of one process: database, encryption keys, providers, jobs."""
 
 import asyncio
 import contextlib

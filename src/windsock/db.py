@@ -83,7 +83,7 @@ class Transaction:
         return (await self._connection.fetch_batch((Statement(query, parameters),)))[0]
 
     async def fetch_batch(self, *statements: Statement) -> list[list[Row]]:
-        """What each finds, as `answers` gives it, in one round trip: none can need what another one finds."""
+        """Execute statements in one round trip; return the rows of each. They must not depend on each other."""
         return await self._connection.fetch_batch(statements)
 
     async def execute(self, query: Query, /, **parameters: object) -> int:
@@ -178,7 +178,7 @@ class Database:
             yield Transaction(connection)
 
     async def fetch_batch(self, space_id: UUID, *statements: Statement) -> list[list[Row]]:
-        """What statements that only read find in this space, as Transaction.fetch_json gives it: in one round trip.
+        """Execute read-only statements in this space in one round trip; return the rows of each.
 
         They are one transaction of their own, in which row-level security shows this space and nothing else.
         """

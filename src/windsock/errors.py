@@ -5,7 +5,7 @@ from math import ceil
 
 
 class WindsockError(Exception):
-    """What a caller is told: `status` is the HTTP status, `str(error)` the sentence."""
+    """Base of errors with an HTTP `status`; `str(error)` is the message."""
 
     status = 500
 
@@ -26,7 +26,7 @@ class NotAuthenticated(WindsockError):
 
 
 class NotSignedIn(WindsockError):
-    """Of a page: the browser is sent to where one signs in."""
+    """Raised by pages without a session: the browser is redirected to the login page."""
 
     status = 401
 
@@ -95,7 +95,7 @@ class StatementTimedOut(DatabaseFailed):
 
 
 class ProviderFailed(WindsockError):
-    """An answer (or none) of the orchestrator that is not what was asked for.
+    """A request to the orchestrator failed: an error status, an invalid response or none.
 
     `status` is what our caller gets: the provider's own status where it answered, 502 where it could not be reached or
     spoke nonsense, 504 where it took too long. `is_transient` tells whether the same request may succeed later;
@@ -128,7 +128,7 @@ class ProviderFailed(WindsockError):
 
 
 class ProviderHTTPError(ProviderFailed):
-    """The provider answered, with a status of its own that says no (4xx), or that it is in trouble (5xx)."""
+    """The provider responded with a 4xx or 5xx status."""
 
 
 class ProviderLacksObject(ProviderHTTPError):

@@ -31,7 +31,7 @@ class PipelineFilter:
     is_paused: bool | None = None
 
     def parameters(self, space: Space) -> dict[str, Any]:
-        """What `{matching_pipelines}` needs."""
+        """Parameters of the fragment `{matching_pipelines}`."""
         return {
             "space_id": space.id,
             "user_id": space.caller.id,
@@ -87,5 +87,5 @@ PipelineFilterQuery = Annotated[PipelineFilter, Depends(_pipeline_filter)]
 
 
 def escape_like(word: str) -> str:
-    """LIKE without wildcards: what somebody typed means itself."""
+    """Escape the wildcards of LIKE, so that user input matches literally."""
     return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

@@ -1,4 +1,4 @@
-"""What is accepted from a caller: bodies without unknown keys, and text that PostgreSQL can hold."""
+"""Input types: bodies without unknown keys, text that PostgreSQL can store."""
 
 import json
 from datetime import datetime

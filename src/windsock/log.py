@@ -95,7 +95,7 @@ def configure(log_format: Literal["auto", "json", "text"], level: str) -> None:
 
 @dataclass(slots=True)
 class _FastLogger:
-    """What writes the line of each request, as configured, without the turns that logging makes for any logger."""
+    """Writes the line of each request as configured, without the steps that every other logger takes."""
 
     stamp: Callable[..., Any] | None = None
     render: Callable[..., str] | None = None

@@ -1,4 +1,4 @@
-"""Memory that a process has had once is kept for the next answer, instead of being given back and asked for again."""
+"""Configures malloc and the garbage collector to keep freed memory in the process."""
 
 import ctypes
 import gc

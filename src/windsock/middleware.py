@@ -193,7 +193,7 @@ def _error_response(status: int, sentence: str, headers: dict[str, str] | None =
 
 
 def _normalize(scope: Scope) -> Scope:
-    """`/path/` as `/path`, HEAD as GET; in a copy: the server looks at the method of its own scope, to send no body."""
+    """Normalise `/path/` to `/path` and HEAD to GET, in a copy: the server reads the method from its own scope."""
     path: str = scope["path"]
     if len(path) > 1 and path.endswith("/"):
         scope = {**scope, "path": path.rstrip("/") or "/"}

@@ -23,7 +23,7 @@ LAST_OFFSET = 2**53
 
 @dataclass(frozen=True, slots=True)
 class PageParams:
-    """A page that was asked for: `page` from 1, `size` already capped."""
+    """Page parameters: `page` from 1, `size` already capped."""
 
     page: int
     size: int
@@ -67,7 +67,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class CursorPageParams(PageParams):
-    """Of a list that may be so long that counting off the rows before a page takes long."""
+    """Page parameters with a cursor, for lists in which counting to an offset is slow."""
 
     after: Cursor | None = None
 

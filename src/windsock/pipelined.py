@@ -1,4 +1,4 @@
-"""Several statements in one round trip and one transaction: what a page of a list is made of.
+"""Executes several statements in one round trip and one transaction.
 
 In libpq's pipeline mode (https://www.postgresql.org/docs/current/libpq-pipeline-mode.html): all of them are sent, then
 all that they found is read. What stands before one synchronization point is one transaction, without BEGIN and COMMIT.

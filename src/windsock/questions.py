@@ -68,7 +68,7 @@ class _Asked:
 
 
 class _Line:
-    """One connection; where it breaks, everybody who waits is told, and another is made."""
+    """One connection; if it breaks, all pending queries fail and a new one is opened."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._connection, self._libpq = connection, connection.pgconn
@@ -151,7 +151,7 @@ class _Line:
                 self._statements.pop(asked.query, None)  # it may not even be prepared
 
     def close(self, why: object = "the connection was closed") -> None:
-        """Whoever waits gets psycopg.OperationalError."""
+        """Fail all pending queries with psycopg.OperationalError."""
         if not self.is_open:
             return
         self.is_open = False
@@ -166,7 +166,7 @@ class _Line:
 
 
 class Questions:
-    """What is asked of the database at `conninfo`. The connection is made when the first question is asked."""
+    """A shared PostgreSQL connection in pipeline mode. Connects on first use."""
 
     def __init__(self, conninfo: str, *, patience_seconds: float) -> None:
         self._conninfo, self._patience = conninfo, patience_seconds

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class CacheEntry:
-    """An answer, and its gzip once somebody wanted that."""
+    """A cached response, and its gzip once requested."""
 
     payload: Payload
     gzipped: bytes | None = None
@@ -54,7 +54,7 @@ class CacheEntry:
 
 
 class SingleFlight(Generic[T]):
-    """What is being made: who wants the same meanwhile waits for it, in place of making it too.
+    """Coalesces concurrent calls with the same key: the first runs, the others await its result.
 
     Thirty people have the same list open; when its minute is over, it is made once.
     """
@@ -63,7 +63,7 @@ class SingleFlight(Generic[T]):
         self._tasks: dict[str, asyncio.Task[T]] = {}
 
     async def do(self, key: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `make` gives or raises; it is finished also where whoever began it goes away."""
+        """Return the result of `make` or raise its error; it completes even if its first caller is cancelled."""
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.create_task(make())
@@ -78,7 +78,7 @@ class SingleFlight(Generic[T]):
 
 @dataclass(slots=True)
 class ResponseCache:
-    """Those of this process, the ones used last; `most` bytes in all. With no room, each is made for one alone."""
+    """LRU cache of this process, at most `most` bytes. Without room each response is built for one request."""
 
     most: int
     size: int = 0
@@ -131,13 +131,13 @@ class CachedHandler:
 
 
 def no_vary() -> None:
-    """What an answer depends on that is true until something is written."""
+    """Return the variation of a response that depends on the space version only."""
 
 
 async def cached_response(
     request: Request, space: Space, make: Callable[[Space, T], Awaitable[Payload]], *, vary_on: Callable[[], T]
 ) -> Response:
-    """The answer to this GET, which whoever may view the space may have.
+    """Return the cached or built response to a GET that every viewer of the space may read.
 
     `vary_on` says what it depends on besides the version of the space (`always`: nothing); `make` makes it from
     that, and from what the space holds now. Both are used again for others who ask for the same path and query, so
@@ -169,7 +169,7 @@ async def _get_or_build(cache: ResponseCache, scope: Scope, space: Space, handle
 
 
 class ResponseCacheMiddleware:
-    """ASGI middleware: what was asked for before is answered without routing it and looking through its query again.
+    """ASGI middleware: serves a known path and query without routing and validation.
 
     The caller is asked for all the same, in the same way as everywhere. What goes wrong is told by the route, as ever.
     """
@@ -208,7 +208,7 @@ class ResponseCacheMiddleware:
 
 
 async def _not_modified_or_cached(cache: ResponseCache, scope: Scope, key: str) -> Response | None:
-    """304, or what is kept."""
+    """Return 304 or the cached response."""
     if_none_match = _header(scope, b"if-none-match")
     if (
         if_none_match and if_none_match != "*" and etag_matches(if_none_match, f'"{key}"')

@@ -101,5 +101,5 @@ def to_positional(query: str) -> tuple[bytes, tuple[str, ...]]:
 
 
 def as_literal(query: Query) -> LiteralString:
-    """Psycopg takes literal strings only, so that nobody builds SQL from data; our files are as good as literals."""
+    """Mark text as a literal for psycopg, which prevents SQL built from data; our files are as safe as literals."""
     return cast("LiteralString", query)

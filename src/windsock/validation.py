@@ -55,7 +55,7 @@ _parameters: dict[Callable[..., Any], QueryParameters] = {}
 
 
 def query_parameters(route: APIRoute) -> QueryParameters:
-    """Those of a route, by its function: as many as there are routes."""
+    """Return the query parameters of a route, cached by its function: as many as there are routes."""
     known = _parameters.get(route.endpoint)
     if known is None:
         known = _parameters[route.endpoint] = QueryParameters.of_route(route.dependant)

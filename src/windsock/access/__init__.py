@@ -1,1 +1,1 @@
-"""Who is calling, and what may they do here: callers and keys, spaces, roles, members."""
+"""Callers, API keys, sessions, spaces, roles and members."""

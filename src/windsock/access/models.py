@@ -1,4 +1,4 @@
-"""What clients see of users, keys, spaces and members."""
+"""API schemas of users, keys, spaces and members."""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -63,7 +63,7 @@ async def change_space(request: Request, space: CanAdminister, body: SpaceChange
 
 
 def or_conflict(row: Row | None) -> Row:
-    """It was there when the permission was asked for, and may have been deleted since."""
+    """Return the row, or raise Conflict if it was deleted after the permission check."""
     if row is None:
         raise Conflict("This space has just been deleted.")
     return row

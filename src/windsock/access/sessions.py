@@ -39,7 +39,7 @@ async def revoke_other_sessions(tx: Transaction, user_id: UUID, session_id: UUID
 
 
 async def list_sessions(tx: Transaction, user_id: UUID) -> list[Row]:
-    """Those that are signed in, the one used last first."""
+    """List the sessions of a user, most recently used first."""
     return await tx.fetch_all(QUERIES["list_sessions"], user_id=user_id, limit=100, offset=0)
 
 

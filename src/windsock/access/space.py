@@ -38,7 +38,7 @@ SAFE_METHODS = {"GET", "HEAD"}
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody with a valid key, or signed in: then there is a session and no key."""
+    """An authenticated user: by API key, or by session, which has no key."""
 
     id: UUID
     email: str
@@ -78,7 +78,7 @@ class Space:
     caller: Caller
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """Row-level security shows this space and nothing else. Do not hold it while somebody else thinks."""
+        """Open a transaction that row-level security limits to this space. Do not hold it during outbound requests."""
         return self.caller.space_transaction(self.id)
 
     async def fetch_batch(self, *statements: Statement) -> list[list[Row]]:
@@ -139,7 +139,7 @@ def require_role(minimum: str, right: str) -> Callable[..., Awaitable[Space]]:
 
 
 def space_for_viewer(db: Database, row: Row) -> Space:
-    """What require_view gives to whoever asked, from the answer to their question."""
+    """Return the `Space` that `require_view` returns, from an authorisation row."""
     return _space(_caller(db, row), row, *VIEW)
 
 

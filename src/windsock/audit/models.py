@@ -1,4 +1,4 @@
-"""What admins see of a change."""
+"""API schemas of the audit log."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal

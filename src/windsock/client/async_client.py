@@ -50,7 +50,7 @@ class AsyncClient:
         await self._http.aclose()
 
     async def me(self) -> Me:
-        """Who the key acts as, and its spaces."""
+        """Return the user of the key and its spaces."""
         return await self._send(operations.me())
 
     async def pipeline(self, pipeline_id: UUID, *, days: int | None = None) -> PipelineDetail:

@@ -50,7 +50,7 @@ class Client:
         self._http.close()
 
     def me(self) -> Me:
-        """Who the key acts as, and its spaces."""
+        """Return the user of the key and its spaces."""
         return self._send(operations.me())
 
     def pipeline(self, pipeline_id: UUID, *, days: int | None = None) -> PipelineDetail:

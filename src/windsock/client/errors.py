@@ -1,4 +1,4 @@
-"""What can go wrong between a client and Windsock, each in a sentence for a person."""
+"""Exceptions of the client, each with a sentence for a person."""
 
 from http import HTTPStatus
 from typing import Any

@@ -71,7 +71,7 @@ def runs(
     is_paused: bool | None = None,
     size: int | None = None,
 ) -> Call[list[Run]]:
-    """Of the whole space, newest first; `status` is that of the run, the filters after `run_type` are of pipelines."""
+    """List the runs of the space, newest first. `status` filters runs; filters after `run_type` filter pipelines."""
     return get(
         f"{orchestration_of(space)}/runs", list[Run],
         started_from=started_from, started_to=started_to, status=status, run_type=run_type,
@@ -91,7 +91,7 @@ def runs_of(
     include_removed: bool | None = None,
     size: int | None = None,
 ) -> Call[list[Run]]:
-    """Of one pipeline, newest first."""
+    """List the runs of a pipeline, newest first."""
     path = f"{orchestration_of(space)}/pipelines/{pipeline_id}/runs"
     times = {"started_from": started_from, "started_to": started_to}
     filters = {"status": status, "run_type": run_type, "include_removed": include_removed}
@@ -106,7 +106,7 @@ def task_runs(
     external_id: str | Collection[str] | None = None,
     size: int | None = None,
 ) -> Call[list[TaskRun]]:
-    """Of one run; `external_id` is Airflow's task_id."""
+    """List the task runs of a run. `external_id` is Airflow's task_id."""
     path = f"{orchestration_of(space)}/runs/{run_id}/task-runs"
     return get(path, list[TaskRun], status=status, external_id=external_id, size=size)
 

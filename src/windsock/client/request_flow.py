@@ -62,7 +62,7 @@ class ClientConfig:
 
     @classmethod
     def create(cls, url: str | None, api_key: str | None, space: str | None, seconds: float) -> "ClientConfig":
-        """What is None comes from WINDSOCK_URL, WINDSOCK_API_KEY and WINDSOCK_SPACE."""
+        """Read missing values from WINDSOCK_URL, WINDSOCK_API_KEY and WINDSOCK_SPACE."""
         url = (url or os.environ.get("WINDSOCK_URL") or DEFAULT_URL).rstrip("/")
         key = (api_key or os.environ.get("WINDSOCK_API_KEY") or "").strip()
         if not key:

@@ -1,4 +1,4 @@
-"""How `windsock connector add` is told to sign in: by options, environment variables, or a question at the terminal."""
+"""Reads credentials for `windsock connector add` from options, environment variables or the terminal."""
 
 import functools
 from collections.abc import Callable, Mapping

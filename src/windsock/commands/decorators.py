@@ -1,4 +1,4 @@
-"""What every command shares: --data, --json, a database that is ready, and errors in one sentence."""
+"""Shared parts of commands: --data, --json, a migrated database, errors in one sentence."""
 
 import asyncio
 import functools

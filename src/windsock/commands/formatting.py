@@ -44,7 +44,7 @@ def until(at: datetime | None) -> str:
 
 
 def plain(text: str | None) -> str:
-    """As it is, in a table that reads [brackets] as style; one line."""
+    """Escape text for a table that interprets [brackets] as style; one line."""
     return escape(" ".join((text or "").split()))
 
 

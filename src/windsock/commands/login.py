@@ -1,4 +1,4 @@
-"""`windsock login-link`: a link that signs somebody in to the pages, once."""
+"""`windsock login-link`: creates a one-time link that signs a user in to the pages."""
 
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from windsock.errors import WindsockError
 
 
 async def login_url(tx: Transaction, process: AppContext, user_id: UUID, url: str | None = None) -> str:
-    """A new link for somebody, to where `serve` listens or to `url`."""
+    """Create a login link to the address of `serve`, or to `url`."""
     base = (url or f"http://{process.settings.host}:{process.settings.port}").rstrip("/")
     return f"{base}/sign-in/link?token={await create_login_link(tx, user_id)}"
 
@@ -24,7 +24,7 @@ async def login_url(tx: Transaction, process: AppContext, user_id: UUID, url: st
 @json_option
 @with_context
 async def login_link(process: AppContext, email: str, url: str | None, as_json: bool) -> None:
-    """Print a link that signs somebody in to the pages, once, within 15 minutes."""
+    """Print a one-time link that signs a user in to the pages, valid for 15 minutes."""
     async with process.db.transaction() as tx:
         user = await tx.fetch_one(QUERIES["find_user"], email=email.strip())
         if user is None or not user["is_active"]:

@@ -1,4 +1,4 @@
-"""What the commands that ask a server share: where it is, who asks, in which space, and exit statuses."""
+"""Shared parts of commands that call a server: URL, key, space, exit statuses."""
 
 import contextlib
 import functools

@@ -121,7 +121,7 @@ async def _cancel_local(process: AppContext, slug: str, which: str, *, as_json: 
 
 
 async def _abandon_dead_syncs(process: AppContext, space_id: UUID, connector_id: UUID) -> list[Row]:
-    """The unfinished syncs of the connector. Those whose worker is gone are given up: without a server nobody would."""
+    """List the unfinished syncs of the connector, after ending those whose worker is dead."""
     async with process.db.tenant_transaction(space_id) as tx:
         unfinished = await unfinished_syncs(tx, space_id, connector_id)
     for left in unfinished:

@@ -98,7 +98,7 @@ def trigger(
 
 
 def _what_is_known(key: str, *, was_sent: bool) -> str:
-    """Of a trigger without an answer; the requests before it start nothing."""
+    """Describe a trigger without a response; the requests before it start nothing."""
     return f"Whether a run was started is not known. {AGAIN.format(key)}" if was_sent else "No run was started."
 
 

@@ -1,1 +1,1 @@
-"""What people say about runs and task runs."""
+"""Comments on runs and task runs."""

@@ -1,4 +1,4 @@
-"""What clients see of a comment, and what they send."""
+"""API schemas of comments."""
 
 from datetime import datetime
 from typing import Annotated, Literal

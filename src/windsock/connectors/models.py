@@ -1,4 +1,4 @@
-"""What clients see of connectors, and what they may send."""
+"""API schemas of connectors."""
 
 from dataclasses import dataclass
 from datetime import datetime

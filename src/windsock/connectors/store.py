@@ -1,4 +1,4 @@
-"""Connectors as they are kept: validated configuration, encrypted credentials."""
+"""Stored connectors: validated configuration, encrypted credentials."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -201,7 +201,7 @@ def validate_config(config: dict[str, Any]) -> AirflowConfig:
 
 
 def validate_credentials(credentials: dict[str, Any] | None) -> Credentials:
-    """As validate_config; None is to be nobody."""
+    """Validate credentials like `validate_config`; None means no authentication."""
     if credentials is None:
         return NoCredentials(auth_type="none")
     try:

@@ -1,4 +1,4 @@
-"""Whom PostgreSQL runs as: it refuses to be root, so root drops to the owner of the data directory, else to nobody."""
+"""Chooses the operating system account of PostgreSQL: root drops to the owner of the data directory."""
 
 import os
 import pwd
@@ -20,7 +20,7 @@ class Account:
     is_other: bool  # we are root and drop to it
 
     def start(self, *command: str | Path, output: int, cwd: Path = Path("/")) -> subprocess.Popen[bytes]:
-        """A process of this account in a session of its own, where a Ctrl-C meant for us does not reach it."""
+        """Start a process of this account in its own session, which a Ctrl-C does not reach."""
         return subprocess.Popen(  # noqa: S603 - the programs are those of the pinned wheel or of the system
             [os.fspath(part) for part in command],
             stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ def has_procfs() -> bool:
 
 
 def title_of(directory: Path) -> str:
-    """What the titles of the cluster's processes hold (PostgreSQL's `cluster_name`)."""
+    """Return the text in the process titles of a cluster (PostgreSQL's `cluster_name`)."""
     return f"windsock-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]}"
 
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL keeps in memory: pages of tables, and what each of its processes once had."""
+"""Computes PostgreSQL's memory settings."""
 
 import os
 from contextlib import suppress
@@ -25,7 +25,7 @@ def shared_buffers() -> str:
 
 
 def memory_bytes(limits: tuple[Path, ...] = LIMITS) -> int:
-    """Of the machine, or less where a container may not have all of it; 0 where nobody says."""
+    """Return the memory of the machine, or a container's limit; 0 if it is unknown."""
     known: list[int] = []
     with suppress(OSError, ValueError):  # not known there, not the name of anything there
         known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -47,7 +47,7 @@ def make_directory(directory: Path, account: Account) -> None:
 
 
 def ask(path: Path, *, user: str) -> str | None:
-    """What a server says to a start-up packet: an SQLSTATE, 00000 for welcome; None where nobody answers."""
+    """Send a start-up packet; return the SQLSTATE of the response, 00000 for success, None without one."""
     parameters = b"\0".join((b"user", user.encode(), b"database", b"postgres", b"", b""))
     try:
         with socket.socket(socket.AF_UNIX) as connection:

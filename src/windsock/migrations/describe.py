@@ -82,7 +82,7 @@ SELECT typname FROM pg_type WHERE typnamespace = 'windsock'::regnamespace AND ty
 
 
 def describe(connection: psycopg.Connection[Any]) -> str:
-    """What comes first is what the rest is made of; every comment stands where it belongs. Raises for what is new."""
+    """Return the schema as SQL, in order of dependency and with comments. Raises for unknown kinds of objects."""
 
     def rows(query: LiteralString) -> list[DictRow]:
         return cursor.execute(query).fetchall()

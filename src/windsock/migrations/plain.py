@@ -1,4 +1,4 @@
-"""How a revision runs its SQL: the file of the same name beside it, as it stands."""
+"""Executes the SQL file of the same name beside a revision."""
 
 from pathlib import Path
 

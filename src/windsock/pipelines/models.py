@@ -1,4 +1,4 @@
-"""What clients see of a pipeline."""
+"""API schemas of pipelines."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal

@@ -75,7 +75,7 @@ class StatusCounts:
 
 
 async def count_by_status(reader: Reader, space: Space, filters: PipelineFilter, window: StatsWindow) -> StatusCounts:
-    """Of those that `filters` means, paused or not."""
+    """Count the pipelines that match `filters` by status, paused or not."""
     matching = replace(filters, is_paused=None).parameters(space)
     never_succeeded_filter = {**matching, "status": None, "never_succeeded": True, **window.parameters}
     rows, without = await reader.fetch_batch(
@@ -89,7 +89,7 @@ async def count_by_status(reader: Reader, space: Space, filters: PipelineFilter,
 async def _ids_sorted_by_stat(
     reader: Reader, parameters: dict[str, Any], window: StatsWindow, paging: PageParams, *, by: str, descending: bool
 ) -> list[UUID]:
-    """Of a page, in its order: nulls last either way, then by name."""
+    """Return the ids of a page in order: nulls last in both directions, then by name."""
     (found,) = await reader.fetch_batch(Statement(QUERIES["list_pipeline_ids"], parameters))
     ids: list[UUID] = [row["id"] for row in found]
     keys: list[float | None] = []
@@ -118,7 +118,7 @@ async def get_pipeline(reader: Reader, space: Space, pipeline_id: UUID, *, windo
 
 @dataclass(frozen=True, slots=True)
 class PipelineActivity:
-    """What a page shows of a pipeline besides its facts: its days, its newest runs that ended, what was said of it."""
+    """Activity of a pipeline: its days, newest finished runs and recent comments."""
 
     days: list[Row]
     runs: list[Row]
@@ -137,7 +137,7 @@ async def get_activity(tx: Transaction, space: Space, pipeline_id: UUID, window:
 
 
 async def set_team(tx: Transaction, space: Space, pipeline_ids: Sequence[UUID], team_id: UUID | None) -> None:
-    """Of those that are of this space; who has it already stays as it is."""
+    """Assign the team to the listed pipelines of this space; those that have it stay unchanged."""
     with map_constraint_errors({"pipelines_team": NotFound("team")}):
         await tx.execute(QUERIES["set_team"], space_id=space.id, pipeline_ids=list(pipeline_ids), team_id=team_id)
 
@@ -192,7 +192,7 @@ def _render_page(page: Row, window: StatsWindow) -> list[Buffer]:
 
 
 def _of_one(page: Row) -> str:
-    """What only the answer about one pipeline has."""
+    """Return the fields that only the detail of a pipeline has."""
     suggested = page["suggested_team"]
     return (
         f'"suggested_team":{"null" if suggested is None else suggested.decode()},'

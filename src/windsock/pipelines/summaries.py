@@ -1,4 +1,4 @@
-"""The numbers of many pipelines at once: what is kept of whole days, and the runs of the day a window begins in."""
+"""Statistics of many pipelines: from daily roll-ups, and from runs of the partial first day."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ RECENT_DAYS = 35
 
 @dataclass(frozen=True, slots=True)
 class StatsWindow:
-    """What a summary counts: the runs that ended since then, `days` days ago."""
+    """Time window of a summary: runs that ended in the last `days` days."""
 
     days: int
     since: datetime
@@ -52,7 +52,7 @@ class StatsWindow:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What queries of pipelines.sql need. Said here, once: PostgreSQL would look for it with each pipeline."""
+        """Parameters of queries in pipelines.sql, computed once: PostgreSQL would compute them per pipeline."""
         return {
             "since": self.since,
             "day": self.first_full_day,
@@ -69,7 +69,7 @@ Integers = NDArray[np.integer[Any]]
 
 
 def split_uuids(together: bytes | None) -> list[bytes]:
-    """What string_agg(uuid_send(id), '') put behind each other."""
+    """Split the result of string_agg(uuid_send(id), '')."""
     return [together[at : at + ID_BYTES] for at in range(0, len(together), ID_BYTES)] if together else []
 
 
@@ -154,7 +154,7 @@ class _Part:
 
 
 def _together(parts: Sequence[_Part], number: int) -> tuple[Buckets, list[int]]:
-    """What is taken of each pipeline's lists, one pipeline behind the other, and how many buckets each has."""
+    """Parts of the pipelines' lists in sequence, and the number of buckets of each."""
     lists: list[list[Integers]] = [[parts[0].buckets.numbers[:0]] for _ in range(number)]
     for part in parts:
         begins = np.cumsum(part.lengths) - part.lengths

@@ -1,1 +1,1 @@
-"""The outside world in our words: what an orchestrator gives us, and how each kind is asked."""
+"""Providers: orchestrators and how Windsock reads them."""

@@ -1,4 +1,4 @@
-"""What every orchestrator gives us, in typed values: pipelines, runs, task runs, and how they are read completely."""
+"""Protocol of providers and its typed values: pipelines, runs, task runs, complete scans."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -219,7 +219,7 @@ class Provider(Protocol):
 
     @property
     def server_time_received_at(self) -> datetime | None:
-        """What the newest answer says what time it is, uncorrected."""
+        """The server time of the newest response, uncorrected."""
         ...
 
     async def heartbeat(self) -> datetime | None:
@@ -248,7 +248,7 @@ class Provider(Protocol):
         ...
 
     async def read_event_log(self, since: datetime, seen: list[int], once: list[int]) -> EventLogHints:
-        """What the log says since then, without the entries that were `seen` before.
+        """Read the event log since then, without the entries in `seen`.
 
         An entry may be there before what it tells of: a young one is told at once, and `once` more when it is older.
         """
@@ -284,7 +284,7 @@ class Provider(Protocol):
         ...
 
     async def params(self, pipeline_external_id: str) -> list[ProviderParam]:
-        """What a run of it may be given, in the order in which the pipeline declares it."""
+        """Return the parameters of a run, in the order in which the pipeline declares them."""
         ...
 
     async def aclose(self) -> None: ...

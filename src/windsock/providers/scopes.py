@@ -1,4 +1,4 @@
-"""What is asked of an orchestrator: which rows a scan or a count is about, and where a scan goes on."""
+"""Scopes of scans and counts, and resume tokens."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What clients see of a run and of its task runs."""
+"""API schemas of runs and task runs."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal

@@ -83,7 +83,7 @@ async def _page(
 
 
 def _list_query(name: str, paging: CursorPageParams) -> str:
-    """What lies before a page is counted off in the index alone; where nothing does, each run is read but once."""
+    """Skip the rows before a page in the index only; without an offset read each run once."""
     return name if paging.offset else f"{name}_sorted_by_index"
 
 

@@ -83,14 +83,14 @@ class Backfill:
 
 
 def initial_position(as_of: datetime, days: int, oldest: datetime | None) -> BackfillPosition:
-    """A reading that is to begin; nothing before `oldest` is kept."""
+    """Return the start of a backfill; nothing before `oldest` is stored."""
     goal = as_of - timedelta(days=days)
     goal = goal if oldest is None else max(goal, oldest)
     return {"as_of": iso(as_of), "goal": iso(goal), "end": None, "span": None, "is_complete": False}
 
 
 def save_in_state(reading: SyncSession) -> SaveAt:
-    """Of the history that is read in the background."""
+    """Save the position of the background backfill."""
 
     def save_at(place: BackfillPosition) -> CheckpointWriter:
         async def save(tx: Transaction) -> None:
@@ -102,7 +102,7 @@ def save_in_state(reading: SyncSession) -> SaveAt:
 
 
 def save_as_checkpoint(reading: SyncSession) -> SaveAt:
-    """Of one that belongs to this sync."""
+    """Save the position of a backfill that belongs to this sync."""
 
     def save_at(place: BackfillPosition) -> CheckpointWriter:
         async def save(tx: Transaction) -> None:

@@ -43,7 +43,7 @@ class Measured:
 
 
 class Clocks:
-    """What is known of them, out of the connector's state (None: nothing yet)."""
+    """Measured clocks; `known` is the connector's state of them (None: none yet)."""
 
     def __init__(self, provider: Provider, known: dict[str, Any] | None) -> None:
         self._provider = provider
@@ -118,7 +118,7 @@ class Clocks:
             self.measured.rows_behind = min(self.measured.rows_behind, late) if late > AGREE_SECONDS else 0.0
 
     def take_changed(self) -> dict[str, Any] | None:
-        """What is to be written down; None where it is what it was when this was asked for the last time."""
+        """Return the state to save; None if it has not changed since the last call."""
         now = asdict(self.measured)
         self._was, was = now, self._was
         return now if now != was else None
@@ -129,7 +129,7 @@ def _time(text: str | None) -> datetime | None:
 
 
 def _sentence(ahead: float | None, behind: float | None, rows_behind: float) -> str | None:
-    """What a person should know of it, None where the clocks agree."""
+    """Describe the clock differences, None if the clocks agree."""
     parts = []
     if ahead is not None and abs(ahead) >= SHOWN_SECONDS:
         parts.append(

@@ -1,4 +1,4 @@
-"""What the provider does not have any more: marked when first missed, gone when missed twice, kept when cleaned up."""
+"""Detects deletions: marks rows at the first miss, removes them at the second, archives what was cleaned up."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -56,7 +56,7 @@ class DeletionTracker:
         await tx.execute(QUERIES["mark_run_deleted"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
 
     async def mark_missing_run(self, tx: Transaction, dag_id: str, run_id: str) -> int:
-        """A run that was asked for and is not there; a second time, in another sync, it is gone. How many."""
+        """Mark a requested run that does not exist; the second time, in another sync, it is deleted."""
         return await tx.execute(QUERIES["mark_missing_run"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
 
     async def mark_task_runs_deleted(
@@ -83,7 +83,7 @@ class DeletionTracker:
         await tx.execute(QUERIES["archive_task_runs"], **self._names, **self._sync)
 
     async def pending_deletions(self, tx: Transaction, since: datetime) -> Row:
-        """What is marked gone, against what there is; of pipelines, what there was at `since`."""
+        """Count rows marked as deleted, and all rows; for pipelines, those that existed at `since`."""
         found = await tx.fetch_one(QUERIES["get_pending_deletions"], **self._names, since=since)
         return found or {}
 

@@ -117,7 +117,7 @@ class IncrementalSync:
 
     @property
     def _since(self) -> datetime:
-        """From where on changes are asked for: where nobody vouched (Reading.vouch), another Airflow may have answered.
+        """Start of the changes to read: if the source was not verified (`vouch`), another Airflow may have responded.
 
         That it had nothing to tell is no witness. The next answer that has is vouched for, so that this costs nothing.
         """
@@ -193,7 +193,7 @@ class IncrementalSync:
     # --- What people did ---------------------------------------------------------------------------------------------
 
     async def _hints(self) -> EventLogHints:
-        """What the log says. It is not worth a sync: where it cannot be read, what it holds waits for the next time."""
+        """Read the event log. If it is unavailable, its entries are read by the next sync."""
         now, since = datetime.now(UTC), time(self.events.get("since")) or self._since
         asked_again_at = time(self.events.get("asked_again_at"))
         seen: list[int] = self.events.get("seen", [])

@@ -52,7 +52,7 @@ async def storing(work: Awaitable[R]) -> R:
 
 @dataclass(slots=True)
 class Isolated(Generic[R]):
-    """What became of a page: the results of its parts, and the rows that were skipped or stored without fields."""
+    """Result of a page: the results of its parts, and rows that were skipped or stored without fields."""
 
     results: list[R] = field(default_factory=list)
     skipped: list[SkippedRow] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Isolated(Generic[R]):
 async def store_isolated(
     tx: Transaction, kind: Kind, rows: Sequence[T], store: Callable[[list[T]], Awaitable[R]]
 ) -> Isolated[R]:
-    """Store all rows that can be stored, each part under a savepoint of its own.
+    """Store all rows that can be stored, each part under a separate savepoint.
 
     For after a page was refused as a whole: n bad rows of m cost about n · log₂ m attempts, and one for each of their
     fields. Raises what is not the fault of a value.

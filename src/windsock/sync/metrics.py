@@ -1,4 +1,4 @@
-"""What /metrics says of syncs: how many ended how, how long they took, what they asked and wrote, how old all is."""
+"""Metrics of syncs: results, durations, requests, rows written, age of the data."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What clients see of a sync."""
+"""API schemas of syncs."""
 
 from datetime import datetime
 from typing import Annotated, Literal

@@ -29,7 +29,7 @@ logger = log.get(__name__)
 
 
 class PageStore:
-    """What a pass stores through. A row that cannot be stored does not keep the others of its page from it."""
+    """Stores pages. A row that cannot be stored does not prevent the others from being stored."""
 
     def __init__(self, db: Database, provider: Provider, progress: Progress) -> None:
         self.db, self.provider, self.progress = db, provider, progress

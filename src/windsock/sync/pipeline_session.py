@@ -90,7 +90,7 @@ class PipelineSession(PageStore):
             return await self.gone.position_of(tx, dag_id, run_id)
 
     async def miss_run(self, dag_id: str, run_id: str) -> None:
-        """Mark a run that was asked for and is not there."""
+        """Mark a requested run that does not exist as missing."""
         async with self.db.tenant_transaction(self.progress.space_id) as tx:
             self.missing += await self.gone.mark_missing_run(tx, dag_id, run_id)
             await self.progress.save(tx)

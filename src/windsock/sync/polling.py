@@ -32,7 +32,7 @@ RunKey = tuple[str, str]
 
 @dataclass(slots=True)
 class Polling:
-    """What one complete pass leaves for the next.
+    """State that a complete pass leaves for the next one.
 
     `seconds`: how long Airflow took for the query for changed task instances, the newest last. `total`: all its task
     instances, None while unknown. `tasks_from`: by the clock of Airflow, where the next quick query for task instances
@@ -107,7 +107,7 @@ class Polling:
 
 
 def note_revisions(revisions: dict[RunKey, str], runs: Iterable[ProviderRun]) -> None:
-    """Of the first thousand runs: the others count as changed each time."""
+    """Keep the revisions of the first thousand runs: the others count as changed each time."""
     if len(revisions) < MAX_RECORDED_RUNS:
         revisions |= {(run.pipeline_external_id, run.external_id): revision_of(run) for run in runs}
 

@@ -1,4 +1,4 @@
-"""A running sync's lease and what it tells while it runs; whoever lost the lease cannot write any more."""
+"""Lease and progress of a running sync; without the lease no more writes are possible."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ MAX_WARNINGS = 50
 
 
 class PassInterrupted(Exception):
-    """The pass stops here, for a reason that is nobody's fault; what it stored stays."""
+    """The pass stops without a fault; its stored rows stay."""
 
 
 class LeaseLost(PassInterrupted):
@@ -40,7 +40,7 @@ class Requeued(PassInterrupted):
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """What a complete pass leaves for the next one. `is_whole`: all is as of its beginning.
+    """Result of a complete pass for the next one. `is_whole`: all data is as of its beginning.
 
     `complete_as_of`: by our clock, as of when all is where it was read pipeline by pipeline.
     """

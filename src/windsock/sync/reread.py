@@ -57,7 +57,7 @@ async def _reread(reading: SyncSession, entry: Entry) -> None:
 
 
 async def _reread_span(reading: SyncSession, entry: Entry) -> None:
-    """Of a row without a name, whatever is listed where it was met; in its DAG alone, where that is known."""
+    """Read the range of an unnamed row again; only in its DAG, if that is known."""
     if entry.span is None:
         return
     start, end = entry.span[0], None if entry.span[1] == OPEN_END else entry.span[1]
@@ -75,7 +75,7 @@ async def _reread_span(reading: SyncSession, entry: Entry) -> None:
 
 
 async def _reread_run(reading: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:
-    """By itself first, which tells its place in time; then listed, which tells what had to be left out of it."""
+    """Read the single run first, for its position in time; then its list, for fields that must be left out."""
     run = await reading.read_run(dag_id, run_id, await reading.position_of(dag_id, run_id))
     if run is None:
         if not reading.skips.has_pending:

@@ -1,4 +1,4 @@
-"""Deletes what a space no longer keeps, in batches so small that nobody waits for them."""
+"""Deletes expired rows in batches so small that they block no other writer."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

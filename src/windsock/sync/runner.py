@@ -70,7 +70,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SyncRunner:
-    """What syncs need in this process; `worker_id` names it in leases. Once `stopping` is set, they hand over."""
+    """Runs syncs in this process; `worker_id` names it in leases. Once `stopping` is set, they are requeued."""
 
     db: Database
     secrets: Encryption

@@ -1,4 +1,4 @@
-"""What a sync does not do until a person says so: take a mass loss for deletions, or another Airflow for this one.
+"""Quarantine: mass deletions, and another Airflow at the same address, wait for confirmation.
 
 Airflow's lists silently hold only what the account may read, so a lost permission looks like a mass deletion.
 """
@@ -78,7 +78,7 @@ async def _sample_matches(reading: SyncSession, sample: Row) -> bool | None:
 
 
 async def select_identity_samples(reading: SyncSession, watermark: datetime) -> list[dict[str, str]]:
-    """Those of before, but for a pass that has listed the pipelines or has the first ones to name."""
+    """Return new samples if the pass listed the pipelines or there are none yet, else the previous ones."""
     known: list[dict[str, str]] = reading.state["witnesses"]
     if not reading.is_vouched_for or (known and not reading.has_listed):
         return known

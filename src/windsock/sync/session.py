@@ -1,4 +1,4 @@
-"""What the parts of a pass share: pages are stored as they come, each with its counts and where to go on."""
+"""Shared state of a pass: stores pages as they arrive, each with its counts and position."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -173,7 +173,7 @@ class SyncSession(PipelineSession):
 
 
 async def _prefetch(pages: AsyncIterator[Page[T]]) -> AsyncIterator[Page[T]]:
-    """The next page is asked for while this one is stored, so that the provider never waits for us.
+    """Fetch the next page while this one is stored, so that the provider never waits.
 
     Still one request at a time: the provider takes turns.
     """

@@ -106,7 +106,7 @@ def entry_of(row: SkippedRow, span: Span | None, place: int) -> Entry:
 
 
 def key_of(row: SkippedRow) -> Key:
-    """Of a task run that is not mapped, NOT_MAPPED is as good as no map_index."""
+    """Return the key of a row; for a task run that is not mapped, NOT_MAPPED equals no map_index."""
     index = _stored_index(row.map_index)
     ids = (row.pipeline_external_id, row.run_external_id, row.task_external_id)
     return row.kind, *ids, None if index == NOT_MAPPED else index, *_region(row)

@@ -78,7 +78,7 @@ class Skips:
             self._pending.append((found, span_of(scope)))
 
     def meet_run(self, dag_id: str, run_id: str, reason: str) -> None:
-        """A run that cannot be read by itself: perhaps one that its listing could not name."""
+        """Record a single run that cannot be read: possibly one that its list could not name."""
         scanned = self._in_scan["runs"]
         nameless = next((row for row in scanned if not row.fields and not row.run_external_id), None)
         found = SkippedRow(kind="runs", reason=reason, pipeline_external_id=dag_id, run_external_id=run_id)
@@ -90,13 +90,13 @@ class Skips:
         self._pending = [(row, at) for row, at in self._pending if row is not nameless] + [(found, span)]
 
     def count_task_runs(self, rows: Iterable[ProviderTaskRun]) -> None:
-        """Those that have no place in the mirror, because their run cannot be read."""
+        """Count task runs without a mirrored run, because their run cannot be read."""
         if self.has_met:
             keys = ((task.pipeline_external_id, task.run_external_id) for task in rows)
             self._orphans.update(key for key in keys if self.skips_run(*key))
 
     def unseen_pipelines(self, known: Mapping[str, UUID]) -> set[str]:
-        """Of the known DAGs those that may be among the rows which the listing skipped."""
+        """Return the known DAGs that the list may have skipped."""
         skipped = [row for row in self._in_scan["pipelines"] if not row.fields]
         if any(not is_named(row) for row in skipped):
             return set(known)

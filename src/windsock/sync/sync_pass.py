@@ -56,7 +56,7 @@ class SyncPass:
         self._checked_whole_at: datetime | None = state["checked_whole_at"]
 
     async def run(self) -> PassResult:
-        """What was learnt, once everything before its watermark is stored."""
+        """Run the pass; return its result once everything before its watermark is stored."""
         await self._identify()
         await self._reading.load()
         await measure_clocks(self._reading)

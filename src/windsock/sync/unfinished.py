@@ -65,7 +65,7 @@ async def find_ended(reading: SyncSession) -> tuple[list[RunKey], list[RunKey]]:
 
 
 def _incomplete(page: Page[ProviderRun], runs: list[ProviderRun]) -> list[SkippedRow]:
-    """What the page says of these runs: which of their fields cannot be read."""
+    """Return the rows of the page that name unreadable fields of these runs."""
     keys = {_key(run) for run in runs}
     return [row for row in page.skipped if (row.pipeline_external_id, row.run_external_id) in keys]
 

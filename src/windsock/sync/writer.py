@@ -36,7 +36,7 @@ PIPELINES_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class UpsertResult:
-    """What became of a page: ids of all its rows here, and how many were created, updated, unchanged.
+    """Result of storing a page: ids of all its rows, and how many were created, updated, unchanged.
 
     `created`: (pipeline, external id) of the runs that were not here before. `replaced`: those of runs of which task
     runs may be gone, because a loop was cleared: then its later iterations come anew, in another region.
@@ -49,7 +49,7 @@ class UpsertResult:
 
 
 def merged(parts: Iterable[UpsertResult]) -> UpsertResult:
-    """What became of a page that was stored in parts."""
+    """Merge the results of a page that was stored in parts."""
     whole = UpsertResult()
     for part in parts:
         whole.ids.update(part.ids)
@@ -212,7 +212,7 @@ async def refresh_task_counts(tx: Transaction, space_id: UUID, run_ids: set[UUID
 
 
 def _expansion(task: ProviderTaskRun) -> tuple[str, str, str, str]:
-    """What the placeholder of a mapped task and its instances have in common."""
+    """Return the key that the placeholder of a mapped task shares with its instances."""
     return task.pipeline_external_id, task.run_external_id, task.external_id, task.region_id
 
 

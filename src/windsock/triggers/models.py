@@ -1,4 +1,4 @@
-"""What a caller may say about the run to start."""
+"""API schemas of triggers."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any

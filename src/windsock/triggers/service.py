@@ -53,7 +53,7 @@ logger = log.get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TriggerService:
-    """What triggering needs in this process; `concurrency_limit` bounds how many ask a provider at the same time."""
+    """Triggers runs; `concurrency_limit` bounds concurrent provider requests."""
 
     secrets: Encryption
     open_provider: Callable[[AirflowConnector, Any], Provider]
@@ -81,13 +81,13 @@ class TriggerService:
             return await get_created_run(tx, space, pipeline_id, claim), claim.is_retry
 
     async def params(self, space: Space, pipeline_id: UUID) -> list[ProviderParam]:
-        """What a run may be given, asked of Airflow now. Raises ProviderFailed where it does not say."""
+        """Read the parameters of a run from Airflow. Raises ProviderFailed if Airflow does not return them."""
         async with self.open_provider_for(space, pipeline_id) as (provider, external_id):
             return await provider.params(external_id)
 
     @contextlib.asynccontextmanager
     async def open_provider_for(self, space: Space, pipeline_id: UUID) -> AsyncIterator[tuple[Provider, str]]:
-        """The provider of a pipeline and its name there, for what somebody waits for in front of a page.
+        """Open the provider of a pipeline and return its external id, for a request that a user waits for.
 
         Raises ProviderFailed where it takes too long.
         """

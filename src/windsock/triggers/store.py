@@ -1,4 +1,4 @@
-"""What is kept of a trigger before and after Airflow was asked: who sends it now, and what became of it."""
+"""Trigger requests: claimed before they are sent, and their outcome."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +24,7 @@ TriggerOutcome = Literal["created", "refused", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`acquired`: this process sends it now. `is_retry`: somebody did before, so Airflow may have the run already."""
+    """`acquired`: this process sends it now. `is_retry`: a previous attempt may have created the run."""
 
     request_id: UUID
     run_external_id: str

@@ -1,4 +1,4 @@
-"""What people decide about pipelines, one or many at once: the owning team and the criticality."""
+"""Edits the owning team and the criticality of one or many pipelines."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -30,7 +30,7 @@ async def bulk_update(
     team: Annotated[str, Form()] = "",
     criticality: Annotated[Criticality | None, Form()] = None,
 ) -> Response:
-    """Of all of them, or of none. What is left empty stays as it is; `nobody` takes the team away."""
+    """Update all listed pipelines or none. An empty value changes nothing; NO_TEAM removes the team."""
     if not pipeline:
         raise BadRequest("Choose the pipelines first: tick the box at the beginning of their rows.")
     if len(pipeline) > MAX_PIPELINES:

@@ -142,7 +142,7 @@ async def _connector(space: Space, connector_id: UUID) -> dict[str, Any]:
 
 
 def _config_of(form: dict[str, str]) -> dict[str, Any]:
-    """What AirflowConfig takes; empty fields are its defaults."""
+    """Return the input of AirflowConfig; empty fields take its defaults."""
     config: dict[str, Any] = {"verify_tls": form.get("verify_tls") == "true"}
     for name in TEXTS:
         config[name] = form.get(name, "").strip() or None

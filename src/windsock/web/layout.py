@@ -1,4 +1,4 @@
-"""What the frame of every page of a space shows."""
+"""Context of the layout of every page of a space."""
 
 from typing import Any
 
@@ -10,6 +10,6 @@ async def layout_context(space: Space) -> dict[str, Any]:
 
 
 async def list_visible_spaces(caller: Caller) -> list[dict[str, Any]]:
-    """Those the caller may see, by name."""
+    """List the spaces visible to the caller, by name."""
     async with caller.transaction() as tx:
         return await tx.fetch_all(QUERIES["my_spaces"], user_id=caller.id, is_superadmin=caller.is_superadmin)

@@ -99,7 +99,7 @@ async def end_all_others(caller: IsSignedIn) -> Response:
 
 
 def redirect_to_login(request: Request) -> Response:
-    """And back to where somebody wanted to go; htmx is told to leave the page, in place of putting it into a part."""
+    """Redirect to the login page and back afterwards; htmx is sent a full redirect."""
     target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     address = f"/sign-in?{urlencode({'next': target})}" if request.method == "GET" and target != "/" else "/sign-in"
     if request.headers.get("hx-request") == "true":

@@ -49,7 +49,7 @@ class Field:
 
 
 def form_field(param: ProviderParam, drafted: Mapping[str, str]) -> Field:
-    """`drafted`: what somebody filled in before, by the name of the field."""
+    """`drafted`: values entered before, by field name."""
     types = param.schema.get("type")
     named = [one for one in (types if isinstance(types, list) else [types]) if isinstance(one, str)]
     is_nullable, kinds = "null" in named, [one for one in named if one != "null"]
@@ -95,7 +95,7 @@ def _is_exact_number(value: object) -> bool:
 
 
 def _choices(param: ProviderParam, shown: str) -> tuple[Choice, ...]:
-    """Those of the schema, and the default where it is not among them."""
+    """Return the options of the schema, and the default if it is not among them."""
     choices = [Choice(_json(item), _plainly(item)) for item in param.schema["enum"]]
     if param.value is not None and shown not in {item.value for item in choices}:
         choices.insert(0, Choice(shown, _plainly(param.value)))
@@ -103,7 +103,7 @@ def _choices(param: ProviderParam, shown: str) -> tuple[Choice, ...]:
 
 
 def _attributes(param: ProviderParam, kind: Kind, kinds: list[str]) -> dict[str, str]:
-    """What a browser checks; nothing that the default breaks, since it would not send the form."""
+    """Return the constraints that the browser checks, except those that the default violates."""
     value, schema = param.value, param.schema
     size = len(value.encode("utf-16-le")) // 2 if isinstance(value, str) else 0
     low, high, longest = (_limit(schema.get(name)) for name in ("minimum", "maximum", "maxLength"))
@@ -177,7 +177,7 @@ def _comes_back(field: Field) -> bool:
 
 
 def _is_sendable(value: object) -> bool:
-    """As it is: neither out of the range of what is stored, nor perhaps replaced when it was read."""
+    """Return the value unchanged: in range for storage, and not altered by reading."""
     return is_storable(value) and not _may_be_replaced(value)
 
 
@@ -190,7 +190,7 @@ def _may_be_replaced(value: object) -> bool:
 
 
 def parse_conf(fields: Iterable[tuple[str, str]], more: str, defaults: str = "") -> dict[str, Any]:
-    """What a form says; `defaults` is inexact_defaults. Raises BadRequest for what is not JSON where it has to be.
+    """Parse a form field; `defaults` is inexact_defaults. Raises BadRequest for invalid JSON.
 
     A field that is as it was shown gives its default. One whose default cannot be sent is left out: Airflow takes its
     own default then.

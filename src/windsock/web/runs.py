@@ -33,7 +33,7 @@ OF_A_TASK = (
 async def show_run(
     request: Request, space: PageView, run_id: UUID, about: Annotated[UUID | None, Query()] = None
 ) -> Response:
-    """`about`: the task run that the comment to be written is about. Its head alone is asked for while it goes on."""
+    """`about`: the task run of a new comment. Only the head of the page is refreshed while the run is active."""
     if is_htmx_partial(request):
         run = to_jsonable(await get_run_without_tasks(space, space.id, run_id))
         return render(request, "run_header.html", run=run, goes_on=await _goes_on(space, run))

@@ -1,4 +1,4 @@
-"""Who is in a space and in its teams, and what people changed there."""
+"""Members and teams of a space, and its audit log."""
 
 from typing import Annotated, Any, get_args
 from uuid import UUID
@@ -47,7 +47,7 @@ async def add_member(
     role: Annotated[Role, Form()],
     name: Annotated[StorableText, Form()] = "",
 ) -> Response:
-    """By the e-mail address of somebody who is known; a superadmin may make somebody known by giving a name."""
+    """Add a member by e-mail address; a superadmin may create the user by adding a name."""
     async with space.transaction() as tx:
         user_id = await _find_user(tx, space, email.strip(), name.strip())
         await set_role(tx, space, user_id, role)
@@ -179,7 +179,7 @@ def _team_name(name: str) -> str:
 
 
 async def _names(tx: Transaction, space: Space) -> dict[str, str]:
-    """Of the members, teams and connectors that there are, by id."""
+    """Return the names of members, teams and connectors by id."""
     every = {"space_id": space.id, "limit": MOST, "offset": 0}
     members = {str(row["user_id"]): row["name"] for row in await tx.fetch_all(QUERIES["list_members"], **every)}
     teams = {str(row["id"]): row["name"] for row in await tx.fetch_all(TEAMS["list_teams"], **every)}

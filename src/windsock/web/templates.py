@@ -70,7 +70,7 @@ def redirect(target: str) -> Response:
 
 
 def redirect_back(request: Request, otherwise: str) -> Response:
-    """To the page on which somebody pressed a button; browsers without JavaScript."""
+    """Redirect to the page of the submitted form, for browsers without JavaScript."""
     target = request.headers.get("referer", "")
     own = f"{request.url.scheme}://{request.url.netloc}/"
     return redirect(target if target.startswith(own) else otherwise)

@@ -34,7 +34,7 @@ FIRST, LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is looked at; `begin` and `end` in UTC."""
+    """The displayed period; `begin` and `end` in UTC."""
 
     begin: datetime
     end: datetime

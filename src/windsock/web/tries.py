@@ -1,4 +1,4 @@
-"""Earlier tries of task runs that were tried again: only Airflow knows them, and is asked when somebody looks."""
+"""Previous tries of task runs, fetched from Airflow when a page shows them."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class Earlier:
 
 
 class PreviousTriesCache:
-    """Those that this process has been told. A try that another one has followed does not change any more."""
+    """Cache of previous tries. A try that was followed by another one does not change."""
 
     def __init__(self, triggers: TriggerService) -> None:
         self._triggers = triggers

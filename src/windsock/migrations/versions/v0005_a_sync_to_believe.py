@@ -1,4 +1,4 @@
-"""What the sync needs to hold back, to go on elsewhere, to read the history in the background, and to be understood."""
+"""Columns for quarantine, requeued syncs, background backfill and sync health."""
 
 from windsock.migrations.plain import run_sql_beside
 

@@ -1,4 +1,4 @@
-"""What a sync must remember of pipelines that were out of sight, and of connectors that answer slowly."""
+"""Columns for reappearing pipelines and slow connectors."""
 
 from windsock.migrations.plain import run_sql_beside
 

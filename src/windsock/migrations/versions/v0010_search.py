@@ -1,4 +1,4 @@
-"""What q looks through, in a table of its own."""
+"""Search text of pipelines in its own table."""
 
 from windsock.migrations.plain import run_sql_beside
 

@@ -1,4 +1,4 @@
-"""What lists show of a pipeline, ready; and its newest days in one row."""
+"""Stored list JSON of pipelines, and their newest days in one row."""
 
 from windsock.migrations.plain import run_sql_beside
 

@@ -1,4 +1,4 @@
-"""What the choice of the polling mode needs."""
+"""Columns for choosing the polling mode."""
 
 from windsock.migrations.plain import run_sql_beside
 

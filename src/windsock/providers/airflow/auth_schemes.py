@@ -29,7 +29,7 @@ When = Literal["never", "when refused", "first"]
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """What signing in brought; `seconds` it is good for, None where nobody says."""
+    """An issued token; `seconds` is its lifetime, None if unknown."""
 
     token: str
     seconds: float | None = None
@@ -51,7 +51,7 @@ class AuthScheme(ABC):
 
     @abstractmethod
     def headers(self, version: Version, token: str | None) -> dict[str, str]:
-        """What goes along with a request; `token` is what signing in brought, None where that was not done."""
+        """Return the headers of a request; `token` is the issued token, None without a login."""
 
     def _bearer(self, token: str) -> dict[str, str]:
         self._http.secrets.add(token)  # one from the cache was not seen by this client yet

@@ -1,4 +1,4 @@
-"""What a scan of a list has seen, and whether that is all that was promised."""
+"""Checks whether a scan received every row that the list promised."""
 
 from collections.abc import Iterable
 from typing import Any, Final, Generic, NoReturn, TypeVar
@@ -14,7 +14,7 @@ _SMALL: Final = 5
 
 
 class CompletenessCheck:
-    """What a scan has seen, to tell a complete one from one that stopped early or runs in circles.
+    """Progress of a scan, to distinguish a complete one from one that stopped early or loops.
 
     Only hashes are kept: a million rows are some 100 MB as tuples. After a resume `rows_seen` carries the rows of
     before. `alike`: rows without ids that may have been met before, or be others that are like those.
@@ -67,7 +67,7 @@ class CompletenessCheck:
         return len(self._marks) + len(self._keys) > before
 
     def observe_total(self, total: int | None) -> None:
-        """What an answer promises counts also where its rows could not be used: rows may have come and gone since."""
+        """Record the promised total, also of a response whose rows were unusable: rows may have changed since."""
         if total is None:
             return
         self.least = total if self.least is None else min(self.least, total)

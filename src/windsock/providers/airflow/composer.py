@@ -41,7 +41,7 @@ _google = partial(load, library="google-auth", extra="composer")
 
 
 class Composer(RefreshableAuth):
-    """The token goes along with each request; Google's proxy in front shows nobody else even the version."""
+    """Google sign-in: the token goes with each request, also for the version, since Google's proxy requires it."""
 
     version_requires_auth = True
     hints: Mapping[int, tuple[str, ...]] = {401: (_WRONG_SERVER,), 403: (_ROLE, _ADDRESS)}
@@ -74,7 +74,7 @@ class Composer(RefreshableAuth):
         return await run(self._fetch, service="Google")
 
     def _demand_composer(self) -> None:
-        """The machine's token opens all that the machine may do: it goes to Composer and to nobody else."""
+        """Raise unless the address is Composer's: the token has all rights of the machine."""
         parts = urlsplit(self._base_url)
         if parts.scheme != "https" or not (parts.hostname or "").endswith(HOSTS):
             raise ProviderRejectedCredentials(
@@ -85,7 +85,7 @@ class Composer(RefreshableAuth):
             )
 
     def _fetch(self) -> IssuedToken | ProviderFailed:
-        """Blocks. Of google-auth's errors only the kind is told: their texts hold what the server answered."""
+        """Blocks. Report only the type of google-auth's errors: their texts contain the server's response."""
         errors = _google("google.auth.exceptions")
         policy = self._policy if self._key is not None else self._policy.for_machine_identity()
         request = GoogleTransport(policy, SECONDS_FOR_ONE_REQUEST, errors.TransportError)
@@ -122,7 +122,7 @@ class Composer(RefreshableAuth):
 
 
 def _good_for(expiry: datetime | None) -> float | None:
-    """Seconds; `expiry` is in UTC and does not say so. A token that ends soon anyway is kept for half of its time."""
+    """Return the lifetime in seconds; `expiry` is naive UTC. A short-lived token is used for half of its lifetime."""
     if expiry is None:
         return None
     left = (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()

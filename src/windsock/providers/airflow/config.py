@@ -1,4 +1,4 @@
-"""What a connector to an Airflow is told: where it is, how to sign in, what to read."""
+"""Configuration of a connector to Airflow: address, sign-in, filters."""
 
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit

@@ -19,7 +19,7 @@ def is_json_type(content_type: str) -> bool:
 def complaint_about(
     request_text: str, response: egress.Response, *, is_json: bool, is_broken: bool, shows_words: bool
 ) -> ProviderBadResponse | None:
-    """What keeps an answer of 2xx from being one of Airflow's API; `shows_words` as in failures.from_status."""
+    """Return why a 2xx response is no API response; `shows_words` as in errors.from_status."""
     status, encoding = response.status_code, response.headers.get("content-encoding", "")
     if status not in {200, 201}:
         return errors.not_plain_success(request_text, status)

@@ -97,7 +97,7 @@ async def diagnose(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Lists:
-    """What came of reading the lists: `failure` is of `what`; `is_per_dag`: those of all DAGs are refused."""
+    """Result of reading the lists: `failure` belongs to `what`; `is_per_dag`: lists of all DAGs are refused."""
 
     failure: ProviderFailed | None = None
     what: str = ""
@@ -153,7 +153,7 @@ def _hints_for_dags(visible: int) -> list[str]:
 
 
 async def _further_hints(airflow: Airflow) -> list[str]:
-    """What a mirror can do without: the audit log, import errors, and a scheduler that runs."""
+    """Check optional parts: audit log, import errors, a running scheduler."""
     return [
         *await _hints_of(
             airflow.probe_events,

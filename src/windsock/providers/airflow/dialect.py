@@ -1,4 +1,4 @@
-"""What differs between the APIs of Airflow 2 (v1) and Airflow 3 (v2), as the rest of the provider sees it."""
+"""Differences between the APIs of Airflow 2 (v1) and Airflow 3 (v2)."""
 
 from collections.abc import AsyncIterator, Collection
 from datetime import datetime

@@ -72,7 +72,7 @@ def redact(words: str, secrets: Collection[str]) -> str:
 
 
 def _detail(body: object, secrets: Collection[str]) -> str:
-    """What the JSON error says, in one line: v2 gives text, a list or an object; v1 title and detail."""
+    """Return the message of a JSON error in one line: v2 sends text, a list or an object; v1 title and detail."""
     if not isinstance(body, dict):
         return ""
     found = body.get("detail") or body.get("title") or body.get("error")
@@ -94,7 +94,7 @@ def from_status(
     retry_after: float | None,
     shows_words: bool,
 ) -> ProviderFailed:
-    """The failure that an answer of 4xx or 5xx means; `body` is its JSON, None where it had none.
+    """Return the failure for a 4xx or 5xx response; `body` is its JSON, None if it had none.
 
     Without `shows_words` nothing that the server says is in it: it may be another program than Airflow.
     """
@@ -185,7 +185,7 @@ def broken_json(request_text: str, status: int) -> BrokenJson:
 
 
 def not_plain_success(request_text: str, status: int) -> ProviderBadResponse:
-    """Of a 2xx other than 200 and 201."""
+    """Return the failure for a 2xx status other than 200 and 201."""
     meaning = _NOT_WHOLE.get(status, "which is not how Airflow's API answers")
     hint = "Something between Windsock and Airflow (a proxy, a cache) seems to change the answers; check its settings."
     return ProviderBadResponse(f"Airflow answered {request_text} with {status}, {meaning}.", hints=(hint,))
@@ -220,7 +220,7 @@ def timed_out(request_text: str, seconds: float, *, request_sent: bool) -> Provi
 
 
 def from_transport(request_text: str, error: BaseException, *, request_sent: bool) -> ProviderUnreachable:
-    """The failure that no answer means; of the error only its kind is told, for its text may hold a header."""
+    """Return the failure for a missing response. Report only the type of the error: its text may contain a header."""
     refusal = next((cause for cause in _causes(error) if isinstance(cause, egress.Refused)), None)
     if refusal is not None:
         return ForbiddenByPolicy(f"{request_text} was not sent: {refusal}.")

@@ -1,4 +1,4 @@
-"""What Airflow's event log says that people did: the only quick way to learn of notes, deletions and pauses.
+"""Reads changes by people from Airflow's event log: the fastest source of notes, deletions and pauses.
 
 Measured on 3.3.2 and 2.11.2: neither changes any `updated_at`. Viewers of 2.x, and of 3.x with FAB, may not read the
 log (403). Attempts that failed are in it too, so an entry is a hint to look, not a fact. And both commit the entry
@@ -85,7 +85,7 @@ async def read_hints(
 
 
 async def _read(ask: Fetch, way: ApiRequest, since: datetime) -> tuple[list[Json], datetime, bool]:
-    """What is worth following, the server's clock before the first answer, and whether it is all since then.
+    """Return relevant entries, the server time before the first response, and whether they are complete.
 
     An entry that cannot be listed or read is passed over, and then it is not all.
     """
@@ -192,7 +192,7 @@ def _list_in(body: Json, name: str) -> list[Any]:
 
 
 def _sent(row: Json) -> Json:
-    """What came with the request, where it is JSON: older versions write a list in Python's words."""
+    """Return the JSON sent with a request: older versions write a list as a Python literal."""
     extra = row.get("extra")
     try:
         return mapping(json.loads(extra) if isinstance(extra, str) else extra)

@@ -58,7 +58,7 @@ class Isolation:
         self.rows_read += rows
 
     async def judge(self, failure: ProviderFailed, *, filters: Params | None = None) -> Cause:
-        """What the page failed at; raises the failure where the list is not to be taken apart."""
+        """Return the cause of a failed page; raise the failure if the list must not be split."""
         cause = cause_of(failure)
         self._failures += 1
         if cause is None or self._failures > self._limits.failed_requests + self.rows_read // _ROWS_PER_FAILURE:

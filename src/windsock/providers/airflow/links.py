@@ -48,7 +48,7 @@ def task_run_url(
 
 @lru_cache(maxsize=10_000)
 def _segment(name: str) -> str:
-    """Of a path. A run's ten thousand task runs have its DAG, its own and a few tasks' names in their addresses."""
+    """Quote a path segment, cached: ten thousand task runs share the names of their DAG, run and tasks."""
     return quote(name, safe="")
 
 

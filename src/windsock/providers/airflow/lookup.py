@@ -41,14 +41,14 @@ _NO_ADDRESS = "It has no address in Airflow's API: its name would be taken apart
 
 
 class _AddressUnusable(Exception):
-    """What answers at the address of a run is not about it, or it has none."""
+    """The response at the address of a run is not about it, or the run has no address."""
 
     def __init__(self, why: str, failure: ProviderFailed | None = None) -> None:
         super().__init__(why)
         self.failure = failure
 
     def as_failure(self, dag_id: str, run_id: str) -> ProviderFailed:
-        """What to raise where no list can be asked either: a 404 of the router must not look like a refusal."""
+        """Return the failure if no list can be read either: a 404 of the router must not look like a refusal."""
         if self.failure is not None and self.failure.status != HTTPStatus.NOT_FOUND:
             return self.failure
         return ProviderCannotTell(f"Whether there is a run {run_id!r} of {dag_id!r} cannot be told. {self}")

@@ -89,7 +89,7 @@ class Mwaa(RefreshableAuth):
         return IssuedToken(cookie)
 
     def _demand_its_own_host(self, host: str) -> None:
-        """Who has a web login token can sign in with it: it goes to the environment's own server and to no other."""
+        """Raise unless the host is the environment's own server: a web login token signs in its holder."""
         try:
             parts = urlsplit(self._base_url)
             is_its_own = (parts.scheme, parts.hostname, parts.port or 443) == ("https", host.lower(), 443)

@@ -138,7 +138,7 @@ class Namer(Generic[T]):
     async def _tasks_of(
         self, run: tuple[str, str], near: list[ProviderTaskRun], seen: Collection[Key]
     ) -> AsyncIterator[SkippedRow]:
-        """Those tasks of the run's DAG that the list has not shown."""
+        """Return the tasks of the run's DAG that the list has not shown."""
         dag = run[0]
         if dag not in self._tasks:
             rows = await self._rows(f"{self._root}/dags/{quote(dag, safe='~')}/tasks", "tasks", {})

@@ -36,7 +36,7 @@ def load(module: str, *, library: str, extra: str) -> Any:  # noqa: ANN401 - the
 
 
 async def run(work: Callable[[], Done | ProviderFailed], *, service: str, seconds: float = SECONDS) -> Done:
-    """What `work` returns, or raises when that is a failure: errors of the libraries hold what was sent.
+    """Return the result of `work`, or raise its failure: errors of the libraries contain what was sent.
 
     The thread of a call that takes too long goes on until the library's own time-outs end it.
     """

@@ -14,7 +14,7 @@ _READS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
 
 
 def permission_hint(method: str, path: str) -> str | None:
-    """What an account that is refused with 403 needs; None for a path that takes no permission."""
+    """Return the missing permission for a 403; None for a path without one."""
     if method == "POST":
         if not path.endswith("/dagRuns"):
             return None

@@ -1,4 +1,4 @@
-"""What is listed and how one answer of a list is read: its rows, those that cannot be parsed, what it promises."""
+"""Lists and their responses: rows, unparsable rows, promised total."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ Fetch = Callable[[str, Params], Awaitable[ApiResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much is asked for at once, and where a scan is given up.
+    """Page sizes, and limits at which a scan stops.
 
     `page`: rows asked for; 3.3.2 on CPython 3.11 dies at answers of 500 and more. `window`: rows asked for where the
     server has no cap and no order (task instances of 2.x): 10,000 took 45 MB here and 10 s there. `rows`, `requests`:

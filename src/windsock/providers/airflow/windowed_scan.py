@@ -114,7 +114,7 @@ class WindowedScan(Generic[T]):
         return part
 
     async def _after(self, failure: ProviderFailed, window: ScanRange) -> "ListResponse[T] | list[ScanRange]":
-        """What to read in place of a window that failed; raises the failure where nothing helps."""
+        """Return smaller ranges for a failed one; raise the failure if splitting does not help."""
         cause = cause_of(failure)
         pieces = split(window, _PIECES_OF_A_SLOW_WINDOW, datetime.now(UTC), self._limits.shortest)
         self._before_split = None
@@ -184,7 +184,7 @@ class WindowedScan(Generic[T]):
         return again
 
     def _is_unsplittable(self, part: ListResponse[T]) -> bool:
-        """What a split left together is most likely of one moment (of one run), down to which it would be split."""
+        """Decide whether a range is likely one moment (one run), down to which it would be split."""
         return (
             not _is_whole(part)
             and part.total == self._before_split
@@ -235,7 +235,7 @@ class WindowedScan(Generic[T]):
         )
 
     def _restore(self, resume: Resume | None) -> list[ScanRange]:
-        """What an interrupted scan has still to read; a token that cannot be read is as good as none."""
+        """Return the remaining ranges of an interrupted scan; an unreadable token counts as none."""
         bounds = resume.get("windows") if resume else None
         as_of = time_of(resume.get("as_of")) if resume else None
         if not resume or as_of is None or not isinstance(bounds, list):
