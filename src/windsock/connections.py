@@ -64,16 +64,16 @@ def _at_once(gen: PQGen[RV], descriptor: int) -> PQGen[RV]:
     global _waiting  # noqa: PLW0603 - there is one event loop in a process
     try:
         wanted = next(gen)
-        began = time.monotonic()
+        started = time.monotonic()
         while True:
-            ready = _soon(descriptor, wanted) if time.monotonic() - began < MOST_SECONDS_AT_ONCE else 0
+            ready = _soon(descriptor, wanted) if time.monotonic() - started < MOST_SECONDS_AT_ONCE else 0
             if not ready:
                 _waiting += 1
                 try:
                     ready = yield wanted
                 finally:
                     _waiting -= 1
-                began = time.monotonic()
+                started = time.monotonic()
             wanted = gen.send(ready)
     except StopIteration as end:
         result: RV = end.value

@@ -268,17 +268,17 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_refused = True
         self._stop_timer()
         logger.info("refused a request", status=status, reason=sentence, client=self.address)
-        answers = True
+        may_respond = True
         if self.cycle is not None and not self.cycle.response_complete:
-            answers = not (self._is_in_headers or self.cycle.response_started or self.pipeline)
+            may_respond = not (self._is_in_headers or self.cycle.response_started or self.pipeline)
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if answers and not self.transport.is_closing():
+        if may_respond and not self.transport.is_closing():
             body = dump_json({"detail": sentence})
             line = f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase}\r\ncontent-length: {len(body)}\r\n".encode()
             defaults = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
             self.transport.write(b"".join((line, defaults, SECURITY_HEADERS, b"\r\n", body)))
-        if answers and self.transport.can_write_eof() and not self.transport.is_closing():
+        if may_respond and self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
         else:
             self.transport.close()

@@ -53,8 +53,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else str(uuid4())
+        header = headers.get("x-request-id", "")
+        request_id = header if REQUEST_ID.fullmatch(header) else str(uuid4())
         path, method = scope["path"], scope["method"]
         scope = _normalize(scope)
         started, status, has_started = time.perf_counter(), 500, False
@@ -70,13 +70,13 @@ class RequestMiddleware:
 
         with log.bound(request_id=request_id):
             try:
-                body_or_answer = await self._read_body(headers, receive)
-                if isinstance(body_or_answer, Response):
-                    await body_or_answer(scope, receive, send_with_id)
-                elif body_or_answer is None:
+                body_or_response = await self._read_body(headers, receive)
+                if isinstance(body_or_response, Response):
+                    await body_or_response(scope, receive, send_with_id)
+                elif body_or_response is None:
                     status = CLIENT_CLOSED
                 else:
-                    await self._respond(scope, body_or_answer, send_with_id)
+                    await self._respond(scope, body_or_response, send_with_id)
             except Exception:  # the edge of a request: a fault of ours is logged under the request's id
                 logger.exception("a fault of Windsock's own", path=shorten(path))
                 if not has_started:
@@ -109,13 +109,13 @@ class RequestMiddleware:
         if not isinstance(body, bytes):
             return body
         whole: Message = {"type": "http.request", "body": body, "more_body": False}
-        is_given = False
+        is_sent = False
 
         async def replay() -> Message:
-            nonlocal is_given
-            if is_given:
+            nonlocal is_sent
+            if is_sent:
                 return await receive()
-            is_given = True
+            is_sent = True
             return whole
 
         return replay

@@ -178,7 +178,7 @@ def _deep_to_json(value: object) -> bytes:
     while stack:
         found = stack.pop()
         if is_dataclass(found) and not isinstance(found, type | _Written):
-            found = {one.name: getattr(found, one.name) for one in fields(found)}
+            found = {field.name: getattr(found, field.name) for field in fields(found)}
         if isinstance(found, _Written):
             parts.append(found.text)
         elif isinstance(found, dict):
@@ -261,11 +261,11 @@ def _to_response(request: Request, what: Payload, status: int) -> Response:
 
 def _links(url: URL, page: int, pages: int) -> str:
     targets = {"first": 1, "prev": min(page - 1, pages), "next": page + 1, "last": pages}
-    kept = [
+    parameters = [
         (key, value) for key, value in parse_qsl(url.query, keep_blank_values=True) if key not in {"page", "cursor"}
     ]
     return ", ".join(
-        f'<{in_header(url.path)}?{urlencode([*kept, ("page", target)])}>; rel="{relation}"'
+        f'<{in_header(url.path)}?{urlencode([*parameters, ("page", target)])}>; rel="{relation}"'
         for relation, target in targets.items()
         if 1 <= target <= pages
     )

@@ -70,7 +70,7 @@ def start_exit_deadline(seconds: float = EXIT_SECONDS) -> None:
 def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
     """Sockets bound to every address of the host. Raises WindsockError with a sentence where that is impossible."""
     with contextlib.ExitStack() as stack:
-        with _explained(host, port):
+        with _map_bind_errors(host, port):
             found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             sockets = [stack.enter_context(_bind(family, address)) for family, address in _unique(found)]
         yield sockets
@@ -79,12 +79,12 @@ def bound(host: str, port: int) -> Iterator[list[socket.socket]]:
 def listen(sockets: list[socket.socket], host: str) -> None:
     """Connections are accepted from now on. Another program may have taken the port since: as `bound` raises."""
     for listener in sockets:
-        with _explained(host, listener.getsockname()[1]):
+        with _map_bind_errors(host, listener.getsockname()[1]):
             listener.listen(BACKLOG)
 
 
 @contextlib.contextmanager
-def _explained(host: str, port: int) -> Iterator[None]:
+def _map_bind_errors(host: str, port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:

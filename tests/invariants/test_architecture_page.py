@@ -35,7 +35,7 @@ def test_step_names_a_file_and_a_function(walk: str, number: str, file: str, nam
     assert not name or name in names_in(path), f"{walk}{number}"
 
 
-def test_walks_are_short_and_numbered() -> None:
+def test_each_walk_is_numbered_and_within_its_limit() -> None:
     files: dict[str, set[str]] = defaultdict(set)
     numbers: dict[str, list[int]] = defaultdict(list)
     for walk, number, file, _ in STEPS:

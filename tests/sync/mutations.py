@@ -66,7 +66,7 @@ MUTATIONS = (
     Mutation(
         "what is missing for the first time is not looked for again soon",
         "sync/sync_pass.py",
-        "            recheck_due=looks_again,\n",
+        "            recheck_due=recheck_due,\n",
         "            recheck_due=False,\n",
     ),
     Mutation(

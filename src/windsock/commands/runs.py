@@ -88,11 +88,11 @@ def runs(
     columns = ["status", "started", "took", "type", "comments", "id"]
     table = Table("pipeline", *(["connector"] if names else []), *columns, box=None)
     for row in rows:
-        said = str(row.comment_count) if row.comment_count else ""
+        comments = str(row.comment_count) if row.comment_count else ""
         begun = ago(row.started_at or row.queued_at)
         table.add_row(
             plain(row.pipeline.name), *([plain(names.get(row.pipeline_id))] if names else []),
-            status_text(row.status), begun, format_duration(row.duration_seconds), row.run_type, said, str(row.id),
+            status_text(row.status), begun, format_duration(row.duration_seconds), row.run_type, comments, str(row.id),
         )  # fmt: skip
     print_table(table)
 
@@ -186,23 +186,23 @@ def comment(
     task_id = _find_task(client, run_id, task).id if task else None
     if text is None:
         found = client.comments_on_task_run(task_id) if task_id else client.comments_on_run(run_id)
-        said = list(found)
+        comments = list(found)
         if as_json:
-            print_json([one.model_dump(mode="json") for one in said])
-        elif said:
-            print_comments(said)
+            print_json([comment.model_dump(mode="json") for comment in comments])
+        elif comments:
+            print_comments(comments)
         else:
             click.echo("No comments.")
         return
     content = _read_standard_input() if text == "-" else text
     if task_id:
-        made = client.comment_on_task_run(task_id, content, parent_id=reply_to)
+        created = client.comment_on_task_run(task_id, content, parent_id=reply_to)
     else:
-        made = client.comment_on_run(run_id, content, parent_id=reply_to)
+        created = client.comment_on_run(run_id, content, parent_id=reply_to)
     if as_json:
-        print_json(made.model_dump(mode="json"))
+        print_json(created.model_dump(mode="json"))
     else:
-        click.echo(f"Commented ({made.id}).")
+        click.echo(f"Commented ({created.id}).")
 
 
 def _read_standard_input() -> str:

@@ -101,8 +101,8 @@ class PolicyBackend(httpcore2.AsyncNetworkBackend):
             while waiting or running:
                 if waiting:
                     running.add(asyncio.ensure_future(waiting.popleft()()))
-                patience = SECONDS_BETWEEN_ATTEMPTS if waiting else None
-                done, running = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                max_wait = SECONDS_BETWEEN_ATTEMPTS if waiting else None
+                done, running = await asyncio.wait(running, timeout=max_wait, return_when=asyncio.FIRST_COMPLETED)
                 while done:
                     attempt = done.pop()
                     if (error := attempt.exception()) is None:

@@ -130,7 +130,7 @@ class EmbeddedPostgres:
 
     def _make_ready(self, account: Account) -> None:
         is_ours = False
-        began = time.monotonic()
+        started = time.monotonic()
         while True:
             if postmaster.pid_of(self.cluster_dir) is None and not self._is_elsewhere():
                 if is_ours:  # and not one that we joined on its way out
@@ -138,13 +138,13 @@ class EmbeddedPostgres:
                 self._launch(account)
                 is_ours = True
             is_busy = postmaster.is_starting(self.cluster_dir)
-            answer = sockets.CANNOT_CONNECT_NOW if is_busy else self._ask()
-            if answer not in {None, sockets.CANNOT_CONNECT_NOW}:
+            state = sockets.CANNOT_CONNECT_NOW if is_busy else self._ask()
+            if state not in {None, sockets.CANNOT_CONNECT_NOW}:
                 return
-            patience = _SECONDS_TO_RECOVER if answer else _RESPONSE_SECONDS
-            if time.monotonic() - began > patience:
+            max_wait = _SECONDS_TO_RECOVER if state else _RESPONSE_SECONDS
+            if time.monotonic() - started > max_wait:
                 raise EmbeddedPostgresError(
-                    f"PostgreSQL in {self.data_dir} was not ready after {patience} s: {self._last_words()}. See "
+                    f"PostgreSQL in {self.data_dir} was not ready after {max_wait} s: {self._last_words()}. See "
                     f"{self.log}; if it is still recovering, start again later. If no PostgreSQL runs there, remove "
                     f"{self.cluster_dir / 'postmaster.pid'}."
                 )

@@ -129,15 +129,18 @@ def _table(table: DictRow, columns: list[DictRow], constraints: list[DictRow], a
         (f"    {column['name']:{widths[0]}} {column['type']:{widths[1]}} {_rest(column)}".rstrip(), column["comment"])
         for column in columns
     ]
-    inside += [(f"    CONSTRAINT {one['name']} {_plain(one['definition'])}", one["comment"]) for one in constraints]
+    inside += [
+        (f"    CONSTRAINT {constraint['name']} {_plain(constraint['definition'])}", constraint["comment"])
+        for constraint in constraints
+    ]
     lines = [*_above(table["comment"]), f"CREATE TABLE {table['name']} ("]
     for position, (text, comment) in enumerate(inside, start=1):
         lines += _with_comment(text + ("," if position < len(inside) else ""), comment)
     lines.append(");")
-    after = [(f"{_plain(one['definition'])};", one["comment"]) for one in additions]
+    after = [(f"{_plain(constraint['definition'])};", constraint["comment"]) for constraint in additions]
     if table["is_walled"]:
         after.append((f"ALTER TABLE {table['name']} ENABLE ROW LEVEL SECURITY;", None))
-    for text, comment in sorted(after, key=lambda one: one[0].startswith("CREATE POLICY")):
+    for text, comment in sorted(after, key=lambda constraint: constraint[0].startswith("CREATE POLICY")):
         lines += _with_comment(text, comment)
     return "\n".join(lines)
 

@@ -80,7 +80,9 @@ def percentiles(buckets: Buckets, lengths: Sequence[int], shares: Sequence[float
         at_low = _of_rank(buckets, below, before + low)
         at_high = _of_rank(buckets, below, before + np.minimum(low + 1, np.maximum(last, 0)))
         found = at_low + (at_high - at_low) * (rank - low)
-        columns.append([one if many >= 0 else None for one, many in zip(found.tolist(), last.tolist(), strict=True)])
+        columns.append(
+            [value if many >= 0 else None for value, many in zip(found.tolist(), last.tolist(), strict=True)]
+        )
     return columns
 
 

@@ -56,8 +56,8 @@ async def list_pipelines(
     elif sort == "name":
         listed = Statement(QUERIES["list_pipelines"], parameters | place)
     else:
-        given = {**parameters, **place, "by": by, "descending": descending}
-        listed = Statement(QUERIES["list_pipelines_sorted_by_column"], given)
+        values = {**parameters, **place, "by": by, "descending": descending}
+        listed = Statement(QUERIES["list_pipelines_sorted_by_column"], values)
     is_filtered = filters != NO_FILTER or status is not None or never_succeeded
     counted = Statement(QUERIES["count_pipelines" if is_filtered else "get_pipeline_count"], parameters)
     found, totals = await reader.fetch_batch(listed, counted)
@@ -95,10 +95,12 @@ async def _ids_sorted_by_stat(
     keys: list[float | None] = []
     for some in (ids[first : first + STATS_BATCH] for first in range(0, len(ids), STATS_BATCH)):
         batch = {**parameters, "ids": some, "with_durations": by == "p95_duration_seconds"}
-        ((kept,),) = await reader.fetch_batch(Statement(QUERIES["list_window_stats"], batch))
-        keys += STAT_SORT_KEYS[by](WindowStats(kept, [one.bytes for one in some], window))
-    ranked = sorted(zip(keys, ids, strict=True), key=lambda one: _nulls_last_key(one[0], descending=descending))
-    return [one for _, one in ranked[paging.offset : paging.offset + paging.size]]
+        ((stats,),) = await reader.fetch_batch(Statement(QUERIES["list_window_stats"], batch))
+        keys += STAT_SORT_KEYS[by](WindowStats(stats, [pipeline_id.bytes for pipeline_id in some], window))
+    ranked = sorted(
+        zip(keys, ids, strict=True), key=lambda pipeline_id: _nulls_last_key(pipeline_id[0], descending=descending)
+    )
+    return [pipeline_id for _, pipeline_id in ranked[paging.offset : paging.offset + paging.size]]
 
 
 def _nulls_last_key(value: float | None, *, descending: bool) -> tuple[bool, float]:

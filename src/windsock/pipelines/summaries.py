@@ -159,9 +159,9 @@ def _together(parts: Sequence[_Part], number: int) -> tuple[Buckets, list[int]]:
     for part in parts:
         begins = np.cumsum(part.lengths) - part.lengths
         ends = begins + part.taken
-        for whose, begin, end in zip(part.owners.tolist(), begins.tolist(), ends.tolist(), strict=True):
-            lists[whose].append(part.buckets.numbers[begin:end])
-    together = np.concatenate([one for of_one in lists for one in of_one])
+        for owner, begin, end in zip(part.owners.tolist(), begins.tolist(), ends.tolist(), strict=True):
+            lists[owner].append(part.buckets.numbers[begin:end])
+    together = np.concatenate([part_row for of_one in lists for part_row in of_one])
     return Buckets(together, parts[0].buckets.bits), [sum(map(len, of_one)) for of_one in lists]
 
 
@@ -176,7 +176,7 @@ def _sums(rows: Integers, values: NDArray[Any], number: int) -> Integers:
 def render_summaries(found: WindowStats, window: StatsWindow) -> list[str]:
     """Of each of them, as windsock.pipelines.models.Summary in JSON, without braces and without running_count."""
     averages = [of_all / many if many else None for of_all, many in zip(found.seconds, found.timed, strict=True)]
-    columns = (json_fragments(one) for one in (_success_rates(found), averages, *found.percentiles(0.5, 0.95)))
+    columns = (json_fragments(values) for values in (_success_rates(found), averages, *found.percentiles(0.5, 0.95)))
     return [
         f'"days":{window.days},"total_runs":{runs:.0f},"success_count":{successes:.0f},"failed_count":{failures:.0f},'
         f'"success_rate":{rate},"avg_duration_seconds":{average},"p50_duration_seconds":{p50},'

@@ -195,24 +195,24 @@ class IncrementalSync:
     async def _hints(self) -> EventLogHints:
         """Read the event log. If it is unavailable, its entries are read by the next sync."""
         now, since = datetime.now(UTC), time(self.events.get("since")) or self._since
-        asked_again_at = time(self.events.get("asked_again_at"))
+        retry_at = time(self.events.get("asked_again_at"))
         seen: list[int] = self.events.get("seen", [])
         failure = "it did not answer the last time"
-        if asked_again_at is None or asked_again_at <= now:
+        if retry_at is None or retry_at <= now:
             try:
                 hints = await self._provider.read_event_log(since, seen, self.events.get("once", []))
             except (ProviderUnreachable, ProviderRejectedCredentials):
                 raise
             except ProviderFailed as failed:
                 failure = str(failed)
-                asked_again_at = now + LOG_PAUSE
+                retry_at = now + LOG_PAUSE
             else:
                 self._log = {}
                 return hints
         self._reading.progress.warn(
             f"Airflow's event log could not be read, so notes and deletions are seen later: {failure}"
         )
-        self._log = {"since": iso(since), "asked_again_at": iso(asked_again_at)}
+        self._log = {"since": iso(since), "asked_again_at": iso(retry_at)}
         is_readable = bool(self.events.get("is_readable"))
         return EventLogHints(
             runs=[],

@@ -91,7 +91,7 @@ async def _store_without_fields(
     isolated: Isolated[R],
     culprits: Counter[str],
 ) -> None:
-    optional: list[str] = [one.name for one in fields(row) if one.name not in ESSENTIAL]
+    optional: list[str] = [field.name for field in fields(row) if field.name not in ESSENTIAL]
     # Mostly it is one field, and in all rows of a page the same one.
     optional.sort(key=lambda name: -culprits[name])
     for names in [*((name,) for name in optional), tuple(optional)]:
@@ -114,7 +114,7 @@ async def _fewest(
     """Stores the row, which can be stored without all of `names`, with each of them that can be stored, too."""
     left = names
     for name in names:
-        fewer = tuple(one for one in left if one != name)
+        fewer = tuple(field for field in left if field != name)
         candidate = _without(row, fewer)
         if candidate == _without(row, left) or (await _attempt(tx, [candidate], store))[1] is None:
             left = fewer
@@ -156,5 +156,5 @@ def _without(row: T, names: tuple[str, ...]) -> T:
 
 def _reason(refused: Exception) -> str:
     error = refused.__cause__
-    told = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    return f"it cannot be stored ({(told or str(error))[:LONGEST_REASON]})"
+    message = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return f"it cannot be stored ({(message or str(error))[:LONGEST_REASON]})"

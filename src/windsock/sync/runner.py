@@ -125,7 +125,7 @@ class SyncRunner:
 
     async def _run_leased(self, progress: Progress, state: Row) -> None:
         interval = timedelta(minutes=1)
-        began = time.monotonic()
+        started = time.monotonic()
         try:
             async with held_lease(self.db, progress):
                 async with self.db.tenant_transaction(progress.space_id) as tx:
@@ -152,7 +152,7 @@ class SyncRunner:
         except WindsockError as error:
             outcome = SyncOutcome(_unfinished(progress), str(error))
         await self._finish(progress, state, outcome, interval)
-        record_sync(progress, outcome.status, time.monotonic() - began)
+        record_sync(progress, outcome.status, time.monotonic() - started)
 
     async def _pass(self, progress: Progress, state: Row, connector: AirflowConnector) -> SyncOutcome:
         provider = progress.provider = self.open_provider(connector, state["api_version"])
@@ -167,8 +167,8 @@ class SyncRunner:
             return SyncOutcome(_unfinished(progress), str(failure))
         except ProviderFailed as failure:
             logger.warning("the sync did not get everything", error=str(failure))
-            told = " ".join((str(failure), *failure.hints[:1]))
-            return SyncOutcome(_unfinished(progress), told, retry_after=failure.retry_after)
+            message = " ".join((str(failure), *failure.hints[:1]))
+            return SyncOutcome(_unfinished(progress), message, retry_after=failure.retry_after)
         except (PassInterrupted, WindsockError):
             raise
         except Exception:  # the edge of a sync: a fault of ours must show on the SyncRun too

@@ -90,31 +90,31 @@ async def select_identity_samples(reading: SyncSession, watermark: datetime) -> 
 
 async def apply_or_quarantine(reading: SyncSession) -> dict[str, int]:
     """At the end of a complete pass: take away what is gone, unless it is suspiciously much. How many of each."""
-    gone, progress, held = reading.gone, reading.progress, reading.state["held"] or {}
+    deletions, progress, held = reading.gone, reading.progress, reading.state["held"] or {}
     since = time(held.get("since")) if held.get("kind") == MASS_LOSS else None
     async with reading.db.tenant_transaction(progress.space_id) as tx:
         found = await tx.fetch_one(QUERIES["has_pending_deletions"], space_id=progress.space_id)
         if not (found and found["found"]):
-            losses = None
+            pending = None
         else:
-            await gone.archive(tx)
-            losses = await gone.pending_deletions(tx, since or progress.started_at)
-    if losses is None:
+            await deletions.archive(tx)
+            pending = await deletions.pending_deletions(tx, since or progress.started_at)
+    if pending is None:
         await _release(reading, MASS_LOSS)
         return {}
     async with reading.db.tenant_transaction(progress.space_id) as tx:
-        young = await gone.count_recent_runs(tx) if losses["runs"] >= FEW_RUNS else 0
-        reason = _mass_deletion_reason(losses, young)
+        young = await deletions.count_recent_runs(tx) if pending["runs"] >= FEW_RUNS else 0
+        reason = _mass_deletion_reason(pending, young)
         if reason is None:
-            removed = await gone.tombstone(tx)
+            removed = await deletions.tombstone(tx)
             await progress.save(tx)
     if reason is None:
         await _release(reading, MASS_LOSS)
         return removed
     progress.warn(reason)
-    counts = {kind: losses[kind] for kind in ("pipelines", "runs", "task_runs")}
+    counts = {kind: pending[kind] for kind in ("pipelines", "runs", "task_runs")}
     await _quarantine(
-        reading, {"kind": MASS_LOSS, "reason": reason, "missing": counts, "examples": losses["examples"] or []}
+        reading, {"kind": MASS_LOSS, "reason": reason, "missing": counts, "examples": pending["examples"] or []}
     )
     return {}
 

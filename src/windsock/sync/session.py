@@ -122,8 +122,8 @@ class SyncSession(PipelineSession):
         Not of those that the space no longer keeps, nor those that were asked for before and are not there.
         """
         oldest = self.oldest
-        kept = [task for task in task_runs if oldest is None or task.run_at is None or task.run_at >= oldest]
-        unknown = await self.mirror.missing_parent_runs(tx, kept, self.pipelines)
+        recent = [task for task in task_runs if oldest is None or task.run_at is None or task.run_at >= oldest]
+        unknown = await self.mirror.missing_parent_runs(tx, recent, self.pipelines)
         if len(unknown) > MAX_MISSING_PARENT_RUNS:
             raise ProviderIncomplete("Task runs came for more than 10,000 runs that the provider had not listed.")
         return [key for key in unknown if key not in self._asked_for and not self.skips.skips_run(*key)]

@@ -142,7 +142,7 @@ def overlaps(span: Span | None, other: Span | None) -> bool:
 def narrowest(span: Span | None, before: Span | None) -> Span | None:
     if span is None or before is None:
         return span or before
-    return min(span, before, key=lambda one: one[1] - one[0])
+    return min(span, before, key=lambda bounds: bounds[1] - bounds[0])
 
 
 def ids_of(row: SkippedRow) -> Row:

@@ -214,7 +214,11 @@ class Skips:
         nameless = [self.known[identity] for identity in before if not self.known[identity].is_named]
         known_better: set[UUID] = set()
         for entry in (self.known[identity] for identity in new):
-            wider = (one.identity for one in nameless if one.identity not in known_better and one.may_be(entry))
+            wider = (
+                entry_without_name.identity
+                for entry_without_name in nameless
+                if entry_without_name.identity not in known_better and entry_without_name.may_be(entry)
+            )
             known_better.update(itertools.islice(wider, 1))
         return known_better
 
@@ -244,9 +248,9 @@ class Skips:
         self._met.update(entry.identity for entry in better[: len(new)])
         span = span_of(scope)
         self._pending += [(e.row, span) for e in better[: len(new)] if e.is_named and narrowest(span, e.span) != e.span]
-        gone = {entry.identity for entry in unmet[len(new) :]} | set(new[: len(better)])
+        readable = {entry.identity for entry in unmet[len(new) :]} | set(new[: len(better)])
         wider = [e.identity for e in beside if not e.is_named and e.identity not in self._met]
-        await self.forget(tx, gone | set(wider[: max(0, len(new) - len(better))]))
+        await self.forget(tx, readable | set(wider[: max(0, len(new) - len(better))]))
         await self.write(tx)
         if kind == "task_runs":
             await self._save_orphans(tx)

@@ -65,13 +65,13 @@ class SyncPass:
         was_interrupted = (self._state["checkpoint"] or {}).get("kind") == "history"
         history, watermark = await self._read_all_or_per_dag()
         single = self._per_dag
-        has_latecomers = single.has_unread if single else await backfill_new_pipelines(self._reading)
+        has_backfill = single.has_unread if single else await backfill_new_pipelines(self._reading)
         if self._reading.has_listed:
             await reread_skipped(self._reading)
         if not history.is_complete and history.place["end"]:
             self._progress.warn(f"The history is here back to {history.place['end'][:16]}; the rest follows.")
         compares_soon = await self._reconcile(watermark)
-        looks_again = was_interrupted or compares_soon or self._reading.missing > 0
+        recheck_due = was_interrupted or compares_soon or self._reading.missing > 0
         for kind, removed in (await apply_or_quarantine(self._reading)).items():
             self._progress.counts[kind]["removed"] += removed
         await self._reading.save_progress()
@@ -84,7 +84,7 @@ class SyncPass:
             watermark=watermark,
             is_whole=self._is_whole,
             complete_as_of=single.complete_as_of if single else None,
-            reschedule_immediately=has_latecomers
+            reschedule_immediately=has_backfill
             or not history.is_complete
             or self._reading.missing_pipelines > 0  # the second look decides
             or bool(changes and (changes.is_behind or changes.has_more_to_follow)),
@@ -94,7 +94,7 @@ class SyncPass:
             quick_from=changes.quick_from if changes else None,
             checked_at=self._checked_at,
             checked_whole_at=self._checked_whole_at,
-            recheck_due=looks_again,
+            recheck_due=recheck_due,
             events=changes.events if changes else self._state["events"],
             identity_samples=await select_identity_samples(self._reading, watermark),
             base_url=self._config.base_url,
@@ -180,8 +180,8 @@ class SyncPass:
         progress, state = self._progress, self._state
         if state["history"] is None:  # begun anew: what was read before counts for nothing
             await per_dag.begin(self._reading)
-        began_at = per_dag.full_since(self._reading)
-        progress.is_full = began_at is not None
+        started_at = per_dag.full_since(self._reading)
+        progress.is_full = started_at is not None
         is_manual = progress.trigger == "manual" or progress.is_full
         if not self._reading.has_listed and (self._is_listing_due() or (is_manual and not self._has_listed_before())):
             await self._reading.list_pipelines()
@@ -191,10 +191,10 @@ class SyncPass:
             history.place |= {"is_complete": True, "end": history.place["goal"]}
             await self._save_place(history)
             state["history"] = history.place
-        if began_at is not None:
+        if started_at is not None:
             async with self._db.tenant_transaction(progress.space_id) as tx:
-                await save_as_checkpoint(self._reading)(per_dag.checkpoint_of(began_at))(tx)
-        self._per_dag = PerDag(self._reading, full_since=began_at)
+                await save_as_checkpoint(self._reading)(per_dag.checkpoint_of(started_at))(tx)
+        self._per_dag = PerDag(self._reading, full_since=started_at)
         self._changes = IncrementalSync(self._reading, as_of, self._per_dag.read)
         return history, await self._poll(as_of)
 
@@ -257,9 +257,9 @@ class SyncPass:
         if now - self._began < LONG_SECONDS or now - self._asked_at < YIELD_CHECK_SECONDS:
             return
         self._asked_at = now
-        is_doubtful = self._state["failures"] > 0 or (self._state["poll_seconds"] or 0) > SLOW_SECONDS
+        is_slow_or_failing = self._state["failures"] > 0 or (self._state["poll_seconds"] or 0) > SLOW_SECONDS
         async with self._db.transaction() as tx:
-            waiting = await tx.fetch_one(QUERIES["syncs_waiting"], doubtful=is_doubtful)
+            waiting = await tx.fetch_one(QUERIES["syncs_waiting"], doubtful=is_slow_or_failing)
         if waiting and waiting["total"]:
             raise Requeued
 

@@ -88,8 +88,8 @@ async def change(request: Request, space: PageEdit, connector_id: UUID) -> Respo
 async def delete(request: Request, space: PageAdminister, connector_id: UUID) -> Response:
     """With everything it mirrored; therefore its name has to be typed."""
     connector = await _connector(space, connector_id)
-    given = await read_form(request)
-    if given.get("name") != connector["name"]:
+    form = await read_form(request)
+    if form.get("name") != connector["name"]:
         sentence = f"Type its name, {connector['name']}, to delete it with everything it mirrored."
         return await _form_error(request, space, connector, _form_values(connector), BadRequest(sentence))
     async with space.transaction() as tx:

@@ -14,15 +14,15 @@ async def read_form(request: Request) -> dict[str, str]:
     """Each field's last value. Raises BadRequest for a form that cannot be read, and for text that cannot be stored."""
     try:
         async with request.form(max_files=0, max_fields=MAX_FIELDS) as form:
-            given = {name: value for name, value in form.items() if isinstance(value, str)}
+            values = {name: value for name, value in form.items() if isinstance(value, str)}
     except HTTPException as error:
         raise BadRequest(f"The form cannot be read: {error.detail}") from None
-    for name, text in given.items():
+    for name, text in values.items():
         try:
             check_storable(name + text)
         except ValueError as error:
             raise BadRequest(f"A value {error}.") from None
-    return given
+    return values
 
 
 def with_newlines(text: str) -> str:

@@ -33,8 +33,8 @@ async def make_key(
     if not 1 <= len(name.strip()) <= LONGEST_NAME:
         raise BadRequest(f"The name of a key has 1 to {LONGEST_NAME} characters.")
     async with caller.transaction() as tx:
-        made = await create_key(tx, caller.id, name=name.strip(), expires_in_days=lasts)
-    return await _page(request, caller, full_key=made["full_key"])
+        created = await create_key(tx, caller.id, name=name.strip(), expires_in_days=lasts)
+    return await _page(request, caller, full_key=created["full_key"])
 
 
 @router.post("/{key_id}/revoke")

@@ -70,9 +70,9 @@ async def sign_out(caller: IsSignedIn) -> Response:
     if caller.session_id is not None:
         async with caller.transaction() as tx:
             await revoke_session(tx, caller.id, caller.session_id)
-    answer = redirect("/sign-in")
-    answer.delete_cookie(COOKIE, path="/")
-    return answer
+    response = redirect("/sign-in")
+    response.delete_cookie(COOKIE, path="/")
+    return response
 
 
 @router.get("/sessions")
@@ -111,8 +111,8 @@ async def _start_session(request: Request, user_id: UUID, target: str, *, key_id
     db: Database = request.app.state.db
     async with db.transaction() as tx:
         token = await create_session(tx, user_id, request.headers.get("user-agent", ""), key_id=key_id)
-    answer = redirect(target)
-    answer.set_cookie(
+    response = redirect(target)
+    response.set_cookie(
         COOKIE,
         token,
         max_age=SESSION_DAYS * 86_400,
@@ -121,7 +121,7 @@ async def _start_session(request: Request, user_id: UUID, target: str, *, key_id
         httponly=True,
         samesite="lax",
     )
-    return answer
+    return response
 
 
 def _safe_next_url(target: str) -> str:

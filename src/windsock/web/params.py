@@ -51,8 +51,8 @@ class Field:
 def form_field(param: ProviderParam, drafted: Mapping[str, str]) -> Field:
     """`drafted`: values entered before, by field name."""
     types = param.schema.get("type")
-    named = [one for one in (types if isinstance(types, list) else [types]) if isinstance(one, str)]
-    is_nullable, kinds = "null" in named, [one for one in named if one != "null"]
+    named = [name for name in (types if isinstance(types, list) else [types]) if isinstance(name, str)]
+    is_nullable, kinds = "null" in named, [name for name in named if name != "null"]
     kind = _kind(param, kinds)
     field = f"{PREFIX}{kind}{'?' if is_nullable else ''}:{_escaped(param.name)}"
     title = param.schema.get("title")

@@ -190,12 +190,12 @@ async def _names(tx: Transaction, space: Space) -> dict[str, str]:
 def _audit_diff(event: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     """With what changed, one line for each: how it was, and how it became; ids by the names of what they are of."""
 
-    def said(value: object) -> object:
+    def name_of(value: object) -> object:
         return names.get(value, value) if isinstance(value, str) else value
 
     before, after = event["before"] or {}, event["after"] or {}
     changes = [
-        {"name": name.removesuffix("_id"), "before": said(before.get(name)), "after": said(after.get(name))}
+        {"name": name.removesuffix("_id"), "before": name_of(before.get(name)), "after": name_of(after.get(name))}
         for name in dict.fromkeys((*before, *after))
         if before.get(name) != after.get(name)
     ]

@@ -56,8 +56,8 @@ class PreviousTriesCache:
     async def get(self, space: Space, run: Row, task_runs: Sequence[Row]) -> Earlier:
         """Of task runs of one run, as the API says them."""
         retried = {(str(task["id"]), task["try_number"]): task for task in task_runs if task["try_number"] > 1}
-        asked_for = dict(islice(retried.items(), MOST_OF_A_RUN))
-        wanted = [task for key, task in asked_for.items() if key not in self._known]
+        selected = dict(islice(retried.items(), MOST_OF_A_RUN))
+        wanted = [task for key, task in selected.items() if key not in self._known]
         why = self._silent_because(run["pipeline_id"])
         if wanted and why is None:
             ask = self._asking.do(str(run["id"]), lambda: self._ask(space, run, wanted[:MAX_REQUESTED]))
@@ -65,7 +65,7 @@ class PreviousTriesCache:
                 await asyncio.wait_for(ask, WAITED_SECONDS)
             why = self._silent_because(run["pipeline_id"])
         tries = {key[0]: found for key in retried if (found := self._known.get(key)) is not None}
-        unasked = sum(key not in self._known for key in asked_for)
+        unasked = sum(key not in self._known for key in selected)
         return Earlier(tries, len(retried) - len(tries), why, goes_on=unasked > 0 and why is None)
 
     def _silent_because(self, pipeline_id: UUID) -> str | None:
@@ -78,13 +78,15 @@ class PreviousTriesCache:
                 for task in wanted:
                     which = _which(pipeline_external_id, run["external_id"], task)
                     try:
-                        found = [_format_try(one) for one in await provider.tries(which)]
+                        found = [_format_try(task_try) for task_try in await provider.tries(which)]
                     except ProviderHTTPError as refusal:
                         if refusal.status != 404:  # noqa: PLR2004 - gone there, or an Airflow before 2.10
                             raise
                         self._keep(task, None)
                     else:
-                        self._keep(task, [one for one in found if one["try_number"] < task["try_number"]])
+                        self._keep(
+                            task, [task_try for task_try in found if task_try["try_number"] < task["try_number"]]
+                        )
         except WindsockError as failure:
             if len(self._backoff_until) >= MAX_BACKOFFS:
                 self._backoff_until.clear()

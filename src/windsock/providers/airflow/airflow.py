@@ -257,17 +257,17 @@ class Airflow:
     async def probe_dags(self) -> DagProbe:
         dialect = await self._known()
         listing = dialect.pipelines()
-        answer = await self._session.get(listing.path, {**listing.params, "limit": "1"})
-        part = parse_listing(answer, listing)
+        response = await self._session.get(listing.path, {**listing.params, "limit": "1"})
+        part = parse_listing(response, listing)
         if part.total is None:
             raise ProviderBadResponse(f"The answer to GET {listing.path} does not say how many DAGs there are.")
-        return DagProbe(part.total, part.rows[0].external_id if part.rows else None, answer.elapsed)
+        return DagProbe(part.total, part.rows[0].external_id if part.rows else None, response.elapsed)
 
     async def probe_rows(self, what: Literal["runs", "task_runs"], window: RunRange) -> None:
         """Ask for one row, where a sync asks for many. Raises ProviderFailed as a sync would."""
         dialect = await self._known()
-        question = dialect.count_request(what, window)
-        await count(self._session.get, ApiRequest(path=question.path, params={**question.params, "limit": "1"}))
+        request = dialect.count_request(what, window)
+        await count(self._session.get, ApiRequest(path=request.path, params={**request.params, "limit": "1"}))
 
     async def probe_events(self) -> None:
         dialect = await self._known()

@@ -39,7 +39,7 @@ class CompletenessCheck:
     def remember(self, marks: Iterable[Key]) -> None:
         self._marks.update(hash(mark) for mark in marks)
 
-    def knows(self, mark: Key) -> bool:
+    def has_received(self, mark: Key) -> bool:
         return hash(mark) in self._marks
 
     def has(self, key: Key) -> bool:

@@ -47,8 +47,8 @@ async def diagnose(
     Signs in afresh, and leaves the token to the syncs (`tokens`, `key`), so that they use what was tested. Each request
     is tried once: somebody is waiting.
     """
-    for kept in (key, f"{key}:v1"):
-        tokens.drop(kept)
+    for token_key in (key, f"{key}:v1"):
+        tokens.drop(token_key)
     airflow = Airflow(
         config,
         credentials,
@@ -60,7 +60,7 @@ async def diagnose(
         transport=transport,
         tries=1,
     )
-    began = time.monotonic()
+    started = time.monotonic()
     version: str | None = None
     api_version: Literal["v1", "v2"] | None = None
     try:
@@ -73,7 +73,7 @@ async def diagnose(
         return Diagnosis(
             success=False,
             message=str(failure),
-            latency_ms=_milliseconds(time.monotonic() - began),
+            latency_ms=_milliseconds(time.monotonic() - started),
             provider_version=version,
             api_version=api_version,
             hints=list(failure.hints),

@@ -130,21 +130,21 @@ TASK_RUN_COLUMNS = frozenset(
 
 def task_run_metadata(fields: Fields, others: Collection[str]) -> Json:
     """The fields without a column; `others` have one in one of the APIs only."""
-    kept = fields.rest(TASK_RUN_COLUMNS.union(others))
-    job = kept.get("triggerer_job")
+    metadata = fields.rest(TASK_RUN_COLUMNS.union(others))
+    job = metadata.get("triggerer_job")
     if isinstance(job, dict):
-        kept["triggerer_job"] = {name: value for name, value in job.items() if name != "latest_heartbeat"}
-    return kept
+        metadata["triggerer_job"] = {name: value for name, value in job.items() if name != "latest_heartbeat"}
+    return metadata
 
 
-def parse_param(name: str, given: object) -> ProviderParam:
+def parse_param(name: str, definition: object) -> ProviderParam:
     """Both APIs wrap the default with its schema; a DAG of an older Airflow may have it bare."""
-    if not isinstance(given, dict) or "value" not in given:
-        return ProviderParam(name, given, {}, None)
-    schema, description = given.get("schema"), given.get("description")
+    if not isinstance(definition, dict) or "value" not in definition:
+        return ProviderParam(name, definition, {}, None)
+    schema, description = definition.get("schema"), definition.get("description")
     return ProviderParam(
         name,
-        given["value"],
+        definition["value"],
         schema if isinstance(schema, dict) else {},
         description if isinstance(description, str) else None,
     )

@@ -98,36 +98,36 @@ def from_status(
 
     Without `shows_words` nothing that the server says is in it: it may be another program than Airflow.
     """
-    says = _detail(body, secrets)
-    shown = says if shows_words else ""
-    said = f"Airflow answered {request_text} with {status}" + (f": {shown.rstrip('.')}." if shown else ".")
+    detail = _detail(body, secrets)
+    shown = detail if shows_words else ""
+    sentence = f"Airflow answered {request_text} with {status}" + (f": {shown.rstrip('.')}." if shown else ".")
     if status == HTTPStatus.NOT_FOUND:
         if body is None:
-            return ProviderBadResponse(f"{said} It is a page, not an answer of Airflow's API.", hints=(PATH_HINT,))
-        if _REMOVED in says:
+            return ProviderBadResponse(f"{sentence} It is a page, not an answer of Airflow's API.", hints=(PATH_HINT,))
+        if _REMOVED in detail:
             return WrongApiVersion(
-                said, hints=("This is an Airflow 3, which has only /api/v2: set api_version to auto or v2.",)
+                sentence, hints=("This is an Airflow 3, which has only /api/v2: set api_version to auto or v2.",)
             )
-        if says in {"", "Not Found"}:
-            return ProviderBadResponse(f"{said} There is no such address in this API.", hints=(PATH_HINT,))
+        if detail in {"", "Not Found"}:
+            return ProviderBadResponse(f"{sentence} There is no such address in this API.", hints=(PATH_HINT,))
     is_v1, is_forbidden = " /api/v1/" in request_text, status == HTTPStatus.FORBIDDEN
     method, _, path = request_text.partition(" ")
     permission = tuple(filter(None, (permission_hint(method, path),))) if is_forbidden else ()
-    if status == HTTPStatus.UNAUTHORIZED or (is_forbidden and (is_v1 or "Invalid JWT" in says)):
+    if status == HTTPStatus.UNAUTHORIZED or (is_forbidden and (is_v1 or "Invalid JWT" in detail)):
         hints = _hints_for_v1(status) if is_v1 else _HINTS_FOR_V2
         if is_forbidden and is_v1:
             # Who is refused a trigger could sign in to read before.
             hints = (*permission, *hints) if request_text.startswith("POST ") else (*hints, *permission)
         if body is None:
             hints = (*hints, LOGIN_HINT)
-        refused = f"Airflow refused the credentials. {said}"
+        refused = f"Airflow refused the credentials. {sentence}"
         return ProviderRejectedCredentials(status, refused, is_transient=False, hints=hints, provider_message=shown)
     hints = ()
     if is_forbidden:
         hints = (LOGIN_HINT,) if body is None else permission or (_PERMISSION_HINT,)
     is_transient = status in _TRANSIENT
     return ProviderHTTPError(
-        status, said, is_transient=is_transient, hints=hints, retry_after=retry_after, provider_message=shown
+        status, sentence, is_transient=is_transient, hints=hints, retry_after=retry_after, provider_message=shown
     )
 
 
@@ -253,11 +253,11 @@ def _reason(error: BaseException) -> tuple[str, str]:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     waiting, seen = [error], set()
     while waiting:
-        one = waiting.pop(0)
-        if id(one) in seen:
+        current = waiting.pop(0)
+        if id(current) in seen:
             continue
-        seen.add(id(one))
-        yield one
-        waiting += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
-        if isinstance(one, BaseExceptionGroup):
-            waiting += one.exceptions
+        seen.add(id(current))
+        yield current
+        waiting += [cause for cause in (current.__cause__, current.__context__) if cause is not None]
+        if isinstance(current, BaseExceptionGroup):
+            waiting += current.exceptions

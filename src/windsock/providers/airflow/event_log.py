@@ -69,8 +69,8 @@ async def read_hints(
             break
         ids = [row["event_log_id"] for row in rows]
         done = {*seen, *(row["event_log_id"] for row in rows if _is_old(row, as_of + behind))}
-        told = {*seen, *(number for number in once if number not in done)}
-        runs, deleted, touches = _extract_runs([row for row in rows if row["event_log_id"] not in told])
+        processed = {*seen, *(number for number in once if number not in done)}
+        runs, deleted, touches = _extract_runs([row for row in rows if row["event_log_id"] not in processed])
         return EventLogHints(
             runs=runs,
             deleted_pipelines=deleted,

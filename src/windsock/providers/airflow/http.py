@@ -174,16 +174,16 @@ class AirflowHttp:
 
     async def _receive_now(self, method: str, path: str, **what: Any) -> _Received | HttpOutcome:  # noqa: ANN401
         """Failures are returned, never raised from within: httpx2's errors hold the sent headers."""
-        asked = f"{method} {path}"
+        request_text = f"{method} {path}"
         try:
             client = self._client()
         except (ssl.SSLError, ValueError):
-            return HttpOutcome(None, unreadable_certificate(asked))
+            return HttpOutcome(None, unreadable_certificate(request_text))
         trace = RequestTrace(is_blind=self._transport is not None)
         if method == "POST":
             self._posts.append((path, trace))
         self.requests += 1
-        began, clock, encoding = datetime.now(UTC), time.monotonic(), ""
+        started_at, clock, encoding = datetime.now(UTC), time.monotonic(), ""
         seconds = self._config.timeout_seconds
         try:
             async with (
@@ -194,33 +194,35 @@ class AirflowHttp:
                 body = await self._read(response)
                 peer = peer_of(response)
         except (TimeoutError, egress.TimeoutException):
-            return HttpOutcome(None, errors.timed_out(asked, seconds, request_sent=trace.may_have_left))
+            return HttpOutcome(None, errors.timed_out(request_text, seconds, request_sent=trace.may_have_left))
         except egress.DecodingError:
-            return HttpOutcome(None, errors.wrongly_compressed(asked, encoding, is_known=True))
+            return HttpOutcome(None, errors.wrongly_compressed(request_text, encoding, is_known=True))
         except (egress.RequestError, egress.InvalidURL, OSError) as error:
-            failure = errors.from_transport(asked, error, request_sent=trace.may_have_left)
+            failure = errors.from_transport(request_text, error, request_sent=trace.may_have_left)
             return HttpOutcome(None, failure, may_retry=isinstance(error, _DROPPED))
         finally:
             elapsed = time.monotonic() - clock
             self.seconds += elapsed
         if body is None:
-            return HttpOutcome(None, errors.ResponseTooLarge(f"The answer to {asked} is larger than can be taken in."))
-        self.as_of = self.clock.read(response.headers.get("date"), began, elapsed)
+            return HttpOutcome(
+                None, errors.ResponseTooLarge(f"The answer to {request_text} is larger than can be taken in.")
+            )
+        self.as_of = self.clock.read(response.headers.get("date"), started_at, elapsed)
         return _Received(response, body, self.as_of, elapsed, peer)
 
     async def _with_words(
         self, method: str, path: str, headers: Mapping[str, str] | None, outcome: HttpOutcome
     ) -> ProviderFailed:
         """The failure; with what the server says, if the address that answered is an Airflow's."""
-        received, asked = outcome.received, f"{method} {path}"
+        received, request_text = outcome.received, f"{method} {path}"
         if received is not None and path not in VERSION_PATHS.values():
             if not self._is_recognized(received.peer) and received.peer not in self._unrecognized:
                 self._unrecognized.add(received.peer)
                 api_version: ApiVersion = "v1" if path.startswith("/api/v1/") else "v2"
                 await self._once("GET", VERSION_PATHS[api_version], headers=headers)
             if self._is_recognized(received.peer):
-                outcome = await self._interpret(asked, received, shows_words=True)
-        return outcome.failure or ProviderBadResponse(f"Airflow gave no answer to {asked}.")
+                outcome = await self._interpret(request_text, received, shows_words=True)
+        return outcome.failure or ProviderBadResponse(f"Airflow gave no answer to {request_text}.")
 
     def _is_recognized(self, address: object) -> bool:
         return self._recognized.has(self._key, address)

@@ -123,8 +123,8 @@ def _any_row(listing: Listing[Any]) -> tuple[str, Params]:
     """The list of all rows of this kind, without the filters."""
     paths = {"dag_runs": "/dags/~/dagRuns", "task_instances": "/dags/~/dagRuns/~/taskInstances"}
     path = f"{listing.root}{paths[listing.name]}" if listing.name in paths else listing.path
-    kept = ("order_by", "exclude_stale", "only_active")
-    return path, {name: value for name, value in listing.params.items() if name in kept}
+    names = ("order_by", "exclude_stale", "only_active")
+    return path, {name: value for name, value in listing.params.items() if name in names}
 
 
 def _total(body: object) -> int | None:

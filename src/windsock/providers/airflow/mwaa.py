@@ -121,14 +121,16 @@ class Mwaa(RefreshableAuth):
 
     def _web_login(self) -> tuple[str, str] | ProviderFailed:
         """Blocks. The host of the web server, and a token that is good for 60 s."""
-        given = self._credentials
+        credentials = self._credentials
         session, errors, config = _aws("boto3.session"), _aws("botocore.exceptions"), _aws("botocore.config")
         keys = {}
-        if given.access_key_id is not None and given.secret_access_key is not None:
+        if credentials.access_key_id is not None and credentials.secret_access_key is not None:
             keys = {
-                "aws_access_key_id": given.access_key_id,
-                "aws_secret_access_key": given.secret_access_key.get_secret_value(),
-                "aws_session_token": given.session_token.get_secret_value() if given.session_token else None,
+                "aws_access_key_id": credentials.access_key_id,
+                "aws_secret_access_key": credentials.secret_access_key.get_secret_value(),
+                "aws_session_token": credentials.session_token.get_secret_value()
+                if credentials.session_token
+                else None,
             }
         bounds = config.Config(
             connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": ATTEMPTS}
@@ -140,11 +142,11 @@ class Mwaa(RefreshableAuth):
             errors.HTTPClientError,
         )
         try:
-            signed_in = session.Session(region_name=given.region, **keys)
+            signed_in = session.Session(region_name=credentials.region, **keys)
             signed_in.events.register("before-send", send)  # of every client of this session
             opened = signed_in.client("mwaa", config=bounds)
             with closing(opened) as client:
-                answer = client.create_web_login_token(Name=given.environment_name)
+                response = client.create_web_login_token(Name=credentials.environment_name)
         except errors.ClientError as error:
             return self._refused(error.response)
         except errors.HTTPClientError as error:
@@ -153,7 +155,7 @@ class Mwaa(RefreshableAuth):
             return self._rejected("AWS's default chain found no credentials on this machine.")
         except (errors.BotoCoreError, ValueError) as error:
             return self._rejected(f"The sign-in could not be sent to AWS ({type(error).__name__}).")
-        host, token = answer.get("WebServerHostname"), answer.get("WebToken")
+        host, token = response.get("WebServerHostname"), response.get("WebToken")
         if not host or not token:
             return ProviderBadResponse("AWS answered CreateWebLoginToken without a host or a token.")
         return host, token
@@ -164,18 +166,18 @@ class Mwaa(RefreshableAuth):
         code = str(error.get("Code", ""))[:100]
         if status >= _TROUBLE or "Throttl" in code or "TooManyRequests" in code:
             return _unreachable(f"is in trouble or asks for patience ({code})")
-        says = ""
+        message = ""
         if code.startswith("AccessDenied"):
-            says = f" {redact(str(error.get('Message', '')), self._http.secrets)[:_LONGEST_WORDS]}"
-        return self._rejected(f"AWS refused CreateWebLoginToken with {code or status}.{says}", code)
+            message = f" {redact(str(error.get('Message', '')), self._http.secrets)[:_LONGEST_WORDS]}"
+        return self._rejected(f"AWS refused CreateWebLoginToken with {code or status}.{message}", code)
 
     def _rejected(self, sentence: str, code: str = "") -> ProviderRejectedCredentials:
         hints = ("Check the access key: whether it is active, complete, and a temporary one has not expired.",)
         if code.startswith("AccessDenied"):
             hints = (_ACCESS,)
         elif code == "ResourceNotFoundException":
-            given = self._credentials
-            hints = (f"Is there an MWAA environment named {given.environment_name} in {given.region}?",)
+            credentials = self._credentials
+            hints = (f"Is there an MWAA environment named {credentials.environment_name} in {credentials.region}?",)
         return ProviderRejectedCredentials(401, sentence, is_transient=False, hints=hints)
 
 

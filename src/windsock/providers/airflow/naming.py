@@ -40,7 +40,7 @@ class Namer(Generic[T]):
 
         `seen`: keys of rows that the scan does not know yet. `named`: rows that were found near it.
         """
-        known = {replace(one, reason="") for one in named}
+        known = {replace(row, reason="") for row in named}
         dag, run = _ids_in(self._listing.path)
         unnamed = SkippedRow(
             kind=self._listing.kind,
@@ -68,7 +68,7 @@ class Namer(Generic[T]):
         elif self._listing.kind == "runs":
             found = self._runs(before, after, seen)
         else:
-            found = self._task_runs([one for one in (before, after) if isinstance(one, ProviderTaskRun)], seen)
+            found = self._task_runs([row for row in (before, after) if isinstance(row, ProviderTaskRun)], seen)
         async for candidate in found:
             yield candidate
 
@@ -122,8 +122,8 @@ class Namer(Generic[T]):
         if dag and run:
             yield dag, run
             return
-        told = dict.fromkeys((row.pipeline_external_id, row.run_external_id) for row in near)
-        for key in told:
+        runs = dict.fromkeys((row.pipeline_external_id, row.run_external_id) for row in near)
+        for key in runs:
             yield key
         times = sorted(row.run_at for row in near if row.run_at is not None)
         if not times:
@@ -132,7 +132,7 @@ class Namer(Generic[T]):
         path = f"{self._root}/dags/{quote(dag or '~', safe='~')}/dagRuns"
         for found in await self._rows(path, "dag_runs", {"order_by": "id", **window}):
             key = (str(found.get("dag_id")), str(found.get("dag_run_id")))
-            if key not in told:
+            if key not in runs:
                 yield key
 
     async def _tasks_of(

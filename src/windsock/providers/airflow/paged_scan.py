@@ -44,7 +44,7 @@ class PagedScan(Generic[T]):
         self._as_of: datetime | None = None
         self._failure: ProviderFailed | None = None
         self._isolation = Isolation(self._ask_counted, listing, limits)
-        namer = Namer(self._ask_counted, listing, limits, self._knows)
+        namer = Namer(self._ask_counted, listing, limits, self._is_received)
         self._slices = SliceReader(self._slice, self._isolation, listing, limits.page, namer)
 
     async def pages(self, resume: Resume | None) -> AsyncIterator[Page[T]]:
@@ -122,7 +122,7 @@ class PagedScan(Generic[T]):
                 return part
         return None
 
-    def _knows(self, key: Key) -> bool:
+    def _is_received(self, key: Key) -> bool:
         return self._check.has(key)
 
     def _behind(self) -> int:
@@ -147,7 +147,7 @@ class PagedScan(Generic[T]):
         step, steps, stalls, farthest = _TAIL, 0, 0, 0
         while True:
             part, first = first or await self._read(offset), None
-            if offset and not (part.row_keys and self._check.knows(part.row_keys[0])):
+            if offset and not (part.row_keys and self._check.has_received(part.row_keys[0])):
                 self._check.observe_total(part.total)
                 offset, step, steps = max(0, offset - step), step * 2, steps + 1
                 if steps > _MAX_STEPS_BACK:
@@ -188,7 +188,7 @@ class PagedScan(Generic[T]):
         self._check.observe_total(behind.total)
         if not self._check.missing:
             return part
-        has_more = behind.received > missing or not all(self._check.knows(mark) for mark in behind.row_keys)
+        has_more = behind.received > missing or not all(self._check.has_received(mark) for mark in behind.row_keys)
         return part if self._check.missing == missing and not has_more else None
 
     def _end(self, part: ListResponse[T]) -> Iterator[Page[T]]:

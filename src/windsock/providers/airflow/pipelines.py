@@ -61,11 +61,11 @@ async def _list_once(
         place = {"limit": str(limit), "offset": str(offset)}
         return parse_listing(await ask(listing.path, {**listing.params, **place}), listing)
 
-    def knows(key: Key) -> bool:
+    def is_received(key: Key) -> bool:
         return found is not None and key in found.keys
 
     slices = SliceReader(
-        fetch, Isolation(ask, listing, limits), listing, limits.page, Namer(ask, listing, limits, knows)
+        fetch, Isolation(ask, listing, limits), listing, limits.page, Namer(ask, listing, limits, is_received)
     )
     while found is None or found.received < (found.total or 0) - lacks:
         part = await slices.read(0 if found is None else found.received)

@@ -233,7 +233,7 @@ def _key_of_unreadable(item: object, kind: Kind, nameless: Counter[str]) -> Key:
     """By its ids where it has all of them; else by all of it, and how many such rows came before it in the answer."""
     ids = tuple(item.get(name) for name in _IDS[kind]) if isinstance(item, dict) else ()
     region = tuple(item[name] for name in _REGION if item.get(name) is not None) if isinstance(item, dict) else ()
-    if ids and all(isinstance(one, str | int) for one in (*ids, *region)):
+    if ids and all(isinstance(value, str | int) for value in (*ids, *region)):
         return ("unreadable", *ids, *region)
     try:
         written = json.dumps(item, sort_keys=True)
