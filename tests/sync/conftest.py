@@ -27,3 +27,11 @@ async def harness(make_database: Callable[[str], str], request: pytest.FixtureRe
         sync_harness = SyncHarness(windsock.process, FakeAirflow(Api(model)))
         await sync_harness.connect_to_double()
         yield sync_harness
+
+
+@pytest.fixture
+def scoped(harness: SyncHarness) -> SyncHarness:
+    """As an account with rights on its three DAGs sees it; it may not read the event log either."""
+    harness.fake.api.is_scoped = True
+    harness.fake.api.shows_events = False
+    return harness

@@ -14,14 +14,6 @@ from windsock.sync import per_dag
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def scoped(harness: SyncHarness) -> SyncHarness:
-    """As an account with rights on its three DAGs sees it; it may not read the event log either."""
-    harness.fake.api.is_scoped = True
-    harness.fake.api.shows_events = False
-    return harness
-
-
 async def sync(harness: SyncHarness, **more: Any) -> Row:
     harness.fake.requests.clear()
     row = await harness.sync(trigger="schedule", **more)

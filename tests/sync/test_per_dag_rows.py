@@ -10,13 +10,6 @@ from sync.test_per_dag import sync
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def scoped(harness: SyncHarness) -> SyncHarness:
-    harness.fake.api.is_scoped = True
-    harness.fake.api.shows_events = False
-    return harness
-
-
 async def test_dag_with_only_unreadable_rows_stops_no_sync(scoped: SyncHarness) -> None:
     await scoped.settle()
     oddities = scoped.fake.api.oddities

@@ -16,13 +16,6 @@ RUN, TASK = ("bills", "run_0"), ("news", "run_0", "load", -1)
 
 
 @pytest.fixture
-def scoped(harness: SyncHarness) -> SyncHarness:
-    harness.fake.api.is_scoped = True
-    harness.fake.api.shows_events = False
-    return harness
-
-
-@pytest.fixture
 def bad(scoped: SyncHarness) -> UnreadableSet:
     return skip_unreadable(scoped)
 
