@@ -10,7 +10,7 @@ from windsock.access.store import create_key, create_space, create_user, expect_
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
-from windsock.db import Actor, Database
+from windsock.db.database import Actor, Database
 from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
 from windsock.sync.skips import Skips
 from windsock.sync.store import queue_sync

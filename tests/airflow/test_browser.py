@@ -18,7 +18,7 @@ from windsock.access.store import create_key, create_space, create_user, upsert_
 from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.settings import Settings
 
 LONG = 120_000

@@ -23,7 +23,7 @@ from windsock.client import Client
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
 from windsock.context import AppContext
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.settings import Settings
 
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import precondition, rule
 
 from sync.airflow_rules import NUMBERS, StateMachineBase
 from windsock.access.store import create_user
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.sync.retention import purge_expired
 
 ADDED = {

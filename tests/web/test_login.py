@@ -9,7 +9,7 @@ from web.conftest import OWN, SITE, Browser
 from windsock.access.keys import hash_token
 from windsock.access.sessions import create_login_link
 from windsock.access.space import COOKIE
-from windsock.sql import Query
+from windsock.db.queries import Query
 
 pytestmark = pytest.mark.anyio
 

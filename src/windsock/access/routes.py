@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Request, Response
 from windsock.access.models import Member, MemberChange, SpaceChange, SpaceIn, SpaceOut
 from windsock.access.space import QUERIES, CanAdminister, CanView, CurrentCaller, IsSuperadmin
 from windsock.access.store import create_space, delete_membership, expect_row, set_role, upsert_member
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import Conflict, Forbidden
 from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
 

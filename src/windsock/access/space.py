@@ -13,10 +13,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from windsock.access.authorizer import Authorizer
 from windsock.access.keys import hash_token
-from windsock.db import Actor, Database, Row, Transaction
+from windsock.db.database import Actor, Database, Row, Statement, Transaction
+from windsock.db.queries import load
 from windsock.errors import Forbidden, NotAuthenticated, NotSignedIn, WindsockError
-from windsock.pipelined import Statement
-from windsock.sql import load
 
 ROLES = ("viewer", "editor", "admin")
 VIEW = "viewer", "read"

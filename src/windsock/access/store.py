@@ -4,7 +4,7 @@ from uuid import UUID
 
 from windsock.access.keys import PREFIX_LENGTH, hash_token, new_key
 from windsock.access.space import QUERIES, Space
-from windsock.db import Row, Transaction, map_constraint_errors
+from windsock.db.database import Row, Transaction, map_constraint_errors
 from windsock.errors import Conflict, NotFound
 
 

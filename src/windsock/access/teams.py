@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request, Response
 from windsock.access.models import Team, TeamBody, TeamDetail
 from windsock.access.space import CanAdminister, CanView, Space
 from windsock.access.store import expect_row
-from windsock.db import Row, Transaction, map_constraint_errors
+from windsock.db.database import Row, Transaction, map_constraint_errors
+from windsock.db.queries import load
 from windsock.errors import Conflict, NotFound
 from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
-from windsock.sql import load
 
 QUERIES = load(__package__, "teams.sql")
 

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from windsock.access.space import CanAudit
 from windsock.access.store import expect_row
 from windsock.audit.models import Action, AuditEvent, TargetType
+from windsock.db.queries import load
 from windsock.inputs import AwareDatetime
 from windsock.pagination import LIST_HEADERS, PageQuery20, page_response
-from windsock.sql import load
 
 QUERIES = load(__package__, "audit.sql")
 

@@ -10,7 +10,7 @@ from windsock.access.store import create_key, create_space, create_user, expect_
 from windsock.commands.decorators import json_option, print_json, print_table, with_context, with_database
 from windsock.commands.login import login_url
 from windsock.context import AppContext
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
 from windsock.errors import Invalid, NotFound, WindsockError
 
 

@@ -6,10 +6,10 @@ from uuid import UUID
 from windsock.access.space import Space
 from windsock.access.store import expect_row
 from windsock.comments.models import CommentIn
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.errors import Forbidden, NotFound
 from windsock.pagination import PageParams
-from windsock.sql import load
 
 QUERIES = load(__package__, "comments.sql")
 

@@ -13,7 +13,7 @@ from windsock import log
 from windsock.access.store import expect_row
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector, load_connector
-from windsock.db import Database, Row, map_constraint_errors
+from windsock.db.database import Database, Row, map_constraint_errors
 from windsock.errors import (
     Conflict,
     DatabaseFailed,

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from windsock.access.store import expect_row
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
 from windsock.errors import Conflict, NotFound
 from windsock.pagination import PageParams
 from windsock.sync.deletions import DeletionTracker

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from windsock.access.space import Space
 from windsock.access.store import expect_row
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.errors import Conflict, NotFound, ProviderHTTPError
 from windsock.providers.base import ProviderRun
 from windsock.runs.store import get_run_without_tasks
-from windsock.sql import load
 from windsock.sync.writer import MirrorWriter
 
 QUERIES = load(__package__, "triggers.sql")

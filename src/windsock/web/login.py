@@ -18,7 +18,7 @@ from windsock.access.sessions import (
     revoke_session,
 )
 from windsock.access.space import COOKIE, IsSignedIn, check_same_origin
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.errors import NotFound
 from windsock.web.templates import HEADERS, redirect, render, to_jsonable
 

@@ -14,7 +14,7 @@ from windsock.access.teams import name_taken, put_team_member
 from windsock.audit.models import TargetType
 from windsock.audit.routes import QUERIES as AUDIT
 from windsock.connectors.store import list_connectors_of
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import BadRequest, NotFound
 from windsock.inputs import StorableText
 from windsock.pagination import PageParams, PageQuery20

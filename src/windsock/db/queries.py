@@ -11,7 +11,6 @@ Query = NewType("Query", str)
 HEADING = re.compile(r"^-- (name|fragment): (\w+)[ \t]*$", re.MULTILINE)
 CONDITION = re.compile(r"^[ \t]*AND .*-- if (\w+)[ \t]*(?:\n|\Z)", re.MULTILINE)
 INCLUDE = re.compile(r"\{(\w+)\}")
-PLACE = re.compile(r"%\((\w+)\)s")
 SPACE = "%(space_id)s"
 ACROSS = "-- across spaces"
 
@@ -90,14 +89,6 @@ def render(query: Query, parameters: Mapping[str, object]) -> LiteralString:
 @functools.lru_cache(maxsize=1_000)
 def drop_conditions(query: Query, missing: frozenset[str]) -> Query:
     return Query(CONDITION.sub(lambda line: "" if line[1] in missing else line[0], query))
-
-
-@functools.lru_cache(maxsize=2_000)
-def to_positional(query: str) -> tuple[bytes, tuple[str, ...]]:
-    """The statement with `$1` for the first parameter and so on, as PostgreSQL takes it, and the parameters' names."""
-    names = tuple(dict.fromkeys(PLACE.findall(query)))
-    text = PLACE.sub(lambda place: f"${names.index(place[1]) + 1}", query)
-    return text.replace("%%", "%").encode(), names
 
 
 def as_literal(query: Query) -> LiteralString:
