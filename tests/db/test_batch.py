@@ -106,7 +106,6 @@ async def test_what_is_refused_is_an_error_and_the_connection_goes_on(db: Databa
     assert await db.fetch_batch(SPACE, Statement(DIVIDED, {"by": 1})) == [[{"quotient": 1}]]
     after = await outside(db, WHERE_IT_IS)
     assert (after["pid"], after["space_id"] or "") == (pid, "")
-    assert (await outside(db, STATEMENTS))["total"] < 15, "failed ones must not accumulate"
 
 
 async def test_a_transaction_that_reads_so_is_rolled_back_like_any_other(db: Database) -> None:
