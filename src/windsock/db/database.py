@@ -1,6 +1,5 @@
 """Connection pool, tenant-scoped transactions, batches of statements, constraint-to-error mapping."""
 
-import json
 import select
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -11,40 +10,14 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg.abc import Buffer
-from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
-from psycopg.pq import Format
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg.types.string import ByteaBinaryLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from windsock.db.json_adapters import return_raw_json
 from windsock.db.queries import Query, as_literal, render
 from windsock.db.sqlstates import classify
 from windsock.errors import Overloaded, WindsockError
-
-
-def dump_json(value: object) -> bytes:
-    """As orjson, which refuses to write more than 254 levels; what a provider sends may be deeper.
-
-    Raises RecursionError where it is too deep for the standard library, too (about a thousand levels).
-    """
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError as error:
-        if "Recursion limit" not in str(error):
-            raise
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_as_json).encode()
-
-
-def _as_json(value: object) -> object:
-    """A time or an id, which orjson knows and the standard library does not."""
-    return orjson.loads(orjson.dumps(value))
-
-
-set_json_dumps(dump_json)
-set_json_loads(orjson.loads)
 
 CONNECTION_OPTIONS = (
     "-c search_path=windsock -c timezone=UTC -c jit=off"
@@ -57,7 +30,7 @@ MAX_WAITING = 1_000
 SET_TENANT = Query(
     "SELECT set_config('windsock.space_id', %(space_id)s::text, true), set_config('enable_memoize', 'off', true)"
 )
-"""Of what a page is made of each is looked up once: a copy of what was found, for whoever asks again, is for nobody."""
+"""A page looks up each row once, so that memoizing lookups costs and saves nothing."""
 
 PING = Query("SELECT 1 AS one")
 BUSY = "All connections to the database are in use. Nothing was changed; try again in a moment."
@@ -88,15 +61,6 @@ class Connection(psycopg.AsyncConnection[DictRow]):
             raise
 
 
-class RawJsonbLoader(Loader):
-    """jsonb as bytes. In binary format its text follows one byte, the version."""
-
-    format = Format.BINARY
-
-    def load(self, data: Buffer) -> bytes:
-        return bytes(data)[1:]
-
-
 async def _fetch_batch(connection: Connection, statements: Sequence[Statement]) -> list[list[Row]]:
     """Execute statements in one round trip; return the rows of each, JSON columns as bytes.
 
@@ -107,8 +71,7 @@ async def _fetch_batch(connection: Connection, statements: Sequence[Statement]) 
     async with connection.pipeline():
         for statement in statements:
             cursor = connection.cursor(binary=True)
-            cursor.adapters.register_loader("json", ByteaBinaryLoader)
-            cursor.adapters.register_loader("jsonb", RawJsonbLoader)
+            return_raw_json(cursor)
             query = render(statement.query, statement.parameters)
             cursors.append(await cursor.execute(query, statement.parameters, prepare=statement.prepare))
     return [await cursor.fetchall() for cursor in cursors]
@@ -157,18 +120,18 @@ class Transaction:
 
 
 class Reader(Protocol):
-    """A space, or a transaction that is open anyway: for what only reads."""
+    """Executes read-only statements: a space, or an open transaction."""
 
     async def fetch_batch(self, *statements: Statement) -> list[list[Row]]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Whose doing a change is; the database writes it into the audit trail."""
+    """The user who makes a change; the database writes it into the audit trail."""
 
     user_id: UUID
     api_key_id: UUID | None
-    """None: they did it on a page."""
+    """None for a change on a page."""
     request_id: str | None
 
 
@@ -189,7 +152,7 @@ class Database:
             max_size=pool_size,
             max_waiting=MAX_WAITING,
             timeout=POOL_TIMEOUT_SECONDS,
-            # Its pauses double: with the default of 300 s it would stay away minutes longer than PostgreSQL did.
+            # Delays between attempts double: with the default of 300 s they would outlast an outage by minutes.
             reconnect_timeout=5.0,
             open=False,
             connection_class=Connection,
@@ -261,7 +224,7 @@ class Database:
                 raise self._explain_timeout(error) from error
 
     def _explain_timeout(self, error: PoolTimeout) -> Exception:
-        """The pool says only that nothing came: all connections were in use, or none could be made."""
+        """The pool reports only a timeout: all connections were in use, or none could be opened."""
         if self._in_use >= self._pool.max_size:
             return Overloaded(BUSY, headers={"Retry-After": "5"})
         failed_at, failure = Connection.last_failure or (0.0, error)
@@ -309,7 +272,7 @@ async def _is_alive(connection: psycopg.AsyncConnection[DictRow]) -> None:
 
 @contextmanager
 def map_constraint_errors(sentences: Mapping[str, WindsockError]) -> Iterator[None]:
-    """Turn the violation of a named constraint into the error for it; any other violation passes as it is."""
+    """Raise the error of a violated constraint, by its name; other violations pass unchanged."""
     try:
         yield
     except psycopg.IntegrityError as violation:

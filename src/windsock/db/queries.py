@@ -23,7 +23,7 @@ class Queries(Mapping[str, Query]):
 
     A block starts with `-- name: some_query`. A `-- fragment: some_part` is text that `{some_part}` includes, so that a
     list and its count share one WHERE. Each query contains %(space_id)s, or `-- across spaces` and the reason. A line
-    that ends in `-- if some_parameter` is a condition that holds where that is given: see `written`.
+    that ends in `-- if some_parameter` is a condition that applies only if the parameter is set: see `render`.
     """
 
     def __init__(self, source: str, text: str) -> None:
@@ -72,15 +72,15 @@ def load(package: str, name: str, *, shared: str = "") -> Queries:
 
 @functools.lru_cache(maxsize=1_000)
 def optional_params(query: Query) -> tuple[str, ...]:
-    """The parameters with conditions that stand only where they are given."""
+    """The parameters of conditions that apply only if they are set."""
     return tuple(dict.fromkeys(CONDITION.findall(query)))
 
 
 def render(query: Query, parameters: Mapping[str, object]) -> LiteralString:
     """The statement without the conditions whose parameter is None or False.
 
-    So PostgreSQL plans what was asked, once for each such question, where `%(x)s IS NULL OR …` would have to be planned
-    anew for each.
+    Each combination of filters is a statement with a plan of its own; a generic plan of `%(x)s IS NULL OR …` would use
+    no index.
     """
     missing = [name for name in optional_params(query) if (value := parameters[name]) is None or value is False]
     return as_literal(drop_conditions(query, frozenset(missing)) if missing else query)
