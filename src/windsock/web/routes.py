@@ -6,12 +6,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from windsock.access.space import IsSignedIn, PageView, PageWatch
+from windsock.auth.permissions import IsSignedIn, PageView, PageWatch
 from windsock.connectors.store import list_connectors_of
 from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
 from windsock.filters import PipelineFilterQuery
-from windsock.inputs import StateName
-from windsock.pagination import CursorPageQuery, PageQuery100
+from windsock.http.pagination import CursorPageQuery, PageQuery100
+from windsock.http.validation import StateName
 from windsock.pipelines.routes import Days, NeverSucceeded, Sort
 from windsock.pipelines.store import (
     DEFAULT_DAYS,

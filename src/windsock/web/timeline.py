@@ -9,10 +9,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from windsock.access.space import PageView
+from windsock.auth.permissions import PageView
 from windsock.filters import PipelineFilterQuery
-from windsock.inputs import AwareDatetime
-from windsock.pagination import PageParams
+from windsock.http.pagination import PageParams
+from windsock.http.validation import AwareDatetime
 from windsock.pipelines.store import list_pipelines
 from windsock.pipelines.summaries import StatsWindow
 from windsock.runs.store import list_timeline_runs
