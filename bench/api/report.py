@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 COMPARED = (
     ("pipelines, uncached", "Airflow, dags", 20.0),
     ("runs of a pipeline, uncached", "Airflow, dagRuns", 20.0),
-    ("pipelines, cache hit", "static baseline, bare", 0.5),
-    ("pipelines, cache hit", "static baseline, routed", 0.5),
-    ("pipelines, cache hit", "static baseline, as Windsock serves", 0.5),
     ("pipelines, 304", "static baseline, bare", 0.5),
     ("pipelines, 304", "static baseline, routed", 0.5),
     ("pipelines, 304", "static baseline, as Windsock serves", 0.5),
