@@ -14,7 +14,7 @@ from factories import TwoTenants
 from invariants.conftest import Ask
 from invariants.operations import API, OPERATIONS, PAGES_TO_SIGN_IN, PUBLIC, Operation, documented, ids_of, is_page
 from validating_client import ValidatingClient
-from windsock.auth.permissions import API_PERMISSIONS, PAGE_PERMISSIONS, PERMISSIONS, VIEW, require_session
+from windsock.auth.permissions import API_PERMISSIONS, PAGE_PERMISSIONS, PERMISSIONS, Permission, require_session
 from windsock.http.pagination import LIST_HEADERS
 
 _PERMISSIONS: frozenset[Any] = PERMISSIONS
@@ -82,7 +82,7 @@ def test_conditional_routes_only_read(bare_app: FastAPI) -> None:
     ]
     assert len(conditional) > 5
     for route in conditional:
-        assert required_permissions(route.dependant) & OF_A_SPACE == {API_PERMISSIONS[VIEW]}, route.path
+        assert required_permissions(route.dependant) & OF_A_SPACE == {API_PERMISSIONS[Permission.VIEW]}, route.path
         assert route.methods == {"GET"}
 
 

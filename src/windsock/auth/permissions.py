@@ -1,7 +1,7 @@
 """Permission dependencies: a route reaches tenant data only through the `Space` that one of them returns."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated
 
 import structlog
@@ -14,23 +14,22 @@ from windsock.errors import Forbidden
 ROLES = ("viewer", "editor", "admin")
 
 
-@dataclass(frozen=True, slots=True)
-class Permission:
-    """The lowest role that has it, and what it allows, as the refusal says it."""
+class Permission(Enum):
+    """The lowest role that has each permission, and what it allows, in the words of the refusal."""
 
-    minimum: str
-    action: str
+    VIEW = "viewer", "read"
+    WATCH = "viewer", "watch pipelines"
+    COMMENT = "viewer", "comment"
+    SYNC = "editor", "start a sync"
+    ASSIGN = "editor", "set team and criticality"
+    TRIGGER = "editor", "trigger pipelines"
+    EDIT = "editor", "create and edit connectors"
+    ADMINISTER = "admin", "manage members, teams and what is deleted"
+    AUDIT = "admin", "read the audit trail"
 
-
-VIEW = Permission("viewer", "read")
-WATCH = Permission("viewer", "watch pipelines")
-COMMENT = Permission("viewer", "comment")
-SYNC = Permission("editor", "start a sync")
-ASSIGN = Permission("editor", "set team and criticality")
-TRIGGER = Permission("editor", "trigger pipelines")
-EDIT = Permission("editor", "create and edit connectors")
-ADMINISTER = Permission("admin", "manage members, teams and what is deleted")
-AUDIT = Permission("admin", "read the audit trail")
+    def __init__(self, minimum: str, action: str) -> None:
+        self.minimum = minimum
+        self.action = action
 
 
 def require_permission(permission: Permission) -> Callable[..., Awaitable[Space]]:
@@ -82,9 +81,8 @@ async def require_session(request: Request) -> Caller:
     return caller
 
 
-_ALL = (VIEW, WATCH, COMMENT, SYNC, ASSIGN, TRIGGER, EDIT, ADMINISTER, AUDIT)
-API_PERMISSIONS = {permission: require_permission(permission) for permission in _ALL}
-PAGE_PERMISSIONS = {permission: require_page_permission(permission) for permission in _ALL}
+API_PERMISSIONS = {permission: require_permission(permission) for permission in Permission}
+PAGE_PERMISSIONS = {permission: require_page_permission(permission) for permission in Permission}
 PERMISSIONS = frozenset(
     {require_caller, require_superadmin, require_session, *API_PERMISSIONS.values(), *PAGE_PERMISSIONS.values()}
 )
@@ -94,22 +92,22 @@ CurrentCaller = Annotated[Caller, Depends(require_caller)]
 IsSuperadmin = Annotated[Caller, Depends(require_superadmin)]
 IsSignedIn = Annotated[Caller, Depends(require_session)]
 
-CanView = Annotated[Space, Depends(API_PERMISSIONS[VIEW])]
-CanWatch = Annotated[Space, Depends(API_PERMISSIONS[WATCH])]
-CanComment = Annotated[Space, Depends(API_PERMISSIONS[COMMENT])]
-CanSync = Annotated[Space, Depends(API_PERMISSIONS[SYNC])]
-CanAssign = Annotated[Space, Depends(API_PERMISSIONS[ASSIGN])]
-CanTrigger = Annotated[Space, Depends(API_PERMISSIONS[TRIGGER])]
-CanEdit = Annotated[Space, Depends(API_PERMISSIONS[EDIT])]
-CanAdminister = Annotated[Space, Depends(API_PERMISSIONS[ADMINISTER])]
-CanAudit = Annotated[Space, Depends(API_PERMISSIONS[AUDIT])]
+CanView = Annotated[Space, Depends(API_PERMISSIONS[Permission.VIEW])]
+CanWatch = Annotated[Space, Depends(API_PERMISSIONS[Permission.WATCH])]
+CanComment = Annotated[Space, Depends(API_PERMISSIONS[Permission.COMMENT])]
+CanSync = Annotated[Space, Depends(API_PERMISSIONS[Permission.SYNC])]
+CanAssign = Annotated[Space, Depends(API_PERMISSIONS[Permission.ASSIGN])]
+CanTrigger = Annotated[Space, Depends(API_PERMISSIONS[Permission.TRIGGER])]
+CanEdit = Annotated[Space, Depends(API_PERMISSIONS[Permission.EDIT])]
+CanAdminister = Annotated[Space, Depends(API_PERMISSIONS[Permission.ADMINISTER])]
+CanAudit = Annotated[Space, Depends(API_PERMISSIONS[Permission.AUDIT])]
 
-PageView = Annotated[Space, Depends(PAGE_PERMISSIONS[VIEW])]
-PageWatch = Annotated[Space, Depends(PAGE_PERMISSIONS[WATCH])]
-PageComment = Annotated[Space, Depends(PAGE_PERMISSIONS[COMMENT])]
-PageSync = Annotated[Space, Depends(PAGE_PERMISSIONS[SYNC])]
-PageAssign = Annotated[Space, Depends(PAGE_PERMISSIONS[ASSIGN])]
-PageTrigger = Annotated[Space, Depends(PAGE_PERMISSIONS[TRIGGER])]
-PageEdit = Annotated[Space, Depends(PAGE_PERMISSIONS[EDIT])]
-PageAdminister = Annotated[Space, Depends(PAGE_PERMISSIONS[ADMINISTER])]
-PageAudit = Annotated[Space, Depends(PAGE_PERMISSIONS[AUDIT])]
+PageView = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.VIEW])]
+PageWatch = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.WATCH])]
+PageComment = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.COMMENT])]
+PageSync = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.SYNC])]
+PageAssign = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.ASSIGN])]
+PageTrigger = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.TRIGGER])]
+PageEdit = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.EDIT])]
+PageAdminister = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.ADMINISTER])]
+PageAudit = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.AUDIT])]
