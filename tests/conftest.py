@@ -20,8 +20,8 @@ from psycopg.rows import dict_row
 from factories import TwoTenants, create_two_tenants
 from validating_client import ValidatingClient
 from windsock import log
-from windsock.access.authorizer import Uses
 from windsock.app import create_app
+from windsock.auth.authorizer import Uses
 from windsock.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from windsock.context import AppContext
 from windsock.db import CONNECTION_OPTIONS, Database, Row

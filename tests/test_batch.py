@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from windsock.db import Database, Row
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import StatementTimedOut, Unavailable
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 from windsock.pipelined import MAX_PREPARED_STATEMENTS, Statement
 from windsock.sql import Query
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Response
 
 from windsock import log
+from windsock.http.middleware import RequestMiddleware
 from windsock.memory import keep_memory
-from windsock.middleware import RequestMiddleware
 from windsock.settings import Settings
 
 if TYPE_CHECKING:

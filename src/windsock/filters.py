@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import Depends, Query
 from typing_extensions import TypeAliasType
 
-from windsock.access.space import Space
-from windsock.inputs import StorableText
+from windsock.auth.authenticator import Space
+from windsock.http.validation import StorableText
 from windsock.sql import read_fragments
 
 FRAGMENTS = read_fragments(__package__, "filters.sql")

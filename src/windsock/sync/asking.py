@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from windsock.access.space import Space
+from windsock.auth.authenticator import Space
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import load_connector
 from windsock.db import Row

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints
 from typing_extensions import TypeAliasType
 
-from windsock.inputs import WHOLE, Name, RequestBody, StrictBool
+from windsock.http.validation import WHOLE, Name, RequestBody, StrictBool
 
 Email = Annotated[
     str,

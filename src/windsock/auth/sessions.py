@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from windsock.access.keys import hash_token, new_key
+from windsock.auth.keys import hash_token, new_key
 from windsock.db import Row, Transaction
 from windsock.sql import load
 

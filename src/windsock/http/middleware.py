@@ -9,13 +9,17 @@ from uuid import uuid4
 
 import structlog
 from prometheus_client import Counter, Histogram
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipResponder
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from windsock import log
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 
+GZIP_MIN_BYTES = 1_000
+"""Bytes; less fits into one packet either way."""
+GZIP_LEVEL = 4
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 BODY_SECONDS = 30.0
 MAX_IN_FLIGHT = 1000
@@ -164,6 +168,36 @@ class RequestMiddleware:
                 status=status,
                 milliseconds=milliseconds,
             )
+
+
+class CompressionMiddleware:
+    """ASGI middleware: Starlette's gzip for the API. Honours `gzip;q=0`, and names Accept-Encoding once in Vary."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_unique_vary(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                if "vary" in headers:
+                    headers["vary"] = ", ".join(dict.fromkeys(headers["vary"].split(", ")))
+            await send(message)
+
+        is_api = scope["type"] == "http" and scope["path"].startswith("/api/")
+        if is_api and accepts_gzip(Headers(scope=scope).get("accept-encoding", "")):
+            await GZipResponder(self._app, GZIP_MIN_BYTES, GZIP_LEVEL)(scope, receive, send_with_unique_vary)
+        else:
+            await self._app(scope, receive, send)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """RFC 9110 §12.5.3, as far as it concerns gzip."""
+    for coding in accept_encoding.lower().split(","):
+        name, _, weight = coding.partition(";")
+        if name.strip() in {"gzip", "x-gzip", "*"}:
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
 
 
 @functools.cache  # as bounded as the labels are

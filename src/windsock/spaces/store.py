@@ -2,10 +2,13 @@
 
 from uuid import UUID
 
-from windsock.access.keys import PREFIX_LENGTH, hash_token, new_key
-from windsock.access.space import QUERIES, Space
+from windsock.auth.authenticator import Space
+from windsock.auth.keys import PREFIX_LENGTH, hash_token, new_key
 from windsock.db import Row, Transaction, map_constraint_errors
 from windsock.errors import Conflict, NotFound
+from windsock.sql import load
+
+QUERIES = load(__package__, "spaces.sql")
 
 
 async def create_space(tx: Transaction, *, slug: str, name: str) -> Row:

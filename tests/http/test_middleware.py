@@ -14,13 +14,14 @@ from prometheus_client import REGISTRY
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
-from windsock import log, middleware
+from windsock import log
 from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
 from windsock.db import Database
 from windsock.embedded import EmbeddedPostgres
-from windsock.middleware import METHODS
+from windsock.http import middleware
+from windsock.http.middleware import METHODS
 from windsock.settings import Settings
 
 pytestmark = pytest.mark.anyio

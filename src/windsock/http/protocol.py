@@ -14,7 +14,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from windsock import log
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 
 MAX_CONNECTIONS = 2_000
 MAX_HEADER_BYTES = 64 * 1024

@@ -1,4 +1,4 @@
-"""Answers that are not made again: as true as new ones, whoever writes and in whatever process."""
+"""ETags from the space version: every write in a space, by any process, makes the stored response stale."""
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,6 @@ from windsock.db import CONNECTION_OPTIONS, Database
 from windsock.pipelines.store import QUERIES as PIPELINES
 from windsock.pipelines.summaries import StatsWindow
 from windsock.providers.base import ProviderRun
-from windsock.response_cache import ResponseCache
 from windsock.runs.store import QUERIES as RUNS
 from windsock.settings import Settings
 from windsock.sql import Query
@@ -40,7 +39,7 @@ SHOWS = "ETag", "Content-Type", "X-Total-Count", "Link"
 
 @dataclass
 class Two:
-    """Two processes of one Windsock, each with connections and kept answers of its own."""
+    """Two processes of one Windsock, each with its own connections."""
 
     here: ValidatingClient
     there: ValidatingClient
@@ -164,12 +163,10 @@ async def test_what_one_process_writes_the_other_one_shows_at_once(two: Two, mon
             path: await two.there.as_(two.tenants.keys["viewer"], "GET", SPACE + path, headers=known[path])
             for path in before
         }
-        with monkeypatch.context() as without_cache:
-            without_cache.setattr(ResponseCache, "get", lambda *_: None)
-            for path, response in after.items():
-                assert response.status_code == 200, (what, path)
-                fresh = await two.call(two.here, "GET", path, "viewer")
-                assert shown(response) == shown(fresh), (what, path)
+        for path, response in after.items():
+            assert response.status_code == 200, (what, path)
+            fresh = await two.call(two.here, "GET", path, "viewer")
+            assert shown(response) == shown(fresh), (what, path)
         assert any(after[path].content != before[path].content for path in before), f"{what} shows nowhere"
 
 
@@ -181,7 +178,7 @@ async def test_changes_in_one_space_do_not_invalidate_responses_of_another(two: 
     assert after.headers["etag"] == before.headers["etag"]
 
 
-async def test_cached_response_is_private_to_caller(two: Two) -> None:
+async def test_etag_is_private_to_caller(two: Two) -> None:
     await two.call(two.here, "PUT", f"{pipeline(two)}/watch", who="viewer")
     mine = await two.call(two.there, "GET", pipeline(two), "viewer")
     theirs = await two.call(two.there, "GET", pipeline(two), "editor")
@@ -271,7 +268,7 @@ FOLLOWS = {
 """Tables whose rows move with those of another."""
 
 
-def test_every_table_behind_cached_response_updates_space_version(two: Two) -> None:
+def test_every_table_behind_space_etag_updates_space_version(two: Two) -> None:
     stored = {
         name: query
         for queries in (PIPELINES, RUNS, COMMENTS)

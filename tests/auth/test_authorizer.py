@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from windsock.access.authorizer import Authorizer
+from windsock.auth.authorizer import Authorizer
 from windsock.errors import Unavailable
 
 pytestmark = pytest.mark.anyio

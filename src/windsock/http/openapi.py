@@ -1,6 +1,8 @@
 """The OpenAPI document: what FastAPI knows of the routes, and the errors, headers and examples that it does not."""
 
 import json
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from importlib.resources import files
 from typing import Any
 
@@ -9,10 +11,10 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from windsock.access.space import PERMISSIONS, require_caller
-from windsock.inputs import NO_NUL
+from windsock.http.validation import NO_NUL
 
 Json = dict[str, Any]
+Permissions = AbstractSet[Any]
 
 DESCRIPTION = """
 Windsock mirrors the DAGs, runs and task runs of Apache Airflows into *spaces*, and adds what Airflow lacks: owning
@@ -115,8 +117,8 @@ RELAYS_PROVIDER_ERRORS = "x-relays"
 """Marks operations (openapi_extra) whose errors may be the provider's own."""
 
 
-def describe(app: FastAPI) -> Json:
-    """The document as served and as committed in docs/openapi.json."""
+def describe(app: FastAPI, *, permissions: Permissions, require_caller: Callable[..., Any]) -> Json:
+    """Return the OpenAPI document. `permissions`: what checks the caller; `require_caller`: what any key satisfies."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -126,9 +128,9 @@ def describe(app: FastAPI) -> Json:
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
         separate_input_output_schemas=False,
     )
-    examples = json.loads(files("windsock").joinpath("openapi_examples.json").read_text(encoding="utf-8"))
+    examples = json.loads(files("windsock.http").joinpath("openapi_examples.json").read_text(encoding="utf-8"))
     rights = {
-        (method, context.path): _required_permissions(context.dependant)
+        (method, context.path): _required_permissions(context.dependant, permissions)
         for context in iter_route_contexts(app.routes)
         if isinstance(context.route, APIRoute)
         for method in context.methods or ()
@@ -137,7 +139,8 @@ def describe(app: FastAPI) -> Json:
         for method, operation in methods.items():
             _normalize_parameters(path, operation)
             if "security" in operation:
-                _add_errors(path, method, operation, rights[method.upper(), path], document, examples["errors"])
+                needs_role = rights[method.upper(), path] != {require_caller}
+                _add_errors(path, method, operation, document, examples["errors"], needs_role=needs_role)
             _add_headers(method, operation)
             _add_examples(operation, examples["operations"].get(f"{method.upper()} {path}", {}))
     schemas = document["components"]["schemas"]
@@ -188,9 +191,9 @@ def _refuse_nul(schema: object) -> None:
             _refuse_nul(inner)
 
 
-def _required_permissions(dependant: Dependant) -> set[Any]:
-    below = [_required_permissions(inner) for inner in dependant.dependencies]
-    return ({dependant.call} & PERMISSIONS).union(*below)
+def _required_permissions(dependant: Dependant, permissions: Permissions) -> set[Any]:
+    below = [_required_permissions(inner, permissions) for inner in dependant.dependencies]
+    return ({dependant.call} & permissions).union(*below)
 
 
 def _normalize_parameters(path: str, operation: Json) -> None:
@@ -207,10 +210,10 @@ def _normalize_parameters(path: str, operation: Json) -> None:
             parameter["description"] = "The space's short name."
 
 
-def _add_errors(path: str, method: str, operation: Json, rights: set[Any], document: Json, examples: Json) -> None:
+def _add_errors(path: str, method: str, operation: Json, document: Json, examples: Json, *, needs_role: bool) -> None:
     writes = method != "get"
     possible = {"401", "422", "503", *(status for status in operation["responses"] if status in ERROR_RESPONSES)}
-    if rights != {require_caller}:
+    if needs_role:
         possible.add("403")
     if "_id}" in path or _has_reference(operation, document):
         possible.add("404")

@@ -5,12 +5,14 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.access.models import Team, TeamBody, TeamDetail
-from windsock.access.space import CanAdminister, CanView, Space
-from windsock.access.store import expect_row
+from windsock.auth.authenticator import Space
+from windsock.auth.permissions import CanAdminister, CanView
 from windsock.db import Row, Transaction, map_constraint_errors
 from windsock.errors import Conflict, NotFound
-from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
+from windsock.http.pagination import LIST_HEADERS, PageQuery20
+from windsock.http.responses import json_response, page_response
+from windsock.spaces.models import Team, TeamBody, TeamDetail
+from windsock.spaces.store import expect_row
 from windsock.sql import load
 
 QUERIES = load(__package__, "teams.sql")

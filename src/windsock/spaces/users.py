@@ -5,11 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.access.models import ApiKey, ApiKeyIn, Me, NewApiKey, User, UserIn
-from windsock.access.space import QUERIES, CurrentCaller, IsSuperadmin
-from windsock.access.store import create_key, create_user, expect_row
+from windsock.auth.permissions import CurrentCaller, IsSuperadmin
 from windsock.errors import NotFound
-from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
+from windsock.http.pagination import LIST_HEADERS, PageQuery20
+from windsock.http.responses import json_response, page_response
+from windsock.spaces.models import ApiKey, ApiKeyIn, Me, NewApiKey, User, UserIn
+from windsock.spaces.store import QUERIES, create_key, create_user, expect_row
 
 router = APIRouter(tags=["users"])
 

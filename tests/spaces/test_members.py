@@ -8,10 +8,9 @@ import pytest
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
-from windsock.access.space import QUERIES
-from windsock.access.store import create_space, create_user, require_another_admin, upsert_member
 from windsock.db import Database
 from windsock.errors import Conflict
+from windsock.spaces.store import QUERIES, create_space, create_user, require_another_admin, upsert_member
 from windsock.sql import Query
 
 pytestmark = pytest.mark.anyio

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Request, Response
 
-from windsock.access.models import Member, MemberChange, SpaceChange, SpaceIn, SpaceOut
-from windsock.access.space import QUERIES, CanAdminister, CanView, CurrentCaller, IsSuperadmin
-from windsock.access.store import create_space, delete_membership, expect_row, set_role, upsert_member
+from windsock.auth.permissions import CanAdminister, CanView, CurrentCaller, IsSuperadmin
 from windsock.db import Row
 from windsock.errors import Conflict, Forbidden
-from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
+from windsock.http.pagination import LIST_HEADERS, PageQuery20
+from windsock.http.responses import json_response, page_response
+from windsock.spaces.models import Member, MemberChange, SpaceChange, SpaceIn, SpaceOut
+from windsock.spaces.store import QUERIES, create_space, delete_membership, expect_row, set_role, upsert_member
 
 router = APIRouter(tags=["spaces"])
 

@@ -12,10 +12,10 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from live_server import serving
-from windsock import http_protocol
-from windsock.http_protocol import MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_URL_BYTES
-from windsock.middleware import RequestMiddleware
-from windsock.pagination import dump_json
+from windsock.http import protocol
+from windsock.http.middleware import RequestMiddleware
+from windsock.http.protocol import MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_URL_BYTES
+from windsock.http.responses import dump_json
 
 GET = b"GET /health HTTP/1.1\r\nHost: windsock.test\r\n"
 POST = b"POST /echo HTTP/1.1\r\nHost: windsock.test\r\n"
@@ -217,13 +217,13 @@ def test_error_in_pipelined_request_leaves_first_response_intact(connect: Connec
 
 
 def test_idle_connection_is_closed_after_a_time(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "FIRST_BYTE_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "FIRST_BYTE_SECONDS", 0.3)
     assert receive(connect()) == b""
 
 
 def test_headers_that_come_slowly_are_refused(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "FIRST_BYTE_SECONDS", 0.5)
-    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "FIRST_BYTE_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.5)
     first = connect()
     with contextlib.suppress(OSError):
         for byte in b"GET /" + b"a" * 100:
@@ -238,8 +238,8 @@ def test_headers_that_come_slowly_are_refused(connect: Connect, monkeypatch: pyt
 
 
 def test_idle_keepalive_connection_is_not_timed_out_as_slow(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_protocol, "FIRST_BYTE_SECONDS", 0.3)
-    monkeypatch.setattr(http_protocol, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "FIRST_BYTE_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.3)
     connection = connect()
     for _ in range(3):
         connection.sendall(POST + b"Content-Length: 2\r\n\r\nok")

@@ -1,29 +1,16 @@
-"""Page parameters, pagination headers and conditional answers."""
+"""Page parameters and pagination headers."""
 
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import UUID
 
 import pytest
-from starlette.requests import Request
 
-from factories import TwoTenants
+from factories import TwoTenants, make_request
 from validating_client import ValidatingClient
-from windsock.pagination import LAST_OFFSET, PageParams, dump_json, json_response, page_response
+from windsock.http.pagination import LAST_OFFSET, PageParams
+from windsock.http.responses import page_response
 
 PIPELINES = "/spaces/finance/orchestration/pipelines"
 MEMBERS = "/spaces/finance/members"
-
-
-def request(query: str = "", method: str = "GET", **headers: str) -> Request:
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": "/things",
-        "query_string": query.encode(),
-        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
-    }
-    return Request(scope)
 
 
 def links_of(text: str) -> dict[str, str]:
@@ -47,7 +34,7 @@ def links_of(text: str) -> dict[str, str]:
     ],
 )
 def test_links_lead_to_the_pages_that_exist(page: int, total: int, expected: dict[str, int]) -> None:
-    response = page_response(request(f"page={page}&size=10"), [], total, PageParams(page, 10))
+    response = page_response(make_request(f"page={page}&size=10"), [], total, PageParams(page, 10))
     links = links_of(response.headers["link"]) if expected else {}
     assert links == {relation: f"/things?size=10&page={to}" for relation, to in expected.items()}
     assert "link" in response.headers or not expected
@@ -55,14 +42,14 @@ def test_links_lead_to_the_pages_that_exist(page: int, total: int, expected: dic
 
 def test_links_keep_the_filters_with_their_strange_characters() -> None:
     query = "status=failed&status=success&q=a%26b+%25%20%C3%A9&owner=&page=7"
-    response = page_response(request(query), [], 3, PageParams(1, 1))
+    response = page_response(make_request(query), [], 3, PageParams(1, 1))
     expected = "/things?status=failed&status=success&q=a%26b+%25+%C3%A9&owner=&page=2"
     assert links_of(response.headers["link"])["next"] == expected
 
 
 @pytest.mark.parametrize(("total", "size", "pages"), [(0, 10, 0), (1, 10, 1), (10, 10, 1), (11, 10, 2), (3, 1, 3)])
 def test_the_headers_say_how_much_there_is(total: int, size: int, pages: int) -> None:
-    headers = page_response(request(), [], total, PageParams(1, size)).headers
+    headers = page_response(make_request(), [], total, PageParams(1, size)).headers
     names = ("x-total-count", "x-page", "x-page-size", "x-total-pages")
     assert [int(headers[name]) for name in names] == [total, 1, size, pages]
 
@@ -117,62 +104,3 @@ async def test_following_links_returns_each_row_once(client: ValidatingClient, t
 async def test_a_page_past_the_end_is_empty_with_the_true_total(client: ValidatingClient, tenants: TwoTenants) -> None:
     response = await client.as_(tenants.keys["viewer"], "GET", MEMBERS, params={"page": 7, "size": 3})
     assert (response.json(), response.headers["x-total-count"]) == ([], "4")
-
-
-@pytest.mark.parametrize(
-    ("condition", "status"),
-    [
-        ("{etag}", 304),
-        ("W/{etag}", 304),
-        ('"another", {etag}', 304),
-        ('"another",W/{etag} , "third"', 304),
-        ("*", 304),
-        ('"another"', 200),
-        ("", 200),
-        ("{etag}x", 200),
-    ],
-)
-def test_conditional_get_with_current_etag_is_304(condition: str, status: int) -> None:
-    etag = json_response(request(), {"a": 1}).headers["etag"]
-    response = json_response(request(if_none_match=condition.format(etag=etag)), {"a": 1})
-    assert response.status_code == status
-    assert response.headers["etag"] == etag
-    assert response.headers["vary"] == "Authorization, Accept-Encoding"
-    assert response.headers["cache-control"] == "private, no-cache"
-    assert response.body == (b"" if status == 304 else b'{"a":1}')
-
-
-def test_changed_response_has_new_etag() -> None:
-    assert json_response(request(), {"a": 1}).headers["etag"] != json_response(request(), {"a": 2}).headers["etag"]
-
-
-@pytest.mark.parametrize(("method", "status"), [("POST", 200), ("PATCH", 200), ("GET", 201)])
-def test_only_a_get_is_conditional(method: str, status: int) -> None:
-    response = json_response(request(method=method, if_none_match="*"), {}, status=status)
-    assert response.status_code == status
-    assert "etag" not in response.headers
-
-
-def test_json_writes_times_in_utc_with_a_z_and_ids_as_text() -> None:
-    at = datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC)
-    elsewhere = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
-    value = {"at": at, "there": elsewhere, "id": UUID(int=7), "raw": b'{"x":1.0}', "é": None}
-    assert dump_json(value).decode() == (
-        '{"at":"2026-11-23T12:00:00.000005Z","there":"2026-11-23T17:30:00.000005+05:30",'
-        '"id":"00000000-0000-0000-0000-000000000007","raw":{"x":1.0},"é":null}'
-    )
-    assert dump_json(b'{"x":1.0}') == b'{"x":1.0}'
-    with pytest.raises(TypeError):
-        dump_json({"no JSON": {1, 2}})
-
-
-@pytest.mark.parametrize("depth", [1, 253, 254, 300, 5000])
-def test_json_of_any_depth_is_written(depth: int) -> None:
-    value: Any = {"é": [1, None, True, datetime(2026, 1, 2, tzinfo=UTC), b'{"stored":1}']}
-    for number in range(depth):
-        value = [value, number] if number % 2 else {"a": value, 'b"': [], "c": {}}
-    text = dump_json(value).decode()
-    core = '{"é":[1,null,true,"2026-01-02T00:00:00Z",{"stored":1}]}'
-    for number in range(depth):
-        core = f"[{core},{number}]" if number % 2 else f'{{"a":{core},"b\\"":[],"c":{{}}}}'
-    assert text == core
