@@ -17,7 +17,7 @@ from windsock import egress
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
 from windsock.context import AppContext
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.airflow.scans import Limits
 from windsock.providers.base import Provider

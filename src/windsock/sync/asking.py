@@ -5,7 +5,7 @@ from uuid import UUID
 from windsock.auth.authenticator import Space
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import load_connector
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import Conflict
 from windsock.sync.jobs import SyncJobs
 from windsock.sync.store import request_sync

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from windsock import log
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector, load_connector
-from windsock.db import Database, Row, map_constraint_errors
+from windsock.db.database import Database, Row, map_constraint_errors
 from windsock.errors import (
     Conflict,
     DatabaseFailed,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
 from windsock.errors import Conflict, NotFound
 from windsock.http.pagination import PageParams
 from windsock.spaces.store import expect_row

@@ -11,7 +11,6 @@ Query = NewType("Query", str)
 HEADING = re.compile(r"^-- (name|fragment): (\w+)[ \t]*$", re.MULTILINE)
 CONDITION = re.compile(r"^[ \t]*AND .*-- if (\w+)[ \t]*(?:\n|\Z)", re.MULTILINE)
 INCLUDE = re.compile(r"\{(\w+)\}")
-PLACE = re.compile(r"%\((\w+)\)s")
 SPACE = "%(space_id)s"
 ACROSS = "-- across spaces"
 
@@ -24,7 +23,7 @@ class Queries(Mapping[str, Query]):
 
     A block starts with `-- name: some_query`. A `-- fragment: some_part` is text that `{some_part}` includes, so that a
     list and its count share one WHERE. Each query contains %(space_id)s, or `-- across spaces` and the reason. A line
-    that ends in `-- if some_parameter` is a condition that holds where that is given: see `written`.
+    that ends in `-- if some_parameter` is a condition that applies only if the parameter is set: see `render`.
     """
 
     def __init__(self, source: str, text: str) -> None:
@@ -73,15 +72,15 @@ def load(package: str, name: str, *, shared: str = "") -> Queries:
 
 @functools.lru_cache(maxsize=1_000)
 def optional_params(query: Query) -> tuple[str, ...]:
-    """The parameters with conditions that stand only where they are given."""
+    """The parameters of conditions that apply only if they are set."""
     return tuple(dict.fromkeys(CONDITION.findall(query)))
 
 
 def render(query: Query, parameters: Mapping[str, object]) -> LiteralString:
     """The statement without the conditions whose parameter is None or False.
 
-    So PostgreSQL plans what was asked, once for each such question, where `%(x)s IS NULL OR …` would have to be planned
-    anew for each.
+    Each combination of filters is a statement with a plan of its own; a generic plan of `%(x)s IS NULL OR …` would use
+    no index.
     """
     missing = [name for name in optional_params(query) if (value := parameters[name]) is None or value is False]
     return as_literal(drop_conditions(query, frozenset(missing)) if missing else query)
@@ -90,14 +89,6 @@ def render(query: Query, parameters: Mapping[str, object]) -> LiteralString:
 @functools.lru_cache(maxsize=1_000)
 def drop_conditions(query: Query, missing: frozenset[str]) -> Query:
     return Query(CONDITION.sub(lambda line: "" if line[1] in missing else line[0], query))
-
-
-@functools.lru_cache(maxsize=2_000)
-def to_positional(query: str) -> tuple[bytes, tuple[str, ...]]:
-    """The statement with `$1` for the first parameter and so on, as PostgreSQL takes it, and the parameters' names."""
-    names = tuple(dict.fromkeys(PLACE.findall(query)))
-    text = PLACE.sub(lambda place: f"${names.index(place[1]) + 1}", query)
-    return text.replace("%%", "%").encode(), names
 
 
 def as_literal(query: Query) -> LiteralString:

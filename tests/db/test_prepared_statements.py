@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from windsock.db import Database, Transaction
-from windsock.pipelined import Statement
-from windsock.sql import Query
+from windsock.db.database import Database, Statement, Transaction
+from windsock.db.queries import Query
 
 pytestmark = pytest.mark.anyio
 PREPARED = Query("SELECT statement, generic_plans + custom_plans AS used FROM pg_prepared_statements")
@@ -48,5 +47,4 @@ async def test_other_statements_are_never_prepared(tx: Transaction) -> None:
         await tx.fetch_one(QUERY, number=number)
         await tx.fetch_all(QUERY, number=number)
         await tx.execute(QUERY, number=number)
-        await tx.fetch_batch(Statement(QUERY, {"number": number}, prepare=False))
     assert await prepared(tx) == []

@@ -7,7 +7,9 @@ import psycopg
 import pytest
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from windsock.db import Database
+from windsock.db.database import Database, Statement
+from windsock.db.queries import Query
+from windsock.db.sqlstates import classify, is_unstorable
 from windsock.errors import (
     DatabaseFailed,
     DiskFull,
@@ -17,9 +19,6 @@ from windsock.errors import (
     Unavailable,
     WindsockError,
 )
-from windsock.pipelined import Statement
-from windsock.sql import Query
-from windsock.sqlstates import classify, is_unstorable
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +57,7 @@ def url(make_database: Callable[[str], str]) -> str:
 
 @pytest.fixture
 async def db(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
-    monkeypatch.setattr("windsock.db.CONNECTION_OPTIONS", "-c search_path=windsock,public")
+    monkeypatch.setattr("windsock.db.database.CONNECTION_OPTIONS", "-c search_path=windsock,public")
     db = Database(url, pool_size=2)
     monkeypatch.setattr(db, "require_unprivileged_role", _nothing)
     await db.open()

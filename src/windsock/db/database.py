@@ -1,59 +1,36 @@
-"""The way to PostgreSQL: a pool, transactions that name their space, and constraint violations in words."""
+"""Connection pool, tenant-scoped transactions, batches of statements, constraint-to-error mapping."""
 
-import json
 import select
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 from uuid import UUID
 
 import orjson
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from windsock.connections import find_recent_refusal
+from windsock.db.json_adapters import return_raw_json
+from windsock.db.queries import Query, as_literal, render
+from windsock.db.sqlstates import classify
 from windsock.errors import Overloaded, WindsockError
-from windsock.pipelined import BatchConnection, Statement
-from windsock.questions import Questions, Value
-from windsock.sql import Query, as_literal, render
-from windsock.sqlstates import classify
-
-
-def dump_json(value: object) -> bytes:
-    """As orjson, which refuses to write more than 254 levels; what a provider sends may be deeper.
-
-    Raises RecursionError where it is too deep for the standard library, too (about a thousand levels).
-    """
-    try:
-        return orjson.dumps(value)
-    except orjson.JSONEncodeError as error:
-        if "Recursion limit" not in str(error):
-            raise
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_as_json).encode()
-
-
-def _as_json(value: object) -> object:
-    """A time or an id, which orjson knows and the standard library does not."""
-    return orjson.loads(orjson.dumps(value))
-
-
-set_json_dumps(dump_json)
-set_json_loads(orjson.loads)
 
 CONNECTION_OPTIONS = (
     "-c search_path=windsock -c timezone=UTC -c jit=off"
     " -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 )
 POOL_TIMEOUT_SECONDS = 5.0
+MAX_WAITING = 1_000
+"""Requests that wait for a connection: as many as the server accepts at the same time."""
 
 SET_TENANT = Query(
     "SELECT set_config('windsock.space_id', %(space_id)s::text, true), set_config('enable_memoize', 'off', true)"
 )
-"""Of what a page is made of each is looked up once: a copy of what was found, for whoever asks again, is for nobody."""
+"""A page looks up each row once, so that memoizing lookups costs and saves nothing."""
 
 PING = Query("SELECT 1 AS one")
 BUSY = "All connections to the database are in use. Nothing was changed; try again in a moment."
@@ -61,35 +38,72 @@ BUSY = "All connections to the database are in use. Nothing was changed; try aga
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A query with its parameters. `prepare`: plan it once per connection, not for these parameters each time."""
+
+    query: Query
+    parameters: Mapping[str, object]
+    prepare: bool = True
+
+
+class Connection(psycopg.AsyncConnection[DictRow]):
+    """Stores why the last attempt to connect failed: the pool reports only that it timed out."""
+
+    last_failure: ClassVar[tuple[float, psycopg.OperationalError] | None] = None
+
+    @classmethod
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:  # noqa: ANN401 - options of psycopg
+        try:
+            return await super().connect(conninfo, **options)
+        except psycopg.OperationalError as error:
+            Connection.last_failure = time.monotonic(), error
+            raise
+
+
+async def _fetch_batch(connection: Connection, statements: Sequence[Statement]) -> list[list[Row]]:
+    """Execute statements in one round trip; return the rows of each, JSON columns as bytes.
+
+    Outside a transaction they form one. `prepare=None` must not be used: psycopg would prepare a statement after some
+    executions, and regard it as prepared even when an earlier error in the pipeline prevented that.
+    """
+    cursors = []
+    async with connection.pipeline():
+        for statement in statements:
+            cursor = connection.cursor(binary=True)
+            return_raw_json(cursor)
+            query = render(statement.query, statement.parameters)
+            cursors.append(await cursor.execute(query, statement.parameters, prepare=statement.prepare))
+    return [await cursor.fetchall() for cursor in cursors]
+
+
 class Transaction:
     """One open transaction. Queries come from .sql files; parameters are named as in the query."""
 
-    def __init__(self, connection: BatchConnection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def fetch_all(self, query: Query, /, **parameters: object) -> list[Row]:
-        cursor = await self._connection.execute(render(query, parameters), parameters)
-        return await cursor.fetchall()
+        return await (await self._execute(query, parameters)).fetchall()
 
     async def fetch_one(self, query: Query, /, **parameters: object) -> Row | None:
-        cursor = await self._connection.execute(render(query, parameters), parameters)
-        return await cursor.fetchone()
+        return await (await self._execute(query, parameters)).fetchone()
 
     async def fetch_json(self, query: Query, /, **parameters: object) -> list[Row]:
-        """Rows that go out as they are: JSON columns stay unparsed, as bytes.
-
-        Of a statement that is asked again and again: PostgreSQL plans it once per connection.
-        """
-        return (await self._connection.fetch_batch((Statement(query, parameters),)))[0]
+        """Rows for a response: JSON columns are bytes."""
+        return (await self.fetch_batch(Statement(query, parameters)))[0]
 
     async def fetch_batch(self, *statements: Statement) -> list[list[Row]]:
         """Execute statements in one round trip; return the rows of each. They must not depend on each other."""
-        return await self._connection.fetch_batch(statements)
+        return await _fetch_batch(self._connection, statements)
 
     async def execute(self, query: Query, /, **parameters: object) -> int:
-        """Execute and say how many rows were touched."""
-        cursor = await self._connection.execute(render(query, parameters), parameters)
-        return cursor.rowcount
+        """Execute and return the number of affected rows."""
+        return (await self._execute(query, parameters)).rowcount
+
+    async def _execute(self, query: Query, parameters: Mapping[str, object]) -> psycopg.AsyncCursor[Row]:
+        # Planned for its parameters each time: a sync fills tables, and a generic plan made for few rows scans them.
+        return await self._connection.execute(render(query, parameters), parameters, prepare=False)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -106,18 +120,18 @@ class Transaction:
 
 
 class Reader(Protocol):
-    """A space, or a transaction that is open anyway: for what only reads."""
+    """Executes read-only statements: a space, or an open transaction."""
 
     async def fetch_batch(self, *statements: Statement) -> list[list[Row]]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Whose doing a change is; the database writes it into the audit trail."""
+    """The user who makes a change; the database writes it into the audit trail."""
 
     user_id: UUID
     api_key_id: UUID | None
-    """None: they did it on a page."""
+    """None for a change on a page."""
     request_id: str | None
 
 
@@ -132,20 +146,19 @@ class Database:
         self.url = url
         conninfo = make_conninfo(url, options=CONNECTION_OPTIONS, application_name="windsock")
         self._in_use = 0
-        self._questions = Questions(conninfo, patience_seconds=POOL_TIMEOUT_SECONDS)
-        self._pool: AsyncConnectionPool[BatchConnection] = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             conninfo,
             min_size=1,
             max_size=pool_size,
-            max_waiting=pool_size * 20,
+            max_waiting=MAX_WAITING,
             timeout=POOL_TIMEOUT_SECONDS,
-            # Its pauses double: with the default of 300 s it would stay away minutes longer than PostgreSQL did.
+            # Delays between attempts double: with the default of 300 s they would outlast an outage by minutes.
             reconnect_timeout=5.0,
             open=False,
-            connection_class=BatchConnection,
+            connection_class=Connection,
             check=_is_alive,
             # One statement outside a transaction is one round trip, where a transaction would make it three.
-            kwargs={"row_factory": dict_row, "prepare_threshold": None, "autocommit": True},
+            kwargs={"row_factory": dict_row, "autocommit": True},
         )
 
     async def open(self) -> None:
@@ -153,13 +166,13 @@ class Database:
         await self.require_unprivileged_role()
 
     async def close(self) -> None:
-        self._questions.close()
         await self._pool.close()
 
-    async def fetch_shared(self, query: Query, /, **parameters: Value) -> Row | None:
-        """The first row of one statement that only reads, outside any space, without a transaction around it."""
-        with map_connection_errors():
-            return await self._questions.row(query, parameters)
+    async def fetch_one(self, query: Query, /, **parameters: object) -> Row | None:
+        """The first row of one read-only statement outside any space, prepared, without a transaction around it."""
+        async with self._connection() as connection:
+            cursor = await connection.execute(render(query, parameters), parameters, prepare=True)
+            return await cursor.fetchone()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -184,7 +197,7 @@ class Database:
         """
         within = Statement(SET_TENANT, {"space_id": str(space_id)})
         async with self._connection() as connection:
-            _, *found = await connection.fetch_batch((within, *statements))
+            _, *found = await _fetch_batch(connection, (within, *statements))
         return found
 
     @asynccontextmanager
@@ -198,7 +211,7 @@ class Database:
             yield Transaction(connection)
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[BatchConnection]:
+    async def _connection(self) -> AsyncIterator[Connection]:
         with map_connection_errors():
             try:
                 async with self._pool.connection() as connection:
@@ -211,19 +224,15 @@ class Database:
                 raise self._explain_timeout(error) from error
 
     def _explain_timeout(self, error: PoolTimeout) -> Exception:
-        """The pool says only that nothing came: all connections were in use, or none could be made."""
+        """The pool reports only a timeout: all connections were in use, or none could be opened."""
         if self._in_use >= self._pool.max_size:
             return Overloaded(BUSY, headers={"Retry-After": "5"})
-        return find_recent_refusal(POOL_TIMEOUT_SECONDS * 2) or error
+        failed_at, failure = Connection.last_failure or (0.0, error)
+        return failure if time.monotonic() - failed_at < POOL_TIMEOUT_SECONDS * 2 else error
 
     async def ping(self) -> None:
-        """Goes the way of a request: asks on the shared connection, then in a transaction of the pool.
-
-        Raises DatabaseFailed, with the reason that requests are told.
-        """
-        await self.fetch_shared(PING)
-        async with self._connection() as connection:
-            await connection.execute(PING.encode())
+        """Raise DatabaseFailed, with the reason that requests receive, unless the database responds."""
+        await self.fetch_one(PING)
 
     async def require_unprivileged_role(self) -> None:
         async with self._connection() as connection:
@@ -263,7 +272,7 @@ async def _is_alive(connection: psycopg.AsyncConnection[DictRow]) -> None:
 
 @contextmanager
 def map_constraint_errors(sentences: Mapping[str, WindsockError]) -> Iterator[None]:
-    """Turn the violation of a named constraint into the error for it; any other violation passes as it is."""
+    """Raise the error of a violated constraint, by its name; other violations pass unchanged."""
     try:
         yield
     except psycopg.IntegrityError as violation:

@@ -4,6 +4,7 @@ Psycopg's exception classes are no help: its OperationalError holds a lost conne
 index. Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
+import re
 import struct
 
 import psycopg
@@ -13,6 +14,9 @@ from windsock.errors import DatabaseFailed, DiskFull, Invalid, Overloaded, State
 
 OUTAGES = ("08", "25P03", "57P")
 """Connections that failed or that the server ended: shutdown, crash, start-up, idle for too long."""
+OUT_OF_CONNECTIONS = re.compile("too many (?:clients|connections)|connection slots are reserved")
+"""PostgreSQL's messages for SQLSTATE 53300: libpq reports no code for a refused connection. In another language
+(lc_messages) such a refusal counts as an outage."""
 UNSTORABLE = ("22", "23", "54")
 """Data exceptions, violated constraints, and values beyond a limit (an index row has at most 2,704 bytes)."""
 
@@ -51,6 +55,8 @@ def classify(error: psycopg.Error) -> WindsockError | None:
     if isinstance(error, TooManyRequests):
         return _build(Overloaded, "Too many requests are waiting for the database. Try again in a moment.", 5)
     if error.sqlstate is None:
+        if OUT_OF_CONNECTIONS.search(str(error)):
+            return _build(*SENTENCES["53"])
         is_lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
         return _build(Unavailable, AWAY, 5) if is_lost else None
     if error.sqlstate.startswith("54"):
