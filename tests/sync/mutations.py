@@ -31,7 +31,7 @@ MUTATIONS = (
     Mutation(
         "the watermark is our clock at the end of the pass",
         "sync/incremental.py",
-        "self._watermark, self.is_behind = step_ends or as_of, step_ends is not None",
+        "self._watermark, self.is_behind = point.until or as_of, point.until is not None",
         "self._watermark, self.is_behind = datetime.now(UTC), False",
     ),
     Mutation(
@@ -46,7 +46,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a pass that broke off moves the watermark too",
-        "sync/sync.sql",
+        "sync/state.sql",
         "watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz ELSE watermark END",
         "watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz"
         " ELSE watermark + interval '10 minutes' END",
@@ -137,6 +137,7 @@ MUTATIONS = (
         "        async with self._reading.db.tenant_transaction(self._reading.progress.space_id) as tx:\n"
         "            seen = {'is_readable': hints.processed_ids is not None, 'once': hints.recheck_ids}\n"
         "            seen['seen'] = hints.processed_ids or []\n"
+        "            from psycopg.types.json import Jsonb\n"
         "            await tx._connection.execute('UPDATE sync_states SET events = %s', (Jsonb(seen),))\n"
         "        if hints.pipelines_changed",
     ),
@@ -201,7 +202,7 @@ MUTATIONS = (
     Mutation(
         "a pipeline that is read by itself keeps the watermark of all",
         "sync/per_dag.py",
-        'since = min(watermark, reading.state["vouched_until"] or watermark) - OVERLAP',
+        "since = min(watermark, reading.state.verified_watermark or watermark) - OVERLAP",
         "since = (self._provider.as_of or watermark) - OVERLAP",
     ),
     Mutation(
@@ -225,7 +226,7 @@ MUTATIONS = (
     Mutation(
         "a difference of clocks corrects no pipeline that is read by itself",
         "sync/clock_correction.py",
-        'if is_corrected and reading.state["is_per_dag"]:',
+        "if is_corrected and reading.state.is_per_dag:",
         "if False:",
     ),
     Mutation(
@@ -237,7 +238,7 @@ MUTATIONS = (
     Mutation(
         "an idle sync asks who answers",
         "sync/sync_pass.py",
-        'if has_moved or state["failures"] > 0 or state["held"] is not None:',
+        "if has_moved or state.failures > 0 or state.quarantine is not None:",
         "if True:",
     ),
 )

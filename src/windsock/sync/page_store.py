@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from windsock import log
@@ -14,9 +14,10 @@ from windsock.sync.isolation import Kind, Unstorable, store_isolated, storing
 from windsock.sync.progress import Progress
 from windsock.sync.skipped_rows import Entry
 from windsock.sync.skips import Skips
+from windsock.sync.state import StateWriter
+from windsock.sync.state_records import Stream
 from windsock.sync.writer import TimeWindow, UpsertResult, merged
 
-Stream = Literal["runs", "task_runs"]
 CheckpointWriter = Callable[[Transaction], Awaitable[object]]
 """Writes, in the transaction of a page, where to go on after it."""
 P = TypeVar("P", ProviderPipeline, ProviderRun, ProviderTaskRun)
@@ -34,6 +35,7 @@ class PageStore:
     def __init__(self, db: Database, provider: Provider, progress: Progress) -> None:
         self.db, self.provider, self.progress = db, provider, progress
         self.names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
+        self.state_writer = StateWriter(progress.space_id, progress.connector_id)
         self.skips = Skips(progress.space_id, progress.connector_id, progress.sync_id)
         self._unreadable_runs = 0
 

@@ -13,7 +13,7 @@ from windsock.sql import load
 from windsock.sync.incremental import OVERLAP, PollResult
 from windsock.sync.reconcile import KINDS, SETTLING_TIME
 from windsock.sync.session import SyncSession
-from windsock.sync.times import iso, time
+from windsock.sync.state_records import ResyncCheckpoint
 from windsock.sync.writer import TimeWindow
 
 QUERIES = load(__package__, "per_dag.sql")
@@ -77,7 +77,7 @@ class PerDag:
         self.has_unread, self.complete_as_of = found["unread"] > 0, found["read_at"]
         self.has_checked_all = found["unchecked"] == 0
         now = self._provider.server_time or progress.started_at
-        watermark = found["watermark"] or (reading.state["watermark"] if found["pipelines"] else None) or now
+        watermark = found["watermark"] or (reading.state.watermark if found["pipelines"] else None) or now
         is_whole = visited == found["pipelines"] and failure is None and not self.has_unread
         return PollResult(watermark, is_whole=is_whole)
 
@@ -101,7 +101,7 @@ class PerDag:
         checked_at: datetime | None = row["checked_at"]
         as_of = None
         if watermark is not None:  # where nobody vouched since, another Airflow may have answered: see Changes
-            since = min(watermark, reading.state["vouched_until"] or watermark) - OVERLAP
+            since = min(watermark, reading.state.verified_watermark or watermark) - OVERLAP
             as_of = await self._scan(UpdatedSince(since, pipeline_external_id=dag_id))
         if as_of is None or is_new or self._is_full:  # runs from before the history are among the changes only
             read_as_of = await self._read_whole(whole, row, finds_missing=not is_new)
@@ -236,30 +236,25 @@ async def must_read_per_dag(reading: SyncSession) -> bool:
 async def begin(reading: SyncSession) -> None:
     """From now on DAG by DAG; from the watermark on where everything before it has been read, else from the start."""
     state = reading.state
-    is_complete = state["watermark"] is not None and bool((state["history"] or {}).get("is_complete"))
+    is_complete = state.watermark is not None and state.is_backfilled
     async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
         await reading.progress.save(tx)
-        await tx.execute(QUERIES["begin_per_dag"], **reading.names)
+        await reading.state_writer.begin_per_dag(tx)
         await tx.execute(QUERIES["delete_reads"], **reading.names)
         if is_complete:
-            read_at = state["last_complete_at"] or state["watermark"]
-            await tx.execute(QUERIES["begin_reads"], **reading.names, watermark=state["watermark"], read_at=read_at)
+            read_at = state.last_complete_at or state.watermark
+            await tx.execute(QUERIES["begin_reads"], **reading.names, watermark=state.watermark, read_at=read_at)
         else:
             await tx.execute(QUERIES["need_history"], **reading.names, pipeline_id=None)
-    state["is_per_dag"] = True
+    state.is_per_dag = True
 
 
 def full_since(reading: SyncSession) -> datetime | None:
     """When the full sync began that this pass carries out or goes on with."""
-    checkpoint = reading.state["checkpoint"] or {}
-    if not (reading.progress.is_full or checkpoint.get("kind") == "history"):
-        return None
-    return time(checkpoint.get("began_at")) or reading.progress.started_at
-
-
-def checkpoint_of(started_at: datetime) -> dict[str, str]:
-    """For the one who goes on with an interrupted full sync."""
-    return {"began_at": iso(started_at)}
+    checkpoint = reading.state.checkpoint
+    if isinstance(checkpoint, ResyncCheckpoint):
+        return checkpoint.began_at or reading.progress.started_at
+    return reading.progress.started_at if reading.progress.is_full else None
 
 
 async def end(reading: SyncSession) -> None:
@@ -267,9 +262,9 @@ async def end(reading: SyncSession) -> None:
     async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
         await reading.progress.save(tx)
         found = await tx.fetch_one(QUERIES["sum_up_reads"], **reading.names) or {}
-        await tx.execute(QUERIES["end_per_dag"], **reading.names, watermark=found["watermark"])
+        await reading.state_writer.end_per_dag(tx, found["watermark"])
         await tx.execute(QUERIES["delete_reads"], **reading.names)
     state, oldest = reading.state, found["watermark"]
-    state["is_per_dag"], state["quick_from"] = False, None
-    if state["watermark"] is not None and oldest is not None:
-        state["watermark"] = min(state["watermark"], oldest)
+    state.is_per_dag, state.recent_watermark = False, None
+    if state.watermark is not None and oldest is not None:
+        state.watermark = min(state.watermark, oldest)

@@ -2,12 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
-from windsock.db import Database, Row, Transaction
+from windsock.db import Database, Transaction
 from windsock.errors import (
     ProviderFailed,
     ProviderRejectedCredentials,
@@ -21,12 +18,12 @@ from windsock.providers.base import (
 )
 from windsock.providers.miscounts import Miscounts
 from windsock.sync.clocks import Clocks
+from windsock.sync.dag_filter import is_included, may_be_included
 from windsock.sync.deletions import DeletionTracker
 from windsock.sync.page_store import PageStore
-from windsock.sync.polling import digest_of, is_cheap
-from windsock.sync.progress import QUERIES, Progress
-from windsock.sync.times import time
-from windsock.sync.wanted import is_wanted, may_be_wanted
+from windsock.sync.polling import ListingCost, digest_of
+from windsock.sync.progress import Progress
+from windsock.sync.state import SyncState
 from windsock.sync.writer import MirrorWriter, UpsertResult
 
 
@@ -38,12 +35,12 @@ class PipelineSession(PageStore):
         db: Database,
         provider: Provider,
         config: AirflowConfig,
-        state: Row,
-        mirror: MirrorWriter,
+        state: SyncState,
         progress: Progress,
     ) -> None:
         super().__init__(db, provider, progress)
-        self.config, self.state, self.mirror = config, state, mirror
+        self.config, self.state = config, state
+        self.mirror = MirrorWriter(progress.space_id, progress.connector_id)
         self.gone = DeletionTracker(progress.space_id, progress.connector_id, progress.sync_id)
         self.pipelines: dict[str, UUID] = {}
         self.has_listed = self.is_vouched_for = False
@@ -51,20 +48,21 @@ class PipelineSession(PageStore):
         self.older_runs: dict[tuple[str, str], None] = {}
         self.unfinished_read: set[tuple[str, str]] = set()
         self.newest_stamp: datetime | None = None
-        self.clocks = Clocks(provider, state["clocks"])
+        self.clocks = Clocks(provider, state.clocks)
         self.ask_witnesses: Callable[[], Awaitable[None]] | None = None
-        self._unwanted: set[str] = set(state["unwanted"])
+        self._unwanted: set[str] = set(state.excluded_dag_ids)
         self._stay_unknown: set[str] = set()
         self._asked_for: set[tuple[str, str]] = set()
-        retention = state["retention_days"]
-        self.oldest = datetime.now(UTC) - timedelta(days=retention) if retention else None
+        days = state.retention_days
+        self.oldest = datetime.now(UTC) - timedelta(days=days) if days else None
         self.let_others: Callable[[], Awaitable[None]] | None = None
 
     @property
     def goal(self) -> datetime:
         """How far back the history is read, once it has been."""
-        goal = time((self.state["history"] or {}).get("goal"))
-        return goal or datetime.now(UTC) - timedelta(days=self.config.history_days)
+        if self.state.backfill is not None:
+            return self.state.backfill.goal
+        return datetime.now(UTC) - timedelta(days=self.config.history_days)
 
     @property
     def excluded_dags(self) -> frozenset[str]:
@@ -79,9 +77,9 @@ class PipelineSession(PageStore):
     async def load(self) -> None:
         async with self.db.tenant_transaction(self.progress.space_id) as tx:
             self.pipelines = await self.mirror.known_pipelines(tx)
-            if self.state["skipped"]:
+            if self.state.skipped:
                 await self.skips.load(tx)
-        self.progress.miscounts = Miscounts(self.state["miscounts"], self.skips.unlisted)
+        self.progress.miscounts = Miscounts(self.state.miscounts, self.skips.unlisted)
         self.provider.set_miscounts(self.progress.miscounts)
 
     async def position_of(self, dag_id: str, run_id: str) -> datetime | None:
@@ -117,8 +115,8 @@ class PipelineSession(PageStore):
 
         Airflow does not tell of new names, tags, schedules and next runs in any other way.
         """
-        before = self.state["listing"]
-        if self.has_listed or not is_cheap(before):
+        before = self.state.listing
+        if self.has_listed or before is None or not before.is_cheap:
             return
         try:
             listing, cost = await self._list(counts_import_errors=False)
@@ -128,28 +126,23 @@ class PipelineSession(PageStore):
             self.progress.warn(f"The DAGs could not be listed this time: {failure}")
             return
         self.count_requests()
-        if cost["digest"] != before["digest"]:
+        if cost.digest != before.digest:
             await self.verify_source()
             await self._store_listing(listing, cost, None)
 
-    async def _list(self, *, counts_import_errors: bool) -> tuple[PipelineListing, dict[str, Any]]:
-        """The pipelines, and what is remembered of this list: its requests, seconds and digest."""
+    async def _list(self, *, counts_import_errors: bool) -> tuple[PipelineListing, ListingCost]:
+        """The pipelines, and what the list cost."""
         requests, seconds = self.provider.requests, self.provider.request_seconds
         listing = await self.provider.list_pipelines(counts_import_errors=counts_import_errors)
-        cost = {
-            "requests": self.provider.requests - requests - counts_import_errors,
-            "seconds": round(self.provider.request_seconds - seconds, 3),
-            "digest": digest_of(listing),
-        }
-        return listing, cost
+        requests = self.provider.requests - requests - counts_import_errors
+        seconds = round(self.provider.request_seconds - seconds, 3)
+        return listing, ListingCost(requests, seconds, digest_of(listing))
 
-    async def _store_listing(
-        self, listing: PipelineListing, cost: dict[str, Any], deleted: set[str] | None
-    ) -> datetime:
-        wanted = [pipeline for pipeline in listing.rows if is_wanted(pipeline, self.config)]
-        skipped = [row for row in listing.skipped if may_be_wanted(row, self.config)]
+    async def _store_listing(self, listing: PipelineListing, cost: ListingCost, deleted: set[str] | None) -> datetime:
+        wanted = [pipeline for pipeline in listing.rows if is_included(pipeline, self.config)]
+        skipped = [row for row in listing.skipped if may_be_included(row, self.config)]
         self.progress.expected += len(listing.rows) + sum(not row.fields for row in skipped)
-        has_begun, known = self.has_listed or self.state["history"] is not None, self.pipelines
+        has_begun, known = self.has_listed or self.state.backfill is not None, self.pipelines
         found: dict[str, UUID] = {}
 
         async def store(tx: Transaction, rows: list[ProviderPipeline]) -> UpsertResult:
@@ -164,9 +157,7 @@ class PipelineSession(PageStore):
             missing = await self.gone.mark_missing_pipelines(tx, self.pipelines.values(), deleted or ())
             self.count("pipelines", stored, read=len(listing.rows))
             self._unwanted = {row.external_id for row in listing.rows} - self.pipelines.keys() - self.skips.pipelines
-            await tx.execute(
-                QUERIES["save_listing"], **self.names, unwanted=sorted(self._unwanted), listing=Jsonb(cost)
-            )
+            await self.state_writer.save_listing(tx, self._unwanted, cost)
             await self.save(tx)
             return missing
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 from windsock.providers.scopes import RunRange
 from windsock.sync.backfill import read_window
-from windsock.sync.page_store import Stream
 from windsock.sync.session import SyncSession
+from windsock.sync.state_records import Stream
 from windsock.sync.writer import TimeWindow
 
 INTERVAL, SLOW_INTERVAL = timedelta(minutes=5), timedelta(hours=1)
@@ -96,12 +96,11 @@ class Reconciler:
 def is_due(reading: SyncSession, *, mode: str) -> Literal["no", "recent", "whole"]:
     """Not before the history has been read; at once when something was missing for the first time."""
     state = reading.state
-    if not (state["history"] or {}).get("is_complete"):
+    if not state.is_backfilled:
         return "no"
-    checked_at: datetime | None = state["checked_at"]
-    whole_at: datetime | None = state["checked_whole_at"]
+    checked_at, whole_at = state.reconciled_at, state.fully_reconciled_at
     now, is_slow = datetime.now(UTC), mode == "large" or reading.has_excluded_dags
-    if checked_at is None or whole_at is None or state["looks_again"]:
+    if checked_at is None or whole_at is None or state.recheck_due:
         return "whole"
     if now - whole_at >= (SLOW_FULL_INTERVAL if is_slow else FULL_INTERVAL):
         return "whole"

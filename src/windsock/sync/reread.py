@@ -62,7 +62,7 @@ async def _reread_span(reading: SyncSession, entry: Entry) -> None:
         return
     start, end = entry.span[0], None if entry.span[1] == OPEN_END else entry.span[1]
     dag_id = entry.row.pipeline_external_id
-    if not reading.state["is_per_dag"]:
+    if not reading.state.is_per_dag:
         await read_window(reading, TimeWindow(start, end), None, finds_missing=False)
     elif dag_id is not None:
         scope = RunRange(start, end, dag_id)

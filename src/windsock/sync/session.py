@@ -18,9 +18,10 @@ from windsock.providers.base import (
 )
 from windsock.providers.scopes import ScanScope
 from windsock.sync.isolation import skipped_row
-from windsock.sync.page_store import CheckpointWriter, Stream
+from windsock.sync.page_store import CheckpointWriter
 from windsock.sync.pipeline_session import PipelineSession
 from windsock.sync.skipped_rows import key_of, key_of_run
+from windsock.sync.state_records import Stream
 from windsock.sync.writer import MAX_MISSING_PARENT_RUNS, UpsertResult
 
 T = TypeVar("T", ProviderRun, ProviderTaskRun)
