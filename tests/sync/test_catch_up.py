@@ -196,7 +196,8 @@ async def test_unresponsive_event_log_costs_only_its_hints(harness: SyncHarness)
     model.let_pass(3600)
     events = (await harness.state())["events"] | {"asked_again_at": None}
     await harness.execute(
-        "UPDATE sync_states SET events = events || '{\"asked_again_at\": null}' WHERE space_id = %(space_id)s"
+        "UPDATE sync_states SET events = events || '{\"asked_again_at\": null}'"
+        " WHERE space_id = %(space_id)s"
     )
     assert events["since"] is not None
     await harness.sync(trigger="schedule")
@@ -209,7 +210,8 @@ async def test_a_hint_about_what_may_no_longer_be_read_is_dropped(
 ) -> None:
     await harness.settle()
     await harness.execute(
-        """UPDATE sync_states SET events = events || '{"pending": [["news", "run_0"]]}' WHERE space_id = %(space_id)s"""
+        """UPDATE sync_states SET events = events || '{"pending": [["news", "run_0"]]}'"""
+        " WHERE space_id = %(space_id)s"
     )
     real = harness.fake.api._run
 
