@@ -28,10 +28,7 @@ from windsock.sync.safeguards import MASS_LOSS, OTHER_AIRFLOW
 from windsock.sync.state_records import BACKLOG_KEYS
 from windsock.sync.store import queue_sync, release_quarantine
 
-SOON = (
-    "UPDATE sync_states SET pipelines_listed_at = NULL, checked_at = NULL,"
-    " events = events - 'asked_again_at'"
-)
+SOON = "UPDATE sync_states SET pipelines_listed_at = NULL, checked_at = NULL, events = events - 'asked_again_at'"
 AHEAD = "ahead of Windsock's"
 CHANGED = ("created", "updated", "removed")
 RUNS = (

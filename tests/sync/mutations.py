@@ -40,8 +40,8 @@ MUTATIONS = (
     Mutation(
         "task runs are not asked for what changed, only runs are",
         "sync/incremental.py",
-        'reading.track_pages("task_runs", self._provider.task_runs(scope, resume))',
-        'reading.track_pages("task_runs",'
+        'session.track_pages("task_runs", self._provider.task_runs(scope, resume))',
+        'session.track_pages("task_runs",'
         " self._provider.task_runs(UpdatedSince(datetime.now(UTC) + timedelta(days=9))))",
     ),
     Mutation(
@@ -134,7 +134,7 @@ MUTATIONS = (
         "sync/incremental.py",
         "        hints = await self._hints()\n        if hints.pipelines_changed",
         "        hints = await self._hints()\n"
-        "        async with self._reading.db.tenant_transaction(self._reading.progress.space_id) as tx:\n"
+        "        async with self._session.transaction() as tx:\n"
         "            seen = {'is_readable': hints.processed_ids is not None, 'once': hints.recheck_ids}\n"
         "            seen['seen'] = hints.processed_ids or []\n"
         "            from psycopg.types.json import Jsonb\n"
@@ -157,12 +157,12 @@ MUTATIONS = (
     Mutation(
         "each run that changed is fetched once more by itself",
         "sync/incremental.py",
-        "await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
+        "await session.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
         "                note_revisions",
         "for run in page.rows:\n"
         "                    for _ in range(4):\n"
         "                        await self._provider.run(run.pipeline_external_id, run.external_id)\n"
-        "                await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
+        "                await session.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
         "                note_revisions",
     ),
     Mutation(
@@ -202,7 +202,7 @@ MUTATIONS = (
     Mutation(
         "a pipeline that is read by itself keeps the watermark of all",
         "sync/per_dag.py",
-        "since = min(watermark, reading.state.verified_watermark or watermark) - OVERLAP",
+        "since = min(watermark, session.state.verified_watermark or watermark) - OVERLAP",
         "since = (self._provider.as_of or watermark) - OVERLAP",
     ),
     Mutation(
@@ -226,7 +226,7 @@ MUTATIONS = (
     Mutation(
         "a difference of clocks corrects no pipeline that is read by itself",
         "sync/clock_correction.py",
-        "if is_corrected and reading.state.is_per_dag:",
+        "if is_corrected and session.state.is_per_dag:",
         "if False:",
     ),
     Mutation(

@@ -196,8 +196,7 @@ async def test_unresponsive_event_log_costs_only_its_hints(harness: SyncHarness)
     model.let_pass(3600)
     events = (await harness.state())["events"] | {"asked_again_at": None}
     await harness.execute(
-        "UPDATE sync_states SET events = events || '{\"asked_again_at\": null}'"
-        " WHERE space_id = %(space_id)s"
+        "UPDATE sync_states SET events = events || '{\"asked_again_at\": null}' WHERE space_id = %(space_id)s"
     )
     assert events["since"] is not None
     await harness.sync(trigger="schedule")

@@ -33,9 +33,9 @@ class Backfill:
     """One reading of the history. `save` writes its position."""
 
     def __init__(
-        self, reading: SyncSession, position: BackfillPosition, save: PositionWriter, *, finds_missing: bool
+        self, session: SyncSession, position: BackfillPosition, save: PositionWriter, *, finds_missing: bool
     ) -> None:
-        self._reading = reading
+        self._session = session
         self.position = position
         self._save = save
         self._finds_missing = finds_missing
@@ -59,16 +59,16 @@ class Backfill:
         span = position.span or FIRST_WINDOW
         start = max((position.end or position.as_of) - span, position.goal)
         window = TimeWindow(start, position.end)
-        rows = await read_window(self._reading, window, self, finds_missing=self._finds_missing)
+        rows = await read_window(self._session, window, self, finds_missing=self._finds_missing)
         self.position = BackfillPosition(
             position.as_of, position.goal, start, _next_span(span, rows), is_complete=start <= position.goal
         )
         await self.save()
-        self._reading.progress.raise_if_interrupted()
+        self._session.progress.raise_if_interrupted()
 
     async def save(self) -> None:
-        async with self._reading.db.tenant_transaction(self._reading.progress.space_id) as tx:
-            await self._reading.progress.save(tx)
+        async with self._session.transaction() as tx:
+            await self._session.progress.save(tx)
             await self._save(tx, self.position)
 
     def resume(self, window: TimeWindow) -> tuple[Stream, Resume | None] | None:
@@ -91,7 +91,7 @@ def initial_position(as_of: datetime, days: int, oldest: datetime | None) -> Bac
 
 
 async def read_window(
-    reading: SyncSession, window: TimeWindow, history: Backfill | None, *, finds_missing: bool
+    session: SyncSession, window: TimeWindow, history: Backfill | None, *, finds_missing: bool
 ) -> int:
     """Read a window's runs and task runs; only when both were read from end to end is anything marked missing.
 
@@ -103,23 +103,23 @@ async def read_window(
     stream, resume = was or ("runs", None)
     runs: set[UUID] = set()
     tasks: set[UUID] = set()
-    read_before = reading.progress.read
+    read_before = session.progress.read
     if stream == "runs":
-        async for page in reading.track_pages("runs", reading.provider.runs(scope, resume), scope):
+        async for page in session.track_pages("runs", session.provider.runs(scope, resume), scope):
             save = history.checkpoint(window, "runs", page.resume) if history and page.resume else None
-            runs |= (await reading.store_runs(page.rows, save)).ids
+            runs |= (await session.store_runs(page.rows, save)).ids
         resume = None
-    async for task_page in reading.track_pages("task_runs", reading.provider.task_runs(scope, resume), scope):
+    async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope, resume), scope):
         save = history.checkpoint(window, "task_runs", task_page.resume) if history and task_page.resume else None
-        tasks |= (await reading.store_task_runs(task_page.rows, save)).ids
+        tasks |= (await session.store_task_runs(task_page.rows, save)).ids
     if was is None:
-        tasks |= await reading.end_scan("task_runs", window)
-        runs |= await reading.end_scan("runs", window)
+        tasks |= await session.end_scan("task_runs", window)
+        runs |= await session.end_scan("runs", window)
     if was is None and finds_missing:
-        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-            reading.missing += await reading.gone.mark_missing_in_window(tx, window, runs, tasks, begun_at)
-            await reading.progress.save(tx)
-    return reading.progress.read - read_before
+        async with session.transaction() as tx:
+            session.missing += await session.gone.mark_missing_in_window(tx, window, runs, tasks, begun_at)
+            await session.progress.save(tx)
+    return session.progress.read - read_before
 
 
 def _next_span(span: timedelta, rows: int) -> timedelta:
@@ -128,33 +128,33 @@ def _next_span(span: timedelta, rows: int) -> timedelta:
     return max(span / 2, SHORTEST_WINDOW) if rows > MANY_ROWS else span
 
 
-async def backfill_new_pipelines(reading: SyncSession) -> bool:
+async def backfill_new_pipelines(session: SyncSession) -> bool:
     """All runs of each, as far back as the history goes. Whether some of the pipelines are left."""
     until = clocks.monotonic() + NEW_PIPELINES_SECONDS
-    async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-        found = await reading.mirror.list_pipelines_to_backfill(tx, MAX_NEW_PIPELINES)
+    async with session.transaction() as tx:
+        found = await session.mirror.list_pipelines_to_backfill(tx, MAX_NEW_PIPELINES)
     for pipeline in found:
-        await _read_pipeline(reading, pipeline["external_id"])
-        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-            await reading.progress.save(tx)
-            await reading.mirror.mark_backfilled(tx, pipeline["id"])
-        reading.progress.raise_if_interrupted()
+        await _read_pipeline(session, pipeline["external_id"])
+        async with session.transaction() as tx:
+            await session.progress.save(tx)
+            await session.mirror.mark_backfilled(tx, pipeline["id"])
+        session.progress.raise_if_interrupted()
         if clocks.monotonic() >= until:
             return True
     return len(found) == MAX_NEW_PIPELINES
 
 
-async def _read_pipeline(reading: SyncSession, dag_id: str) -> None:
-    if dag_id not in reading.pipelines:
+async def _read_pipeline(session: SyncSession, dag_id: str) -> None:
+    if dag_id not in session.pipelines:
         return
-    scope = RunRange(reading.goal, None, dag_id)
+    scope = RunRange(session.goal, None, dag_id)
     try:
-        async for page in reading.track_pages("runs", reading.provider.runs(scope), scope):
-            await reading.store_runs(page.rows)
-        async for task_page in reading.track_pages("task_runs", reading.provider.task_runs(scope), scope):
-            await reading.store_task_runs(task_page.rows)
+        async for page in session.track_pages("runs", session.provider.runs(scope), scope):
+            await session.store_runs(page.rows)
+        async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
+            await session.store_task_runs(task_page.rows)
         for kind in ("task_runs", "runs"):
-            await reading.end_scan(kind)
+            await session.end_scan(kind)
     except ProviderHTTPError as refusal:  # gone again; the listing will say so, and when it is back
         if refusal.status not in NOT_TO_BE_READ:
             raise

@@ -27,7 +27,7 @@ class Clocks:
 
     def __init__(self, provider: Provider, measured: ClockDifference) -> None:
         self._provider = provider
-        self._learnt_at: datetime | None = None
+        self._agreed_at: datetime | None = None
         self.measured = measured
         self._saved = replace(measured)
 
@@ -45,12 +45,12 @@ class Clocks:
         measured.ahead_of_ours = self._provider.ahead_of_ours
         self._judge(beat, self._provider.server_time_received_at)
 
-    def _judge(self, beat: datetime | None, told_at: datetime | None) -> None:
+    def _judge(self, beat: datetime | None, server_time: datetime | None) -> None:
         measured = self.measured
-        if beat is None or told_at is None:
+        if beat is None or server_time is None:
             measured.behind, measured.is_pending = None, False
             return
-        late, before = (told_at - beat).total_seconds(), measured.beat
+        late, before = (server_time - beat).total_seconds(), measured.beat
         measured.beat = beat
         if late < AGREE_SECONDS or (before is not None and beat > before):
             measured.behind = late if abs(late) >= AGREE_SECONDS else 0.0
@@ -60,9 +60,9 @@ class Clocks:
         else:  # it stands still, and nothing is stamped
             measured.is_pending = False
         if not measured.is_pending and measured.behind is not None:
-            self._learnt_at = told_at - timedelta(seconds=max(0.0, measured.behind))
+            self._agreed_at = server_time - timedelta(seconds=max(0.0, measured.behind))
         elif measured.sure_until is None:
-            measured.sure_until = told_at
+            measured.sure_until = server_time
 
     def apply(self, watermark: datetime | None) -> datetime | None:
         """Correct the provider's clock; the watermark, as far back as changes may have been missed."""
@@ -74,27 +74,27 @@ class Clocks:
             missed_from = watermark if sure is None else min(watermark, sure)
             watermark = missed_from - timedelta(seconds=behind - measured.applied)
         measured.applied = behind
-        if self._learnt_at is not None:
-            measured.sure_until = self._learnt_at
+        if self._agreed_at is not None:
+            measured.sure_until = self._agreed_at
         measured.sentence = _sentence(measured.ahead_of_ours, measured.behind, measured.rows_behind)
         return watermark
 
-    def hear_missed(self, stamp: datetime | None) -> None:
+    def note_missed_stamp(self, stamp: datetime | None) -> None:
         """A row has changed without being among the changes: its stamp is how late the stamps are at most.
 
         Where there are heartbeats, they tell better: the row may have been out of sight.
         """
-        told_at = self._provider.server_time_received_at
-        if self.measured.behind is None and stamp is not None and told_at is not None:
-            late = (told_at - stamp).total_seconds()
+        server_time = self._provider.server_time_received_at
+        if self.measured.behind is None and stamp is not None and server_time is not None:
+            late = (server_time - stamp).total_seconds()
             if MISSED_SECONDS < late < MOST_SECONDS:
                 self.measured.rows_behind = max(self.measured.rows_behind, late)
 
-    def hear_newest(self, stamp: datetime | None) -> None:
+    def note_newest_stamp(self, stamp: datetime | None) -> None:
         """No stamp is of the future, so that the stamps are not later than the newest."""
-        told_at = self._provider.server_time_received_at
-        if stamp is not None and told_at is not None and self.measured.rows_behind:
-            late = max(0.0, (told_at - stamp).total_seconds())
+        server_time = self._provider.server_time_received_at
+        if stamp is not None and server_time is not None and self.measured.rows_behind:
+            late = max(0.0, (server_time - stamp).total_seconds())
             self.measured.rows_behind = min(self.measured.rows_behind, late) if late > AGREE_SECONDS else 0.0
 
     def take_changed(self) -> bool:

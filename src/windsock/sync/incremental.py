@@ -62,14 +62,14 @@ class IncrementalSync:
     was read of what there is to catch up.
     """
 
-    def __init__(self, reading: SyncSession, watermark: datetime, read_per_dag: ReadPerDag | None = None) -> None:
-        self._reading, self._provider = reading, reading.provider
+    def __init__(self, session: SyncSession, watermark: datetime, read_per_dag: ReadPerDag | None = None) -> None:
+        self._session, self._provider = session, session.provider
         self._watermark, self._read_per_dag = watermark, read_per_dag
-        self._verified_watermark = reading.state.verified_watermark
-        self.mode = reading.state.mode
-        self.polling = replace(reading.state.polling)
-        self.recent_watermark = reading.state.recent_watermark
-        self.event_log_cursor = reading.state.event_log_cursor
+        self._verified_watermark = session.state.verified_watermark
+        self.mode = session.state.mode
+        self.polling = replace(session.state.polling)
+        self.recent_watermark = session.state.recent_watermark
+        self.event_log_cursor = session.state.event_log_cursor
         self._missed_before = self.event_log_cursor.missed
         self.compares = self.is_behind = False
 
@@ -79,23 +79,23 @@ class IncrementalSync:
         `checkpoint` False: where it has come to is not written down, since a longer reading has its place there.
         """
         hints = await self._hints()
-        if hints.pipelines_changed and not self._reading.has_listed:
-            await self._reading.list_pipelines(hints.deleted_pipelines)
+        if hints.pipelines_changed and not self._session.has_listed:
+            await self._session.list_pipelines(hints.deleted_pipelines)
         elif self.mode == "small":
-            await self._reading.list_pipelines_if_cheap()
+            await self._session.list_pipelines_if_cheap()
         if self._read_per_dag is not None:
             polled = await self._read_per_dag()
             self._watermark = polled.watermark
             await self._refetch_hinted(hints)
             return polled
-        point = _still_good(self._reading.state.checkpoint) if checkpoint else None
+        point = _still_good(self._session.state.checkpoint) if checkpoint else None
         is_whole = point is not None or not recent_only or self._is_full_poll_due()
         if not is_whole:
             self.recent_watermark = await self._recent_poll(self.recent_watermark or self._watermark)
         else:
             await self._full_poll(point, saves=checkpoint)
             # What is of this pass is read; the next one of the same pass begins at its watermark.
-            self._reading.state.checkpoint = None
+            self._session.state.checkpoint = None
             if point and not self.is_behind:
                 # The reading that was broken off is as of its beginning; what has changed since is read too.
                 await self._full_poll(None, saves=checkpoint)
@@ -120,7 +120,7 @@ class IncrementalSync:
 
     async def _full_poll(self, point: ChangesCheckpoint | None, *, saves: bool) -> None:
         """Move the watermark, at most by a step."""
-        reading = self._reading
+        session = self._session
         if point is None:
             end, now = self._watermark + MAX_CATCH_UP, self._provider.server_time
             point = ChangesCheckpoint(self._since, until=end if now is not None and end < now else None)
@@ -128,23 +128,23 @@ class IncrementalSync:
         as_of, resume = point.as_of, point.resume
         revisions: dict[RunKey, str] = {}
         if point.stream == "runs":
-            async for page in reading.track_pages("runs", self._provider.runs(scope, resume)):
+            async for page in session.track_pages("runs", self._provider.runs(scope, resume)):
                 as_of = as_of or page.as_of
-                await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
+                await session.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
                 note_revisions(revisions, page.rows)
                 after = replace(point, as_of=as_of, resume=page.resume)
-                await reading.store_runs(page.rows, self._save(after) if saves and page.resume else None)
+                await session.store_runs(page.rows, self._save(after) if saves and page.resume else None)
             resume = None
         point = replace(point, as_of=as_of, stream="task_runs", resume=resume)
         before, is_first = self._provider.request_seconds, resume is None
-        async for task_page in reading.track_pages("task_runs", self._provider.task_runs(scope, resume)):
+        async for task_page in session.track_pages("task_runs", self._provider.task_runs(scope, resume)):
             if is_first and len(task_page.rows) <= FEW_ROWS:
                 self.polling.add(self._provider.request_seconds - before)
             is_first = False
             as_of = as_of or task_page.as_of
-            await reading.list_pipelines_when_unknown({task.pipeline_external_id for task in task_page.rows})
+            await session.list_pipelines_when_unknown({task.pipeline_external_id for task in task_page.rows})
             after = replace(point, resume=task_page.resume)
-            await reading.store_task_runs(task_page.rows, self._save(after) if saves and task_page.resume else None)
+            await session.store_task_runs(task_page.rows, self._save(after) if saves and task_page.resume else None)
         if as_of is None:
             raise ProviderIncomplete("The provider answered a listing without a single page.")
         self._watermark, self.is_behind = point.until or as_of, point.until is not None
@@ -153,22 +153,22 @@ class IncrementalSync:
         self.polling.read_runs = revisions if self.mode == "large" and not self.is_behind else {}
 
     def _save(self, point: ChangesCheckpoint) -> CheckpointWriter:
-        return lambda tx: self._reading.state_writer.save_checkpoint(tx, point)
+        return lambda tx: self._session.state_writer.save_checkpoint(tx, point)
 
     async def _recent_poll(self, since: datetime) -> datetime | None:
         """The changed runs of the last days, and where any has changed since the last time, their changed task runs.
 
         Returns where the next recent poll begins, by the clock of the provider.
         """
-        reading, polling = self._reading, self.polling
+        session, polling = self._session, self.polling
         scope = UpdatedSince(since - OVERLAP, runs_from=since - RECENT_DAYS)
         revisions: dict[RunKey, str] = {}
         read = 0
         as_of: datetime | None = None
-        async for page in reading.track_pages("runs", self._provider.runs(scope)):
+        async for page in session.track_pages("runs", self._provider.runs(scope)):
             as_of, read = as_of or page.as_of, read + len(page.rows)
-            await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
-            await reading.store_runs(page.rows)
+            await session.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
+            await session.store_runs(page.rows)
             note_revisions(revisions, page.rows)
         if polling.unread(revisions) or read > len(revisions):
             # Where no run changed, the recent polls before this one did not read task runs.
@@ -179,21 +179,21 @@ class IncrementalSync:
     async def _read_recent_tasks(self, since: datetime) -> datetime | None:
         scope = UpdatedSince(since - OVERLAP, runs_from=since - RECENT_DAYS)
         as_of: datetime | None = None
-        async for page in self._reading.track_pages("task_runs", self._provider.task_runs(scope)):
+        async for page in self._session.track_pages("task_runs", self._provider.task_runs(scope)):
             as_of = as_of or page.as_of
-            await self._reading.list_pipelines_when_unknown({task.pipeline_external_id for task in page.rows})
-            await self._reading.store_task_runs(page.rows)
+            await self._session.list_pipelines_when_unknown({task.pipeline_external_id for task in page.rows})
+            await self._session.store_task_runs(page.rows)
         return as_of
 
     async def _read_tasks_of(self, run: SingleRun) -> set[UUID] | None:
         """The ids of all task runs of a run, now stored; None when the provider does not have the run any more."""
         seen: set[UUID] = set()
         try:
-            async for page in self._reading.track_pages("task_runs", self._provider.task_runs(run), run):
-                seen |= (await self._reading.store_task_runs(page.rows)).ids
+            async for page in self._session.track_pages("task_runs", self._provider.task_runs(run), run):
+                seen |= (await self._session.store_task_runs(page.rows)).ids
         except ProviderLacksObject:
             return None
-        return seen | await self._reading.end_scan("task_runs")
+        return seen | await self._session.end_scan("task_runs")
 
     # --- What people did ---------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ class IncrementalSync:
             else:
                 self.event_log_cursor = replace(cursor, since=None, retry_at=None)
                 return hints
-        self._reading.progress.warn(
+        self._session.progress.warn(
             f"Airflow's event log could not be read, so notes and deletions are seen later: {failure}"
         )
         self.event_log_cursor = replace(cursor, since=since, retry_at=retry_at)
@@ -233,9 +233,9 @@ class IncrementalSync:
         """
         cursor = self.event_log_cursor
         named = [*cursor.pending, *reversed(hints.runs)]
-        others = [*cursor.missed, *cursor.older, *self._reading.older_runs]
-        self._reading.older_runs.clear()
-        wanted = [key for key in dict.fromkeys(named + others) if key[0] in self._reading.pipelines]
+        others = [*cursor.missed, *cursor.older, *self._session.older_runs]
+        self._session.older_runs.clear()
+        wanted = [key for key in dict.fromkeys(named + others) if key[0] in self._session.pipelines]
         left, proven = wanted[MAX_HINTED_RUNS:][:MAX_PENDING_RUNS], {*named, *self._missed_before}
         self.event_log_cursor = replace(
             cursor,
@@ -254,42 +254,42 @@ class IncrementalSync:
                 self.event_log_cursor.missed.append(key)
 
     async def _refetch_unfinished(self) -> None:
-        reading = self._reading
-        ended, created = await find_ended(reading)
+        session = self._session
+        ended, created = await find_ended(session)
         for key in ended + created:
-            reading.newest_stamp, newest = None, reading.newest_stamp
+            session.newest_stamp, newest = None, session.newest_stamp
             if not await self._refetch_run(*key, is_proven=False):
-                await reading.miss_run(*key)
+                await session.miss_run(*key)
             if key in ended:
-                reading.clocks.hear_missed(reading.newest_stamp)
-            reading.newest_stamp = newest
+                session.clocks.note_missed_stamp(session.newest_stamp)
+            session.newest_stamp = newest
 
     async def _refetch_run(self, dag_id: str, run_id: str, *, is_proven: bool) -> bool:
         """Read it again. False where it is not there, and nothing else says that it is gone."""
-        reading, begun_at = self._reading, datetime.now(UTC)
+        session, begun_at = self._session, datetime.now(UTC)
         try:
-            run = await self._provider.run(dag_id, run_id, position := await reading.position_of(dag_id, run_id))
+            run = await self._provider.run(dag_id, run_id, position := await session.position_of(dag_id, run_id))
         except ProviderCannotTell as unknown:  # where it is not mirrored, there is nothing to take away
-            reading.skip_unlisted_run(dag_id, run_id, position, unknown)
+            session.skip_unlisted_run(dag_id, run_id, position, unknown)
             return True
         except ProviderFailed as failure:  # a DAG that the account may no longer read proves nothing, nor a bad row
             is_forbidden = isinstance(failure, ProviderHTTPError) and failure.status == FORBIDDEN
-            if not is_forbidden and not reading.skip_unreadable_run(dag_id, run_id, failure):
+            if not is_forbidden and not session.skip_unreadable_run(dag_id, run_id, failure):
                 raise
             return True
         seen = None
         if run is not None:
-            await reading.store_runs([run], is_listed=False)
-            reading.older_runs.pop((dag_id, run_id), None)
+            await session.store_runs([run], is_listed=False)
+            session.older_runs.pop((dag_id, run_id), None)
             seen = await self._read_tasks_of(SingleRun(dag_id, run_id, run.position))
         if seen is None and not is_proven:
             return False
-        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
+        async with session.transaction() as tx:
             if seen is None:
-                await reading.gone.mark_deleted(tx, dag_id, run_id)
+                await session.gone.mark_deleted(tx, dag_id, run_id)
             else:
-                await reading.gone.mark_task_runs_deleted(tx, dag_id, run_id, seen, begun_at, is_proven=is_proven)
-            await reading.progress.save(tx)
+                await session.gone.mark_task_runs_deleted(tx, dag_id, run_id, seen, begun_at, is_proven=is_proven)
+            await session.progress.save(tx)
         return True
 
 

@@ -43,19 +43,19 @@ class PipelineSession(PageStore):
         self.mirror = MirrorWriter(progress.space_id, progress.connector_id)
         self.gone = DeletionTracker(progress.space_id, progress.connector_id, progress.sync_id)
         self.pipelines: dict[str, UUID] = {}
-        self.has_listed = self.is_vouched_for = False
+        self.has_listed = self.source_verified = False
         self.missing = self.missing_pipelines = 0
         self.older_runs: dict[tuple[str, str], None] = {}
         self.unfinished_read: set[tuple[str, str]] = set()
         self.newest_stamp: datetime | None = None
         self.clocks = Clocks(provider, state.clocks)
-        self.ask_witnesses: Callable[[], Awaitable[None]] | None = None
-        self._unwanted: set[str] = set(state.excluded_dag_ids)
-        self._stay_unknown: set[str] = set()
-        self._asked_for: set[tuple[str, str]] = set()
+        self.identity_check: Callable[[], Awaitable[None]] | None = None
+        self._excluded: set[str] = set(state.excluded_dag_ids)
+        self._unlisted: set[str] = set()
+        self._fetched_runs: set[tuple[str, str]] = set()
         days = state.retention_days
         self.oldest = datetime.now(UTC) - timedelta(days=days) if days else None
-        self.let_others: Callable[[], Awaitable[None]] | None = None
+        self.yield_to_others: Callable[[], Awaitable[None]] | None = None
 
     @property
     def goal(self) -> datetime:
@@ -67,15 +67,15 @@ class PipelineSession(PageStore):
     @property
     def excluded_dags(self) -> frozenset[str]:
         """DAGs of the provider's list that this connector is not to mirror."""
-        return frozenset(self._unwanted)
+        return frozenset(self._excluded)
 
     @property
     def has_excluded_dags(self) -> bool:
         """The provider lists DAGs that this connector is not to mirror, so that its totals are not ours."""
-        return bool(self._unwanted) or self.skips.hides_pipelines
+        return bool(self._excluded) or self.skips.hides_pipelines
 
     async def load(self) -> None:
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             self.pipelines = await self.mirror.known_pipelines(tx)
             if self.state.skipped:
                 await self.skips.load(tx)
@@ -84,21 +84,21 @@ class PipelineSession(PageStore):
 
     async def position_of(self, dag_id: str, run_id: str) -> datetime | None:
         """Where the provider's lists have a mirrored run in time (see RunRange)."""
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             return await self.gone.position_of(tx, dag_id, run_id)
 
     async def miss_run(self, dag_id: str, run_id: str) -> None:
         """Mark a requested run that does not exist as missing."""
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             self.missing += await self.gone.mark_missing_run(tx, dag_id, run_id)
             await self.progress.save(tx)
 
     async def verify_source(self) -> None:
         """Before the first row of a pass is stored: raise SourceMismatch when it is not of the one that is mirrored."""
-        if not self.is_vouched_for:
-            self.is_vouched_for = True
-            if self.ask_witnesses is not None:
-                await self.ask_witnesses()
+        if not self.source_verified:
+            self.source_verified = True
+            if self.identity_check is not None:
+                await self.identity_check()
 
     # --- Pipelines ---------------------------------------------------------------------------------------------------
 
@@ -156,8 +156,8 @@ class PipelineSession(PageStore):
             await self.skips.settle(tx, "pipelines")
             missing = await self.gone.mark_missing_pipelines(tx, self.pipelines.values(), deleted or ())
             self.count("pipelines", stored, read=len(listing.rows))
-            self._unwanted = {row.external_id for row in listing.rows} - self.pipelines.keys() - self.skips.pipelines
-            await self.state_writer.save_listing(tx, self._unwanted, cost)
+            self._excluded = {row.external_id for row in listing.rows} - self.pipelines.keys() - self.skips.pipelines
+            await self.state_writer.save_listing(tx, self._excluded, cost)
             await self.save(tx)
             return missing
 
@@ -173,10 +173,10 @@ class PipelineSession(PageStore):
 
     async def list_pipelines_when_unknown(self, dag_ids: set[str]) -> None:
         """A DAG that is new since the last listing would lose its runs: list again, once for what stays unknown."""
-        unknown = dag_ids - self.pipelines.keys() - self._unwanted - self._stay_unknown - self.skips.pipelines
+        unknown = dag_ids - self.pipelines.keys() - self._excluded - self._unlisted - self.skips.pipelines
         if unknown:
             await self.list_pipelines()
-            self._stay_unknown |= unknown - self.pipelines.keys()
+            self._unlisted |= unknown - self.pipelines.keys()
 
 
 def _mention(listing: PipelineListing, missing: int, progress: Progress) -> None:
