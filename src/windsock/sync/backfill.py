@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import ProviderHTTPError
 from windsock.providers.scopes import Resume, RunRange
 from windsock.sync.page_store import CheckpointWriter

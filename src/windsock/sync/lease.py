@@ -6,9 +6,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from windsock.db import Database
+from windsock.db.database import Database
+from windsock.db.queries import load
 from windsock.errors import DatabaseFailed
-from windsock.sql import load
 
 if TYPE_CHECKING:
     from windsock.sync.progress import Progress

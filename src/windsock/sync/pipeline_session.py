@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from windsock.db import Database, Transaction
+from windsock.db.database import Database, Transaction
 from windsock.errors import (
     ProviderFailed,
     ProviderRejectedCredentials,

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
 from windsock.providers.base import Provider
 from windsock.providers.miscounts import Miscounts
 from windsock.sync.lease import LEASE, QUERIES, Cancelled, LeaseLost, Requeued

@@ -10,7 +10,7 @@ from uuid import UUID
 from windsock import log
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector, load_connector
-from windsock.db import Database, map_constraint_errors
+from windsock.db.database import Database, map_constraint_errors
 from windsock.errors import (
     Conflict,
     DatabaseFailed,

@@ -6,7 +6,7 @@ Airflow's lists silently hold only what the account may read, so a lost permissi
 from datetime import datetime, timedelta
 from typing import Final
 
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import ProviderCannotTell, ProviderHTTPError, WindsockError
 from windsock.sync.lease import QUERIES
 from windsock.sync.session import SyncSession

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import orjson
 
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.providers.base import SkippedRow
 from windsock.providers.scopes import NO_REGION_INDEX, NOT_MAPPED, RunRange, ScanScope, SingleRun
-from windsock.sql import load
 from windsock.sync.progress import Progress
 
 QUERIES = load(__package__, "skips.sql")

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.providers.base import ProviderTaskRun, SkippedRow
 from windsock.providers.scopes import RunRange, ScanScope
 from windsock.sync.isolation import Kind

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.access.store import expect_row
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.providers.miscounts import Miscount
-from windsock.sql import load
+from windsock.spaces.store import expect_row
 from windsock.sync.polling import ListingCost, Polling
 from windsock.sync.state_records import (
     BackfillPosition,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.scopes import Resume
 from windsock.sync.polling import RunKey
 

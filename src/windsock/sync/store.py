@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 from uuid import UUID
 
-from windsock.access.space import Space
-from windsock.access.store import expect_row
+from windsock.auth.authenticator import Space
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import load_connector
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
 from windsock.errors import Conflict, NotFound
-from windsock.pagination import PageParams
+from windsock.http.pagination import PageParams
+from windsock.spaces.store import expect_row
 from windsock.sync.deletions import DeletionTracker
 from windsock.sync.lease import QUERIES
 from windsock.sync.safeguards import MASS_LOSS
