@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from windsock import log
-from windsock.access.keys import new_key
+from windsock.auth.keys import new_key
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZG1pbiJ9.s1gn-ature_0"
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Response
 
 from windsock import log
-from windsock.middleware import RequestMiddleware
+from windsock.http.middleware import RequestMiddleware
 from windsock.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ import httpx2
 from airflow_lab import AirflowLab
 from validating_client import ValidatingClient
 from windsock import egress
-from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.connectors.models import ConnectorIn
@@ -22,7 +21,8 @@ from windsock.db.database import Row
 from windsock.providers.airflow import Airflow, token_key
 from windsock.providers.base import Provider
 from windsock.settings import Settings
-from windsock.sync.progress import QUERIES
+from windsock.spaces.store import create_key, create_space, create_user, upsert_member
+from windsock.sync.lease import QUERIES
 from windsock.sync.runner import SyncRunner
 from windsock.sync.store import queue_sync
 

@@ -16,7 +16,6 @@ from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
 from live_server import serving
 from windsock.__main__ import main
-from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.client import Client
@@ -25,6 +24,7 @@ from windsock.connectors.store import create_connector
 from windsock.context import AppContext
 from windsock.db.database import Database
 from windsock.settings import Settings
+from windsock.spaces.store import create_key, create_space, create_user, upsert_member
 
 
 @dataclass

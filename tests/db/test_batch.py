@@ -14,7 +14,7 @@ from windsock.db.database import Database, Row, Statement
 from windsock.db.queries import Query
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import StatementTimedOut, Unavailable
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 
 pytestmark = pytest.mark.anyio
 SPACE = UUID(int=7)

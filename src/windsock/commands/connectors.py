@@ -8,7 +8,6 @@ import click
 import orjson
 from rich.table import Table
 
-from windsock.access.space import QUERIES as ACCESS
 from windsock.commands.credentials import with_credentials
 from windsock.commands.decorators import json_option, print_json, print_table, with_context
 from windsock.commands.remote import as_uuid
@@ -17,8 +16,9 @@ from windsock.connectors.store import QUERIES, create_connector, get_connector, 
 from windsock.context import AppContext
 from windsock.db.database import Database, Row
 from windsock.errors import Invalid, WindsockError
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 from windsock.providers.airflow import Diagnosis
+from windsock.spaces.store import QUERIES as ACCESS
 from windsock.sync.safeguards import MASS_LOSS, OTHER_AIRFLOW
 from windsock.sync.store import release_quarantine
 

@@ -20,7 +20,7 @@ from windsock.context import AppContext
 from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgresError
 from windsock.errors import WindsockError
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 from windsock.settings import Settings
 
 P = ParamSpec("P")

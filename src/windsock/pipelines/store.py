@@ -7,12 +7,13 @@ from uuid import UUID
 
 from psycopg.abc import Buffer
 
-from windsock.access.space import Space
+from windsock.auth.authenticator import Space
 from windsock.db.database import Reader, Row, Statement, Transaction, map_constraint_errors
 from windsock.db.queries import load
 from windsock.errors import NotFound
 from windsock.filters import FRAGMENTS, NO_FILTER, Criticality, PipelineFilter
-from windsock.pagination import PageParams, json_fragments
+from windsock.http.pagination import PageParams
+from windsock.http.responses import json_fragments
 from windsock.pipelines.summaries import STAT_SORT_KEYS, StatsWindow, WindowStats, render_summaries, split_uuids
 from windsock.providers.airflow import pipeline_url
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windsock.db.database import Row
-from windsock.pagination import json_fragments
+from windsock.http.responses import json_fragments
 from windsock.pipelines.percentiles import BUCKET, CODE, Buckets, percentiles
 
 DAY = np.dtype(
