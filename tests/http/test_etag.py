@@ -285,20 +285,3 @@ def test_every_table_behind_space_etag_updates_space_version(two: Two) -> None:
     for name, query in stored.items():
         tables_read = set(TABLE.findall(query)) & tables
         assert tables_read <= moves | set(FOLLOWS), (name, tables_read - moves)
-
-
-async def test_a_window_moves_by_the_minute(
-    client: ValidatingClient, tenants: TwoTenants, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, key = "/spaces/finance/orchestration/pipelines", tenants.keys["viewer"]
-    first = await client.as_(key, "GET", path)
-    later = StatsWindow.ending_now(7)
-    later = StatsWindow(7, later.since.replace(year=later.since.year + 1))
-    monkeypatch.setattr(StatsWindow, "ending_now", lambda _days: later)
-    next_minute = etag.current_minute() + timedelta(minutes=1)
-    monkeypatch.setattr(etag, "current_minute", lambda: next_minute)
-    second = await client.as_(key, "GET", path, headers={"If-None-Match": first.headers["etag"]})
-    assert second.status_code == 200
-    assert second.json()[0]["summary"]["total_runs"] == 0
-    third = await client.as_(key, "GET", path, headers={"If-None-Match": second.headers["etag"]})
-    assert third.status_code == 304
