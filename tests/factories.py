@@ -10,7 +10,7 @@ from starlette.requests import Request
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
-from windsock.db import Actor, Database
+from windsock.db.database import Actor, Database
 from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
 from windsock.spaces.store import QUERIES as ACCESS
 from windsock.spaces.store import create_key, create_space, create_user, expect_row, upsert_member

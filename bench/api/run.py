@@ -27,19 +27,19 @@ from bench.api.airflow import Airflows, airflows  # noqa: E402 - found below the
 from bench.api.ingest import format_table as format_ingest_table  # noqa: E402
 from bench.api.ingest import ingest  # noqa: E402
 from bench.api.load import Measured, Rounds, Scenario, median  # noqa: E402
-from bench.api.report import bars, format_table, written  # noqa: E402
+from bench.api.report import format_budgets, format_table, replace_sections  # noqa: E402
 from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
 from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
 from bench.api.verify import compared  # noqa: E402
-from bench.api.web_latency import pages  # noqa: E402
+from bench.api.web_latency import LIST_PAGE, measure_pages  # noqa: E402
 from windsock.bootstrap import DATABASE, Storage, provision_database  # noqa: E402
-from windsock.db import Database  # noqa: E402
+from windsock.db.database import Database  # noqa: E402
 from windsock.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE, WRITTEN = ROOT / "docs" / "benchmarks.md", ("S", "M", "L")
+PAGE, WRITTEN = ROOT / "docs" / "benchmarks.md", ("S", "L")
 """Where figures go, unless only some were measured."""
 SORTS = ("-last_run_at", "-failed_count", "success_rate", "-p95_duration_seconds", "-criticality")
 
@@ -259,17 +259,22 @@ def main() -> None:
                 say(f"round {number + 1} of {chosen.rounds}")
             memory = {server.name: round(server.memory(), 1) for server in servers.values()}
             line = machine(postmaster)
-            page_table = pages(servers["windsock"], fleet) if chosen.pages else ""
+            page_table, latencies = measure_pages(servers["windsock"], fleet) if chosen.pages else ("", {})
             stored = asyncio.run(ingest(storage.app_url, superuser_url(storage), fleet)) if chosen.ingest else []
         medians = {key: median(rounds) for key, rounds in results.items()}
-        section, of_bars = format_table(chosen.size, line, fleet, medians, memory), bars(medians)
-        print(section, of_bars, sep="\n", flush=True)  # noqa: T201
+        sections = {f"size {chosen.size}": format_table(line, fleet, medians, memory)}
+        others_of_l = {
+            "budgets": format_budgets(medians, latencies, stored, LIST_PAGE),
+            "pages": page_table,
+            "storing": format_ingest_table(stored) if stored else "",
+        }
+        print(*sections.values(), *others_of_l.values(), sep="\n\n", flush=True)  # noqa: T201
         if not chosen.only and chosen.size in WRITTEN:
-            PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), chosen.size, section, of_bars), encoding="utf-8")
-            say(f"{PAGE.relative_to(ROOT)}: its section on size {chosen.size} is written")
-        print(page_table, flush=True)  # noqa: T201
-        if stored:
-            print(format_ingest_table(stored), flush=True)  # noqa: T201
+            if not (chosen.airflow and chosen.ingest and chosen.pages):
+                del others_of_l["budgets"]  # which would lose the rows that were not measured
+            sections |= others_of_l if chosen.size == "L" else {}
+            PAGE.write_text(replace_sections(PAGE.read_text(encoding="utf-8"), sections), encoding="utf-8")
+            say(f"{PAGE.relative_to(ROOT)}: the tables of size {chosen.size} are updated")
         raw = {f"{name} @ {connections}": asdict(item) for (name, connections), item in medians.items()}
         say(json.dumps(raw))
     finally:

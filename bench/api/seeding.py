@@ -12,14 +12,14 @@ import psycopg
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
+from windsock.db.queries import Query
 from windsock.spaces.store import create_key, create_space, create_user, upsert_member
-from windsock.sql import Query
 from windsock.sync.writer import REFRESH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from windsock.db import Database
+    from windsock.db.database import Database
 
 SPACES, DAYS, SHARE = 20, 30, 0.5
 AT_ONCE = 250

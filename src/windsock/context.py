@@ -16,7 +16,7 @@ from windsock.auth.authorizer import Uses
 from windsock.bootstrap import Storage
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgresError
 from windsock.providers.airflow import (
     Airflow,

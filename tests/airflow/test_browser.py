@@ -17,7 +17,7 @@ from live_server import serving
 from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.settings import Settings
 from windsock.spaces.store import create_key, create_space, create_user, upsert_member
 

@@ -22,7 +22,7 @@ from windsock.client import Client
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
 from windsock.context import AppContext
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.settings import Settings
 from windsock.spaces.store import create_key, create_space, create_user, upsert_member
 

@@ -6,9 +6,10 @@ import pytest
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
-from windsock.db import Row
-from windsock.sql import Query
-from windsock.sync.progress import LEASE, QUERIES, LeaseLost, Progress
+from windsock.db.database import Row
+from windsock.db.queries import Query
+from windsock.sync.lease import LEASE, QUERIES, LeaseLost
+from windsock.sync.progress import Progress
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase

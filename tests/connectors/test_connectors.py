@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
+from windsock.db.queries import Query
 from windsock.migrations import versions
-from windsock.sql import Query
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase

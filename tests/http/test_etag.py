@@ -19,14 +19,14 @@ from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.comments.store import QUERIES as COMMENTS
 from windsock.context import AppContext
-from windsock.db import CONNECTION_OPTIONS, Database
+from windsock.db.database import CONNECTION_OPTIONS, Database
+from windsock.db.queries import Query
 from windsock.http import etag
 from windsock.pipelines.store import QUERIES as PIPELINES
 from windsock.pipelines.summaries import StatsWindow
 from windsock.providers.base import ProviderRun
 from windsock.runs.store import QUERIES as RUNS
 from windsock.settings import Settings
-from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from windsock import log
 from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgres
 from windsock.http import middleware
 from windsock.http.middleware import METHODS

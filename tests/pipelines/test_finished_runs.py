@@ -12,8 +12,8 @@ from factories import TwoTenants, make_run
 from pipelines.test_days import DAYS, RUNS, live, unpacked
 from pipelines.test_summary import LIST
 from validating_client import ValidatingClient
+from windsock.db.queries import Query
 from windsock.pipelines.summaries import ENDED, NO_CODE
-from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:

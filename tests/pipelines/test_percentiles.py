@@ -11,10 +11,10 @@ import pytest
 
 from factories import TwoTenants
 from pipelines.test_summary import percentile
-from windsock.db import Row
+from windsock.db.database import Row
+from windsock.db.queries import Query
 from windsock.pipelines.percentiles import BUCKET, CODE, LAST_CODE, VALUES, Buckets, percentiles
 from windsock.pipelines.summaries import EPOCH, NO_CODE, StatsWindow, WindowStats
-from windsock.sql import Query
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase

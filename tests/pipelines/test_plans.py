@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from factories import TwoTenants
+from windsock.db.queries import Query, optional_params, render
 from windsock.pipelines.store import QUERIES
 from windsock.pipelines.summaries import RECENT_DAYS, StatsWindow
-from windsock.sql import Query, optional_params, render
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase

@@ -8,10 +8,10 @@ import pytest
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
-from windsock.db import Database
+from windsock.db.database import Database
+from windsock.db.queries import Query
 from windsock.errors import Conflict
 from windsock.spaces.store import QUERIES, create_space, create_user, require_another_admin, upsert_member
-from windsock.sql import Query
 
 pytestmark = pytest.mark.anyio
 MEMBERS = "/spaces/finance/members"

@@ -9,7 +9,7 @@ from web.conftest import OWN, SITE, Browser
 from windsock.auth.authenticator import COOKIE
 from windsock.auth.keys import hash_token
 from windsock.auth.sessions import create_login_link
-from windsock.sql import Query
+from windsock.db.queries import Query
 
 pytestmark = pytest.mark.anyio
 

@@ -7,11 +7,11 @@ from fastapi import APIRouter, Query, Request, Response
 
 from windsock.audit.models import Action, AuditEvent, TargetType
 from windsock.auth.permissions import CanAudit
+from windsock.db.queries import load
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import page_response
 from windsock.http.validation import AwareDatetime
 from windsock.spaces.store import expect_row
-from windsock.sql import load
 
 QUERIES = load(__package__, "audit.sql")
 

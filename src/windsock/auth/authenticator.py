@@ -12,9 +12,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from windsock.auth.authorizer import Authorizer
 from windsock.auth.keys import hash_token
-from windsock.db import Actor, Database, Row, Transaction
+from windsock.db.database import Actor, Database, Row, Statement, Transaction
 from windsock.errors import Forbidden, NotAuthenticated, NotSignedIn
-from windsock.pipelined import Statement
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 COOKIE = "windsock_session"

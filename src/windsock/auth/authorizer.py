@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 from windsock import log
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
+from windsock.db.queries import Query, load
 from windsock.errors import DatabaseFailed
-from windsock.sql import Query, load
 from windsock.tasks import end_tasks
 
 QUERIES = load(__package__, "authorizer.sql")
-AuthRequest = tuple[bytes, str | None]
 
 MAX_NOTED = 10_000
 """Keys and sessions whose use waits for being written; of more, the next request is noted."""
@@ -24,8 +23,7 @@ logger = log.get(__name__)
 class Uses:
     """Which keys and sessions were used, until that is written: by one statement each, which waits for no lock.
 
-    Written by the statement that finds out who asks, one locked row would stop all requests of the process: they share
-    a connection.
+    Authorisation only reads: a locked row delays no request.
     """
 
     def __init__(self, db: Database) -> None:
@@ -76,41 +74,14 @@ class Uses:
 
 
 class Authorizer:
-    """Asks the database who a key (or the token of a session) is, and what it may do in a space.
-
-    Requests that ask the same at the same time share one answer, which was asked for after the last of them had come.
-    """
+    """Looks up who a key (or the token of a session) belongs to, and their role in a space."""
 
     def __init__(self, db: Database, query: Query = QUERIES["authorize"], uses: Uses | None = None) -> None:
         self._db, self._query, self._uses = db, query, uses
-        self._next: dict[AuthRequest, asyncio.Task[Row | None]] = {}
-        self._in_flight: dict[AuthRequest, asyncio.Task[Row | None]] = {}
 
     async def authorize(self, key_hash: bytes, slug: str | None) -> Row | None:
-        """Return what the SQL function of that name returns; None for a key that is no key any more."""
-        request = key_hash, slug
-        task = self._next.get(request)
-        if task is None:
-            task = asyncio.create_task(self._run_query(request, self._in_flight.get(request)))
-            task.add_done_callback(_consume_exception)
-            self._next[request] = task
-        return await asyncio.shield(task)  # whoever goes away leaves the others their answer
-
-    async def _run_query(self, request: AuthRequest, before: asyncio.Task[Row | None] | None) -> Row | None:
-        if before is not None:
-            await asyncio.wait([before])
-        mine = self._in_flight[request] = self._next.pop(request)  # who comes from now on waits for the next one
-        try:
-            row = await self._db.fetch_shared(self._query, key_hash=request[0], slug=request[1])
-            if self._uses is not None and row is not None and row["is_use_due"]:
-                self._uses.note(row)
-            return row
-        finally:
-            if self._in_flight.get(request) is mine:
-                del self._in_flight[request]
-
-
-def _consume_exception(task: asyncio.Task[Row | None]) -> None:
-    """Mark the exception as retrieved; the callers that still wait receive it."""
-    if not task.cancelled():
-        task.exception()
+        """Return what the SQL function of that name returns; None for a key that is unknown, expired or revoked."""
+        row = await self._db.fetch_one(self._query, key_hash=key_hash, slug=slug)
+        if self._uses is not None and row is not None and row["is_use_due"]:
+            self._uses.note(row)
+        return row

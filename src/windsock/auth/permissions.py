@@ -8,7 +8,7 @@ import structlog
 from fastapi import Depends, Request
 
 from windsock.auth.authenticator import Bearer, Caller, Space, authenticate_key, authenticate_session
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import Forbidden
 from windsock.http.etag import conditional
 

@@ -3,8 +3,8 @@
 from uuid import UUID
 
 from windsock.auth.keys import hash_token, new_key
-from windsock.db import Row, Transaction
-from windsock.sql import load
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 
 QUERIES = load(__package__, "sessions.sql")
 SESSION_PREFIX, LINK_PREFIX = "wss_", "wsl_"

@@ -8,7 +8,7 @@ from windsock.auth.sessions import LINK_MINUTES
 from windsock.commands.decorators import json_option, print_json, print_table, with_context, with_database
 from windsock.commands.login import login_url
 from windsock.context import AppContext
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
 from windsock.errors import Invalid, NotFound, WindsockError
 from windsock.spaces.models import UserIn
 from windsock.spaces.store import QUERIES, create_key, create_space, create_user, expect_row, upsert_member

@@ -14,7 +14,7 @@ from windsock.commands.remote import as_uuid
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import QUERIES, create_connector, get_connector, load_connector
 from windsock.context import AppContext
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
 from windsock.errors import Invalid, WindsockError
 from windsock.http.responses import dump_json
 from windsock.providers.airflow import Diagnosis

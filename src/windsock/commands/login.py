@@ -7,7 +7,7 @@ import click
 from windsock.auth.sessions import LINK_MINUTES, create_login_link
 from windsock.commands.decorators import json_option, print_json, with_context
 from windsock.context import AppContext
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import WindsockError
 from windsock.spaces.store import QUERIES
 

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from windsock.auth.authenticator import Space
 from windsock.comments.models import CommentIn
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.errors import Forbidden, NotFound
 from windsock.http.pagination import PageParams
 from windsock.spaces.store import expect_row
-from windsock.sql import load
 
 QUERIES = load(__package__, "comments.sql")
 

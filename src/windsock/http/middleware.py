@@ -160,8 +160,7 @@ class RequestMiddleware:
         _seconds(method, template).observe(seconds)
         if scope["path"] not in UNLOGGED:
             milliseconds = round(seconds * 1000, 1)
-            log.fast_logger.info(
-                __name__,
+            logger.info(
                 "answered",
                 method=method,
                 path=shorten(scope["path"]),

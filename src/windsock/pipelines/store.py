@@ -8,15 +8,14 @@ from uuid import UUID
 from psycopg.abc import Buffer
 
 from windsock.auth.authenticator import Space
-from windsock.db import Reader, Row, Transaction, map_constraint_errors
+from windsock.db.database import Reader, Row, Statement, Transaction, map_constraint_errors
+from windsock.db.queries import load
 from windsock.errors import NotFound
 from windsock.filters import FRAGMENTS, NO_FILTER, Criticality, PipelineFilter
 from windsock.http.pagination import PageParams
 from windsock.http.responses import json_fragments
-from windsock.pipelined import Statement
 from windsock.pipelines.summaries import STAT_SORT_KEYS, StatsWindow, WindowStats, render_summaries, split_uuids
 from windsock.providers.airflow import pipeline_url
-from windsock.sql import load
 
 QUERIES = load(__package__, "pipelines.sql", shared=FRAGMENTS)
 

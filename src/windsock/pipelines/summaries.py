@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.http.responses import json_fragments
 from windsock.pipelines.percentiles import BUCKET, CODE, Buckets, percentiles
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Request, Response
 
 from windsock.auth.permissions import CanAdminister, CanView, CurrentCaller, IsSuperadmin
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import Conflict, Forbidden
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response

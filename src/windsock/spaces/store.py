@@ -4,9 +4,9 @@ from uuid import UUID
 
 from windsock.auth.authenticator import Space
 from windsock.auth.keys import PREFIX_LENGTH, hash_token, new_key
-from windsock.db import Row, Transaction, map_constraint_errors
+from windsock.db.database import Row, Transaction, map_constraint_errors
+from windsock.db.queries import load
 from windsock.errors import Conflict, NotFound
-from windsock.sql import load
 
 QUERIES = load(__package__, "spaces.sql")
 

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Request, Response
 
 from windsock.auth.authenticator import Space
 from windsock.auth.permissions import CanAdminister, CanView
-from windsock.db import Row, Transaction, map_constraint_errors
+from windsock.db.database import Row, Transaction, map_constraint_errors
+from windsock.db.queries import load
 from windsock.errors import Conflict, NotFound
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
 from windsock.spaces.models import Team, TeamBody, TeamDetail
 from windsock.spaces.store import expect_row
-from windsock.sql import load
 
 QUERIES = load(__package__, "teams.sql")
 

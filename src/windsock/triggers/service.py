@@ -18,7 +18,7 @@ from windsock import log
 from windsock.auth.authenticator import Caller, Space
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector, load_connector
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import (
     Conflict,
     DatabaseFailed,

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Form, Request, Response
 
 from windsock.auth.authenticator import Space
 from windsock.auth.permissions import PageAssign
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import BadRequest
 from windsock.filters import Criticality
 from windsock.pipelines.store import set_criticality, set_team

@@ -19,7 +19,7 @@ from windsock.auth.sessions import (
     revoke_other_sessions,
     revoke_session,
 )
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.errors import NotFound
 from windsock.web.templates import HEADERS, redirect, render, to_jsonable
 

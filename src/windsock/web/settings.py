@@ -11,7 +11,7 @@ from windsock.audit.routes import QUERIES as AUDIT
 from windsock.auth.authenticator import Space
 from windsock.auth.permissions import PageAdminister, PageAudit, PageView
 from windsock.connectors.store import list_connectors_of
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import BadRequest, NotFound
 from windsock.http.pagination import PageParams, PageQuery20
 from windsock.http.validation import StorableText

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from windsock.auth.authenticator import Space
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import ProviderHTTPError, WindsockError
 from windsock.providers.base import ProviderTaskRun
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED, TaskRunId
