@@ -28,6 +28,7 @@ from windsock.connectors import routes as connectors
 from windsock.context import AppContext
 from windsock.errors import BadRequest, DatabaseFailed, Invalid, PageNotFound, WindsockError
 from windsock.http import docs_ui, openapi
+from windsock.http.etag import NotModified
 from windsock.http.middleware import SCOPE_METHOD, CompressionMiddleware, RequestMiddleware, shorten
 from windsock.http.responses import dump_json
 from windsock.http.validation import MAX_ERRORS, TOO_DEEP, TOO_LARGE, request_validator
@@ -83,6 +84,7 @@ def create_app(context: AppContext, *, run_worker: bool = True) -> FastAPI:
     describe = functools.partial(openapi.describe, app, permissions=PERMISSIONS, require_caller=require_caller)
     setattr(app, "openapi", functools.cache(describe))  # noqa: B010 - FastAPI's own way
     handlers: dict[type[Exception], Callable[[Request, Any], Response | Awaitable[Response]]] = {
+        NotModified: handle_not_modified,
         WindsockError: handle_windsock_error,
         RequestValidationError: handle_validation_error,
         HTTPException: handle_http_error,
@@ -143,6 +145,10 @@ def handle_windsock_error(request: Request, error: WindsockError) -> Response:
     if isinstance(error, Invalid):
         return _json(error.status, {"detail": [{"loc": error.loc, "msg": str(error), "type": error.kind}]})
     return _json(error.status, {"detail": str(error)}, error.headers)
+
+
+async def handle_not_modified(_request: Request, found: NotModified) -> Response:
+    return Response(status_code=304, headers=found.headers)
 
 
 async def handle_validation_error(request: Request, error: RequestValidationError) -> Response:

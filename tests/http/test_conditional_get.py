@@ -1,5 +1,7 @@
 """Conditional GET: 304 without reading, for whom, and how it is counted."""
 
+from datetime import timedelta
+
 import pytest
 from prometheus_client import REGISTRY
 
@@ -7,6 +9,8 @@ from conftest import RolledBackDatabase
 from factories import TwoTenants
 from statements import count_statements
 from validating_client import ValidatingClient
+from windsock.http import etag
+from windsock.pipelines.summaries import StatsWindow
 
 pytestmark = pytest.mark.anyio
 
@@ -86,3 +90,20 @@ async def test_304_executes_authorisation_only(
         "vary": "Authorization, Accept-Encoding",
         "cache-control": "private, no-cache",
     }
+
+
+async def test_a_window_moves_by_the_minute(
+    client: ValidatingClient, tenants: TwoTenants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, key = "/spaces/finance/orchestration/pipelines", tenants.keys["viewer"]
+    first = await client.as_(key, "GET", path)
+    later = StatsWindow.ending_now(7)
+    later = StatsWindow(7, later.since.replace(year=later.since.year + 1))
+    monkeypatch.setattr(StatsWindow, "ending_now", lambda _days: later)
+    next_minute = etag.current_minute() + timedelta(minutes=1)
+    monkeypatch.setattr(etag, "current_minute", lambda: next_minute)
+    second = await client.as_(key, "GET", path, headers={"If-None-Match": first.headers["etag"]})
+    assert second.status_code == 200
+    assert second.json()[0]["summary"]["total_runs"] == 0
+    third = await client.as_(key, "GET", path, headers={"If-None-Match": second.headers["etag"]})
+    assert third.status_code == 304

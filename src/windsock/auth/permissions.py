@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from windsock.auth.authenticator import Bearer, Caller, Space, authenticate_key, authenticate_session
 from windsock.db.database import Row
 from windsock.errors import Forbidden
+from windsock.http.etag import conditional
 
 ROLES = ("viewer", "editor", "admin")
 
@@ -111,3 +112,8 @@ PageTrigger = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.TRIGGER])]
 PageEdit = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.EDIT])]
 PageAdminister = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.ADMINISTER])]
 PageAudit = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.AUDIT])]
+
+ViewETag = Annotated[str, Depends(conditional(API_PERMISSIONS[Permission.VIEW]))]
+"""The ETag of a GET that any viewer may send; a parameter after it is not read where the response is a 304."""
+ViewETagByMinute = Annotated[str, Depends(conditional(API_PERMISSIONS[Permission.VIEW], by_minute=True))]
+"""As ViewETag, where the response depends on the time too: its windows end at the current minute."""

@@ -5,10 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.auth.permissions import CanComment, CanView
+from windsock.auth.permissions import CanComment, CanView, ViewETag
 from windsock.comments.models import Comment, CommentChange, CommentIn
 from windsock.comments.store import change_comment, create_comment, delete_comment, list_comments
-from windsock.http.etag import not_modified, space_etag
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
 
@@ -18,10 +17,9 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 
 @router.get("/runs/{run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a run")
-async def list_run_comments(request: Request, space: CanView, run_id: UUID, paging: PageQuery20) -> Response:
-    etag = space_etag(request, space)
-    if response := not_modified(request, etag):
-        return response
+async def list_run_comments(
+    request: Request, space: CanView, etag: ViewETag, run_id: UUID, paging: PageQuery20
+) -> Response:
     async with space.transaction() as tx:
         rows, total = await list_comments(tx, space, "run", run_id, paging)
     return page_response(request, rows, total, paging, etag=etag)
@@ -43,10 +41,9 @@ async def comment_on_run(request: Request, space: CanComment, run_id: UUID, body
 @router.get(
     "/task-runs/{task_run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a task run"
 )
-async def list_task_run_comments(request: Request, space: CanView, task_run_id: UUID, paging: PageQuery20) -> Response:
-    etag = space_etag(request, space)
-    if response := not_modified(request, etag):
-        return response
+async def list_task_run_comments(
+    request: Request, space: CanView, etag: ViewETag, task_run_id: UUID, paging: PageQuery20
+) -> Response:
     async with space.transaction() as tx:
         rows, total = await list_comments(tx, space, "task run", task_run_id, paging)
     return page_response(request, rows, total, paging, etag=etag)

@@ -1,10 +1,11 @@
 """Conditional GET: ETags derived from the version of a space, and 304 without reading anything else."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from fastapi import Request, Response
+from fastapi import Depends, Request
 
 from windsock import __version__
 
@@ -20,7 +21,7 @@ class Versioned(Protocol):
 
 
 def space_etag(request: Request, space: Versioned, vary: object = None) -> str:
-    """Return the ETag of a GET that depends on the space, the caller, path, query and `vary`, such as a time window."""
+    """Return the ETag of a GET that depends on the space, the caller, path, query and `vary`."""
     parts = "\n".join(map(str, (__version__, *space.etag_key, vary, request.scope["path"], "")))
     return body_etag(parts.encode() + request.scope["query_string"])
 
@@ -29,15 +30,40 @@ def body_etag(body: bytes) -> str:
     return f'"{blake2b(body, digest_size=16).hexdigest()}"'
 
 
-def not_modified(
-    request: Request, etag: str, headers: Mapping[str, str] = CACHE_CONTROL_HEADERS, *, exists: bool = False
-) -> Response | None:
-    """Return 304 if the client has the response with this ETag, by weak comparison (RFC 9110 §13.1.2).
+def etag_matches(request: Request, etag: str, *, exists: bool = False) -> bool:
+    """Whether the client has the response with this ETag, by weak comparison (RFC 9110 §13.1.2).
 
     `If-None-Match: *` matches any response that exists, which is certain once it is built: `exists`.
     """
     values = ",".join(request.headers.getlist("if-none-match")).split(",")
     candidates = {value.strip().removeprefix("W/") for value in values}
-    if etag in candidates or (exists and "*" in candidates):
-        return Response(status_code=304, headers={"ETag": etag, **headers})
-    return None
+    return etag in candidates or (exists and "*" in candidates)
+
+
+class NotModified(Exception):
+    """Raised before a response is built, because the client has it: 304 with these headers."""
+
+    def __init__(self, etag: str, headers: Mapping[str, str] = CACHE_CONTROL_HEADERS) -> None:
+        super().__init__(etag)
+        self.headers = {"ETag": etag, **headers}
+
+
+def current_minute() -> datetime:
+    return datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+def conditional(
+    require_space: Callable[..., Awaitable[Versioned]], *, by_minute: bool = False
+) -> Callable[..., Awaitable[str]]:
+    """Return a dependency that returns the ETag of a GET, or raises NotModified. `by_minute`: time is in the response.
+
+    FastAPI calls it before it validates the parameters that follow: an ETag is sent for valid ones only.
+    """
+
+    async def compare_etag(request: Request, space: Annotated[Versioned, Depends(require_space)]) -> str:
+        etag = space_etag(request, space, current_minute() if by_minute else None)
+        if etag_matches(request, etag):
+            raise NotModified(etag)
+        return etag
+
+    return compare_etag

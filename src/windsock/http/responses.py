@@ -9,7 +9,7 @@ import orjson
 from fastapi import Request, Response
 from starlette.datastructures import URL
 
-from windsock.http.etag import CACHE_CONTROL_HEADERS, body_etag, not_modified
+from windsock.http.etag import CACHE_CONTROL_HEADERS, body_etag, etag_matches
 from windsock.http.pagination import Cursor, PageParams
 
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
@@ -28,8 +28,8 @@ def json_response(
     if request.method == "GET" and status == 200:  # noqa: PLR2004 - 200 is its own name
         etag = etag or body_etag(body)
         headers |= {"ETag": etag, **CACHE_CONTROL_HEADERS}
-        if response := not_modified(request, etag, headers, exists=True):
-            return response
+        if etag_matches(request, etag, exists=True):
+            return Response(status_code=304, headers=headers)
     return Response(body, status, headers, "application/json")
 
 

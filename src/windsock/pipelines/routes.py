@@ -5,9 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from windsock.auth.permissions import CanAssign, CanView, CanWatch
+from windsock.auth.permissions import CanAssign, CanView, CanWatch, ViewETagByMinute
 from windsock.filters import PipelineFilterQuery
-from windsock.http.etag import not_modified, space_etag
 from windsock.http.pagination import LIST_HEADERS, PageQuery100
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import StateName
@@ -43,6 +42,7 @@ Sort = Literal[
 async def list_all_pipelines(
     request: Request,
     space: CanView,
+    etag: ViewETagByMinute,
     paging: PageQuery100,
     which: PipelineFilterQuery,
     status: Annotated[list[StateName] | None, Query(description="Of the newest run. Several mean any of them.")] = None,
@@ -56,9 +56,6 @@ async def list_all_pipelines(
     or running now. `recent_runs` are the newest 14, oldest first.
     """
     window = StatsWindow.ending_now(days)
-    etag = space_etag(request, space, window)
-    if response := not_modified(request, etag):
-        return response
     rows, total = await list_pipelines(
         space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
     )
@@ -66,11 +63,10 @@ async def list_all_pipelines(
 
 
 @router.get("/{pipeline_id}", response_model=PipelineDetail, name="get_pipeline", summary="One pipeline")
-async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
+async def get_one_pipeline(
+    request: Request, space: CanView, etag: ViewETagByMinute, pipeline_id: UUID, days: Days = DEFAULT_DAYS
+) -> Response:
     window = StatsWindow.ending_now(days)
-    etag = space_etag(request, space, window)
-    if response := not_modified(request, etag):
-        return response
     return json_response(request, await get_pipeline(space, space, pipeline_id, window=window), etag=etag)
 
 

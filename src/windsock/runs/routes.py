@@ -5,9 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from windsock.auth.permissions import CanView
+from windsock.auth.permissions import CanView, ViewETag
 from windsock.filters import PipelineFilterQuery
-from windsock.http.etag import not_modified, space_etag
 from windsock.http.pagination import LIST_HEADERS, LONG_LIST_HEADERS, CursorPageQuery, PageQuery20
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import AwareDatetime, StateName, StorableText
@@ -52,12 +51,9 @@ WhichRuns = Annotated[RunFilter, Depends(_run_filter)]
     summary="Runs of a pipeline, newest first",
 )
 async def list_runs_of_pipeline(
-    request: Request, space: CanView, pipeline_id: UUID, paging: CursorPageQuery, which: WhichRuns
+    request: Request, space: CanView, etag: ViewETag, pipeline_id: UUID, paging: CursorPageQuery, which: WhichRuns
 ) -> Response:
     """A run without a start is placed by when it was queued, or due."""
-    etag = space_etag(request, space)
-    if response := not_modified(request, etag):
-        return response
     rows, total, behind = await list_runs(space, space.id, pipeline_id, paging, which)
     return page_response(request, rows, total, paging, behind, etag=etag)
 
@@ -70,21 +66,15 @@ async def list_runs_of_pipeline(
     summary="Runs of the whole space, newest first",
 )
 async def list_all_runs(
-    request: Request, space: CanView, paging: CursorPageQuery, which: WhichRuns, of: PipelineFilterQuery
+    request: Request, space: CanView, etag: ViewETag, paging: CursorPageQuery, which: WhichRuns, of: PipelineFilterQuery
 ) -> Response:
-    etag = space_etag(request, space)
-    if response := not_modified(request, etag):
-        return response
     rows, total, behind = await list_runs_of_space(space, space, paging, which, of)
     return page_response(request, rows, total, paging, behind, etag=etag)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, name="get_run", summary="One run with its task runs")
-async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
+async def get_one_run(request: Request, space: CanView, etag: ViewETag, run_id: UUID) -> Response:
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
-    etag = space_etag(request, space)
-    if response := not_modified(request, etag):
-        return response
     return json_response(request, await get_run(space, space.id, run_id), etag=etag)
 
 
@@ -98,6 +88,7 @@ async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Respons
 async def list_task_runs_of_run(
     request: Request,
     space: CanView,
+    etag: ViewETag,
     run_id: UUID,
     paging: PageQuery20,
     status: Words = None,
@@ -105,16 +96,10 @@ async def list_task_runs_of_run(
         list[StorableText] | None, Query(description="Airflow's task_id. Several mean any of them.")
     ] = None,
 ) -> Response:
-    etag = space_etag(request, space)
-    if response := not_modified(request, etag):
-        return response
     rows, total = await list_task_runs(space, space.id, run_id, paging, status=status, external_id=external_id)
     return page_response(request, rows, total, paging, etag=etag)
 
 
 @router.get("/task-runs/{task_run_id}", response_model=TaskRun, name="get_task_run", summary="One task run")
-async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
-    etag = space_etag(request, space)
-    if response := not_modified(request, etag):
-        return response
+async def get_one_task_run(request: Request, space: CanView, etag: ViewETag, task_run_id: UUID) -> Response:
     return json_response(request, await get_task_run(space, space.id, task_run_id), etag=etag)

@@ -10,7 +10,6 @@ from windsock.auth.permissions import IsSignedIn, PageView, PageWatch
 from windsock.connectors.store import list_connectors_of
 from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
 from windsock.filters import PipelineFilterQuery
-from windsock.http.etag import not_modified
 from windsock.http.pagination import CursorPageQuery, PageQuery100
 from windsock.http.validation import StateName
 from windsock.pipelines.routes import Days, NeverSucceeded, Sort
@@ -28,10 +27,9 @@ from windsock.runs.store import list_runs
 from windsock.web import bulk_edit, connector_form, connectors, keys, login, runs, settings, timeline, trigger_form
 from windsock.web.layout import layout_context, list_visible_spaces
 from windsock.web.templates import (
-    PARTIAL_HEADERS,
     STATIC,
+    PartialETag,
     is_htmx_partial,
-    partial_etag,
     redirect,
     redirect_back,
     render,
@@ -84,6 +82,7 @@ async def show_space(space: PageView) -> Response:
 async def pipeline_list(
     request: Request,
     space: PageView,
+    etag: PartialETag,
     paging: PageQuery100,
     which: PipelineFilterQuery,
     status: Annotated[list[StateName] | None, Query()] = None,
@@ -92,9 +91,6 @@ async def pipeline_list(
     sort: Annotated[Sort, Query()] = "name",
 ) -> Response:
     """With the parameters of the API's list."""
-    etag = partial_etag(request, space)
-    if etag and (response := not_modified(request, etag, PARTIAL_HEADERS)):
-        return response
     window = StatsWindow.ending_now(days)
     async with space.transaction() as tx:
         rows, total = await list_pipelines(

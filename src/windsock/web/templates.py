@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
 import orjson
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from windsock import __version__
-from windsock.auth.authenticator import Space
+from windsock.auth.permissions import PageView
 from windsock.formatting import format_duration
-from windsock.http.etag import space_etag
+from windsock.http.etag import NotModified, current_minute, etag_matches, space_etag
 from windsock.http.responses import dump_json, in_header
 from windsock.web.charts import daily_runs_chart, duration_scatter, run_sparkline
 
@@ -64,7 +64,7 @@ def render(
     etag: str | None = None,
     **values: object,
 ) -> Response:
-    """`etag`: that of partial_etag."""
+    """`etag`: a PartialETag."""
     names = {"request": request, "now": datetime.now(UTC), **values}
     body = _ENVIRONMENT.get_template(template).render(names)
     base = {**PARTIAL_HEADERS, "ETag": etag} if etag else HEADERS
@@ -88,13 +88,20 @@ def is_htmx_partial(request: Request) -> bool:
     return request.headers.get("hx-request") == "true" and "hx-history-restore-request" not in request.headers
 
 
-def partial_etag(request: Request, space: Space) -> str | None:
-    """Return the ETag of a part that htmx refreshes, None for a whole page, whose layout shows more than the space.
+async def _partial_etag(request: Request, space: PageView) -> str | None:
+    if not is_htmx_partial(request):
+        return None
+    etag = space_etag(request, space, current_minute())
+    if etag_matches(request, etag):
+        raise NotModified(etag, PARTIAL_HEADERS)
+    return etag
 
-    It changes every minute: the server renders ages, and how late a connector is.
-    """
-    minute = datetime.now(UTC).replace(second=0, microsecond=0)
-    return space_etag(request, space, minute) if is_htmx_partial(request) else None
+
+PartialETag = Annotated[str | None, Depends(_partial_etag)]
+"""The ETag of a part that htmx refreshes, or a 304; None for a whole page, whose layout shows more than the space.
+
+It changes every minute: the server renders ages, and how late a connector is.
+"""
 
 
 def ago(time: str | None, now: datetime) -> str:

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.auth.permissions import PageView
 from windsock.filters import PipelineFilterQuery
-from windsock.http.etag import not_modified
 from windsock.http.pagination import PageParams
 from windsock.http.validation import AwareDatetime
 from windsock.pipelines.store import list_pipelines
@@ -19,7 +18,7 @@ from windsock.pipelines.summaries import StatsWindow
 from windsock.runs.store import list_timeline_runs
 from windsock.web.charts import status_class
 from windsock.web.layout import layout_context
-from windsock.web.templates import PARTIAL_HEADERS, partial_etag, render, to_jsonable
+from windsock.web.templates import PartialETag, render, to_jsonable
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/timeline")
 
@@ -60,6 +59,7 @@ async def _lanes_page(page: Annotated[int, Query(ge=1)] = 1) -> PageParams:
 async def show_timeline(
     request: Request,
     space: PageView,
+    etag: PartialETag,
     paging: Annotated[PageParams, Depends(_lanes_page)],
     which: PipelineFilterQuery,
     hours: Annotated[int, Query(ge=1, le=168)] = 24,
@@ -67,9 +67,6 @@ async def show_timeline(
     by: Literal["team", "connector"] = "team",
 ) -> Response:
     """The pipelines that ran last come first."""
-    etag = partial_etag(request, space)
-    if etag and (response := not_modified(request, etag, PARTIAL_HEADERS)):
-        return response
     now = datetime.now(UTC)
     span = Span.of(hours, until, now)
     async with space.transaction() as tx:
