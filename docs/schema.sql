@@ -28,14 +28,6 @@ CREATE FUNCTION rfc3339(at timestamp with time zone)
  STABLE PARALLEL SAFE
 RETURN replace(to_char((at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text), '.000000Z'::text, 'Z'::text);
 
--- What q looks through: the parts in lower case, a line each.
-CREATE FUNCTION search_text(VARIADIC parts text[])
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN lower(array_to_string(parts, '
-'::text));
-
 -- A pipeline as lists show it, without what others say of it: connector, team, watching, its newest runs, its numbers.
 CREATE FUNCTION shown(id uuid, space_id uuid, provider text, external_id text, name text, description text, connector_id uuid, owner text, owners text[], tags text[], schedule text, schedule_description text, next_run_at timestamp with time zone, is_paused boolean, is_draining boolean, is_active boolean, has_import_errors boolean, status text, criticality text, team_id uuid, last_run json, created_at timestamp with time zone, updated_at timestamp with time zone)
  RETURNS json
@@ -84,6 +76,35 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 CREATE INDEX api_keys_user ON api_keys (user_id);
+
+-- Signed-in browsers. Signing out deletes the row; what has expired is deleted when somebody signs in.
+CREATE TABLE sessions (
+    id           uuid        NOT NULL DEFAULT uuid7(),
+    user_id      uuid        NOT NULL,
+    api_key_id   uuid,  -- The key it began with: the session ends with it. Null: it began with a link.
+    token_hash   bytea       NOT NULL,
+    user_agent   text        NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz,  -- Written at most once a minute.
+    expires_at   timestamptz NOT NULL,
+    CONSTRAINT sessions_pkey PRIMARY KEY (id),
+    CONSTRAINT sessions_token_hash_unique UNIQUE (token_hash),
+    CONSTRAINT sessions_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_keys(id) ON DELETE CASCADE,
+    CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX sessions_key ON sessions (api_key_id) WHERE api_key_id IS NOT NULL;
+CREATE INDEX sessions_user ON sessions (user_id);
+
+-- Links that sign in once. Using one deletes it.
+CREATE TABLE login_links (
+    token_hash bytea       NOT NULL,
+    user_id    uuid        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT login_links_pkey PRIMARY KEY (token_hash),
+    CONSTRAINT login_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX login_links_user ON login_links (user_id);
 
 -- Tenants. Everything below belongs to exactly one.
 CREATE TABLE spaces (
@@ -266,6 +287,39 @@ CREATE INDEX sync_runs_unfinished ON sync_runs (status) WHERE status = ANY (ARRA
 ALTER TABLE sync_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON sync_runs USING (space_id = (SELECT current_space()));
 
+-- Rows that the provider has and the mirror lacks, wholly or some fields of them. At most 1,000 per connector; only the sync writes it.
+CREATE TABLE skipped_rows (
+    space_id             uuid        NOT NULL,
+    connector_id         uuid        NOT NULL,
+    -- A digest of the ids below; of a row without ids, of its place in the reading that met it.
+    identity             uuid        NOT NULL,
+    kind                 text        NOT NULL,
+    pipeline_external_id text,
+    run_external_id      text,
+    task_external_id     text,
+    map_index            bigint,
+    fields               text[]      NOT NULL DEFAULT '{}',  -- Stored without these; empty: not stored.
+    reason               text        NOT NULL,
+    is_mirrored          boolean     NOT NULL DEFAULT false,  -- An earlier state of the row is in the mirror.
+    -- Of a run that is not in the mirror: how many task runs of it the provider lists.
+    task_runs            integer     NOT NULL DEFAULT 0,
+    -- The window of runs in which it was met, as narrow as it is known; both ends are included. Null: met among changes.
+    window_start         timestamptz,
+    window_end           timestamptz,
+    sync_id              uuid        NOT NULL,
+    first_seen_at        timestamptz NOT NULL DEFAULT now(),
+    last_seen_at         timestamptz NOT NULL DEFAULT now(),  -- When a sync last met it, or looked for it.
+    region_id            text,  -- Of a task run in a loop or in an expansion, as in task_runs.
+    region_index         bigint,
+    -- How many rows Airflow counts in the window and never lists; 0: this is one row.
+    unlisted             integer     NOT NULL DEFAULT 0,
+    CONSTRAINT skipped_rows_pkey PRIMARY KEY (space_id, connector_id, identity),
+    CONSTRAINT skipped_rows_kind_is_known CHECK (kind = ANY (ARRAY['pipelines', 'runs', 'task_runs'])),
+    CONSTRAINT skipped_rows_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE skipped_rows ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON skipped_rows USING (space_id = (SELECT current_space()));
+
 -- DAGs. criticality and team_id are people's; a sync never writes them.
 CREATE TABLE pipelines (
     space_id             uuid        NOT NULL,
@@ -321,6 +375,43 @@ CREATE INDEX pipelines_need_history ON pipelines (space_id, connector_id) WHERE 
 CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NOT NULL;
 ALTER TABLE pipelines ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipelines USING (space_id = (SELECT current_space()));
+
+-- What q looks through. Kept by a trigger of pipelines, in a table of its own because their rows are wide.
+CREATE TABLE pipeline_search (
+    space_id    uuid NOT NULL,
+    pipeline_id uuid NOT NULL,
+    search      text NOT NULL,  -- Name, id, description, owners and tags, in lower case.
+    CONSTRAINT pipeline_search_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_search_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_search ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_search USING (space_id = (SELECT current_space()));
+
+-- The newest runs of a pipeline, oldest first, as lists send them; none where it has no run. Apart, so that whoever looks through pipelines does not read them; not compressed, since to unpack a hundred takes longer than to find them.
+CREATE TABLE pipeline_strips (
+    space_id    uuid NOT NULL,
+    pipeline_id uuid NOT NULL,
+    recent_runs json NOT NULL,
+    CONSTRAINT pipeline_strips_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_strips_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_strips ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_strips USING (space_id = (SELECT current_space()));
+
+-- How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.
+CREATE TABLE pipeline_reads (
+    space_id    uuid        NOT NULL,
+    pipeline_id uuid        NOT NULL,
+    -- By the clock of the provider: everything of this pipeline that changed before it is stored.
+    watermark   timestamptz,
+    read_at     timestamptz,  -- By our clock: when it was last read; null: not yet.
+    refused_at  timestamptz,  -- When the provider last refused it; null after it was read.
+    checked_at  timestamptz,  -- When its number of rows was last compared with that of the provider.
+    CONSTRAINT pipeline_reads_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_reads_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_reads ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_reads USING (space_id = (SELECT current_space()));
 
 -- DAG runs. removed_at: two complete passes did not find it in Airflow any more; we keep it.
 CREATE TABLE runs (
@@ -497,30 +588,6 @@ CREATE INDEX trigger_requests_newest ON trigger_requests (space_id, created_at);
 ALTER TABLE trigger_requests ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON trigger_requests USING (space_id = (SELECT current_space()));
 
--- What people changed. Only the triggers below write it; the application cannot change or delete a row.
-CREATE TABLE audit_events (
-    space_id    uuid        NOT NULL,
-    id          uuid        NOT NULL DEFAULT uuid7(),
-    created_at  timestamptz NOT NULL DEFAULT now(),
-    action      text        NOT NULL,
-    target_type text        NOT NULL,
-    target_id   uuid,
-    target_name text,
-    actor_id    uuid,  -- Null: a command run on the machine itself, or a person who is gone (actor_name stays).
-    actor_name  text,
-    api_key_id  uuid,
-    before      jsonb,
-    after       jsonb,
-    request_id  text,
-    CONSTRAINT audit_events_pkey PRIMARY KEY (space_id, id),
-    CONSTRAINT audit_events_actor_id_fkey FOREIGN KEY (actor_id) REFERENCES users(id) ON DELETE SET NULL,
-    CONSTRAINT audit_events_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
-);
-CREATE INDEX audit_events_newest ON audit_events (space_id, created_at DESC, id DESC);
-CREATE INDEX audit_events_of_target ON audit_events (space_id, target_id, created_at DESC, id DESC);
-ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON audit_events USING (space_id = (SELECT current_space()));
-
 -- The runs of a pipeline that ended on a day (UTC), counted. Kept by a trigger on runs, so that it is right whoever writes.
 CREATE TABLE pipeline_days (
     space_id    uuid             NOT NULL,
@@ -547,31 +614,6 @@ CREATE INDEX pipeline_days_not_over ON pipeline_days (space_id, pipeline_id) WHE
 ALTER TABLE pipeline_days ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_days USING (space_id = (SELECT current_space()));
 
--- How many runs a pipeline has, by status and type: a list says how many there are without counting them. Kept by a trigger on runs.
-CREATE TABLE run_counts (
-    space_id    uuid   NOT NULL,
-    pipeline_id uuid   NOT NULL,
-    status      text   NOT NULL,
-    run_type    text   NOT NULL,
-    total       bigint NOT NULL,
-    CONSTRAINT run_counts_pkey PRIMARY KEY (space_id, pipeline_id, status, run_type),
-    CONSTRAINT run_counts_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE run_counts ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON run_counts USING (space_id = (SELECT current_space()));
-
--- Their sum is the version of a space: it grows with every transaction that changes what the space shows. Those who write at the same time move different parts, so that none waits for another: there are as many as there ever were at once.
-CREATE TABLE space_versions (
-    space_id  uuid   NOT NULL,
-    part      uuid   NOT NULL DEFAULT uuid7(),
-    version   bigint NOT NULL,
-    pipelines bigint NOT NULL DEFAULT 0,  -- Their sum is the number of the space's pipelines.
-    CONSTRAINT space_versions_pkey PRIMARY KEY (space_id, part),
-    CONSTRAINT space_versions_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
-);
-ALTER TABLE space_versions ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON space_versions USING (space_id = (SELECT current_space()));
-
 -- The days of pipeline_days, by the week (of its Monday).
 CREATE TABLE pipeline_weeks (
     space_id    uuid             NOT NULL,
@@ -589,57 +631,6 @@ CREATE TABLE pipeline_weeks (
 ALTER TABLE pipeline_weeks ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_weeks USING (space_id = (SELECT current_space()));
 
--- Signed-in browsers. Signing out deletes the row; what has expired is deleted when somebody signs in.
-CREATE TABLE sessions (
-    id           uuid        NOT NULL DEFAULT uuid7(),
-    user_id      uuid        NOT NULL,
-    api_key_id   uuid,  -- The key it began with: the session ends with it. Null: it began with a link.
-    token_hash   bytea       NOT NULL,
-    user_agent   text        NOT NULL,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    last_used_at timestamptz,  -- Written at most once a minute.
-    expires_at   timestamptz NOT NULL,
-    CONSTRAINT sessions_pkey PRIMARY KEY (id),
-    CONSTRAINT sessions_token_hash_unique UNIQUE (token_hash),
-    CONSTRAINT sessions_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_keys(id) ON DELETE CASCADE,
-    CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
-);
-CREATE INDEX sessions_key ON sessions (api_key_id) WHERE api_key_id IS NOT NULL;
-CREATE INDEX sessions_user ON sessions (user_id);
-
--- Links that sign in once. Using one deletes it.
-CREATE TABLE login_links (
-    token_hash bytea       NOT NULL,
-    user_id    uuid        NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    expires_at timestamptz NOT NULL,
-    CONSTRAINT login_links_pkey PRIMARY KEY (token_hash),
-    CONSTRAINT login_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
-);
-CREATE INDEX login_links_user ON login_links (user_id);
-
--- What q looks through. Kept by a trigger of pipelines, in a table of its own because their rows are wide.
-CREATE TABLE pipeline_search (
-    space_id    uuid NOT NULL,
-    pipeline_id uuid NOT NULL,
-    search      text NOT NULL,  -- Name, id, description, owners and tags, in lower case.
-    CONSTRAINT pipeline_search_pkey PRIMARY KEY (space_id, pipeline_id),
-    CONSTRAINT pipeline_search_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE pipeline_search ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_search USING (space_id = (SELECT current_space()));
-
--- The newest runs of a pipeline, oldest first, as lists send them; none where it has no run. Apart, so that whoever looks through pipelines does not read them; not compressed, since to unpack a hundred takes longer than to find them.
-CREATE TABLE pipeline_strips (
-    space_id    uuid NOT NULL,
-    pipeline_id uuid NOT NULL,
-    recent_runs json NOT NULL,
-    CONSTRAINT pipeline_strips_pkey PRIMARY KEY (space_id, pipeline_id),
-    CONSTRAINT pipeline_strips_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE pipeline_strips ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_strips USING (space_id = (SELECT current_space()));
-
 -- The days of pipeline_days, at least the last 40, in one row. Whoever counts a day of a pipeline anew holds its row, which therefore stays, also when nothing is left of it.
 CREATE TABLE pipeline_recent_days (
     space_id    uuid  NOT NULL,
@@ -651,6 +642,31 @@ CREATE TABLE pipeline_recent_days (
 );
 ALTER TABLE pipeline_recent_days ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_recent_days USING (space_id = (SELECT current_space()));
+
+-- Their sum is the version of a space: it grows with every transaction that changes what the space shows. Those who write at the same time move different parts, so that none waits for another: there are as many as there ever were at once.
+CREATE TABLE space_versions (
+    space_id  uuid   NOT NULL,
+    part      uuid   NOT NULL DEFAULT uuid7(),
+    version   bigint NOT NULL,
+    pipelines bigint NOT NULL DEFAULT 0,  -- Their sum is the number of the space's pipelines.
+    CONSTRAINT space_versions_pkey PRIMARY KEY (space_id, part),
+    CONSTRAINT space_versions_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE space_versions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON space_versions USING (space_id = (SELECT current_space()));
+
+-- How many runs a pipeline has, by status and type: a list says how many there are without counting them. Kept by a trigger on runs.
+CREATE TABLE run_counts (
+    space_id    uuid   NOT NULL,
+    pipeline_id uuid   NOT NULL,
+    status      text   NOT NULL,
+    run_type    text   NOT NULL,
+    total       bigint NOT NULL,
+    CONSTRAINT run_counts_pkey PRIMARY KEY (space_id, pipeline_id, status, run_type),
+    CONSTRAINT run_counts_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE run_counts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON run_counts USING (space_id = (SELECT current_space()));
 
 -- How many runs a space has, by status and type: the sum of its parts, which are those of space_versions, so that those who write at the same time do not wait for each other. Kept by a trigger on runs.
 CREATE TABLE space_counts (
@@ -679,135 +695,29 @@ CREATE TABLE run_hours (
 ALTER TABLE run_hours ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON run_hours USING (space_id = (SELECT current_space()));
 
--- Rows that the provider has and the mirror lacks, wholly or some fields of them. At most 1,000 per connector; only the sync writes it.
-CREATE TABLE skipped_rows (
-    space_id             uuid        NOT NULL,
-    connector_id         uuid        NOT NULL,
-    -- A digest of the ids below; of a row without ids, of its place in the reading that met it.
-    identity             uuid        NOT NULL,
-    kind                 text        NOT NULL,
-    pipeline_external_id text,
-    run_external_id      text,
-    task_external_id     text,
-    map_index            bigint,
-    fields               text[]      NOT NULL DEFAULT '{}',  -- Stored without these; empty: not stored.
-    reason               text        NOT NULL,
-    is_mirrored          boolean     NOT NULL DEFAULT false,  -- An earlier state of the row is in the mirror.
-    -- Of a run that is not in the mirror: how many task runs of it the provider lists.
-    task_runs            integer     NOT NULL DEFAULT 0,
-    -- The window of runs in which it was met, as narrow as it is known; both ends are included. Null: met among changes.
-    window_start         timestamptz,
-    window_end           timestamptz,
-    sync_id              uuid        NOT NULL,
-    first_seen_at        timestamptz NOT NULL DEFAULT now(),
-    last_seen_at         timestamptz NOT NULL DEFAULT now(),  -- When a sync last met it, or looked for it.
-    region_id            text,  -- Of a task run in a loop or in an expansion, as in task_runs.
-    region_index         bigint,
-    -- How many rows Airflow counts in the window and never lists; 0: this is one row.
-    unlisted             integer     NOT NULL DEFAULT 0,
-    CONSTRAINT skipped_rows_pkey PRIMARY KEY (space_id, connector_id, identity),
-    CONSTRAINT skipped_rows_kind_is_known CHECK (kind = ANY (ARRAY['pipelines', 'runs', 'task_runs'])),
-    CONSTRAINT skipped_rows_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE skipped_rows ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON skipped_rows USING (space_id = (SELECT current_space()));
-
--- How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.
-CREATE TABLE pipeline_reads (
+-- What people changed. Only the triggers below write it; the application cannot change or delete a row.
+CREATE TABLE audit_events (
     space_id    uuid        NOT NULL,
-    pipeline_id uuid        NOT NULL,
-    -- By the clock of the provider: everything of this pipeline that changed before it is stored.
-    watermark   timestamptz,
-    read_at     timestamptz,  -- By our clock: when it was last read; null: not yet.
-    refused_at  timestamptz,  -- When the provider last refused it; null after it was read.
-    checked_at  timestamptz,  -- When its number of rows was last compared with that of the provider.
-    CONSTRAINT pipeline_reads_pkey PRIMARY KEY (space_id, pipeline_id),
-    CONSTRAINT pipeline_reads_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+    id          uuid        NOT NULL DEFAULT uuid7(),
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    action      text        NOT NULL,
+    target_type text        NOT NULL,
+    target_id   uuid,
+    target_name text,
+    actor_id    uuid,  -- Null: a command run on the machine itself, or a person who is gone (actor_name stays).
+    actor_name  text,
+    api_key_id  uuid,
+    before      jsonb,
+    after       jsonb,
+    request_id  text,
+    CONSTRAINT audit_events_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT audit_events_actor_id_fkey FOREIGN KEY (actor_id) REFERENCES users(id) ON DELETE SET NULL,
+    CONSTRAINT audit_events_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
 );
-ALTER TABLE pipeline_reads ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_reads USING (space_id = (SELECT current_space()));
-
--- Writes down one change: who (setting windsock.actor), what, before and after.
-CREATE FUNCTION audit()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
--- Arguments: the kind of thing, its id's column, its name's column ('' for none), the columns written down, and the
--- columns of which only it is written down that they were given.
-DECLARE
-    actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
-    was     jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
-    became  jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
-    thing   jsonb := coalesce(became, was);
-    before  jsonb;
-    after   jsonb;
-    secret  text;
-BEGIN
-    SELECT jsonb_object_agg(c, was -> c), jsonb_object_agg(c, became -> c) INTO before, after
-    FROM unnest(string_to_array(TG_ARGV[3], ' ')) c
-    WHERE TG_OP <> 'UPDATE' OR (was -> c) IS DISTINCT FROM (became -> c);
-    FOREACH secret IN ARRAY string_to_array(coalesce(TG_ARGV[4], ''), ' ') LOOP
-        IF (was -> secret) IS DISTINCT FROM (became -> secret) AND became ->> secret IS NOT NULL THEN
-            after := coalesce(after, '{}') || jsonb_build_object(secret, 'written');
-            before := coalesce(before, '{}') || jsonb_build_object(secret, CASE WHEN was ->> secret IS NOT NULL THEN 'kept' END);
-        END IF;
-    END LOOP;
-    IF TG_OP = 'UPDATE' AND after IS NULL THEN
-        RETURN NULL;
-    END IF;
-    INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
-                              before, after, request_id)
-    VALUES (coalesce(thing ->> 'space_id', thing ->> 'id')::uuid,
-            CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'deleted' END,
-            TG_ARGV[0], (thing ->> TG_ARGV[1])::uuid, thing ->> nullif(TG_ARGV[2], ''),
-            (actor ->> 'user_id')::uuid, (SELECT u.name FROM users u WHERE u.id = (actor ->> 'user_id')::uuid),
-            (actor ->> 'api_key_id')::uuid,
-            CASE WHEN TG_OP <> 'INSERT' THEN before END, CASE WHEN TG_OP <> 'DELETE' THEN after END,
-            actor ->> 'request_id');
-    RETURN NULL;
-END
-$function$;
-
--- Writes down that a key was made or revoked, in every space of its user.
-CREATE FUNCTION audit_key()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
--- A key belongs to no space: its making and its end are told to every space that it opens as a member. Its name is not,
--- for it may speak of another space.
-DECLARE
-    actor jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
-BEGIN
-    INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
-                              before, after, request_id)
-    SELECT m.space_id, CASE TG_OP WHEN 'INSERT' THEN 'created' ELSE 'changed' END, 'api_key', NEW.id, NEW.key_prefix,
-           (actor ->> 'user_id')::uuid, (SELECT u.name FROM users u WHERE u.id = (actor ->> 'user_id')::uuid),
-           (actor ->> 'api_key_id')::uuid,
-           CASE WHEN TG_OP = 'UPDATE' THEN jsonb_build_object('revoked_at', rfc3339(OLD.revoked_at)) END,
-           CASE TG_OP WHEN 'INSERT' THEN jsonb_build_object('user_id', NEW.user_id, 'expires_at', rfc3339(NEW.expires_at))
-                      ELSE jsonb_build_object('revoked_at', rfc3339(NEW.revoked_at)) END,
-           actor ->> 'request_id'
-    FROM memberships m WHERE m.user_id = NEW.user_id;
-    RETURN NULL;
-END
-$function$;
-
--- Spaces in which something may be too old to be kept.
-CREATE FUNCTION spaces_to_tidy()
- RETURNS TABLE(space_id uuid, retention_days integer)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT s.id, s.retention_days FROM spaces s
-    WHERE s.retention_days IS NOT NULL
-       OR EXISTS (SELECT FROM trigger_requests q WHERE q.space_id = s.id AND q.created_at < now() - interval '90 days')
-    ORDER BY s.id
-$function$;
+CREATE INDEX audit_events_newest ON audit_events (space_id, created_at DESC, id DESC);
+CREATE INDEX audit_events_of_target ON audit_events (space_id, target_id, created_at DESC, id DESC);
+ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON audit_events USING (space_id = (SELECT current_space()));
 
 -- In a word, how far what a connector shows can be believed. late: no complete sync for three intervals and half a minute; in the large mode ten minutes more.
 CREATE FUNCTION sync_state(is_active boolean, s sync_states, config jsonb)
@@ -829,18 +739,6 @@ AS $function$
     END
 $function$;
 
--- How many connectors are in which state, of all spaces together, and the greatest age of what they show.
-CREATE FUNCTION sync_freshness()
- RETURNS TABLE(state text, connectors bigint, lag_seconds double precision)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT sync_state(c.is_active, s, c.config), count(*), max(extract(epoch FROM now() - s.last_complete_at))::float8
-    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
-    GROUP BY 1
-$function$;
-
 -- Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a queue of their own.
 CREATE FUNCTION is_doubtful(s sync_states)
  RETURNS boolean
@@ -850,18 +748,52 @@ AS $function$
     SELECT s.failures > 0 OR s.is_stuck OR coalesce(s.poll_seconds, 0) > 10
 $function$;
 
--- Syncs of one lane that have waited for a worker longer than it takes to start one.
-CREATE FUNCTION syncs_waiting(doubtful boolean)
- RETURNS bigint
+-- What q looks through: the parts in lower case, a line each.
+CREATE FUNCTION search_text(VARIADIC parts text[])
+ RETURNS text
  LANGUAGE sql
- STABLE SECURITY DEFINER
+ IMMUTABLE PARALLEL SAFE
+RETURN lower(array_to_string(parts, '
+'::text));
+
+CREATE FUNCTION keep_search()
+ RETURNS trigger
+ LANGUAGE plpgsql
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
-    SELECT count(*)
-    FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
-    WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_doubtful(s) = doubtful
-      AND NOT waits_for_another(r)
+BEGIN
+    INSERT INTO pipeline_search AS s (space_id, pipeline_id, search)
+    VALUES (NEW.space_id, NEW.id, search_text(
+        NEW.name, NEW.external_id, NEW.description, search_text(VARIADIC NEW.owners), search_text(VARIADIC NEW.tags)))
+    ON CONFLICT (space_id, pipeline_id) DO UPDATE SET search = excluded.search WHERE s.search <> excluded.search;
+    RETURN NULL;
+END
 $function$;
+
+-- The day of a moment, in UTC.
+CREATE FUNCTION utc_day(at timestamp with time zone)
+ RETURNS date
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT (at AT TIME ZONE 'UTC')::date
+$function$;
+
+-- The Monday of its week.
+CREATE FUNCTION week_of(day date)
+ RETURNS date
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT day - (extract(isodow FROM day)::integer - 1)
+$function$;
+
+-- Its beginning, in UTC.
+CREATE FUNCTION hour_of(at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN date_bin('01:00:00'::interval, at, '1970-01-01 00:00:00+00'::timestamp with time zone);
 
 -- The logarithmic bucket of a duration: n holds what is longer than 1.01^(n-1) ms, up to 1.01^n ms, so that its middle is wrong by half a percent at most; 0 what is shorter than 1 ms; 2800 what is longer than 40 years.
 CREATE FUNCTION duration_code(seconds double precision)
@@ -874,13 +806,57 @@ AS $function$
                 WHEN seconds >= 0.001 THEN least(2800, ceil(ln(seconds / 0.001) / ln(1.01)))::integer END
 $function$;
 
--- The day of a moment, in UTC.
-CREATE FUNCTION utc_day(at timestamp with time zone)
- RETURNS date
+-- Buckets as in pipeline_days.durations in two bytes each, big-endian: how many (4 bits, at most 15, else the bucket comes again) and its number (12 bits).
+CREATE FUNCTION duration_codes(durations bytea)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (SELECT COALESCE(string_agg(SUBSTRING(int4send((b.code | ((LEAST((b.many - (n.n * 15)), (15)::bigint))::integer << 12))) FROM 3), '\x'::bytea ORDER BY b.code, n.n), '\x'::bytea) AS "coalesce" FROM ((SELECT ((get_byte(duration_codes.durations, o.o) << 8) | get_byte(duration_codes.durations, (o.o + 1))) AS code, (((((get_byte(duration_codes.durations, (o.o + 2)))::bigint << 24) | ((get_byte(duration_codes.durations, (o.o + 3)) << 16))::bigint) | ((get_byte(duration_codes.durations, (o.o + 4)) << 8))::bigint) | (get_byte(duration_codes.durations, (o.o + 5)))::bigint) AS many FROM generate_series(0, (length(duration_codes.durations) - 6), 6) o(o)) b CROSS JOIN LATERAL generate_series((0)::bigint, ((b.many - 1) / 15)) n(n)));
+
+-- Buckets as in pipeline_days.durations, in which one may come several times, each once.
+CREATE FUNCTION merged_durations(durations bytea)
+ RETURNS bytea
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 AS $function$
-    SELECT (at AT TIME ZONE 'UTC')::date
+    SELECT coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '' ORDER BY b.code), '')
+    FROM (
+        SELECT (get_byte(durations, o) << 8) | get_byte(durations, o + 1) AS code,
+               sum((get_byte(durations, o + 2)::bigint << 24) | (get_byte(durations, o + 3) << 16)
+                   | (get_byte(durations, o + 4) << 8) | get_byte(durations, o + 5)) AS timed
+        FROM generate_series(0, length(durations) - 6, 6) o
+        GROUP BY 1
+    ) b
+$function$;
+
+-- 12 bytes, big-endian, for pipeline_days.ended: the second of the day (18 bits), 1 for success, 2 for failed, else 0 (2 bits), the bucket of its duration as duration_code() has it, or 4095 (12 bits); the duration in seconds or 0 (8 bytes).
+CREATE FUNCTION ended_run(day date, ended_at timestamp with time zone, status text, code integer, duration_seconds double precision)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (int4send(((((floor(date_part('epoch'::text, (ended_at - ((day)::timestamp without time zone AT TIME ZONE 'UTC'::text)))))::integer << 14) | (CASE status WHEN 'success'::text THEN 1 WHEN 'failed'::text THEN 2 ELSE 0 END << 12)) | COALESCE(code, 4095))) || float8send(COALESCE(duration_seconds, (0)::double precision)));
+
+-- What pipeline_days.ended holds of a day, if it is over.
+CREATE FUNCTION ended_runs(space uuid, pipeline uuid, of_day date)
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT coalesce(string_agg(ended_run(of_day, r.ended_at, r.status, duration_code(r.duration_seconds), r.duration_seconds), ''), '')
+    FROM runs r
+    WHERE r.space_id = space AND r.pipeline_id = pipeline AND r.removed_at IS NULL
+      AND r.ended_at >= of_day::timestamp AT TIME ZONE 'UTC' AND r.ended_at < (of_day + 1)::timestamp AT TIME ZONE 'UTC'
+$function$;
+
+-- What pipeline_recent_days holds of a pipeline, if it is written now. Windows of 35 days are read from it, whatever the clocks of servers say.
+CREATE FUNCTION recent_days(space uuid, pipeline uuid)
+ RETURNS TABLE(days bytea, codes bytea)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT coalesce(string_agg(d.packed, '' ORDER BY d.day DESC), ''), coalesce(string_agg(d.codes, '' ORDER BY d.day DESC), '')
+    FROM pipeline_days d
+    WHERE d.space_id = space AND d.pipeline_id = pipeline AND d.day >= utc_day(now()) - 40
 $function$;
 
 -- Counts these days of these pipelines anew, the weeks they are in, and the recent days of each pipeline; and those of its days that are over since they were counted.
@@ -1015,60 +991,20 @@ BEGIN
 END
 $function$;
 
--- Keeps run_counts, space_counts and run_hours.
-CREATE FUNCTION keep_counts()
- RETURNS trigger
+-- A part of space_versions that nobody else moves until this transaction ends, its own if it has one; null of a space that is being deleted.
+CREATE FUNCTION part_of(space uuid)
+ RETURNS uuid
  LANGUAGE plpgsql
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
--- What is changed of a run mostly is nothing that is counted: then nothing is written. What is of a pipeline or space that is
--- being deleted has no counts any more.
 DECLARE
-    of_spaces uuid[]; of_pipelines uuid[]; in_hours timestamptz[]; statuses text[]; types text[]; mores bigint[];
+    mine uuid;
 BEGIN
-    IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, count(*) AS more
-              FROM became WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
-    ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -count(*) AS more
-              FROM was WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
-    ELSE
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(more) AS more
-              FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -1 AS more FROM was WHERE removed_at IS NULL
-                    UNION ALL
-                    SELECT space_id, pipeline_id, hour_of(begun_at), status, run_type, 1 FROM became WHERE removed_at IS NULL) b
-              GROUP BY 1, 2, 3, 4, 5 HAVING sum(more) <> 0) e;
+    SELECT v.part INTO mine FROM space_versions v WHERE v.space_id = space ORDER BY v.part LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        INSERT INTO space_versions (space_id, version) SELECT s.id, 0 FROM spaces s WHERE s.id = space RETURNING part INTO mine;
     END IF;
-    IF of_spaces IS NULL THEN
-        RETURN NULL;
-    END IF;
-    -- In one order, so that two that write the same ones wait and do not block each other for good.
-    INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
-    SELECT e.space_id, e.pipeline_id, e.status, e.run_type, sum(e.more)
-    FROM unnest(of_spaces, of_pipelines, statuses, types, mores) AS e (space_id, pipeline_id, status, run_type, more)
-    JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
-    GROUP BY 1, 2, 3, 4 HAVING sum(e.more) <> 0
-    ORDER BY 1, 2, 3, 4
-    ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-    PERFORM count_runs(e.space_id, e.status, e.run_type, sum(e.more)::bigint)
-    FROM unnest(of_spaces, statuses, types, mores) AS e (space_id, status, run_type, more)
-    GROUP BY e.space_id, e.status, e.run_type HAVING sum(e.more) <> 0;
-    WITH mine AS MATERIALIZED (
-        SELECT s.id, part_of(s.id) AS part FROM spaces s WHERE s.id = ANY (of_spaces)
-    )
-    INSERT INTO run_hours AS k (space_id, hour, part, status, run_type, total)
-    SELECT e.space_id, e.hour, mine.part, e.status, e.run_type, sum(e.more)
-    FROM unnest(of_spaces, in_hours, statuses, types, mores) AS e (space_id, hour, status, run_type, more)
-    JOIN mine ON mine.id = e.space_id
-    GROUP BY 1, 2, 3, 4, 5 HAVING sum(e.more) <> 0
-    ON CONFLICT (space_id, hour, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-    RETURN NULL;
+    RETURN mine;
 END
 $function$;
 
@@ -1129,80 +1065,6 @@ BEGIN
 END
 $function$;
 
--- The Monday of its week.
-CREATE FUNCTION week_of(day date)
- RETURNS date
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    SELECT day - (extract(isodow FROM day)::integer - 1)
-$function$;
-
--- Buckets as in pipeline_days.durations, in which one may come several times, each once.
-CREATE FUNCTION merged_durations(durations bytea)
- RETURNS bytea
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    SELECT coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '' ORDER BY b.code), '')
-    FROM (
-        SELECT (get_byte(durations, o) << 8) | get_byte(durations, o + 1) AS code,
-               sum((get_byte(durations, o + 2)::bigint << 24) | (get_byte(durations, o + 3) << 16)
-                   | (get_byte(durations, o + 4) << 8) | get_byte(durations, o + 5)) AS timed
-        FROM generate_series(0, length(durations) - 6, 6) o
-        GROUP BY 1
-    ) b
-$function$;
-
-CREATE FUNCTION keep_search()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    INSERT INTO pipeline_search AS s (space_id, pipeline_id, search)
-    VALUES (NEW.space_id, NEW.id, search_text(
-        NEW.name, NEW.external_id, NEW.description, search_text(VARIADIC NEW.owners), search_text(VARIADIC NEW.tags)))
-    ON CONFLICT (space_id, pipeline_id) DO UPDATE SET search = excluded.search WHERE s.search <> excluded.search;
-    RETURN NULL;
-END
-$function$;
-
--- Buckets as in pipeline_days.durations in two bytes each, big-endian: how many (4 bits, at most 15, else the bucket comes again) and its number (12 bits).
-CREATE FUNCTION duration_codes(durations bytea)
- RETURNS bytea
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN (SELECT COALESCE(string_agg(SUBSTRING(int4send((b.code | ((LEAST((b.many - (n.n * 15)), (15)::bigint))::integer << 12))) FROM 3), '\x'::bytea ORDER BY b.code, n.n), '\x'::bytea) AS "coalesce" FROM ((SELECT ((get_byte(duration_codes.durations, o.o) << 8) | get_byte(duration_codes.durations, (o.o + 1))) AS code, (((((get_byte(duration_codes.durations, (o.o + 2)))::bigint << 24) | ((get_byte(duration_codes.durations, (o.o + 3)) << 16))::bigint) | ((get_byte(duration_codes.durations, (o.o + 4)) << 8))::bigint) | (get_byte(duration_codes.durations, (o.o + 5)))::bigint) AS many FROM generate_series(0, (length(duration_codes.durations) - 6), 6) o(o)) b CROSS JOIN LATERAL generate_series((0)::bigint, ((b.many - 1) / 15)) n(n)));
-
--- What pipeline_recent_days holds of a pipeline, if it is written now. Windows of 35 days are read from it, whatever the clocks of servers say.
-CREATE FUNCTION recent_days(space uuid, pipeline uuid)
- RETURNS TABLE(days bytea, codes bytea)
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS $function$
-    SELECT coalesce(string_agg(d.packed, '' ORDER BY d.day DESC), ''), coalesce(string_agg(d.codes, '' ORDER BY d.day DESC), '')
-    FROM pipeline_days d
-    WHERE d.space_id = space AND d.pipeline_id = pipeline AND d.day >= utc_day(now()) - 40
-$function$;
-
--- A part of space_versions that nobody else moves until this transaction ends, its own if it has one; null of a space that is being deleted.
-CREATE FUNCTION part_of(space uuid)
- RETURNS uuid
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-DECLARE
-    mine uuid;
-BEGIN
-    SELECT v.part INTO mine FROM space_versions v WHERE v.space_id = space ORDER BY v.part LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        INSERT INTO space_versions (space_id, version) SELECT s.id, 0 FROM spaces s WHERE s.id = space RETURNING part INTO mine;
-    END IF;
-    RETURN mine;
-END
-$function$;
-
 -- Adds to the number of a space's pipelines, and waits for nobody.
 CREATE FUNCTION count_pipelines(space uuid, more bigint)
  RETURNS void
@@ -1245,31 +1107,207 @@ BEGIN
 END
 $function$;
 
--- 12 bytes, big-endian, for pipeline_days.ended: the second of the day (18 bits), 1 for success, 2 for failed, else 0 (2 bits), the bucket of its duration as duration_code() has it, or 4095 (12 bits); the duration in seconds or 0 (8 bytes).
-CREATE FUNCTION ended_run(day date, ended_at timestamp with time zone, status text, code integer, duration_seconds double precision)
- RETURNS bytea
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN (int4send(((((floor(date_part('epoch'::text, (ended_at - ((day)::timestamp without time zone AT TIME ZONE 'UTC'::text)))))::integer << 14) | (CASE status WHEN 'success'::text THEN 1 WHEN 'failed'::text THEN 2 ELSE 0 END << 12)) | COALESCE(code, 4095))) || float8send(COALESCE(duration_seconds, (0)::double precision)));
-
--- What pipeline_days.ended holds of a day, if it is over.
-CREATE FUNCTION ended_runs(space uuid, pipeline uuid, of_day date)
- RETURNS bytea
- LANGUAGE sql
- STABLE PARALLEL SAFE
+-- Keeps run_counts, space_counts and run_hours.
+CREATE FUNCTION keep_counts()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
 AS $function$
-    SELECT coalesce(string_agg(ended_run(of_day, r.ended_at, r.status, duration_code(r.duration_seconds), r.duration_seconds), ''), '')
-    FROM runs r
-    WHERE r.space_id = space AND r.pipeline_id = pipeline AND r.removed_at IS NULL
-      AND r.ended_at >= of_day::timestamp AT TIME ZONE 'UTC' AND r.ended_at < (of_day + 1)::timestamp AT TIME ZONE 'UTC'
+-- What is changed of a run mostly is nothing that is counted: then nothing is written. What is of a pipeline or space that is
+-- being deleted has no counts any more.
+DECLARE
+    of_spaces uuid[]; of_pipelines uuid[]; in_hours timestamptz[]; statuses text[]; types text[]; mores bigint[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
+        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
+        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, count(*) AS more
+              FROM became WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
+        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
+        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -count(*) AS more
+              FROM was WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
+    ELSE
+        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
+        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
+        FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(more) AS more
+              FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -1 AS more FROM was WHERE removed_at IS NULL
+                    UNION ALL
+                    SELECT space_id, pipeline_id, hour_of(begun_at), status, run_type, 1 FROM became WHERE removed_at IS NULL) b
+              GROUP BY 1, 2, 3, 4, 5 HAVING sum(more) <> 0) e;
+    END IF;
+    IF of_spaces IS NULL THEN
+        RETURN NULL;
+    END IF;
+    -- In one order, so that two that write the same ones wait and do not block each other for good.
+    INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
+    SELECT e.space_id, e.pipeline_id, e.status, e.run_type, sum(e.more)
+    FROM unnest(of_spaces, of_pipelines, statuses, types, mores) AS e (space_id, pipeline_id, status, run_type, more)
+    JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
+    GROUP BY 1, 2, 3, 4 HAVING sum(e.more) <> 0
+    ORDER BY 1, 2, 3, 4
+    ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    PERFORM count_runs(e.space_id, e.status, e.run_type, sum(e.more)::bigint)
+    FROM unnest(of_spaces, statuses, types, mores) AS e (space_id, status, run_type, more)
+    GROUP BY e.space_id, e.status, e.run_type HAVING sum(e.more) <> 0;
+    WITH mine AS MATERIALIZED (
+        SELECT s.id, part_of(s.id) AS part FROM spaces s WHERE s.id = ANY (of_spaces)
+    )
+    INSERT INTO run_hours AS k (space_id, hour, part, status, run_type, total)
+    SELECT e.space_id, e.hour, mine.part, e.status, e.run_type, sum(e.more)
+    FROM unnest(of_spaces, in_hours, statuses, types, mores) AS e (space_id, hour, status, run_type, more)
+    JOIN mine ON mine.id = e.space_id
+    GROUP BY 1, 2, 3, 4, 5 HAVING sum(e.more) <> 0
+    ON CONFLICT (space_id, hour, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    RETURN NULL;
+END
 $function$;
 
--- Its beginning, in UTC.
-CREATE FUNCTION hour_of(at timestamp with time zone)
- RETURNS timestamp with time zone
+-- Whether a key of a configuration names something that must not be shown, such as db_password or apiKey.
+CREATE FUNCTION is_secret_name(name text)
+ RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN date_bin('01:00:00'::interval, at, '1970-01-01 00:00:00+00'::timestamp with time zone);
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT (n ~ 'passwor[dt]|passwd|passphrase|kennwort|secret|token|credential|authorization'
+            OR n ~ '(api|private|access|account|shared|signing|encryption|ssh|service|master)[^a-z]*keys?($|[^a-z])'
+            OR n ~ '(^|[^a-z])(pass|pwd|key|keys|bearer|cookie|jwt|pat|sas)($|[^a-z])')
+       AND n !~ '(^|[^a-z])(url|uri|endpoint|type|method|name|path|file|ttl|lifetime|expiry|length|policy|version|key[^a-z]*id)$'
+       AND n !~ '(primary|foreign|partition|sort|public|cache|row|natural|surrogate|clustering|routing|group|unique|join)[^a-z]*keys?$'
+    FROM (SELECT lower(regexp_replace(name, '([a-z0-9])([A-Z])', '\1_\2', 'g')) AS n) normalized
+$function$;
+
+-- The text without passwords in URLs and connection strings, and without private keys.
+CREATE FUNCTION text_without_secrets(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT CASE
+        WHEN value ~ '-----BEGIN [A-Z ]*PRIVATE KEY-----' THEN '[redacted]'
+        ELSE regexp_replace(regexp_replace(value,
+            '([a-z][a-z0-9+.-]*://[^/?#\s:@]*):[^/?#\s@]+@', '\1:[redacted]@', 'gi'),
+            '((^|[?&;\s])(access_token|auth_token|token|api_?key|accountkey|sharedaccesskey|password|pwd|secret|client_secret|sig|signature)\s*=\s*)[^&;#\s]+',
+            '\1[redacted]', 'gi')
+    END
+$function$;
+
+-- A configuration with "[redacted]" for each value that looks like a secret.
+CREATE FUNCTION without_secrets(config jsonb, is_secret boolean DEFAULT false)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    IF is_secret AND jsonb_typeof(config) NOT IN ('boolean', 'null') AND config NOT IN ('""', '{}', '[]') THEN
+        RETURN '"[redacted]"';
+    END IF;
+    CASE jsonb_typeof(config)
+        WHEN 'object' THEN
+            RETURN (SELECT coalesce(jsonb_object_agg(e.key, without_secrets(e.value, is_secret_name(e.key)
+                        -- {"name": "password", "value": "…"}
+                        OR (e.key IN ('value', 'Value') AND is_secret_name(coalesce(config ->> 'name', config ->> 'Name', config ->> 'key', config ->> 'Key', ''))))), '{}')
+                    FROM jsonb_each(config) e);
+        WHEN 'array' THEN
+            RETURN (SELECT coalesce(jsonb_agg(without_secrets(e.item) ORDER BY e.place), '[]')
+                    FROM jsonb_array_elements(config) WITH ORDINALITY e(item, place));
+        WHEN 'string' THEN
+            RETURN to_jsonb(text_without_secrets(config #>> '{}'));
+        ELSE
+            RETURN config;
+    END CASE;
+END
+$function$;
+
+-- Members of a space read the audit trail: no secret of a configuration is written into it.
+CREATE FUNCTION redact_audited_config()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    IF NEW.before ? 'config' THEN
+        NEW.before := jsonb_set(NEW.before, '{config}', without_secrets(NEW.before -> 'config'));
+    END IF;
+    IF NEW.after ? 'config' THEN
+        NEW.after := jsonb_set(NEW.after, '{config}', without_secrets(NEW.after -> 'config'));
+    END IF;
+    RETURN NEW;
+END
+$function$;
+
+-- Writes down one change: who (setting windsock.actor), what, before and after.
+CREATE FUNCTION audit()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+-- Arguments: the kind of thing, its id's column, its name's column ('' for none), the columns written down, and the
+-- columns of which only it is written down that they were given.
+DECLARE
+    actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
+    was     jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    became  jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    thing   jsonb := coalesce(became, was);
+    before  jsonb;
+    after   jsonb;
+    secret  text;
+BEGIN
+    SELECT jsonb_object_agg(c, was -> c), jsonb_object_agg(c, became -> c) INTO before, after
+    FROM unnest(string_to_array(TG_ARGV[3], ' ')) c
+    WHERE TG_OP <> 'UPDATE' OR (was -> c) IS DISTINCT FROM (became -> c);
+    FOREACH secret IN ARRAY string_to_array(coalesce(TG_ARGV[4], ''), ' ') LOOP
+        IF (was -> secret) IS DISTINCT FROM (became -> secret) AND became ->> secret IS NOT NULL THEN
+            after := coalesce(after, '{}') || jsonb_build_object(secret, 'written');
+            before := coalesce(before, '{}') || jsonb_build_object(secret, CASE WHEN was ->> secret IS NOT NULL THEN 'kept' END);
+        END IF;
+    END LOOP;
+    IF TG_OP = 'UPDATE' AND after IS NULL THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
+                              before, after, request_id)
+    VALUES (coalesce(thing ->> 'space_id', thing ->> 'id')::uuid,
+            CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'deleted' END,
+            TG_ARGV[0], (thing ->> TG_ARGV[1])::uuid, thing ->> nullif(TG_ARGV[2], ''),
+            (actor ->> 'user_id')::uuid, (SELECT u.name FROM users u WHERE u.id = (actor ->> 'user_id')::uuid),
+            (actor ->> 'api_key_id')::uuid,
+            CASE WHEN TG_OP <> 'INSERT' THEN before END, CASE WHEN TG_OP <> 'DELETE' THEN after END,
+            actor ->> 'request_id');
+    RETURN NULL;
+END
+$function$;
+
+-- Writes down that a key was made or revoked, in every space of its user.
+CREATE FUNCTION audit_key()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+-- A key belongs to no space: its making and its end are told to every space that it opens as a member. Its name is not,
+-- for it may speak of another space.
+DECLARE
+    actor jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
+BEGIN
+    INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
+                              before, after, request_id)
+    SELECT m.space_id, CASE TG_OP WHEN 'INSERT' THEN 'created' ELSE 'changed' END, 'api_key', NEW.id, NEW.key_prefix,
+           (actor ->> 'user_id')::uuid, (SELECT u.name FROM users u WHERE u.id = (actor ->> 'user_id')::uuid),
+           (actor ->> 'api_key_id')::uuid,
+           CASE WHEN TG_OP = 'UPDATE' THEN jsonb_build_object('revoked_at', rfc3339(OLD.revoked_at)) END,
+           CASE TG_OP WHEN 'INSERT' THEN jsonb_build_object('user_id', NEW.user_id, 'expires_at', rfc3339(NEW.expires_at))
+                      ELSE jsonb_build_object('revoked_at', rfc3339(NEW.revoked_at)) END,
+           actor ->> 'request_id'
+    FROM memberships m WHERE m.user_id = NEW.user_id;
+    RETURN NULL;
+END
+$function$;
 
 -- Whether it is not to be started yet, since another sync of its connector is under way.
 CREATE FUNCTION waits_for_another(r sync_runs)
@@ -1281,6 +1319,44 @@ AS $function$
        AND EXISTS (SELECT FROM sync_runs o
                    WHERE o.space_id = r.space_id AND o.connector_id = r.connector_id AND o.status IN ('queued', 'running')
                      AND NOT o.is_follow_up)
+$function$;
+
+-- Spaces in which something may be too old to be kept.
+CREATE FUNCTION spaces_to_tidy()
+ RETURNS TABLE(space_id uuid, retention_days integer)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT s.id, s.retention_days FROM spaces s
+    WHERE s.retention_days IS NOT NULL
+       OR EXISTS (SELECT FROM trigger_requests q WHERE q.space_id = s.id AND q.created_at < now() - interval '90 days')
+    ORDER BY s.id
+$function$;
+
+-- How many connectors are in which state, of all spaces together, and the greatest age of what they show.
+CREATE FUNCTION sync_freshness()
+ RETURNS TABLE(state text, connectors bigint, lag_seconds double precision)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT sync_state(c.is_active, s, c.config), count(*), max(extract(epoch FROM now() - s.last_complete_at))::float8
+    FROM sync_states s JOIN connectors c ON c.space_id = s.space_id AND c.id = s.connector_id
+    GROUP BY 1
+$function$;
+
+-- Syncs of one lane that have waited for a worker longer than it takes to start one.
+CREATE FUNCTION syncs_waiting(doubtful boolean)
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT count(*)
+    FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
+    WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_doubtful(s) = doubtful
+      AND NOT waits_for_another(r)
 $function$;
 
 -- Connectors whose next sync is due and that have none unfinished.
@@ -1373,82 +1449,6 @@ AS $function$
     LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = u.id
     WHERE k.token_hash = hash AND k.expires_at > now() AND u.is_active
       AND (k.api_key_id IS NULL OR (a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > now())))
-$function$;
-
--- Whether a key of a configuration names something that must not be shown, such as db_password or apiKey.
-CREATE FUNCTION is_secret_name(name text)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT (n ~ 'passwor[dt]|passwd|passphrase|kennwort|secret|token|credential|authorization'
-            OR n ~ '(api|private|access|account|shared|signing|encryption|ssh|service|master)[^a-z]*keys?($|[^a-z])'
-            OR n ~ '(^|[^a-z])(pass|pwd|key|keys|bearer|cookie|jwt|pat|sas)($|[^a-z])')
-       AND n !~ '(^|[^a-z])(url|uri|endpoint|type|method|name|path|file|ttl|lifetime|expiry|length|policy|version|key[^a-z]*id)$'
-       AND n !~ '(primary|foreign|partition|sort|public|cache|row|natural|surrogate|clustering|routing|group|unique|join)[^a-z]*keys?$'
-    FROM (SELECT lower(regexp_replace(name, '([a-z0-9])([A-Z])', '\1_\2', 'g')) AS n) normalized
-$function$;
-
--- The text without passwords in URLs and connection strings, and without private keys.
-CREATE FUNCTION text_without_secrets(value text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT CASE
-        WHEN value ~ '-----BEGIN [A-Z ]*PRIVATE KEY-----' THEN '[redacted]'
-        ELSE regexp_replace(regexp_replace(value,
-            '([a-z][a-z0-9+.-]*://[^/?#\s:@]*):[^/?#\s@]+@', '\1:[redacted]@', 'gi'),
-            '((^|[?&;\s])(access_token|auth_token|token|api_?key|accountkey|sharedaccesskey|password|pwd|secret|client_secret|sig|signature)\s*=\s*)[^&;#\s]+',
-            '\1[redacted]', 'gi')
-    END
-$function$;
-
--- A configuration with "[redacted]" for each value that looks like a secret.
-CREATE FUNCTION without_secrets(config jsonb, is_secret boolean DEFAULT false)
- RETURNS jsonb
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    IF is_secret AND jsonb_typeof(config) NOT IN ('boolean', 'null') AND config NOT IN ('""', '{}', '[]') THEN
-        RETURN '"[redacted]"';
-    END IF;
-    CASE jsonb_typeof(config)
-        WHEN 'object' THEN
-            RETURN (SELECT coalesce(jsonb_object_agg(e.key, without_secrets(e.value, is_secret_name(e.key)
-                        -- {"name": "password", "value": "…"}
-                        OR (e.key IN ('value', 'Value') AND is_secret_name(coalesce(config ->> 'name', config ->> 'Name', config ->> 'key', config ->> 'Key', ''))))), '{}')
-                    FROM jsonb_each(config) e);
-        WHEN 'array' THEN
-            RETURN (SELECT coalesce(jsonb_agg(without_secrets(e.item) ORDER BY e.place), '[]')
-                    FROM jsonb_array_elements(config) WITH ORDINALITY e(item, place));
-        WHEN 'string' THEN
-            RETURN to_jsonb(text_without_secrets(config #>> '{}'));
-        ELSE
-            RETURN config;
-    END CASE;
-END
-$function$;
-
--- Members of a space read the audit trail: no secret of a configuration is written into it.
-CREATE FUNCTION redact_audited_config()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    IF NEW.before ? 'config' THEN
-        NEW.before := jsonb_set(NEW.before, '{config}', without_secrets(NEW.before -> 'config'));
-    END IF;
-    IF NEW.after ? 'config' THEN
-        NEW.after := jsonb_set(NEW.after, '{config}', without_secrets(NEW.after -> 'config'));
-    END IF;
-    RETURN NEW;
-END
 $function$;
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
