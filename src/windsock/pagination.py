@@ -196,16 +196,6 @@ def _deep_to_json(value: object) -> bytes:
     return b"".join(parts)
 
 
-def json_fragments(values: Sequence[float | None] | Sequence[datetime | None] | Sequence[str]) -> list[str]:
-    """Each as dump_json writes it; all of them at once."""
-    if not values:
-        return []
-    text = dump_json(values)[1:-1].decode()
-    if isinstance(values[0], str):  # within a text JSON has no quotation mark without a backslash before it
-        return [f'"{value}"' for value in text[1:-1].split('","')]
-    return text.split(",")
-
-
 @dataclass(frozen=True, slots=True)
 class Payload:
     """An answer before it is known whether it has to be sent."""

@@ -10,6 +10,7 @@ from windsock.filters import PipelineFilterQuery
 from windsock.inputs import StateName
 from windsock.pagination import LIST_HEADERS, PageQuery100, Payload, json_payload, json_response, page_payload
 from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
+from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
     get_pipeline,
@@ -18,7 +19,6 @@ from windsock.pipelines.store import (
     set_team,
     set_watch,
 )
-from windsock.pipelines.summaries import StatsWindow
 from windsock.response_cache import cached_response
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration/pipelines", tags=["pipelines"])

@@ -97,7 +97,7 @@ SELECT count(*) AS total
 
 -- name: get_pipeline_run_count
 SELECT coalesce(sum(k.total), 0)::bigint AS total
-FROM run_counts k
+FROM pipeline_run_counters k
 WHERE k.pipeline_id = %(pipeline_id)s AND {counter_filters}
 
 -- name: list_space_runs
@@ -118,43 +118,37 @@ WITH chosen AS MATERIALIZED (
 SELECT count(*) AS total
 {from_space_runs}
 
--- fragment: ceil_to_hour
-hour_of(%(started_from)s::timestamptz + interval '1 hour' - interval '1 microsecond')
+-- fragment: ceil_hour
+trunc_hour_utc(%(started_from)s::timestamptz + interval '1 hour' - interval '1 microsecond')
+
+-- fragment: count_runs_at_edge
+SELECT count(*) AS total FROM runs r
+WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
+  AND r.status = ANY (%(status)s::text[])  -- if status
+  AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
 
 -- name: count_space_runs_in_window
--- Of every pipeline: whole hours as they are kept, and of the hours in which the window begins and ends their runs. Where it
--- has no begin, or no end, that is NULL, from which on there are none.
+-- Of every pipeline: the counters of whole hours, and the runs of the hours in which the window begins and ends. Without a
+-- begin or end that edge is NULL, and has no runs.
 SELECT (a.total + b.total + c.total)::bigint AS total
 FROM (
-    SELECT coalesce(sum(k.total), 0) AS total FROM run_hours k
+    SELECT coalesce(sum(k.total), 0) AS total FROM space_hourly_run_counters k
     WHERE {counter_filters}
-      AND k.hour >= {ceil_to_hour}  -- if started_from
-      AND k.hour < hour_of(%(started_to)s::timestamptz)  -- if started_to
+      AND k.hour >= {ceil_hour}  -- if started_from
+      AND k.hour < trunc_hour_utc(%(started_to)s::timestamptz)  -- if started_to
 ) a, (
-    SELECT count(*) AS total FROM runs r
-    WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
-      AND r.status = ANY (%(status)s::text[])  -- if status
-      AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
+    {count_runs_at_edge}
       AND r.begun_at >= %(started_from)s::timestamptz
-      AND r.begun_at < least({ceil_to_hour}, %(started_to)s::timestamptz)
+      AND r.begun_at < least({ceil_hour}, %(started_to)s::timestamptz)
 ) b, (
-    SELECT count(*) AS total FROM runs r
-    WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
-      AND r.status = ANY (%(status)s::text[])  -- if status
-      AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
-      AND r.begun_at >= greatest(hour_of(%(started_to)s::timestamptz), {ceil_to_hour})
+    {count_runs_at_edge}
+      AND r.begun_at >= greatest(trunc_hour_utc(%(started_to)s::timestamptz), {ceil_hour})
       AND r.begun_at < %(started_to)s::timestamptz
 ) c
 
 -- name: get_space_run_count
--- Of every pipeline.
 SELECT coalesce(sum(k.total), 0)::bigint AS total
-FROM space_counts k
-WHERE {counter_filters}
-
--- name: get_space_run_count_by_type
-SELECT coalesce(sum(k.total), 0)::bigint AS total
-FROM run_counts k
+FROM pipeline_run_counters k
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = k.pipeline_id
 WHERE {counter_filters}
   AND {matching_pipelines}

@@ -64,7 +64,7 @@ async def list_runs_of_space(
     """As list_runs, of all pipelines that `of` means."""
     matching = {**of.parameters(space), **which.parameters()}
     if which.has_stored_count:
-        counted = "get_space_run_count" if of == NO_FILTER else "get_space_run_count_by_type"
+        counted = "get_space_run_count"
     else:
         is_by_hour = of == NO_FILTER and not which.include_removed
         counted = "count_space_runs_in_window" if is_by_hour else "count_space_runs"

@@ -13,6 +13,7 @@ from windsock.filters import PipelineFilterQuery
 from windsock.inputs import StateName
 from windsock.pagination import CursorPageQuery, PageQuery100
 from windsock.pipelines.routes import Days, NeverSucceeded, Sort
+from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
     count_by_status,
@@ -21,7 +22,6 @@ from windsock.pipelines.store import (
     list_pipelines,
     set_watch,
 )
-from windsock.pipelines.summaries import StatsWindow
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import list_runs
 from windsock.web import bulk_edit, connector_form, connectors, keys, login, runs, settings, timeline, trigger_form

@@ -13,8 +13,8 @@ from windsock.access.space import PageView
 from windsock.filters import PipelineFilterQuery
 from windsock.inputs import AwareDatetime
 from windsock.pagination import PageParams
+from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import list_pipelines
-from windsock.pipelines.summaries import StatsWindow
 from windsock.runs.store import list_timeline_runs
 from windsock.web.charts import status_class
 from windsock.web.layout import layout_context

@@ -4,23 +4,6 @@ CREATE FUNCTION search_text(VARIADIC parts text[]) RETURNS text LANGUAGE sql IMM
 RETURN lower(array_to_string(parts, E'\n'));
 COMMENT ON FUNCTION search_text IS 'What q looks through: the parts in lower case, a line each.';
 
-CREATE FUNCTION shown(id uuid, space_id uuid, provider text, external_id text, name text, description text, connector_id uuid, owner text, owners text[], tags text[], schedule text, schedule_description text, next_run_at timestamptz, is_paused boolean, is_draining boolean, is_active boolean, has_import_errors boolean, status text, criticality text, team_id uuid, last_run json, created_at timestamptz, updated_at timestamptz)
-RETURNS json
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-AS $$
-BEGIN
-    RETURN json_build_object(
-        'id', id, 'space_id', space_id, 'provider', provider, 'external_id', external_id, 'name', name,
-        'description', description, 'connector_id', connector_id, 'owner', owner, 'owners', owners, 'tags', tags,
-        'schedule', schedule, 'schedule_description', schedule_description,
-        'next_run_at', windsock.rfc3339(next_run_at), 'is_paused', is_paused, 'is_draining', is_draining,
-        'is_active', is_active, 'has_import_errors', has_import_errors, 'status', status, 'criticality', criticality,
-        'team_id', team_id, 'last_run', last_run, 'created_at', windsock.rfc3339(created_at),
-        'updated_at', windsock.rfc3339(updated_at));
-END
-$$;
-COMMENT ON FUNCTION shown IS 'A pipeline as lists show it, without what others say of it: connector, team, watching, its newest runs, its numbers.';
-
 CREATE TABLE pipelines (
     space_id             uuid NOT NULL,
     id                   uuid NOT NULL DEFAULT uuid7(),
@@ -55,16 +38,11 @@ CREATE TABLE pipelines (
     needs_history        boolean NOT NULL DEFAULT false,
     last_run_at          timestamptz,
     is_draining          boolean NOT NULL DEFAULT false,
-    shown                json NOT NULL GENERATED ALWAYS AS (shown(
-        id, space_id, provider, external_id, name, description, connector_id,
-        owner, owners, tags, schedule, schedule_description, next_run_at, is_paused, is_draining,
-        is_active, has_import_errors, status, criticality, team_id, last_run, created_at, updated_at
-    )) STORED,
     PRIMARY KEY (space_id, id),
     CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
     CONSTRAINT pipelines_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors ON DELETE CASCADE,
     CONSTRAINT pipelines_team FOREIGN KEY (space_id, team_id) REFERENCES teams ON DELETE SET NULL (team_id)
-) WITH (fillfactor = 85, toast_tuple_target = 8160);
+) WITH (fillfactor = 85);
 CREATE INDEX pipelines_by_name ON pipelines (space_id, left(name, 600), id);
 CREATE INDEX pipelines_gone ON pipelines (space_id, connector_id) WHERE gone_by IS NOT NULL;
 CREATE INDEX pipelines_need_history ON pipelines (space_id, connector_id) WHERE needs_history;
@@ -78,7 +56,6 @@ COMMENT ON COLUMN pipelines.gone_by IS 'The sync that found it gone; when that s
 COMMENT ON COLUMN pipelines.needs_history IS 'It has come, or come back, after the history was begun: what happened to its runs meanwhile is to be read.';
 COMMENT ON COLUMN pipelines.last_run_at IS 'When the newest run began, or was queued, or due; kept by the sync, to sort by.';
 COMMENT ON COLUMN pipelines.is_draining IS 'No new runs start; those that there are go on to their end.';
-COMMENT ON COLUMN pipelines.shown IS 'As lists show it: see shown(). Not compressed, since to unpack a hundred takes longer than to find them.';
 
 CREATE TABLE pipeline_search (
     space_id    uuid NOT NULL,
@@ -218,7 +195,7 @@ COMMENT ON COLUMN task_runs.region_id IS 'A UUID, of one execution of a loop or 
 COMMENT ON COLUMN task_runs.region_index IS 'In the region of a loop the iteration, in that of an expansion the map index; -1: none (answered as null).';
 COMMENT ON COLUMN task_runs.loop_id IS 'The innermost loop around the task, also of a mapped task in it, whose region is another.';
 
-CREATE FUNCTION keep_search()
+CREATE FUNCTION refresh_search_text()
 RETURNS trigger
 LANGUAGE plpgsql SET search_path = windsock, pg_temp
 AS $$
@@ -231,8 +208,8 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER search_of_changed AFTER UPDATE ON pipelines FOR EACH ROW
+CREATE TRIGGER pipelines_search_upd AFTER UPDATE ON pipelines FOR EACH ROW
 WHEN ((OLD.name, OLD.external_id, OLD.description, OLD.owners, OLD.tags)
       IS DISTINCT FROM (NEW.name, NEW.external_id, NEW.description, NEW.owners, NEW.tags))
-EXECUTE FUNCTION keep_search();
-CREATE TRIGGER search_of_new AFTER INSERT ON pipelines FOR EACH ROW EXECUTE FUNCTION keep_search();
+EXECUTE FUNCTION refresh_search_text();
+CREATE TRIGGER pipelines_search_ins AFTER INSERT ON pipelines FOR EACH ROW EXECUTE FUNCTION refresh_search_text();

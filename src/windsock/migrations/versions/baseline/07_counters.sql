@@ -1,142 +1,90 @@
--- Numbers of rows, for the totals of lists.
+-- Numbers of runs, for the totals of lists, kept by a trigger on runs.
 
-CREATE TABLE run_counts (
+CREATE FUNCTION trunc_hour_utc(at timestamptz) RETURNS timestamptz
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN date_bin('1 hour', at, '1970-01-01 00:00:00+00');
+COMMENT ON FUNCTION trunc_hour_utc IS 'The moment at which the hour of a moment begins, in UTC.';
+
+CREATE TABLE pipeline_run_counters (
     space_id    uuid NOT NULL,
     pipeline_id uuid NOT NULL,
     status      text NOT NULL,
     run_type    text NOT NULL,
     total       bigint NOT NULL,
     PRIMARY KEY (space_id, pipeline_id, status, run_type),
-    CONSTRAINT run_counts_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
+    CONSTRAINT pipeline_run_counters_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE run_counts IS 'How many runs a pipeline has, by status and type: a list says how many there are without counting them. Kept by a trigger on runs.';
+COMMENT ON TABLE pipeline_run_counters IS 'The number of runs of a pipeline, by status and type.';
 
-CREATE TABLE space_counts (
-    space_id uuid NOT NULL,
-    part     uuid NOT NULL,
-    status   text NOT NULL,
-    run_type text NOT NULL,
-    total    bigint NOT NULL,
-    PRIMARY KEY (space_id, part, status, run_type),
-    CONSTRAINT space_counts_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
-) WITH (fillfactor = 70);
-COMMENT ON TABLE space_counts IS 'How many runs a space has, by status and type: the sum of its parts, which are those of space_versions, so that those who write at the same time do not wait for each other. Kept by a trigger on runs.';
-
-CREATE TABLE run_hours (
+CREATE TABLE space_hourly_run_counters (
     space_id uuid NOT NULL,
     hour     timestamptz NOT NULL,
-    part     uuid NOT NULL,
+    slot     uuid NOT NULL,
     status   text NOT NULL,
     run_type text NOT NULL,
     total    bigint NOT NULL,
-    PRIMARY KEY (space_id, hour, part, status, run_type),
-    CONSTRAINT run_hours_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+    PRIMARY KEY (space_id, hour, slot, status, run_type),
+    CONSTRAINT space_hourly_run_counters_space FOREIGN KEY (space_id) REFERENCES spaces ON DELETE CASCADE
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE run_hours IS 'How many runs of a space began in an hour, by status and type: the sum of its parts, as in space_counts. Kept by a trigger on runs.';
-COMMENT ON COLUMN run_hours.hour IS 'hour_of() the runs'' begun_at.';
+COMMENT ON TABLE space_hourly_run_counters IS 'The number of runs of a space that began in an hour, by status and type: the sum of the slots, which are those of space_versions.';
+COMMENT ON COLUMN space_hourly_run_counters.hour IS 'trunc_hour_utc() of the begun_at of the runs.';
 
-CREATE FUNCTION count_pipelines(space uuid, more bigint)
-RETURNS void
-LANGUAGE plpgsql SET search_path = windsock, pg_temp
-AS $$
-DECLARE
-    mine CONSTANT uuid := part_of(space);
-BEGIN
-    UPDATE space_versions v SET pipelines = v.pipelines + more WHERE v.space_id = space AND v.part = mine;
-END
-$$;
-COMMENT ON FUNCTION count_pipelines IS 'Adds to the number of a space''s pipelines, and waits for nobody.';
-
-CREATE FUNCTION keep_number_of_pipelines()
+CREATE FUNCTION update_run_counters()
 RETURNS trigger
 LANGUAGE plpgsql SET search_path = windsock, pg_temp
 AS $$
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        PERFORM count_pipelines(space_id, count(*)) FROM became GROUP BY space_id;
-    ELSE
-        PERFORM count_pipelines(space_id, -count(*)) FROM was GROUP BY space_id;
-    END IF;
-    RETURN NULL;
-END
-$$;
-COMMENT ON FUNCTION keep_number_of_pipelines IS 'Keeps space_versions.pipelines.';
-
-CREATE FUNCTION count_runs(space uuid, of_status text, of_type text, more bigint)
-RETURNS void
-LANGUAGE plpgsql SET search_path = windsock, pg_temp
-AS $$
-BEGIN
-    INSERT INTO space_counts AS k (space_id, part, status, run_type, total)
-    SELECT s.id, part_of(s.id), of_status, of_type, more FROM spaces s WHERE s.id = space  -- not of one that is being deleted
-    ON CONFLICT (space_id, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-END
-$$;
-COMMENT ON FUNCTION count_runs IS 'Adds to the number of a space''s runs of a kind, and waits for nobody.';
-
-CREATE FUNCTION keep_counts()
-RETURNS trigger
-LANGUAGE plpgsql SET search_path = windsock, pg_temp
-AS $$
--- What is changed of a run mostly is nothing that is counted: then nothing is written. What is of a pipeline or space that is
--- being deleted has no counts any more.
+-- Most updates of a run change nothing that is counted: then nothing is written. Runs of a pipeline or space that is being
+-- deleted have no counters any more.
 DECLARE
-    of_spaces uuid[]; of_pipelines uuid[]; in_hours timestamptz[]; statuses text[]; types text[]; mores bigint[];
+    spaces uuid[]; pipelines uuid[]; hours timestamptz[]; statuses text[]; types text[]; deltas bigint[];
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, count(*) AS more
-              FROM became WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
+        SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
+        INTO spaces, pipelines, hours, statuses, types, deltas
+        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, count(*) AS delta
+              FROM new_rows WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) d;
     ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -count(*) AS more
-              FROM was WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
+        SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
+        INTO spaces, pipelines, hours, statuses, types, deltas
+        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, -count(*) AS delta
+              FROM old_rows WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) d;
     ELSE
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(more) AS more
-              FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -1 AS more FROM was WHERE removed_at IS NULL
+        SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
+        INTO spaces, pipelines, hours, statuses, types, deltas
+        FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(delta) AS delta
+              FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, -1 AS delta FROM old_rows WHERE removed_at IS NULL
                     UNION ALL
-                    SELECT space_id, pipeline_id, hour_of(begun_at), status, run_type, 1 FROM became WHERE removed_at IS NULL) b
-              GROUP BY 1, 2, 3, 4, 5 HAVING sum(more) <> 0) e;
+                    SELECT space_id, pipeline_id, trunc_hour_utc(begun_at), status, run_type, 1 FROM new_rows WHERE removed_at IS NULL) d
+              GROUP BY 1, 2, 3, 4, 5 HAVING sum(delta) <> 0) d;
     END IF;
-    IF of_spaces IS NULL THEN
+    IF spaces IS NULL THEN
         RETURN NULL;
     END IF;
-    -- In one order, so that two that write the same ones wait and do not block each other for good.
-    INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
-    SELECT e.space_id, e.pipeline_id, e.status, e.run_type, sum(e.more)
-    FROM unnest(of_spaces, of_pipelines, statuses, types, mores) AS e (space_id, pipeline_id, status, run_type, more)
-    JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
-    GROUP BY 1, 2, 3, 4 HAVING sum(e.more) <> 0
+    -- In one order, so that concurrent transactions do not deadlock.
+    INSERT INTO pipeline_run_counters AS k (space_id, pipeline_id, status, run_type, total)
+    SELECT d.space_id, d.pipeline_id, d.status, d.run_type, sum(d.delta)
+    FROM unnest(spaces, pipelines, statuses, types, deltas) AS d (space_id, pipeline_id, status, run_type, delta)
+    JOIN pipelines p ON p.space_id = d.space_id AND p.id = d.pipeline_id
+    GROUP BY 1, 2, 3, 4 HAVING sum(d.delta) <> 0
     ORDER BY 1, 2, 3, 4
     ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-    PERFORM count_runs(e.space_id, e.status, e.run_type, sum(e.more)::bigint)
-    FROM unnest(of_spaces, statuses, types, mores) AS e (space_id, status, run_type, more)
-    GROUP BY e.space_id, e.status, e.run_type HAVING sum(e.more) <> 0;
-    WITH mine AS MATERIALIZED (
-        SELECT s.id, part_of(s.id) AS part FROM spaces s WHERE s.id = ANY (of_spaces)
+    WITH slots AS MATERIALIZED (
+        SELECT s.id AS space_id, acquire_counter_slot(s.id) AS slot FROM spaces s WHERE s.id = ANY (spaces)
     )
-    INSERT INTO run_hours AS k (space_id, hour, part, status, run_type, total)
-    SELECT e.space_id, e.hour, mine.part, e.status, e.run_type, sum(e.more)
-    FROM unnest(of_spaces, in_hours, statuses, types, mores) AS e (space_id, hour, status, run_type, more)
-    JOIN mine ON mine.id = e.space_id
-    GROUP BY 1, 2, 3, 4, 5 HAVING sum(e.more) <> 0
-    ON CONFLICT (space_id, hour, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    INSERT INTO space_hourly_run_counters AS k (space_id, hour, slot, status, run_type, total)
+    SELECT d.space_id, d.hour, slots.slot, d.status, d.run_type, sum(d.delta)
+    FROM unnest(spaces, hours, statuses, types, deltas) AS d (space_id, hour, status, run_type, delta)
+    JOIN slots ON slots.space_id = d.space_id
+    GROUP BY 1, 2, 3, 4, 5 HAVING sum(d.delta) <> 0
+    ON CONFLICT (space_id, hour, slot, status, run_type) DO UPDATE SET total = k.total + excluded.total;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION keep_counts IS 'Keeps run_counts, space_counts and run_hours.';
+COMMENT ON FUNCTION update_run_counters IS 'Maintains pipeline_run_counters and space_hourly_run_counters.';
 
-CREATE TRIGGER number_of_deleted AFTER DELETE ON pipelines
-REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION keep_number_of_pipelines();
-CREATE TRIGGER number_of_new AFTER INSERT ON pipelines
-REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_number_of_pipelines();
-CREATE TRIGGER counts_of_changed AFTER UPDATE ON runs
-REFERENCING OLD TABLE AS was NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
-CREATE TRIGGER counts_of_deleted AFTER DELETE ON runs
-REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
-CREATE TRIGGER counts_of_new AFTER INSERT ON runs
-REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
+CREATE TRIGGER runs_counters_ins AFTER INSERT ON runs REFERENCING NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION update_run_counters();
+CREATE TRIGGER runs_counters_upd AFTER UPDATE ON runs REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION update_run_counters();
+CREATE TRIGGER runs_counters_del AFTER DELETE ON runs REFERENCING OLD TABLE AS old_rows
+FOR EACH STATEMENT EXECUTE FUNCTION update_run_counters();

@@ -5,10 +5,10 @@ DECLARE
     tenant_table text;
 BEGIN
     FOREACH tenant_table IN ARRAY ARRAY[
-        'memberships', 'teams', 'team_members', 'connectors', 'sync_states', 'sync_runs', 'pipelines', 'runs',
-        'task_runs', 'watches', 'comments', 'trigger_requests', 'audit_events', 'pipeline_days', 'run_counts',
-        'space_versions', 'pipeline_weeks', 'pipeline_search', 'pipeline_strips', 'pipeline_recent_days',
-        'space_counts', 'run_hours', 'skipped_rows', 'pipeline_reads'
+        'memberships', 'teams', 'team_members', 'connectors', 'sync_states', 'sync_runs', 'skipped_rows',
+        'pipelines', 'pipeline_search', 'pipeline_strips', 'pipeline_reads', 'runs', 'task_runs',
+        'pipeline_daily_stats', 'pipeline_run_counters', 'space_hourly_run_counters', 'space_versions',
+        'watches', 'comments', 'trigger_requests', 'audit_events'
     ] LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', tenant_table);
         EXECUTE format('CREATE POLICY within_space ON %I USING (space_id = (SELECT current_space()))', tenant_table);
