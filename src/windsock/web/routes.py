@@ -26,7 +26,16 @@ from windsock.runs.routes import WhichRuns
 from windsock.runs.store import list_runs
 from windsock.web import bulk_edit, connector_form, connectors, keys, login, runs, settings, timeline, trigger_form
 from windsock.web.layout import layout_context, list_visible_spaces
-from windsock.web.templates import STATIC, is_htmx_partial, redirect, redirect_back, render, static, to_jsonable
+from windsock.web.templates import (
+    STATIC,
+    is_htmx_partial,
+    parse_stored_json,
+    redirect,
+    redirect_back,
+    render,
+    static,
+    to_jsonable,
+)
 
 router = APIRouter(include_in_schema=False)
 router.include_router(login.router)
@@ -100,7 +109,7 @@ async def pipeline_list(
         request,
         template,
         **await layout_context(space),
-        pipelines=to_jsonable(rows),
+        pipelines=[parse_stored_json(row) for row in rows],
         total=total,
         totals=totals,
         which=which,
