@@ -20,15 +20,13 @@ from psycopg.rows import dict_row
 from factories import TwoTenants, create_two_tenants
 from validating_client import ValidatingClient
 from windsock import log
-from windsock.access.authorizer import Uses
 from windsock.app import create_app
+from windsock.auth.authorizer import Uses
 from windsock.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from windsock.context import AppContext
-from windsock.db import CONNECTION_OPTIONS, Database, Row
+from windsock.db.database import CONNECTION_OPTIONS, Connection, Database, Row, Statement
 from windsock.embedded import EmbeddedPostgres
-from windsock.pipelined import BatchConnection, Statement
 from windsock.settings import Settings
-from windsock.sql import Query
 
 # The same examples each time: a suite that fails by chance is not believed. `--hypothesis-profile=default` explores.
 hypothesis.settings.register_profile("repeatable", derandomize=True)
@@ -101,22 +99,17 @@ class RolledBackDatabase(Database):
     Each transaction of the application is a savepoint. Settings made for one would last on, so they are cleared first.
     """
 
-    def __init__(self, url: str, connection: BatchConnection) -> None:
+    def __init__(self, url: str, connection: Connection) -> None:
         super().__init__(url, pool_size=2)
         self.connection = connection
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[BatchConnection]:
+    async def _connection(self) -> AsyncIterator[Connection]:
         await self.connection.execute(
             "SELECT set_config('windsock.space_id', '', true), set_config('windsock.user_id', '', true),"
             " set_config('windsock.actor', '', true)"
         )
         yield self.connection
-
-    async def fetch_shared(self, query: Query, /, **parameters: object) -> Row | None:
-        """Where the test's own rows are seen; tests/test_multiplexed_connection.py has the connection of its own."""
-        async with self.transaction() as tx:
-            return await tx.fetch_one(query, **parameters)
 
     async def fetch_batch(self, space_id: UUID, *statements: Statement) -> list[list[Row]]:
         async with self.transaction():
@@ -127,9 +120,7 @@ class RolledBackDatabase(Database):
 async def db(_two_tenants_database: tuple[str, TwoTenants]) -> AsyncIterator[RolledBackDatabase]:
     """The world's database as the application's role; whatever the test does is rolled back."""
     url = _two_tenants_database[0]
-    connection = await BatchConnection.connect(
-        url, options=CONNECTION_OPTIONS, row_factory=dict_row, prepare_threshold=None
-    )
+    connection = await Connection.connect(url, options=CONNECTION_OPTIONS, row_factory=dict_row)
     try:
         async with connection.transaction(force_rollback=True):
             yield RolledBackDatabase(url, connection)

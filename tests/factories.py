@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from windsock.access.space import QUERIES as ACCESS
-from windsock.access.store import create_key, create_space, create_user, expect_row, upsert_member
+from starlette.requests import Request
+
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
-from windsock.db import Actor, Database
+from windsock.db.database import Actor, Database
 from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
+from windsock.spaces.store import QUERIES as ACCESS
+from windsock.spaces.store import create_key, create_space, create_user, expect_row, upsert_member
 from windsock.sync.skips import Skips
 from windsock.sync.store import queue_sync
 from windsock.sync.writer import MirrorWriter
@@ -184,6 +186,18 @@ def make_pipeline(name: str, **more: Any) -> ProviderPipeline:
         "provider_metadata": {"max_active_runs": 16},
     }
     return ProviderPipeline(**fields | more)
+
+
+def make_request(query: str = "", method: str = "GET", **headers: str) -> Request:
+    """A request for `/things`; underscores in the names of headers stand for hyphens."""
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": "/things",
+        "query_string": query.encode(),
+        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
+    }
+    return Request(scope)
 
 
 def make_run(

@@ -19,7 +19,7 @@ from windsock import log
 from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.server import Server, configure
 from windsock.settings import Settings
 

@@ -16,12 +16,12 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
 from windsock.bootstrap import OWNER, Storage, provision_database, secret_keys
-from windsock.db import Database
+from windsock.db.database import Database
+from windsock.db.queries import Query
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import WindsockError
 from windsock.migrations import newest_revision
 from windsock.settings import Settings
-from windsock.sql import Query
 
 KEY = Fernet.generate_key().decode()
 NUMBERS = count(1)
@@ -30,7 +30,7 @@ import sys
 from pathlib import Path
 from windsock import log
 from windsock.settings import Settings
-from windsock.sql import Query
+from windsock.db.queries import Query
 from windsock.bootstrap import secret_keys
 log.configure("json", "error")
 sys.stdin.readline()
@@ -239,7 +239,7 @@ def test_a_database_that_is_up_to_date_is_left_alone(outside: Outside) -> None:
 import sys
 from pathlib import Path
 from windsock.settings import Settings
-from windsock.sql import Query
+from windsock.db.queries import Query
 from windsock.bootstrap import provision_database
 with provision_database(Settings()):
     assert "alembic" not in sys.modules

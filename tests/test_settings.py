@@ -28,7 +28,6 @@ def test_defaults_need_no_environment() -> None:
         "log_format": "auto",
         "log_level": "info",
         "max_body_bytes": 1_048_576,
-        "answer_cache_bytes": 67_108_864,
         "worker_concurrency": 16,
         "max_connectors_per_space": 200,
         "machine_identity": False,
@@ -57,7 +56,6 @@ VALUES = {
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
     "max_body_bytes": ("2048", 2048),
-    "answer_cache_bytes": ("0", 0),
     "worker_concurrency": ("9", 9),
     "max_connectors_per_space": ("500", 500),
     "machine_identity": ("true", True),
@@ -92,7 +90,6 @@ def test_each_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch, name: st
         ("log_format", "xml"),
         ("log_level", "loud"),
         ("max_body_bytes", "1023"),
-        ("answer_cache_bytes", "-1"),
         ("worker_concurrency", "0"),
     ],
 )

@@ -12,7 +12,7 @@ from windsock import tasks
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
 from windsock.settings import Settings
-from windsock.tasks import end_tasks
+from windsock.tasks import SingleFlight, end_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,3 +67,26 @@ async def test_process_that_is_closed_just_after_opening_ends(
         async with asyncio.timeout(60), process.lifespan(run_worker=True):
             await asyncio.sleep(seconds)
     assert {task.get_name() for task in asyncio.all_tasks()}.isdisjoint({"worker", "dispatcher", "retention"})
+
+
+async def test_cancelled_caller_does_not_cancel_shared_build() -> None:
+    under_way, let = SingleFlight[str](), asyncio.Event()
+
+    async def make() -> str:
+        await let.wait()
+        return "made"
+
+    async def fail() -> str:
+        await let.wait()
+        raise LookupError
+
+    first, stays = (asyncio.create_task(under_way.do("a", make)) for _ in range(2))
+    failed = [asyncio.create_task(under_way.do("b", fail)) for _ in range(3)]
+    await asyncio.sleep(0)
+    first.cancel()
+    let.set()
+    assert await stays == "made"
+    assert first.cancelled()
+    assert [type(item) for item in await asyncio.gather(*failed, return_exceptions=True)] == [LookupError] * 3
+    assert await under_way.do("b", make) == "made", "what failed is tried again"
+    assert not under_way._tasks

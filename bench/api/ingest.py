@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from dataclasses import dataclass
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from windsock.db import Database
-from windsock.memory import leave_alone_what_is_there
+from windsock.db.database import Database
+from windsock.db.queries import Query
 from windsock.providers.base import ProviderRun, ProviderTaskRun
-from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ async def _round(
     changed = [row | {"ended_at": row["ended_at"] + LATER} for row in rows][: 10 * at_once]
     if len(changed) < at_once:
         return None
-    leave_alone_what_is_there()  # as a worker does, which does not hold the rows of all its pages at once
+    gc.collect()
+    gc.freeze()  # as a worker does, which does not hold the rows of all its pages at once
     before = _written(connection)
     started = time.perf_counter()
     for first in range(0, len(changed), at_once):

@@ -6,6 +6,7 @@ No absolute time, no wrk.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import re
 import shutil
@@ -32,19 +33,39 @@ CHUNK = 5
 """Requests of one scenario before it is the next one's turn."""
 
 
+class Client:
+    """Sends the requests of a scenario; where it is conditional, with the ETag of the response before.
+
+    The window of a list moves by the minute, and its ETag with it.
+    """
+
+    def __init__(self) -> None:
+        self._http = httpx2.Client(timeout=60, headers={"Accept-Encoding": "identity"})
+        self._etags: dict[str, str] = {}
+
+    def get(self, scenario: Scenario, place: int = 0) -> None:
+        headers = {"Authorization": scenario.authorization}
+        if scenario.etag:
+            headers["If-None-Match"] = self._etags.get(scenario.name, scenario.etag)
+        response = self._http.get(scenario.server.url + scenario.paths[place % len(scenario.paths)], headers=headers)
+        if response.status_code != httpx2.codes.NOT_MODIFIED:
+            response.raise_for_status()
+        if scenario.etag:
+            self._etags[scenario.name] = response.headers["etag"]
+
+    def close(self) -> None:
+        self._http.close()
+
+
 def rates(scenario_list: list[Scenario], rounds: int) -> dict[str, float]:
     """Requests per second of each, one after the other on one connection: the median of rounds in turns."""
     seen: dict[str, list[float]] = {item.name: [] for item in scenario_list}
-    with httpx2.Client(timeout=60, headers={"Accept-Encoding": "identity"}) as client:
+    with contextlib.closing(Client()) as client:
         for number in range(rounds + 1):
             for scenario in scenario_list:
                 started = time.perf_counter()
                 for place in range(CHUNK):
-                    response = client.get(
-                        scenario.server.url + scenario.paths[place % len(scenario.paths)],
-                        headers={"Authorization": scenario.authorization, "If-None-Match": scenario.etag},
-                    )
-                    response.raise_for_status() if response.status_code != httpx2.codes.NOT_MODIFIED else None
+                    client.get(scenario, place)
                 if number:  # the first one warms up
                     seen[scenario.name].append(CHUNK / (time.perf_counter() - started))
     return {name: statistics.median(found) for name, found in seen.items()}
@@ -58,15 +79,12 @@ def statements(storage: Storage, scenario_list: list[Scenario]) -> dict[str, int
         connection.execute("ALTER SYSTEM SET log_statement = 'all'")
         connection.execute("SELECT pg_reload_conf()")
     counted = {}
-    with httpx2.Client(timeout=60) as client:
+    with contextlib.closing(Client()) as client:
         for scenario in scenario_list:
             times = []
             for _ in range(TIMES):
                 before = storage.embedded.log.stat().st_size
-                client.get(
-                    scenario.server.url + scenario.paths[0],
-                    headers={"Authorization": scenario.authorization, "If-None-Match": scenario.etag},
-                )
+                client.get(scenario)
                 times.append(len(STATEMENT.findall(storage.embedded.log.read_bytes()[before:])))
             counted[scenario.name] = min(times)  # the first on a connection notices the setting, and plans
     return counted

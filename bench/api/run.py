@@ -27,19 +27,19 @@ from bench.api.airflow import Airflows, airflows  # noqa: E402 - found below the
 from bench.api.ingest import format_table as format_ingest_table  # noqa: E402
 from bench.api.ingest import ingest  # noqa: E402
 from bench.api.load import Measured, Rounds, Scenario, median  # noqa: E402
-from bench.api.report import bars, format_table, written  # noqa: E402
+from bench.api.report import format_budgets, format_table, replace_sections  # noqa: E402
 from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
 from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
 from bench.api.verify import compared  # noqa: E402
-from bench.api.web_latency import pages  # noqa: E402
+from bench.api.web_latency import LIST_PAGE, measure_pages  # noqa: E402
 from windsock.bootstrap import DATABASE, Storage, provision_database  # noqa: E402
-from windsock.db import Database  # noqa: E402
+from windsock.db.database import Database  # noqa: E402
 from windsock.settings import Settings  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE, WRITTEN = ROOT / "docs" / "benchmarks.md", ("S", "M", "L")
+PAGE, WRITTEN = ROOT / "docs" / "benchmarks.md", ("S", "L")
 """Where figures go, unless only some were measured."""
 SORTS = ("-last_run_at", "-failed_count", "success_rate", "-p95_duration_seconds", "-criticality")
 
@@ -79,8 +79,7 @@ def served(folder: Path, storage: Storage, fleet: Fleet) -> Iterator[dict[str, S
     """All the servers that are compared."""
     data, body = folder / "data", folder / "body.json"
     with contextlib.ExitStack() as stack:
-        uncached = stack.enter_context(windsock("uncached", data, folder, WINDSOCK_ANSWER_CACHE_BYTES="0"))
-        cache_hit = stack.enter_context(windsock("cache_hit", data, folder))
+        own = stack.enter_context(windsock("windsock", data, folder))
         orm = uvicorn(
             "conventional",
             "bench.api.orm_baseline:app",
@@ -89,11 +88,11 @@ def served(folder: Path, storage: Storage, fleet: Fleet) -> Iterator[dict[str, S
             BENCH_DATABASE_URL=storage.app_url,
         )
         conventional = stack.enter_context(orm)
-        body.write_bytes(_get(cache_hit, fleet, _pipelines(fleet)).content)
+        body.write_bytes(_get(own, fleet, _pipelines(fleet)).content)
         static_baseline = stack.enter_context(
             uvicorn("static_baseline", "bench.api.static_baseline:app", folder, ready="/", BENCH_BODY=str(body))
         )
-        yield {server.name: server for server in (uncached, cache_hit, conventional, static_baseline)}
+        yield {server.name: server for server in (own, conventional, static_baseline)}
 
 
 def _pipelines(fleet: Fleet, **more: object) -> str:
@@ -148,7 +147,7 @@ def _warm_up(scenario: Scenario, times: int = 10) -> None:
 def compare(servers: dict[str, Server], fleet: Fleet) -> int:
     """How many rows were compared; raises where the conventional stack, which counts each run, says something else."""
     return sum(
-        compared(path, *(_get(servers[name], fleet, path).json() for name in ("uncached", "conventional")))
+        compared(path, *(_get(servers[name], fleet, path).json() for name in ("windsock", "conventional")))
         for path in (_pipelines(fleet), _pipelines(fleet, page=2, size=20), _pipelines(fleet, days=1), _runs(fleet))
     )
 
@@ -157,11 +156,9 @@ def compare(servers: dict[str, Server], fleet: Fleet) -> int:
 
 
 def scenarios(servers: dict[str, Server], fleet: Fleet, postmaster: int) -> list[Scenario]:
-    uncached, cache_hit, conventional, static_baseline = (
-        servers[name] for name in ("uncached", "cache_hit", "conventional", "static_baseline")
-    )
+    own, conventional, static_baseline = (servers[name] for name in ("windsock", "conventional", "static_baseline"))
     key = f"Bearer {fleet.key}"
-    etag = _get(cache_hit, fleet, _pipelines(fleet)).headers["etag"]
+    etag = _get(own, fleet, _pipelines(fleet)).headers["etag"]
 
     def scenario_list(
         name: str, server: Server, *paths: str, connections: tuple[int, ...] = (1, 8, 32), etag: str = ""
@@ -170,31 +167,30 @@ def scenarios(servers: dict[str, Server], fleet: Fleet, postmaster: int) -> list
             name, server, paths, connections, key, etag, postmaster if server is not static_baseline else None
         )
 
-    deep = _deep_page(uncached, fleet)
+    deep = _deep_page(own, fleet)
     few = (1,)
     return [
-        scenario_list("pipelines, uncached", uncached, _pipelines(fleet)),
+        scenario_list("pipelines, uncached", own, _pipelines(fleet)),
         scenario_list("pipelines, conventional", conventional, _pipelines(fleet)),
-        scenario_list("pipelines, cache hit", cache_hit, _pipelines(fleet)),
         scenario_list("static baseline, bare", static_baseline, "/"),
         scenario_list("static baseline, routed", static_baseline, "/routed"),
         scenario_list("static baseline, as Windsock serves", static_baseline, "/served"),
-        scenario_list("pipelines, 304", cache_hit, _pipelines(fleet), etag=etag),
-        scenario_list("runs of a pipeline, uncached", uncached, _runs(fleet)),
+        scenario_list("pipelines, 304", own, _pipelines(fleet), etag=etag),
+        scenario_list("runs of a pipeline, uncached", own, _runs(fleet)),
         scenario_list("runs of a pipeline, conventional", conventional, _runs(fleet)),
-        scenario_list("runs of the space, page 1", uncached, _all_runs(fleet), connections=few),
-        scenario_list(f"runs of the space, page {deep[0]} by cursor", uncached, deep[1], connections=few),
+        scenario_list("runs of the space, page 1", own, _all_runs(fleet), connections=few),
+        scenario_list(f"runs of the space, page {deep[0]} by cursor", own, deep[1], connections=few),
         *(
-            scenario_list(f"runs of the space, {name}", uncached, _all_runs(fleet, **when), connections=few)
+            scenario_list(f"runs of the space, {name}", own, _all_runs(fleet, **when), connections=few)
             for name, when in _WINDOWS
         ),
-        scenario_list("run with 1,000 task runs", uncached, _run(fleet, 1_000), connections=few),
-        scenario_list("run with 10,000 task runs", uncached, _run(fleet, 10_000), connections=few),
-        scenario_list("pipelines, 1 day", uncached, _pipelines(fleet, days=1), connections=few),
-        scenario_list("pipelines, 365 days", uncached, _pipelines(fleet, days=365), connections=few),
-        scenario_list("pipelines, two words", uncached, _pipelines(fleet, q="dag 77"), connections=few),
+        scenario_list("run with 1,000 task runs", own, _run(fleet, 1_000), connections=few),
+        scenario_list("run with 10,000 task runs", own, _run(fleet, 10_000), connections=few),
+        scenario_list("pipelines, 1 day", own, _pipelines(fleet, days=1), connections=few),
+        scenario_list("pipelines, 365 days", own, _pipelines(fleet, days=365), connections=few),
+        scenario_list("pipelines, two words", own, _pipelines(fleet, q="dag 77"), connections=few),
         *(
-            scenario_list(f"pipelines, sort={sort}", uncached, _pipelines(fleet, sort=sort), connections=few)
+            scenario_list(f"pipelines, sort={sort}", own, _pipelines(fleet, sort=sort), connections=few)
             for sort in SORTS
         ),
     ]
@@ -246,7 +242,7 @@ def main() -> None:
             say(f"{compare(servers, fleet)} rows are equal in content")
             others: list[Scenario] = []
             if started:
-                get = functools.partial(_get, servers["uncached"], fleet)
+                get = functools.partial(_get, servers["windsock"], fleet)
                 others = started.scenarios(superuser_url(storage), fleet, get, say)
             scenario_list = [
                 item for item in scenarios(servers, fleet, postmaster) + others if chosen.only in item.name
@@ -263,17 +259,22 @@ def main() -> None:
                 say(f"round {number + 1} of {chosen.rounds}")
             memory = {server.name: round(server.memory(), 1) for server in servers.values()}
             line = machine(postmaster)
-            page_table = pages(servers["cache_hit"], fleet) if chosen.pages else ""
+            page_table, latencies = measure_pages(servers["windsock"], fleet) if chosen.pages else ("", {})
             stored = asyncio.run(ingest(storage.app_url, superuser_url(storage), fleet)) if chosen.ingest else []
         medians = {key: median(rounds) for key, rounds in results.items()}
-        section, of_bars = format_table(chosen.size, line, fleet, medians, memory), bars(medians)
-        print(section, of_bars, sep="\n", flush=True)  # noqa: T201
+        sections = {f"size {chosen.size}": format_table(line, fleet, medians, memory)}
+        others_of_l = {
+            "budgets": format_budgets(medians, latencies, stored, LIST_PAGE),
+            "pages": page_table,
+            "storing": format_ingest_table(stored) if stored else "",
+        }
+        print(*sections.values(), *others_of_l.values(), sep="\n\n", flush=True)  # noqa: T201
         if not chosen.only and chosen.size in WRITTEN:
-            PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), chosen.size, section, of_bars), encoding="utf-8")
-            say(f"{PAGE.relative_to(ROOT)}: its section on size {chosen.size} is written")
-        print(page_table, flush=True)  # noqa: T201
-        if stored:
-            print(format_ingest_table(stored), flush=True)  # noqa: T201
+            if not (chosen.airflow and chosen.ingest and chosen.pages):
+                del others_of_l["budgets"]  # which would lose the rows that were not measured
+            sections |= others_of_l if chosen.size == "L" else {}
+            PAGE.write_text(replace_sections(PAGE.read_text(encoding="utf-8"), sections), encoding="utf-8")
+            say(f"{PAGE.relative_to(ROOT)}: the tables of size {chosen.size} are updated")
         raw = {f"{name} @ {connections}": asdict(item) for (name, connections), item in medians.items()}
         say(json.dumps(raw))
     finally:

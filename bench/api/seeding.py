@@ -9,17 +9,17 @@ from uuid import UUID
 
 import psycopg
 
-from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
-from windsock.sql import Query
+from windsock.db.queries import Query
+from windsock.spaces.store import create_key, create_space, create_user, upsert_member
 from windsock.sync.writer import REFRESH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from windsock.db import Database
+    from windsock.db.database import Database
 
 SPACES, DAYS, SHARE = 20, 30, 0.5
 AT_ONCE = 250

@@ -1,4 +1,4 @@
-"""A static answer of the same size from the same server, memory settings too, to whoever asks.
+"""A static answer of the same size from the same server, to every client.
 
 Bare ASGI; as a FastAPI route; and as Windsock serves it, with its id, limits, log line and numbers.
 """
@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Response
 
 from windsock import log
-from windsock.memory import keep_memory
-from windsock.middleware import RequestMiddleware
+from windsock.http.middleware import RequestMiddleware
 from windsock.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 BODY = Path(os.environ["BENCH_BODY"]).read_bytes()
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(BODY)).encode())]
-keep_memory()
 settings = Settings()
 log.configure(settings.log_format, settings.log_level)
 routed = FastAPI()

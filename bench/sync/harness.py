@@ -17,7 +17,7 @@ from windsock import egress
 from windsock.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from windsock.connectors.store import AirflowConnector
 from windsock.context import AppContext
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.embedded import EmbeddedPostgres
 from windsock.providers.airflow import Airflow
 from windsock.providers.base import Provider

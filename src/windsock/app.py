@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 import psycopg
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
 from fastapi.routing import iter_route_contexts
@@ -17,27 +17,27 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from windsock import __version__, docs_ui, openapi
-from windsock.access import routes as spaces
-from windsock.access import teams, users
-from windsock.access.authorizer import QUERIES as CALLERS
-from windsock.access.authorizer import Authorizer
-from windsock.access.space import authenticate
+from windsock import __version__
 from windsock.audit import routes as audit
+from windsock.auth.authenticator import authenticate
+from windsock.auth.authorizer import QUERIES as CALLERS
+from windsock.auth.authorizer import Authorizer
+from windsock.auth.permissions import PERMISSIONS, require_caller
 from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
 from windsock.context import AppContext
 from windsock.errors import BadRequest, DatabaseFailed, Invalid, PageNotFound, WindsockError
-from windsock.inputs import TOO_DEEP, TOO_LARGE
-from windsock.middleware import SCOPE_METHOD, RequestMiddleware, shorten
-from windsock.pagination import dump_json
+from windsock.http import docs_ui, openapi
+from windsock.http.middleware import SCOPE_METHOD, CompressionMiddleware, RequestMiddleware, shorten
+from windsock.http.responses import dump_json
+from windsock.http.validation import MAX_ERRORS, TOO_DEEP, TOO_LARGE, request_validator
 from windsock.pipelines import routes as pipelines
-from windsock.response_cache import ResponseCache, ResponseCacheMiddleware
 from windsock.runs import routes as runs
+from windsock.spaces import routes as spaces
+from windsock.spaces import teams, users
 from windsock.sync import routes as syncs
 from windsock.sync.metrics import update_freshness_gauges
 from windsock.triggers import routes as triggers
-from windsock.validation import MAX_ERRORS, ValidatesRequest
 from windsock.web import routes as web
 from windsock.web.tries import PreviousTriesCache
 
@@ -70,17 +70,18 @@ def create_app(context: AppContext, *, run_worker: bool = True) -> FastAPI:
     app.state.triggers, app.state.settings = context.triggers, context.settings
     app.state.diagnose = context.diagnose
     app.state.authorizer = Authorizer(context.db, uses=context.uses)
-    app.state.answers = ResponseCache(context.settings.answer_cache_bytes)
     app.state.sessions = Authorizer(context.db, CALLERS["authorize_session"], context.uses)
     app.state.tries = PreviousTriesCache(context.triggers)
-    app.add_middleware(ResponseCacheMiddleware, state=app.state)
+    app.add_middleware(CompressionMiddleware)
     app.add_middleware(RequestMiddleware, max_body_bytes=context.settings.max_body_bytes, on_error=handle_unhandled)
     app.include_router(health)
+    validates_request = Depends(request_validator(authenticate))
     for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
-        app.include_router(feature.router, prefix=API, dependencies=[ValidatesRequest])
+        app.include_router(feature.router, prefix=API, dependencies=[validates_request])
     app.include_router(docs_ui.router, prefix=API)
     app.include_router(web.router)
-    setattr(app, "openapi", functools.cache(functools.partial(openapi.describe, app)))  # noqa: B010 - FastAPI's own way
+    describe = functools.partial(openapi.describe, app, permissions=PERMISSIONS, require_caller=require_caller)
+    setattr(app, "openapi", functools.cache(describe))  # noqa: B010 - FastAPI's own way
     handlers: dict[type[Exception], Callable[[Request, Any], Response | Awaitable[Response]]] = {
         WindsockError: handle_windsock_error,
         RequestValidationError: handle_validation_error,

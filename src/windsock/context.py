@@ -12,11 +12,11 @@ from uuid import UUID
 from psycopg.conninfo import conninfo_to_dict
 
 from windsock import egress, log
-from windsock.access.authorizer import Uses
+from windsock.auth.authorizer import Uses
 from windsock.bootstrap import Storage
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgresError
 from windsock.providers.airflow import (
     Airflow,

@@ -7,9 +7,9 @@ from uuid import UUID
 from fastapi import Depends, Query
 from typing_extensions import TypeAliasType
 
-from windsock.access.space import Space
-from windsock.inputs import StorableText
-from windsock.sql import read_fragments
+from windsock.auth.authenticator import Space
+from windsock.db.queries import read_fragments
+from windsock.http.validation import StorableText
 
 FRAGMENTS = read_fragments(__package__, "filters.sql")
 """For `load(…, shared=FRAGMENTS)`; `{matching_pipelines}` expects the pipelines as p."""

@@ -14,7 +14,7 @@ import uvicorn
 
 from windsock import log
 from windsock.errors import WindsockError
-from windsock.http_protocol import MAX_CONNECTIONS, bounded_protocol
+from windsock.http.protocol import MAX_CONNECTIONS, bounded_protocol
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 30

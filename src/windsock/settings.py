@@ -51,9 +51,6 @@ class Settings(BaseSettings):
         "info"
     )
     max_body_bytes: Annotated[int, Field(ge=1024, description="Largest request body accepted, in bytes.")] = 1_048_576
-    answer_cache_bytes: Annotated[
-        int, Field(ge=0, description="Room for answers that an API process keeps while they are true, in bytes.")
-    ] = 67_108_864
     worker_concurrency: Annotated[
         int, Field(ge=1, le=100, description="Syncs a worker runs at the same time; they mostly wait for Airflow.")
     ] = 16

@@ -1,8 +1,9 @@
-"""Ends asyncio tasks within a time, also those that do not end when they are cancelled."""
+"""Asyncio tasks: ending them within a time, and sharing one between callers."""
 
 import asyncio
-from collections.abc import Collection
-from typing import Any
+import functools
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Generic, TypeVar
 
 from windsock import log
 
@@ -11,6 +12,27 @@ CANCEL_SECONDS = 5.0
 MAX_CANCELS = 3
 
 logger = log.get(__name__)
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """Coalesces concurrent calls with the same key: the first runs, the others await its result."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[T]] = {}
+
+    async def do(self, key: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the result of `make` or raise its error; it completes even if its first caller is cancelled."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.create_task(make())
+            task.add_done_callback(functools.partial(self._done, key))
+        return await asyncio.shield(task)
+
+    def _done(self, key: str, task: asyncio.Task[T]) -> None:
+        del self._tasks[key]
+        if not task.cancelled():
+            task.exception()  # retrieved here: without a waiting caller asyncio would log it
 
 
 async def end_tasks(tasks: Collection[asyncio.Task[Any]], *, grace_seconds: float) -> None:

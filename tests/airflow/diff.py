@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.harness import PIPELINES, Windsock, beside
 from airflow_lab import AirflowLab
-from windsock.db import Row
+from windsock.db.database import Row
 
 PAGE = 100
 COLUMNS = {

@@ -14,12 +14,12 @@ from airflow_lab import AirflowLab
 from browser.conftest import launched
 from conftest import SECRET_KEY
 from live_server import serving
-from windsock.access.store import create_key, create_space, create_user, upsert_member
 from windsock.app import create_app
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.settings import Settings
+from windsock.spaces.store import create_key, create_space, create_user, upsert_member
 
 LONG = 120_000
 """Milliseconds: a sync, or a run of a DAG, on a busy machine."""

@@ -12,7 +12,7 @@ from airflow.harness import Windsock, beside, open_windsock
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
 from windsock import egress
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.airflow.config import AirflowConfig, PasswordCredentials
 from windsock.providers.scopes import TaskRunId

@@ -4,7 +4,7 @@ import psycopg
 from playwright.sync_api import expect
 
 from browser.conftest import Visitor
-from windsock.db import CONNECTION_OPTIONS
+from windsock.db.database import CONNECTION_OPTIONS
 
 ITERATIONS = """
 INSERT INTO task_runs (space_id, run_id, external_id, name, status, try_number, max_tries, map_index, region_id,

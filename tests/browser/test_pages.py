@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from browser.conftest import Visitor
-from windsock.db import CONNECTION_OPTIONS
+from windsock.db.database import CONNECTION_OPTIONS
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\u202egnp.exe"
 

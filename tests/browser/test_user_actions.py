@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.conftest import Visitor
-from windsock.db import CONNECTION_OPTIONS
+from windsock.db.database import CONNECTION_OPTIONS
 
 MANY = 5_000
 FILL = """

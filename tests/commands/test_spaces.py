@@ -14,7 +14,7 @@ from click.testing import Result
 from commands.cli_inprocess import owner_url, run_in_process
 from conftest import SECRET_KEY
 from factories import create_two_tenants
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.sync.retention import purge_expired
 
 

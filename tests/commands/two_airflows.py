@@ -15,7 +15,7 @@ from live_server import LiveServer, serve_two_tenants
 from windsock.__main__ import main
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import create_connector
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.providers.base import ProviderPipeline
 from windsock.sync.writer import MirrorWriter
 

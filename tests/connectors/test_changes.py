@@ -6,8 +6,8 @@ import pytest
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
-from windsock.db import Row
-from windsock.sql import Query
+from windsock.db.database import Row
+from windsock.db.queries import Query
 from windsock.sync.progress import LEASE, QUERIES, LeaseLost, Progress
 
 if TYPE_CHECKING:

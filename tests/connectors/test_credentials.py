@@ -12,9 +12,9 @@ from validating_client import ValidatingClient
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import load_connector, rotate_secrets
 from windsock.context import AppContext
+from windsock.db.queries import Query
 from windsock.errors import Conflict
 from windsock.providers.airflow.config import PasswordCredentials
-from windsock.sql import Query
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase

@@ -13,7 +13,7 @@ from commands.cli_subprocess import Installation, installed
 from factories import TwoTenants, create_two_tenants
 from windsock.bootstrap import Storage
 from windsock.connectors.secret_key import check_secret_key
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.errors import WindsockError
 from windsock.settings import Settings
 

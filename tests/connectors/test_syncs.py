@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
-from windsock.sql import Query
+from windsock.db.queries import Query
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase

@@ -14,7 +14,7 @@ import jsonschema_rs
 import schemathesis
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from windsock.inputs import is_storable
+from windsock.http.validation import is_storable
 
 Json = dict[str, Any]
 BAD_REQUEST = 400

@@ -26,7 +26,7 @@ VERSIONS = Path(migrations.__file__).parent / "versions"
 SHA_256 = {
     "01_tenancy.sql": "ab2bc23f46fc510f47ba0ee919385e4bb82b0bf7d7b544d69ecb4e39e1c72940",
     "02_connectors_and_syncs.sql": "9180f9159ed6cfaae5b5efea3a41b8e75872c47c2aadf1bc5e7ca944a3b9d156",
-    "03_mirror.sql": "cae2a57a19ef5b9b2d8e1603aa54c7c2dd7600895ff95a5735e1f5a57d847599",
+    "03_mirror.sql": "5e02b6d4aedfd297a695831da33e875da2bdcc8c3419bb4842f743c7639bff09",
     "04_user_data.sql": "eab0b9ca920edb61afd1ce4785b09e25b96385a1ce7c20c5381551c2c72d21a0",
     "05_statistics.sql": "c215d16c24c8b7c4e723696a683fbbbcef1ca59811623d5634c51ede42d8477d",
     "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",

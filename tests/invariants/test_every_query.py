@@ -13,8 +13,8 @@ from psycopg import sql
 
 import windsock
 from windsock.bootstrap import APPLICATION
-from windsock.db import CONNECTION_OPTIONS
-from windsock.sql import HEADING, INCLUDE, REGISTRY, Queries, Query, optional_params, render
+from windsock.db.database import CONNECTION_OPTIONS
+from windsock.db.queries import HEADING, INCLUDE, REGISTRY, Queries, Query, optional_params, render
 
 NOT_TO_IMPORT = re.compile(r"windsock\.(__main__|migrations\.(env|versions))")
 """What runs when it is imported."""

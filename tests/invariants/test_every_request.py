@@ -13,7 +13,7 @@ from invariants.conftest import Ask
 from invariants.operations import GETS, OPERATIONS, PUBLIC, Operation, documented, ids_of, is_page, parameters
 from validating_client import ValidatingClient
 from web.conftest import OWN
-from windsock.validation import MAX_ERRORS
+from windsock.http.validation import MAX_ERRORS
 
 pytestmark = pytest.mark.anyio
 

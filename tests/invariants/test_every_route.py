@@ -14,11 +14,11 @@ from factories import TwoTenants
 from invariants.conftest import Ask
 from invariants.operations import API, OPERATIONS, PAGES_TO_SIGN_IN, PUBLIC, Operation, documented, ids_of, is_page
 from validating_client import ValidatingClient
-from windsock.access.space import PERMISSIONS, require_view, signed_in
-from windsock.pagination import LIST_HEADERS
+from windsock.auth.permissions import API_PERMISSIONS, PAGE_PERMISSIONS, PERMISSIONS, Permission, require_session
+from windsock.http.pagination import LIST_HEADERS
 
 _PERMISSIONS: frozenset[Any] = PERMISSIONS
-OF_PAGES = {permission for permission in _PERMISSIONS if "_page." in permission.__qualname__} | {signed_in}
+OF_PAGES: set[Any] = {*PAGE_PERMISSIONS.values(), require_session}
 SITE = "http://windsock.test"
 OF_A_SPACE = {permission for permission in _PERMISSIONS if "slug" in inspect.signature(permission).parameters}
 
@@ -73,16 +73,16 @@ def test_every_route_with_slug_requires_permission_in_that_space(bare_app: FastA
         assert ("/spaces/{" in path) == ("/spaces/{slug}" in path), f"{path} names its space otherwise"
 
 
-def test_cached_responses_are_readable_by_every_member(bare_app: FastAPI) -> None:
-    """Who asks for it again is let through by any role: see CachedHandler."""
-    remembering = [
+def test_conditional_routes_only_read(bare_app: FastAPI) -> None:
+    """A 304 is sent before the response is built: its ETag covers only what any viewer of the space may read."""
+    conditional = [
         route
         for route in guarded(bare_app)
-        if isinstance(route.route, APIRoute) and "cached_response(" in inspect.getsource(route.route.endpoint)
+        if isinstance(route.route, APIRoute) and "space_etag(" in inspect.getsource(route.route.endpoint)
     ]
-    assert len(remembering) > 5
-    for route in remembering:
-        assert required_permissions(route.dependant) & OF_A_SPACE == {require_view}, f"{route.methods} {route.path}"
+    assert len(conditional) > 5
+    for route in conditional:
+        assert required_permissions(route.dependant) & OF_A_SPACE == {API_PERMISSIONS[Permission.VIEW]}, route.path
         assert route.methods == {"GET"}
 
 

@@ -20,10 +20,10 @@ from invariants.examples import Recorder
 from invariants.operations import API, OPERATIONS, ids_of
 from triggers.fake_runs import install
 from validating_client import ValidatingClient, keys_of
-from windsock import openapi
-from windsock.access.models import Role
 from windsock.app import create_app
 from windsock.context import AppContext
+from windsock.http import openapi
+from windsock.spaces.models import Role
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "openapi.json"

@@ -12,7 +12,7 @@ from conftest import RolledBackDatabase
 from factories import TwoTenants
 from invariants.pg_catalog import TenantTable
 from windsock.bootstrap import APPLICATION, OWNER
-from windsock.db import Actor, Database
+from windsock.db.database import Actor, Database
 from windsock.errors import WindsockError
 
 DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "bump_space_version", "bump_every_space_version"}

@@ -15,9 +15,9 @@ from conftest import SECRET_KEY
 from factories import NOW, TwoTenants, create_two_tenants, make_run
 from pipelines.test_summary import LIST, percentile
 from validating_client import ValidatingClient
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
+from windsock.db.queries import Query
 from windsock.providers.base import ProviderRun
-from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 
 from factories import NOW, TwoTenants, make_run
 from pipelines.test_summary import percentile
+from windsock.db.queries import Query
 from windsock.pipelines.stats import HISTOGRAM, RATIO, SMALLEST_SECONDS, percentiles
-from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from factories import TwoTenants
+from windsock.db.queries import Query, optional_params, render
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import QUERIES
-from windsock.sql import Query, optional_params, render
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase

@@ -10,8 +10,8 @@ import pytest
 
 from factories import NOW, TwoTenants, make_run
 from validating_client import ValidatingClient
+from windsock.db.queries import Query
 from windsock.providers.base import ProviderRun
-from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 
 from factories import NOW, TwoTenants, make_run, make_task_run
 from validating_client import ValidatingClient
+from windsock.db.queries import Query
 from windsock.providers.base import ProviderTaskRun
-from windsock.sql import Query
 from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:

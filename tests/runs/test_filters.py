@@ -9,7 +9,7 @@ import pytest
 from conftest import RolledBackDatabase
 from factories import NOW, TwoTenants, make_run
 from validating_client import ValidatingClient
-from windsock.sql import Query
+from windsock.db.queries import Query
 from windsock.sync.writer import MirrorWriter
 
 pytestmark = pytest.mark.anyio

@@ -19,7 +19,7 @@ from commands.cli_subprocess import SERVER, Installation
 from fake_airflow.model import Model
 from fake_airflow.server import ServedFakeAirflow
 from windsock.bootstrap import APPLICATION, DATABASE
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.embedded import EmbeddedPostgres
 
 WORKERS = ("first worker", "second worker")

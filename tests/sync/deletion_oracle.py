@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sync.harness import SyncHarness
-from windsock.db import Row
+from windsock.db.database import Row
 
 MARKS = (
     "SELECT 'pipeline' AS kind, p.id, p.missed_by, p.removed_at IS NOT NULL AS is_gone, p.external_id AS dag_id,"

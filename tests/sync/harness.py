@@ -14,14 +14,14 @@ from fake_airflow.oddities import Key
 from fake_airflow.rows import RunKey, TaskKey
 from sync.oracle import OVERLAP, Mirrored, Oracle
 from windsock import egress
-from windsock.access.store import create_space
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
 from windsock.context import AppContext
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.airflow.scans import Limits
 from windsock.providers.base import Provider
+from windsock.spaces.store import create_space
 from windsock.sync.incremental import BACKLOG_KEYS
 from windsock.sync.progress import QUERIES
 from windsock.sync.runner import SyncRunner

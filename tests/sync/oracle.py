@@ -14,7 +14,7 @@ from fake_airflow.api import Api
 from fake_airflow.oddities import Key
 from fake_airflow.regions import added
 from fake_airflow.rows import Dag, Run, RunKey, Task, TaskKey, task_key
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.airflow import v1, v2
 from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.airflow.parsing import decode

@@ -9,7 +9,7 @@ from fake_airflow.rows import RunKey
 from sync.config_strategies import SimulationConfig
 from sync.harness import SyncHarness
 from sync.oracle import OVERLAP, Mirrored
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.sync.incremental import BACKLOG_KEYS
 from windsock.sync.polling import is_cheap
 from windsock.sync.session import UNFINISHED

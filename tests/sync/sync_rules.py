@@ -15,7 +15,7 @@ from sync.airflow_rules import NUMBERS, AirflowRules
 from sync.deletion_oracle import DeletionOracle, Marks
 from sync.request_budget import max_requests
 from sync.user_data_oracle import UserDataRules
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.sync.jobs import expire_sync
 
 SYNCS = st.sampled_from(["schedule", "schedule", "manual", "full"])

@@ -21,7 +21,7 @@ from sync.harness import SyncHarness
 from sync.test_workers import Slow, Worker, another, ended
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgres
 from windsock.sync import jobs, lease
 from windsock.sync.jobs import SyncJobs

@@ -7,7 +7,7 @@ import pytest
 
 from sync.harness import SyncHarness
 from sync.test_workers import Slow, Worker, ended, running
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.sync import sync_pass
 from windsock.sync.progress import QUERIES
 from windsock.sync.store import cancel_sync, queue_sync, request_sync

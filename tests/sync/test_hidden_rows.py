@@ -6,7 +6,7 @@ import pytest
 
 from sync.harness import SyncHarness
 from sync.test_deletions import full_check
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.miscounts import ENOUGH_PASSES
 
 pytestmark = pytest.mark.anyio

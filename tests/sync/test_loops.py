@@ -15,7 +15,7 @@ from fake_airflow.model import Model
 from fake_airflow.regions import LOOP, LOOPED, is_gate
 from fake_airflow.rows import Task
 from sync.harness import SyncHarness
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.base import ProviderTaskRun
 from windsock.sync.writer import MirrorWriter
 

@@ -8,7 +8,7 @@ import pytest
 
 from sync.harness import SyncHarness
 from windsock.connectors.store import get_connector
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.sync import per_dag
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ import pytest
 
 from sync.harness import SyncHarness
 from sync.skipping_provider import UnreadableSet, skip_unreadable
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.miscounts import ENOUGH_PASSES
 
 pytestmark = pytest.mark.anyio

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from factories import TwoTenants, make_run, make_task_run
-from windsock.sql import Query
+from windsock.db.queries import Query
 from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:

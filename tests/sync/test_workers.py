@@ -21,7 +21,7 @@ from windsock import egress
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
 from windsock.context import AppContext
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.base import Provider
 from windsock.sync import sync_pass

@@ -13,7 +13,7 @@ from sync.airflow_rules import NUMBERS
 from sync.oracle import Mirrored
 from sync.request_budget import idle_sync_requests
 from sync.sync_rules import SyncRules
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.sync.session import UNFINISHED
 
 MAX_SHARE = 4

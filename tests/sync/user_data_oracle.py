@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 from hypothesis.stateful import precondition, rule
 
 from sync.airflow_rules import NUMBERS, StateMachineBase
-from windsock.access.store import create_user
-from windsock.db import Row
+from windsock.db.database import Row
+from windsock.spaces.store import create_user
 from windsock.sync.retention import purge_expired
 
 ADDED = {

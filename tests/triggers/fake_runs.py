@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from windsock import egress
 from windsock.connectors.store import AirflowConnector
 from windsock.context import AppContext
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.base import Provider
 from windsock.triggers.service import TriggerService

@@ -9,7 +9,7 @@ from conftest import RolledBackDatabase
 from factories import PASSWORD, TwoTenants
 from validating_client import ValidatingClient
 from web.conftest import Browser
-from windsock.sql import Query
+from windsock.db.queries import Query
 
 pytestmark = pytest.mark.anyio
 

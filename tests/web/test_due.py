@@ -10,7 +10,7 @@ from factories import TwoTenants
 from validating_client import ValidatingClient
 from web.conftest import Browser
 from windsock.commands.formatting import until
-from windsock.sql import Query
+from windsock.db.queries import Query
 
 pytestmark = pytest.mark.anyio
 LIST = "/spaces/finance/orchestration/pipelines"

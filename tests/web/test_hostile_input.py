@@ -6,7 +6,7 @@ from factories import TwoTenants
 from invariants.hostile_inputs import BODIES, IN_URLS
 from validating_client import ValidatingClient
 from web.conftest import OWN, Browser
-from windsock.access.space import COOKIE
+from windsock.auth.authenticator import COOKIE
 
 pytestmark = pytest.mark.anyio
 

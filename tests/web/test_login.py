@@ -6,10 +6,10 @@ from conftest import RolledBackDatabase
 from factories import TwoTenants
 from validating_client import ValidatingClient
 from web.conftest import OWN, SITE, Browser
-from windsock.access.keys import hash_token
-from windsock.access.sessions import create_login_link
-from windsock.access.space import COOKIE
-from windsock.sql import Query
+from windsock.auth.authenticator import COOKIE
+from windsock.auth.keys import hash_token
+from windsock.auth.sessions import create_login_link
+from windsock.db.queries import Query
 
 pytestmark = pytest.mark.anyio
 

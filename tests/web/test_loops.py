@@ -8,7 +8,7 @@ from conftest import RolledBackDatabase
 from factories import TwoTenants, make_pipeline, make_task_run
 from web.conftest import Browser
 from web.test_pages import names
-from windsock.sql import Query
+from windsock.db.queries import Query
 from windsock.sync.writer import MirrorWriter
 
 pytestmark = pytest.mark.anyio

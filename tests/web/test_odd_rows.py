@@ -7,7 +7,7 @@ import pytest
 from conftest import RolledBackDatabase
 from factories import TwoTenants, make_run
 from web.conftest import Browser
-from windsock.sql import Query
+from windsock.db.queries import Query
 from windsock.sync.writer import MirrorWriter
 
 pytestmark = pytest.mark.anyio

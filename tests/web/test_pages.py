@@ -10,7 +10,7 @@ from conftest import RolledBackDatabase
 from factories import TwoTenants
 from validating_client import ValidatingClient
 from web.conftest import Browser
-from windsock.sql import Query
+from windsock.db.queries import Query
 
 pytestmark = pytest.mark.anyio
 

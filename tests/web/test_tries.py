@@ -12,7 +12,7 @@ from factories import TwoTenants
 from triggers.fake_runs import Runs, install
 from web.conftest import Browser
 from windsock.context import AppContext
-from windsock.sql import Query
+from windsock.db.queries import Query
 from windsock.web import tries
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType
 
-from windsock.access.models import NamedRef
+from windsock.spaces.models import NamedRef
 
 Action = TypeAliasType("Action", Literal["created", "changed", "deleted"])
 TargetType = TypeAliasType(

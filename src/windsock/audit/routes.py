@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from windsock.access.space import CanAudit
-from windsock.access.store import expect_row
 from windsock.audit.models import Action, AuditEvent, TargetType
-from windsock.inputs import AwareDatetime
-from windsock.pagination import LIST_HEADERS, PageQuery20, page_response
-from windsock.sql import load
+from windsock.auth.permissions import CanAudit
+from windsock.db.queries import load
+from windsock.http.pagination import LIST_HEADERS, PageQuery20
+from windsock.http.responses import page_response
+from windsock.http.validation import AwareDatetime
+from windsock.spaces.store import expect_row
 
 QUERIES = load(__package__, "audit.sql")
 

@@ -8,7 +8,6 @@ from uuid import UUID
 
 import httpx2
 
-from windsock.access.models import Me
 from windsock.client import lists, operations
 from windsock.client.operations import Call
 from windsock.client.request_flow import DEFAULT_SECONDS, ClientConfig, PageResult, Pause
@@ -16,6 +15,7 @@ from windsock.comments.models import Comment
 from windsock.filters import Criticality
 from windsock.pipelines.models import PipelineDetail
 from windsock.runs.models import Run, RunDetail, TaskRun
+from windsock.spaces.models import Me
 from windsock.sync.models import SyncRun
 
 T = TypeVar("T")

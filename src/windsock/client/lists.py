@@ -8,7 +8,6 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-from windsock.access.models import Team
 from windsock.audit.models import Action, AuditEvent, TargetType
 from windsock.client.operations import Call, get, orchestration_of
 from windsock.comments.models import Comment
@@ -17,6 +16,7 @@ from windsock.filters import Criticality
 from windsock.pipelines.models import Pipeline
 from windsock.pipelines.routes import Sort
 from windsock.runs.models import Run, TaskRun
+from windsock.spaces.models import Team
 from windsock.sync.models import SyncRun
 
 P = ParamSpec("P")

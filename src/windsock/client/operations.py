@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 
 from pydantic import TypeAdapter
 
-from windsock.access.models import Me
 from windsock.comments.models import Comment
 from windsock.pipelines.models import PipelineDetail
 from windsock.runs.models import Run, RunDetail, TaskRun
+from windsock.spaces.models import Me
 from windsock.sync.models import SyncRun
 
 T = TypeVar("T")

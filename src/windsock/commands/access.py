@@ -3,15 +3,15 @@
 import click
 from rich.table import Table
 
-from windsock.access.models import UserIn
-from windsock.access.sessions import LINK_MINUTES
-from windsock.access.space import QUERIES, SLUG
-from windsock.access.store import create_key, create_space, create_user, expect_row, upsert_member
+from windsock.auth.authenticator import SLUG
+from windsock.auth.sessions import LINK_MINUTES
 from windsock.commands.decorators import json_option, print_json, print_table, with_context, with_database
 from windsock.commands.login import login_url
 from windsock.context import AppContext
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
 from windsock.errors import Invalid, NotFound, WindsockError
+from windsock.spaces.models import UserIn
+from windsock.spaces.store import QUERIES, create_key, create_space, create_user, expect_row, upsert_member
 
 
 @click.command()

@@ -8,17 +8,17 @@ import click
 import orjson
 from rich.table import Table
 
-from windsock.access.space import QUERIES as ACCESS
 from windsock.commands.credentials import with_credentials
 from windsock.commands.decorators import json_option, print_json, print_table, with_context
 from windsock.commands.remote import as_uuid
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import QUERIES, create_connector, get_connector, load_connector
 from windsock.context import AppContext
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
 from windsock.errors import Invalid, WindsockError
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 from windsock.providers.airflow import Diagnosis
+from windsock.spaces.store import QUERIES as ACCESS
 from windsock.sync.safeguards import MASS_LOSS, OTHER_AIRFLOW
 from windsock.sync.store import release_quarantine
 

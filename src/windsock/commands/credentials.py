@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import click
 from click.core import ParameterSource
 
-from windsock.inputs import parse_json
+from windsock.http.validation import parse_json
 
 OPTIONS_OF: Mapping[str, tuple[str, ...]] = {
     "none": (),

@@ -17,10 +17,10 @@ from windsock import log
 from windsock.bootstrap import provision_database
 from windsock.commands.terminal import write_json
 from windsock.context import AppContext
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgresError
 from windsock.errors import WindsockError
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 from windsock.settings import Settings
 
 P = ParamSpec("P")

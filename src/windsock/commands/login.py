@@ -4,12 +4,12 @@ from uuid import UUID
 
 import click
 
-from windsock.access.sessions import LINK_MINUTES, create_login_link
-from windsock.access.space import QUERIES
+from windsock.auth.sessions import LINK_MINUTES, create_login_link
 from windsock.commands.decorators import json_option, print_json, with_context
 from windsock.context import AppContext
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import WindsockError
+from windsock.spaces.store import QUERIES
 
 
 async def login_url(tx: Transaction, process: AppContext, user_id: UUID, url: str | None = None) -> str:

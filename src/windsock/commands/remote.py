@@ -8,11 +8,11 @@ from uuid import UUID
 
 import click
 
-from windsock.access.models import Team
 from windsock.client import Client, ClientError, NotFound, Refused, ServerFailed, Unreachable
 from windsock.client.request_flow import DEFAULT_URL
 from windsock.connectors.models import Connector
 from windsock.pipelines.models import Pipeline
+from windsock.spaces.models import Team
 
 P = ParamSpec("P")
 T = TypeVar("T", Team, Connector)

@@ -25,7 +25,7 @@ from windsock.commands.remote import (
 )
 from windsock.comments.models import Comment
 from windsock.formatting import format_duration
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
 from windsock.runs.models import Run, RunDetail, TaskRun
 
 MOST_TASKS_SHOWN = 200

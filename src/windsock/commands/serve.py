@@ -1,6 +1,7 @@
 """`windsock serve`: the API, and in the same process the worker."""
 
 import asyncio
+import gc
 from pathlib import Path
 
 import click
@@ -11,7 +12,6 @@ from windsock.bootstrap import provision_database
 from windsock.commands.decorators import data_option, handle_errors, read_settings
 from windsock.connectors.secret_key import check_secret_key
 from windsock.context import AppContext
-from windsock.memory import keep_memory, leave_alone_what_is_there
 from windsock.server import Server, bound, configure, listen, raise_file_limit
 
 
@@ -24,7 +24,6 @@ from windsock.server import Server, bound, configure, listen, raise_file_limit
 @handle_errors
 def serve(host: str | None, port: int | None, no_worker: bool, new_key: bool, data: Path | None) -> None:
     """Serve the API and carry out syncs, on the embedded PostgreSQL or on WINDSOCK_DATABASE_URL."""
-    keep_memory()
     settings = read_settings(data, host=host, port=port)
     log.configure(settings.log_format, settings.log_level)
     logger = log.get(__name__)
@@ -35,7 +34,8 @@ def serve(host: str | None, port: int | None, no_worker: bool, new_key: bool, da
         url = f"http://{settings.host}:{sockets[0].getsockname()[1]}"
         logger.info("serving", url=url, database=where)
         app = create_app(AppContext(settings, storage), run_worker=not no_worker)
-        leave_alone_what_is_there()
+        gc.collect()
+        gc.freeze()  # a full collection of the program's own objects pauses every request for 50 ms
         listen(sockets, settings.host)
         server = Server(configure(app, max_connections=max_connections))
         try:

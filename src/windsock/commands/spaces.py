@@ -3,12 +3,12 @@
 import click
 from rich.table import Table
 
-from windsock.access.space import QUERIES
 from windsock.commands.connectors import find_space, space_option
 from windsock.commands.decorators import json_option, print_json, print_table, with_database
 from windsock.commands.formatting import plain
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.errors import WindsockError
+from windsock.spaces.store import QUERIES
 
 
 @click.group()

@@ -19,8 +19,8 @@ from windsock.commands.decorators import data_option, json_option, print_json, w
 from windsock.commands.remote import find_connector as find_remote_connector
 from windsock.commands.remote import with_client
 from windsock.context import AppContext
-from windsock.db import Row
-from windsock.pagination import dump_json
+from windsock.db.database import Row
+from windsock.http.responses import dump_json
 from windsock.sync.jobs import expire_sync
 from windsock.sync.models import SyncRun
 from windsock.sync.store import cancel_sync, get_sync, request_sync, unfinished_syncs

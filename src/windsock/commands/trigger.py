@@ -25,7 +25,7 @@ from windsock.commands.remote import (
 )
 from windsock.commands.runs import TROUBLE, task_table
 from windsock.formatting import format_duration
-from windsock.inputs import parse_json
+from windsock.http.validation import parse_json
 from windsock.runs.models import RunDetail
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0

@@ -1,6 +1,7 @@
 """`windsock work`: carries out syncs, and answers no requests."""
 
 import asyncio
+import gc
 import signal
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from windsock.bootstrap import provision_database
 from windsock.commands.decorators import data_option, handle_errors, read_settings
 from windsock.connectors.secret_key import check_secret_key
 from windsock.context import AppContext
-from windsock.memory import keep_memory, leave_alone_what_is_there
 
 logger = log.get(__name__)
 
@@ -27,14 +27,14 @@ logger = log.get(__name__)
 @handle_errors
 def work(concurrency: int | None, new_key: bool, data: Path | None) -> None:
     """Carry out syncs without answering requests: as many processes as you like, beside `serve --no-worker`."""
-    keep_memory()
     settings = read_settings(data, worker_concurrency=concurrency)
     log.configure(settings.log_format, settings.log_level)
     with provision_database(settings) as storage:
         asyncio.run(check_secret_key(settings, storage, accepts_new_key=new_key))
         where = "an external PostgreSQL" if storage.embedded is None else str(storage.embedded.cluster_dir)
         logger.info("working", database=where, concurrency=settings.worker_concurrency)
-        leave_alone_what_is_there()
+        gc.collect()
+        gc.freeze()  # a full collection of the program's own objects pauses every request for 50 ms
         asyncio.run(_until_stopped(AppContext(settings, storage, serves=False)))
     logger.info("stopped")
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from windsock.access.models import NamedRef
-from windsock.inputs import NOT_BLANK, RequestBody
+from windsock.http.validation import NOT_BLANK, RequestBody
+from windsock.spaces.models import NamedRef
 
 Content = Annotated[
     str,

@@ -5,11 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.access.space import CanComment, CanView, Space
+from windsock.auth.permissions import CanComment, CanView
 from windsock.comments.models import Comment, CommentChange, CommentIn
 from windsock.comments.store import change_comment, create_comment, delete_comment, list_comments
-from windsock.pagination import LIST_HEADERS, PageQuery20, Payload, json_response, page_payload
-from windsock.response_cache import cached_response, no_vary
+from windsock.http.etag import not_modified, space_etag
+from windsock.http.pagination import LIST_HEADERS, PageQuery20
+from windsock.http.responses import json_response, page_response
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["comments"])
 
@@ -18,14 +19,12 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 @router.get("/runs/{run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a run")
 async def list_run_comments(request: Request, space: CanView, run_id: UUID, paging: PageQuery20) -> Response:
-    url = request.url
-
-    async def make(space: Space, _: None) -> Payload:
-        async with space.transaction() as tx:
-            rows, total = await list_comments(tx, space, "run", run_id, paging)
-        return page_payload(url, rows, total, paging)
-
-    return await cached_response(request, space, make, vary_on=no_vary)
+    etag = space_etag(request, space)
+    if response := not_modified(request, etag):
+        return response
+    async with space.transaction() as tx:
+        rows, total = await list_comments(tx, space, "run", run_id, paging)
+    return page_response(request, rows, total, paging, etag=etag)
 
 
 @router.post(
@@ -45,14 +44,12 @@ async def comment_on_run(request: Request, space: CanComment, run_id: UUID, body
     "/task-runs/{task_run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a task run"
 )
 async def list_task_run_comments(request: Request, space: CanView, task_run_id: UUID, paging: PageQuery20) -> Response:
-    url = request.url
-
-    async def make(space: Space, _: None) -> Payload:
-        async with space.transaction() as tx:
-            rows, total = await list_comments(tx, space, "task run", task_run_id, paging)
-        return page_payload(url, rows, total, paging)
-
-    return await cached_response(request, space, make, vary_on=no_vary)
+    etag = space_etag(request, space)
+    if response := not_modified(request, etag):
+        return response
+    async with space.transaction() as tx:
+        rows, total = await list_comments(tx, space, "task run", task_run_id, paging)
+    return page_response(request, rows, total, paging, etag=etag)
 
 
 @router.post(

@@ -3,13 +3,13 @@
 from typing import Literal
 from uuid import UUID
 
-from windsock.access.space import Space
-from windsock.access.store import expect_row
+from windsock.auth.authenticator import Space
 from windsock.comments.models import CommentIn
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.errors import Forbidden, NotFound
-from windsock.pagination import PageParams
-from windsock.sql import load
+from windsock.http.pagination import PageParams
+from windsock.spaces.store import expect_row
 
 QUERIES = load(__package__, "comments.sql")
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, TypeAda
 from pydantic_core import CoreSchema
 from typing_extensions import TypeAliasType
 
-from windsock.inputs import Name, RequestBody, StateName, StrictBool
+from windsock.http.validation import Name, RequestBody, StateName, StrictBool
 from windsock.providers.airflow import config
 from windsock.providers.airflow.config import AirflowConfig
 

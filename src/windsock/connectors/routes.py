@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.access.space import CanAdminister, CanEdit, CanView
+from windsock.auth.permissions import CanAdminister, CanEdit, CanView
 from windsock.connectors.models import Connector, ConnectorChange, ConnectorIn, ConnectorTest
 from windsock.connectors.store import (
     QUERIES,
@@ -17,7 +17,8 @@ from windsock.connectors.store import (
     load_connector,
 )
 from windsock.errors import NotFound
-from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
+from windsock.http.pagination import LIST_HEADERS, PageQuery20
+from windsock.http.responses import json_response, page_response
 
 router = APIRouter(prefix="/catalog/spaces/{slug}/connectors", tags=["connectors"])
 

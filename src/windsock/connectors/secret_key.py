@@ -7,7 +7,7 @@ from windsock import log
 from windsock.bootstrap import Storage
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import QUERIES
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.errors import Conflict, WindsockError
 from windsock.settings import Settings
 

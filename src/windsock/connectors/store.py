@@ -7,14 +7,14 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter, ValidationError
 
-from windsock.access.store import expect_row
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorChange, ConnectorIn
-from windsock.db import Row, Transaction, map_constraint_errors
+from windsock.db.database import Row, Transaction, map_constraint_errors
+from windsock.db.queries import load
 from windsock.errors import BadRequest, Conflict, Invalid, NotFound
-from windsock.pagination import PageParams
+from windsock.http.pagination import PageParams
 from windsock.providers.airflow.config import AirflowConfig, Credentials, NoCredentials
-from windsock.sql import load
+from windsock.spaces.store import expect_row
 
 QUERIES = load(__package__, "connectors.sql")
 AIRFLOW = "airflow"

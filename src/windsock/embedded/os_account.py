@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from windsock.embedded.errors import EmbeddedPostgresError
-from windsock.embedded.sizing import ENVIRONMENT
 
 # The server sees nothing else of our environment: it holds secrets, and PG* variables would change the server.
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")
@@ -28,7 +27,7 @@ class Account:
             stderr=subprocess.STDOUT,
             cwd=cwd,
             # macOS's PostgreSQL needs a locale that is set; everywhere it keeps the log in one language.
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {"LC_ALL": "C", **ENVIRONMENT},
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {"LC_ALL": "C"},
             start_new_session=True,
             user=self.uid if self.is_other else None,
             group=self.gid if self.is_other else None,

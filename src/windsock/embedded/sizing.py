@@ -10,13 +10,6 @@ SHARE = 8
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Of a container: cgroup v2 (`max` for none, https://docs.kernel.org/admin-guide/cgroup-v2.html) and v1."""
 
-ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "8388608", "MALLOC_TRIM_THRESHOLD_": "33554432", "MALLOC_TOP_PAD_": "2097152"}
-"""For glibc (mallopt(3)): up to 32 MB that a process has used stay with it, as in windsock.memory.
-
-Else it gets what a page of a list is put together in from the kernel anew each time, page fault by page fault: 2.2 ms
-of PostgreSQL's processor for the texts of a hundred pipelines in place of 0.6 (ADR 0036).
-"""
-
 
 def shared_buffers() -> str:
     """An eighth of the memory there is, as PostgreSQL's setting has it."""

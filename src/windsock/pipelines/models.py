@@ -6,9 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from windsock.access.models import NamedRef
 from windsock.filters import Criticality
-from windsock.inputs import RequestBody
+from windsock.http.validation import RequestBody
+from windsock.spaces.models import NamedRef
 
 
 class RunBrief(BaseModel):

@@ -5,10 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from windsock.access.space import CanAssign, CanView, CanWatch, Space
+from windsock.auth.permissions import CanAssign, CanView, CanWatch
 from windsock.filters import PipelineFilterQuery
-from windsock.inputs import StateName
-from windsock.pagination import LIST_HEADERS, PageQuery100, Payload, json_payload, json_response, page_payload
+from windsock.http.etag import not_modified, space_etag
+from windsock.http.pagination import LIST_HEADERS, PageQuery100
+from windsock.http.responses import json_response, page_response
+from windsock.http.validation import StateName
 from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (
@@ -19,7 +21,6 @@ from windsock.pipelines.store import (
     set_team,
     set_watch,
 )
-from windsock.response_cache import cached_response
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration/pipelines", tags=["pipelines"])
 
@@ -54,24 +55,23 @@ async def list_all_pipelines(
     `summary` counts the runs that ended in the last `days` days, whenever they began; `running_count` is what is queued
     or running now. `recent_runs` are the newest 14, oldest first.
     """
-    url = request.url
-
-    async def make(space: Space, window: StatsWindow) -> Payload:
-        rows, total = await list_pipelines(
-            space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
-        )
-        return page_payload(url, rows, total, paging)
-
-    return await cached_response(request, space, make, vary_on=lambda: StatsWindow.ending_now(days))
+    window = StatsWindow.ending_now(days)
+    etag = space_etag(request, space, window)
+    if response := not_modified(request, etag):
+        return response
+    rows, total = await list_pipelines(
+        space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
+    )
+    return page_response(request, rows, total, paging, etag=etag)
 
 
 @router.get("/{pipeline_id}", response_model=PipelineDetail, name="get_pipeline", summary="One pipeline")
 async def get_one_pipeline(request: Request, space: CanView, pipeline_id: UUID, days: Days = DEFAULT_DAYS) -> Response:
-
-    async def make(space: Space, window: StatsWindow) -> Payload:
-        return json_payload(await get_pipeline(space, space, pipeline_id, window=window))
-
-    return await cached_response(request, space, make, vary_on=lambda: StatsWindow.ending_now(days))
+    window = StatsWindow.ending_now(days)
+    etag = space_etag(request, space, window)
+    if response := not_modified(request, etag):
+        return response
+    return json_response(request, await get_pipeline(space, space, pipeline_id, window=window), etag=etag)
 
 
 @router.patch(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from windsock.db import Row
+from windsock.db.database import Row
 
 RATIO = 1.04
 """Of the upper bounds of neighbouring buckets, as in the database's duration_bucket()."""

@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from windsock.access.space import Space
-from windsock.db import Reader, Row, Transaction, map_constraint_errors
+from windsock.auth.authenticator import Space
+from windsock.db.database import Reader, Row, Statement, Transaction, map_constraint_errors
+from windsock.db.queries import load
 from windsock.errors import NotFound
 from windsock.filters import FRAGMENTS, Criticality, PipelineFilter
-from windsock.pagination import PageParams
-from windsock.pipelined import Statement
+from windsock.http.pagination import PageParams
 from windsock.pipelines.stats import StatsWindow, percentiles, success_rate, summarize
 from windsock.providers.airflow import pipeline_url
-from windsock.sql import load
 
 QUERIES = load(__package__, "pipelines.sql", shared=FRAGMENTS)
 

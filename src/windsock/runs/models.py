@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from windsock.access.models import NamedRef
+from windsock.spaces.models import NamedRef
 
 
 class Run(BaseModel):

@@ -5,19 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from windsock.access.space import CanView, Space
+from windsock.auth.permissions import CanView
 from windsock.filters import PipelineFilterQuery
-from windsock.inputs import AwareDatetime, StateName, StorableText
-from windsock.pagination import (
-    LIST_HEADERS,
-    LONG_LIST_HEADERS,
-    CursorPageQuery,
-    PageQuery20,
-    Payload,
-    json_payload,
-    page_payload,
-)
-from windsock.response_cache import cached_response, no_vary
+from windsock.http.etag import not_modified, space_etag
+from windsock.http.pagination import LIST_HEADERS, LONG_LIST_HEADERS, CursorPageQuery, PageQuery20
+from windsock.http.responses import json_response, page_response
+from windsock.http.validation import AwareDatetime, StateName, StorableText
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.runs.store import RunFilter, get_run, get_task_run, list_runs, list_runs_of_space, list_task_runs
 
@@ -62,13 +55,11 @@ async def list_runs_of_pipeline(
     request: Request, space: CanView, pipeline_id: UUID, paging: CursorPageQuery, which: WhichRuns
 ) -> Response:
     """A run without a start is placed by when it was queued, or due."""
-    url = request.url
-
-    async def make(space: Space, _: None) -> Payload:
-        rows, total, behind = await list_runs(space, space.id, pipeline_id, paging, which)
-        return page_payload(url, rows, total, paging, behind)
-
-    return await cached_response(request, space, make, vary_on=no_vary)
+    etag = space_etag(request, space)
+    if response := not_modified(request, etag):
+        return response
+    rows, total, behind = await list_runs(space, space.id, pipeline_id, paging, which)
+    return page_response(request, rows, total, paging, behind, etag=etag)
 
 
 @router.get(
@@ -81,23 +72,20 @@ async def list_runs_of_pipeline(
 async def list_all_runs(
     request: Request, space: CanView, paging: CursorPageQuery, which: WhichRuns, of: PipelineFilterQuery
 ) -> Response:
-    url = request.url
-
-    async def make(space: Space, _: None) -> Payload:
-        rows, total, behind = await list_runs_of_space(space, space, paging, which, of)
-        return page_payload(url, rows, total, paging, behind)
-
-    return await cached_response(request, space, make, vary_on=no_vary)
+    etag = space_etag(request, space)
+    if response := not_modified(request, etag):
+        return response
+    rows, total, behind = await list_runs_of_space(space, space, paging, which, of)
+    return page_response(request, rows, total, paging, behind, etag=etag)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, name="get_run", summary="One run with its task runs")
 async def get_one_run(request: Request, space: CanView, run_id: UUID) -> Response:
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
-
-    async def make(space: Space, _: None) -> Payload:
-        return json_payload(await get_run(space, space.id, run_id))
-
-    return await cached_response(request, space, make, vary_on=no_vary)
+    etag = space_etag(request, space)
+    if response := not_modified(request, etag):
+        return response
+    return json_response(request, await get_run(space, space.id, run_id), etag=etag)
 
 
 @router.get(
@@ -117,19 +105,16 @@ async def list_task_runs_of_run(
         list[StorableText] | None, Query(description="Airflow's task_id. Several mean any of them.")
     ] = None,
 ) -> Response:
-    url = request.url
-
-    async def make(space: Space, _: None) -> Payload:
-        rows, total = await list_task_runs(space, space.id, run_id, paging, status=status, external_id=external_id)
-        return page_payload(url, rows, total, paging)
-
-    return await cached_response(request, space, make, vary_on=no_vary)
+    etag = space_etag(request, space)
+    if response := not_modified(request, etag):
+        return response
+    rows, total = await list_task_runs(space, space.id, run_id, paging, status=status, external_id=external_id)
+    return page_response(request, rows, total, paging, etag=etag)
 
 
 @router.get("/task-runs/{task_run_id}", response_model=TaskRun, name="get_task_run", summary="One task run")
 async def get_one_task_run(request: Request, space: CanView, task_run_id: UUID) -> Response:
-
-    async def make(space: Space, _: None) -> Payload:
-        return json_payload(await get_task_run(space, space.id, task_run_id))
-
-    return await cached_response(request, space, make, vary_on=no_vary)
+    etag = space_etag(request, space)
+    if response := not_modified(request, etag):
+        return response
+    return json_response(request, await get_task_run(space, space.id, task_run_id), etag=etag)

@@ -6,15 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from windsock.access.space import Space
-from windsock.db import Reader, Row, Transaction
+from windsock.auth.authenticator import Space
+from windsock.db.database import Reader, Row, Statement, Transaction
+from windsock.db.queries import load
 from windsock.errors import NotFound
 from windsock.filters import FRAGMENTS, NO_FILTER, PipelineFilter
-from windsock.pagination import Cursor, CursorPageParams, PageParams
-from windsock.pipelined import Statement
+from windsock.http.pagination import Cursor, CursorPageParams, PageParams
 from windsock.providers.airflow import run_url, task_run_url
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED
-from windsock.sql import load
 
 QUERIES = load(__package__, "runs.sql", shared=FRAGMENTS)
 

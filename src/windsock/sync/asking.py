@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from windsock.access.space import Space
+from windsock.auth.authenticator import Space
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import load_connector
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import Conflict
 from windsock.sync.jobs import SyncJobs
 from windsock.sync.store import request_sync

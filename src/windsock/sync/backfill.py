@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.providers.scopes import Resume, RunRange
 from windsock.sync.page_store import CheckpointWriter, Stream
 from windsock.sync.progress import QUERIES

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.providers.scopes import RunRange
-from windsock.sql import load
 from windsock.sync.writer import TimeWindow, refresh_pipelines, refresh_task_counts
 
 QUERIES = load(__package__, "deletions.sql")

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import (
     ProviderCannotTell,
     ProviderFailed,

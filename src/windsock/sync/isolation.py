@@ -9,9 +9,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 import psycopg
 
-from windsock.db import Transaction
+from windsock.db.database import Transaction
+from windsock.db.sqlstates import is_unstorable
 from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
-from windsock.sqlstates import is_unstorable
 
 Kind = Literal["pipelines", "runs", "task_runs"]
 T = TypeVar("T", ProviderPipeline, ProviderRun, ProviderTaskRun)

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 
 from windsock import log
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.errors import DatabaseFailed
 from windsock.sync.progress import QUERIES
 from windsock.sync.retention import purge_expired

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.errors import DatabaseFailed
 from windsock.sync.progress import (
     LEASE_RENEWAL_SECONDS,

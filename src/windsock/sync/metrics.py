@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
 from windsock.errors import DatabaseFailed
 from windsock.sync.progress import QUERIES, Progress
 

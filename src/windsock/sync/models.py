@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from windsock.inputs import RequestBody, StrictBool
+from windsock.http.validation import RequestBody, StrictBool
 
 
 class SyncCounts(BaseModel):

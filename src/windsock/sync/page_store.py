@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 from uuid import UUID
 
 from windsock import log
-from windsock.db import Database, Transaction
+from windsock.db.database import Database, Transaction
 from windsock.errors import ProviderBadResponse, ProviderCannotTell, ProviderFailed
 from windsock.providers.base import Provider, ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.sync.isolation import Kind, Unstorable, store_isolated, storing

@@ -6,10 +6,10 @@ Each pipeline has its own watermark. A sync sends a bounded number of requests; 
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
-from windsock.db import Row
+from windsock.db.database import Row
+from windsock.db.queries import load
 from windsock.errors import ProviderHTTPError, ProviderIncomplete
 from windsock.providers.scopes import RunRange, UpdatedSince
-from windsock.sql import load
 from windsock.sync.incremental import OVERLAP, PollResult
 from windsock.sync.reconcile import KINDS, SETTLING_TIME
 from windsock.sync.session import SyncSession

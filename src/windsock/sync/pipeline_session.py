@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Database, Row, Transaction
+from windsock.db.database import Database, Row, Transaction
 from windsock.errors import (
     ProviderFailed,
     ProviderRejectedCredentials,

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.providers.base import Provider
 from windsock.providers.miscounts import Miscounts
-from windsock.sql import load
 from windsock.sync.writer import UpsertResult
 
 QUERIES = load(__package__, "sync.sql")

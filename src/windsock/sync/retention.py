@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from windsock import log
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.sync.progress import QUERIES
 from windsock.sync.writer import refresh_pipelines
 

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
-from windsock.access.space import CanEdit, CanSync, CanView
+from windsock.auth.permissions import CanEdit, CanSync, CanView
 from windsock.connectors.models import Connector
 from windsock.connectors.store import get_connector, load_connector
 from windsock.errors import Conflict
-from windsock.inputs import StateName
-from windsock.pagination import LIST_HEADERS, PageQuery20, json_response, page_response
+from windsock.http.pagination import LIST_HEADERS, PageQuery20
+from windsock.http.responses import json_response, page_response
+from windsock.http.validation import StateName
 from windsock.sync.asking import ask_for_sync
 from windsock.sync.models import AcceptIn, SyncIn, SyncRun
 from windsock.sync.store import cancel_sync as cancel

@@ -10,10 +10,9 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock import log
-from windsock.access.store import expect_row
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector, load_connector
-from windsock.db import Database, Row, map_constraint_errors
+from windsock.db.database import Database, Row, map_constraint_errors
 from windsock.errors import (
     Conflict,
     DatabaseFailed,
@@ -25,6 +24,7 @@ from windsock.errors import (
 )
 from windsock.providers.airflow import WrongApiVersion
 from windsock.providers.base import Provider
+from windsock.spaces.store import expect_row
 from windsock.sync.lease import held_lease
 from windsock.sync.metrics import record_sync
 from windsock.sync.progress import (

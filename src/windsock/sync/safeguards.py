@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import ProviderCannotTell, ProviderHTTPError, WindsockError
 from windsock.sync.progress import QUERIES
 from windsock.sync.session import SyncSession

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import (
     ProviderCannotTell,
     ProviderFailed,

@@ -1,6 +1,6 @@
 """Warnings of the rows that the mirror lacks, at the end of each sync."""
 
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.sync.progress import Progress
 from windsock.sync.skipped_rows import skipped_row, warning_of
 from windsock.sync.skips import QUERIES

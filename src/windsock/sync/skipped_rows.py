@@ -11,7 +11,7 @@ from uuid import UUID
 
 import orjson
 
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.providers.base import SkippedRow
 from windsock.providers.scopes import NO_REGION_INDEX, NOT_MAPPED, RunRange, ScanScope, SingleRun
 

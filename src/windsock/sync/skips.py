@@ -10,10 +10,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Transaction
+from windsock.db.database import Transaction
+from windsock.db.queries import load
 from windsock.providers.base import ProviderTaskRun, SkippedRow
 from windsock.providers.scopes import RunRange, ScanScope
-from windsock.sql import load
 from windsock.sync.isolation import Kind
 from windsock.sync.skipped_rows import (
     Entry,

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from windsock.access.store import expect_row
-from windsock.db import Row, Transaction
+from windsock.db.database import Row, Transaction
 from windsock.errors import Conflict, NotFound
-from windsock.pagination import PageParams
+from windsock.http.pagination import PageParams
+from windsock.spaces.store import expect_row
 from windsock.sync.deletions import DeletionTracker
 from windsock.sync.progress import QUERIES
 from windsock.sync.safeguards import MASS_LOSS

@@ -4,7 +4,7 @@ import time as clocks
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
 from windsock.errors import ProviderFailed, ProviderHTTPError, ProviderRejectedCredentials, ProviderUnreachable
 from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.base import Provider

@@ -6,7 +6,8 @@ from graphlib import CycleError, TopologicalSorter
 from psycopg.types.json import Jsonb
 
 from windsock import log
-from windsock.db import Database, Row
+from windsock.db.database import Database, Row
+from windsock.db.queries import load
 from windsock.errors import (
     ProviderBadResponse,
     ProviderFailed,
@@ -15,7 +16,6 @@ from windsock.errors import (
     ProviderRejectedCredentials,
 )
 from windsock.providers.base import Provider
-from windsock.sql import load
 from windsock.sync.isolation import Unstorable, storing
 from windsock.sync.progress import Progress
 

@@ -6,9 +6,9 @@ time disagree, and too old where a backfill runs or a run waits. What has not en
 
 from datetime import datetime, timedelta
 
+from windsock.db.queries import load
 from windsock.providers.base import Page, ProviderRun, SkippedRow
 from windsock.providers.scopes import ScanScope, Unfinished, UpdatedSince
-from windsock.sql import load
 from windsock.sync.session import SyncSession
 
 QUERIES = load(__package__, "unfinished.sql")

@@ -10,11 +10,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from windsock.db import Row, Transaction
-from windsock.pipelined import Statement
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED
-from windsock.sql import load
 
 QUERIES = load(__package__, "writer.sql")
 REFRESH = load(__package__, "refresh.sql")
@@ -189,8 +188,7 @@ class MirrorWriter:
         await tx.execute(QUERIES["truncate_staging"])
         await tx.copy_rows(QUERIES["copy_into_staging"], tuple(TASK_RUN.values()), unique.values())
         replaced = await self._replaced(tx) if any(task.loop_id for task in mine) else set()
-        # Planned each time: while a mirror is being filled, a plan that was made for few rows reads them all.
-        (rows,) = await tx.fetch_batch(Statement(QUERIES["upsert_task_runs"], self._space, prepare=False))
+        rows = await tx.fetch_all(QUERIES["upsert_task_runs"], **self._space)
         touched = {row["run_id"] for row in rows if row["outcome"] != "unchanged"}
         await refresh_task_counts(tx, self._names["space_id"], touched)
         return replace(_stored(rows), replaced=replaced)

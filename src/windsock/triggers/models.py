@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from windsock.inputs import AwareDatetime, RequestBody
+from windsock.http.validation import AwareDatetime, RequestBody
 
 LONGEST_NOTE = 600
 """Characters. Airflow keeps 1,000, and who triggered is written below."""

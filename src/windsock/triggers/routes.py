@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Body, Header, Request, Response
 from pydantic import AfterValidator, StringConstraints
 
-from windsock.access.space import CanTrigger
-from windsock.inputs import check_storable
-from windsock.openapi import RELAYS_PROVIDER_ERRORS
-from windsock.pagination import json_response
+from windsock.auth.permissions import CanTrigger
+from windsock.http.openapi import RELAYS_PROVIDER_ERRORS
+from windsock.http.responses import json_response
+from windsock.http.validation import check_storable
 from windsock.runs.models import Run
 from windsock.triggers.models import TriggerIn
 

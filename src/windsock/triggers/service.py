@@ -15,10 +15,10 @@ import orjson
 import psycopg
 
 from windsock import log
-from windsock.access.space import Caller, Space
+from windsock.auth.authenticator import Caller, Space
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector, load_connector
-from windsock.db import Row
+from windsock.db.database import Row
 from windsock.errors import (
     Conflict,
     DatabaseFailed,

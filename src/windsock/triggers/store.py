@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
-from windsock.access.space import Space
-from windsock.access.store import expect_row
-from windsock.db import Row, Transaction
+from windsock.auth.authenticator import Space
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.errors import Conflict, NotFound, ProviderHTTPError
 from windsock.providers.base import ProviderRun
 from windsock.runs.store import get_run_without_tasks
-from windsock.sql import load
+from windsock.spaces.store import expect_row
 from windsock.sync.writer import MirrorWriter
 
 QUERIES = load(__package__, "triggers.sql")

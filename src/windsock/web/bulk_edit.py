@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Form, Request, Response
 
-from windsock.access.space import PageAssign, Space
-from windsock.access.teams import QUERIES
-from windsock.db import Transaction
+from windsock.auth.authenticator import Space
+from windsock.auth.permissions import PageAssign
+from windsock.db.database import Transaction
 from windsock.errors import BadRequest
 from windsock.filters import Criticality
 from windsock.pipelines.store import set_criticality, set_team
+from windsock.spaces.teams import QUERIES
 from windsock.web.templates import redirect_back
 
 router = APIRouter(include_in_schema=False)

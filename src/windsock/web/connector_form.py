@@ -7,7 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from windsock.access.space import PageAdminister, PageEdit, Space
+from windsock.auth.authenticator import Space
+from windsock.auth.permissions import PageAdminister, PageEdit
 from windsock.connectors.models import ConnectorChange, ConnectorIn
 from windsock.connectors.store import (
     QUERIES,
@@ -19,7 +20,7 @@ from windsock.connectors.store import (
     validate_credentials,
 )
 from windsock.errors import BadRequest, Conflict, Invalid
-from windsock.inputs import parse_json
+from windsock.http.validation import parse_json
 from windsock.providers.airflow import Diagnosis
 from windsock.web.forms import read_form
 from windsock.web.layout import layout_context

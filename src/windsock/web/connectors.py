@@ -4,9 +4,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.access.space import PageSync, PageView
+from windsock.auth.permissions import PageSync, PageView
 from windsock.connectors.store import get_connector, list_connectors_of
-from windsock.pagination import PageParams, PageQuery20
+from windsock.http.pagination import PageParams, PageQuery20
 from windsock.sync.asking import ask_for_sync
 from windsock.sync.store import list_syncs_of
 from windsock.web.layout import layout_context

@@ -4,7 +4,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from windsock.errors import BadRequest
-from windsock.inputs import check_storable
+from windsock.http.validation import check_storable
 
 MAX_FIELDS = 20_000
 """The largest body that is accepted has room for hardly more."""

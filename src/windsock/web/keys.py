@@ -5,10 +5,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Form, Request, Response
 
-from windsock.access.space import QUERIES, Caller, IsSignedIn
-from windsock.access.store import create_key
+from windsock.auth.authenticator import Caller
+from windsock.auth.permissions import IsSignedIn
 from windsock.errors import BadRequest, NotFound
-from windsock.inputs import StorableText
+from windsock.http.validation import StorableText
+from windsock.spaces.store import QUERIES, create_key
 from windsock.web.layout import list_visible_spaces
 from windsock.web.templates import redirect, render, to_jsonable
 

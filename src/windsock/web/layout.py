@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from windsock.access.space import QUERIES, Caller, Space
+from windsock.auth.authenticator import Caller, Space
+from windsock.spaces.store import QUERIES
 
 
 async def layout_context(space: Space) -> dict[str, Any]:

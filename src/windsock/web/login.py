@@ -6,9 +6,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
-from windsock.access.authorizer import Authorizer
-from windsock.access.keys import hash_token
-from windsock.access.sessions import (
+from windsock.auth.authenticator import COOKIE, check_same_origin
+from windsock.auth.authorizer import Authorizer
+from windsock.auth.keys import hash_token
+from windsock.auth.permissions import IsSignedIn
+from windsock.auth.sessions import (
     SESSION_DAYS,
     consume_login_link,
     create_session,
@@ -17,8 +19,7 @@ from windsock.access.sessions import (
     revoke_other_sessions,
     revoke_session,
 )
-from windsock.access.space import COOKIE, IsSignedIn, check_same_origin
-from windsock.db import Database
+from windsock.db.database import Database
 from windsock.errors import NotFound
 from windsock.web.templates import HEADERS, redirect, render, to_jsonable
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import orjson
 
 from windsock.errors import BadRequest
-from windsock.inputs import is_storable, parse_json
-from windsock.pagination import dump_json
+from windsock.http.responses import dump_json
+from windsock.http.validation import is_storable, parse_json
 from windsock.providers.scopes import ProviderParam
 from windsock.web.forms import with_newlines
 

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from windsock.access.space import IsSignedIn, PageView, PageWatch
+from windsock.auth.permissions import IsSignedIn, PageView, PageWatch
 from windsock.connectors.store import list_connectors_of
 from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
 from windsock.filters import PipelineFilterQuery
-from windsock.inputs import StateName
-from windsock.pagination import CursorPageQuery, PageQuery100
+from windsock.http.etag import not_modified
+from windsock.http.pagination import CursorPageQuery, PageQuery100
+from windsock.http.validation import StateName
 from windsock.pipelines.routes import Days, NeverSucceeded, Sort
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (
@@ -27,9 +28,11 @@ from windsock.runs.store import list_runs
 from windsock.web import bulk_edit, connector_form, connectors, keys, login, runs, settings, timeline, trigger_form
 from windsock.web.layout import layout_context, list_visible_spaces
 from windsock.web.templates import (
+    PARTIAL_HEADERS,
     STATIC,
     is_htmx_partial,
     parse_stored_json,
+    partial_etag,
     redirect,
     redirect_back,
     render,
@@ -90,6 +93,9 @@ async def pipeline_list(
     sort: Annotated[Sort, Query()] = "name",
 ) -> Response:
     """With the parameters of the API's list."""
+    etag = partial_etag(request, space)
+    if etag and (response := not_modified(request, etag, PARTIAL_HEADERS)):
+        return response
     window = StatsWindow.ending_now(days)
     async with space.transaction() as tx:
         rows, total = await list_pipelines(
@@ -97,18 +103,18 @@ async def pipeline_list(
         )
         totals = await count_by_status(tx, space, which, window)
         sources, _ = await list_connectors_of(tx, space.id, connectors.MANY)
-        teams = [] if is_htmx_partial(request) else await bulk_edit.teams_to_choose(tx, space)
+        teams = [] if etag else await bulk_edit.teams_to_choose(tx, space)
     stale = [
         connector
         for connector in to_jsonable(sources)
         if connector["freshness"] and connector["freshness"]["state"] in STALE_STATES
     ]
     pages = max(1, -(-total // paging.size))
-    template = "pipelines_list.html" if is_htmx_partial(request) else "pipelines.html"
     return render(
         request,
-        template,
-        **await layout_context(space),
+        "pipelines_list.html" if etag else "pipelines.html",
+        etag=etag,
+        **({"space": space} if etag else await layout_context(space)),
         pipelines=[parse_stored_json(row) for row in rows],
         total=total,
         totals=totals,

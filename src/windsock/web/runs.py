@@ -6,11 +6,12 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import ValidationError
 
-from windsock.access.space import PageComment, PageView, Space
+from windsock.auth.authenticator import Space
+from windsock.auth.permissions import PageComment, PageView
 from windsock.comments.models import CommentIn
 from windsock.comments.store import create_comment, list_run_and_task_comments
-from windsock.db import Row
-from windsock.pagination import dump_json
+from windsock.db.database import Row
+from windsock.http.responses import dump_json
 from windsock.runs.store import get_run, get_run_without_tasks, task_runs_pending
 from windsock.web.forms import with_newlines
 from windsock.web.layout import layout_context

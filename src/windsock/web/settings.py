@@ -6,18 +6,19 @@ from uuid import UUID
 from fastapi import APIRouter, Form, Query, Request, Response
 from pydantic import ValidationError
 
-from windsock.access.models import Role, TeamBody, UserIn
-from windsock.access.space import QUERIES, PageAdminister, PageAudit, PageView, Space
-from windsock.access.store import create_user, delete_membership, expect_row, set_role
-from windsock.access.teams import QUERIES as TEAMS
-from windsock.access.teams import name_taken, put_team_member
 from windsock.audit.models import TargetType
 from windsock.audit.routes import QUERIES as AUDIT
+from windsock.auth.authenticator import Space
+from windsock.auth.permissions import PageAdminister, PageAudit, PageView
 from windsock.connectors.store import list_connectors_of
-from windsock.db import Transaction
+from windsock.db.database import Transaction
 from windsock.errors import BadRequest, NotFound
-from windsock.inputs import StorableText
-from windsock.pagination import PageParams, PageQuery20
+from windsock.http.pagination import PageParams, PageQuery20
+from windsock.http.validation import StorableText
+from windsock.spaces.models import Role, TeamBody, UserIn
+from windsock.spaces.store import QUERIES, create_user, delete_membership, expect_row, set_role
+from windsock.spaces.teams import QUERIES as TEAMS
+from windsock.spaces.teams import name_taken, put_team_member
 from windsock.web.layout import layout_context
 from windsock.web.templates import redirect, render, to_jsonable
 

@@ -13,8 +13,10 @@ from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from windsock import __version__
+from windsock.auth.authenticator import Space
 from windsock.formatting import format_duration
-from windsock.pagination import dump_json, in_header
+from windsock.http.etag import space_etag
+from windsock.http.responses import dump_json, in_header
 from windsock.web.charts import daily_runs_chart, duration_scatter, run_sparkline
 
 POLICY = (
@@ -28,6 +30,8 @@ HEADERS = {
     "Cache-Control": "private, no-store",
     "Vary": "Cookie, HX-Request",
 }
+PARTIAL_HEADERS = {**HEADERS, "Cache-Control": "private, no-cache"}
+"""Of a part of a page that htmx refreshes: the browser stores it, and sends its ETag each time."""
 STATIC = {
     "windsock.css": "text/css",
     "windsock.js": "text/javascript",
@@ -57,11 +61,14 @@ def render(
     *,
     status_code: int = 200,
     headers: Mapping[str, str] | None = None,
+    etag: str | None = None,
     **values: object,
 ) -> Response:
+    """`etag`: that of partial_etag."""
     names = {"request": request, "now": datetime.now(UTC), **values}
     body = _ENVIRONMENT.get_template(template).render(names)
-    return Response(body, status_code, {**HEADERS, **(headers or {})}, "text/html")
+    base = {**PARTIAL_HEADERS, "ETag": etag} if etag else HEADERS
+    return Response(body, status_code, {**base, **(headers or {})}, "text/html")
 
 
 def redirect(target: str) -> Response:
@@ -79,6 +86,15 @@ def redirect_back(request: Request, otherwise: str) -> Response:
 def is_htmx_partial(request: Request) -> bool:
     """Htmx replaces a part of the page that is open; when it goes back in its history, it wants the whole."""
     return request.headers.get("hx-request") == "true" and "hx-history-restore-request" not in request.headers
+
+
+def partial_etag(request: Request, space: Space) -> str | None:
+    """Return the ETag of a part that htmx refreshes, None for a whole page, whose layout shows more than the space.
+
+    It changes every minute: the server renders ages, and how late a connector is.
+    """
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    return space_etag(request, space, minute) if is_htmx_partial(request) else None
 
 
 def parse_stored_json(pipeline: Mapping[str, Any]) -> dict[str, Any]:

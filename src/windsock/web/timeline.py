@@ -9,16 +9,17 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from windsock.access.space import PageView
+from windsock.auth.permissions import PageView
 from windsock.filters import PipelineFilterQuery
-from windsock.inputs import AwareDatetime
-from windsock.pagination import PageParams
+from windsock.http.etag import not_modified
+from windsock.http.pagination import PageParams
+from windsock.http.validation import AwareDatetime
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import list_pipelines
 from windsock.runs.store import list_timeline_runs
 from windsock.web.charts import status_class
 from windsock.web.layout import layout_context
-from windsock.web.templates import is_htmx_partial, render, to_jsonable
+from windsock.web.templates import PARTIAL_HEADERS, partial_etag, render, to_jsonable
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/timeline")
 
@@ -66,6 +67,9 @@ async def show_timeline(
     by: Literal["team", "connector"] = "team",
 ) -> Response:
     """The pipelines that ran last come first."""
+    etag = partial_etag(request, space)
+    if etag and (response := not_modified(request, etag, PARTIAL_HEADERS)):
+        return response
     now = datetime.now(UTC)
     span = Span.of(hours, until, now)
     async with space.transaction() as tx:
@@ -81,7 +85,8 @@ async def show_timeline(
     lanes.sort(key=lambda lane: (lane["group"][by] is None, lane["group"][by] or ""))
     half = timedelta(hours=hours) / 2
     return render(
-        request, "timeline_lanes.html" if is_htmx_partial(request) else "timeline.html", **await layout_context(space),
+        request, "timeline_lanes.html" if etag else "timeline.html", etag=etag,
+        **({"space": space} if etag else await layout_context(space)),
         groups=[(name, list(some)) for name, some in groupby(lanes, key=lambda lane: lane["group"][by])], by=by,
         hours=hours, is_live=until is None, span=span, at_now=span.share(now) if span.begin < now < span.end else None,
         earlier=_text(span.end - half), later=_text(span.end + half) if span.end < now else None, scale=HOURS,

@@ -10,12 +10,12 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from windsock.access.space import Space
-from windsock.db import Row
+from windsock.auth.authenticator import Space
+from windsock.db.database import Row
 from windsock.errors import ProviderHTTPError, WindsockError
 from windsock.providers.base import ProviderTaskRun
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED, TaskRunId
-from windsock.response_cache import SingleFlight
+from windsock.tasks import SingleFlight
 from windsock.triggers.service import TriggerService
 
 MAX_REQUESTED = 20

@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from windsock.access.space import PageTrigger, Space
+from windsock.auth.authenticator import Space
+from windsock.auth.permissions import PageTrigger
 from windsock.errors import BadRequest, Conflict, ProviderFailed, ProviderHTTPError
 from windsock.pipelines.store import get_pipeline
 from windsock.triggers.models import LONGEST_NOTE, TriggerIn

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from windsock import egress
-from windsock.inputs import WHOLE, StrictBool
+from windsock.http.validation import WHOLE, StrictBool
 
 TOKEN_URIS = frozenset(
     {

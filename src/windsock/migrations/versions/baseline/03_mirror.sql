@@ -73,8 +73,8 @@ CREATE TABLE pipeline_strips (
     recent_runs json NOT NULL,
     PRIMARY KEY (space_id, pipeline_id),
     CONSTRAINT pipeline_strips_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
-) WITH (toast_tuple_target = 8160);
-COMMENT ON TABLE pipeline_strips IS 'The newest runs of a pipeline, oldest first, as lists send them; none where it has no run. Apart, so that whoever looks through pipelines does not read them; not compressed, since to unpack a hundred takes longer than to find them.';
+);
+COMMENT ON TABLE pipeline_strips IS 'The newest runs of a pipeline, oldest first, as the API returns them; no row where it has no run. In a separate table, so that a scan of pipelines does not read them.';
 
 CREATE TABLE pipeline_reads (
     space_id    uuid NOT NULL,
@@ -135,7 +135,7 @@ CREATE INDEX runs_gone ON runs (space_id, pipeline_id) WHERE gone_by IS NOT NULL
 CREATE UNIQUE INDEX runs_identity ON runs (space_id, pipeline_id, external_id) WHERE NOT is_replaced;
 CREATE INDEX runs_newest ON runs (space_id, begun_at DESC, id DESC) INCLUDE (pipeline_id, status, run_type, removed_at);
 CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, begun_at DESC, id DESC) INCLUDE (removed_at);
-CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) WHERE status IN ('queued', 'running');
+CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) INCLUDE (removed_at) WHERE status IN ('queued', 'running');
 CREATE INDEX runs_window ON runs (space_id, (coalesce(run_after, logical_date)));
 COMMENT ON TABLE runs IS 'DAG runs. removed_at: two complete passes did not find it in Airflow any more; we keep it.';
 COMMENT ON COLUMN runs.run_at IS 'Its position in the history of the provider; never null, never changes: run_after, else see the provider.';

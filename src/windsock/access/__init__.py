@@ -1,1 +1,0 @@
-"""Callers, API keys, sessions, spaces, roles and members."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connection pool and transactions, queries from .sql files, classification of errors."""

@@ -1,0 +1,1 @@
+"""HTTP: protocol limits, middleware, validation, pagination, responses, ETags, the OpenAPI document."""

@@ -1,0 +1,1 @@
+"""Spaces, their members and teams; users and their API keys."""
