@@ -1,5 +1,6 @@
 """What tests stand on: a real PostgreSQL, a world of two spaces, callers of every kind, checked answers."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -102,14 +103,28 @@ class RolledBackDatabase(Database):
     def __init__(self, url: str, connection: Connection) -> None:
         super().__init__(url, pool_size=2)
         self.connection = connection
+        self._turn = asyncio.Lock()
+        self._owner: asyncio.Task[object] | None = None
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
+        """The connection, for one task at a time: savepoints of concurrent requests must not interleave."""
+        if self._owner is asyncio.current_task():
+            yield await self._without_settings()
+            return
+        async with self._turn:
+            self._owner = asyncio.current_task()
+            try:
+                yield await self._without_settings()
+            finally:
+                self._owner = None
+
+    async def _without_settings(self) -> Connection:
         await self.connection.execute(
             "SELECT set_config('windsock.space_id', '', true), set_config('windsock.user_id', '', true),"
             " set_config('windsock.actor', '', true)"
         )
-        yield self.connection
+        return self.connection
 
     async def fetch_batch(self, space_id: UUID, *statements: Statement) -> list[list[Row]]:
         async with self.transaction():

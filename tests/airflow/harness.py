@@ -22,7 +22,7 @@ from windsock.providers.airflow import Airflow, token_key
 from windsock.providers.base import Provider
 from windsock.settings import Settings
 from windsock.spaces.store import create_key, create_space, create_user, upsert_member
-from windsock.sync.progress import QUERIES
+from windsock.sync.lease import QUERIES
 from windsock.sync.runner import SyncRunner
 from windsock.sync.store import queue_sync
 

@@ -8,7 +8,8 @@ from factories import TwoTenants
 from validating_client import ValidatingClient
 from windsock.db.database import Row
 from windsock.db.queries import Query
-from windsock.sync.progress import LEASE, QUERIES, LeaseLost, Progress
+from windsock.sync.lease import LEASE, QUERIES, LeaseLost
+from windsock.sync.progress import Progress
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase

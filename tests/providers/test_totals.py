@@ -70,10 +70,10 @@ def test_a_total_that_never_fits_is_believed_at_the_third_pass(lab: "Lab", how: 
     script = lab.by_cursor(rows, total_entries=count + 1) if how == "v2 cursor" else None
     script = script or (lambda parameters: lab.page("dag_runs", rows, parameters, total_entries=count + 1))
     for _ in range(ENOUGH_PASSES - 1):
-        seen = Miscounts(seen.to_json())
+        seen = Miscounts(seen.recorded())
         lab.against(script, reads_all_and_then_refuses(pages), how[:2], limits=Limits(miscounts=seen))
         assert (len(read_ids(pages)), [row for page in pages for row in page.skipped]) == (count, [])
-    seen = Miscounts(seen.to_json())
+    seen = Miscounts(seen.recorded())
     pages, scripted = lab.against(script, lab.reading(CHANGED), how[:2], limits=Limits(miscounts=seen))
     assert len(read_ids(pages)) == count
     assert [row.reason for page in pages for row in page.skipped] == ["Airflow counts 1 more dag run than it lists."]
@@ -88,7 +88,7 @@ def test_another_difference_in_each_pass_is_never_believed(lab: "Lab") -> None:
         def script(request: "Request", total: int = 41 + number % 2) -> "Reply":
             return lab.page("dag_runs", rows, request, total_entries=total)
 
-        seen = Miscounts(seen.to_json())
+        seen = Miscounts(seen.recorded())
         lab.against(script, reads_all_and_then_refuses(pages), "v1", limits=Limits(miscounts=seen))
         assert len(read_ids(pages)) == 40
 
@@ -102,15 +102,15 @@ def test_the_difference_of_a_scan_that_is_read_twice_in_a_pass_counts_once(lab: 
             "v1",
             limits=Limits(miscounts=seen),
         )
-    assert [passes for _, _, passes in seen.to_json()] == [1]
+    assert [passes for _, _, passes in seen.recorded()] == [1]
 
 
 def test_a_list_that_adds_up_again_is_believed_no_more(lab: "Lab") -> None:
     name = "/api/v1/dags/~/dagRuns order_by updated_at"
-    seen = Miscounts([[name, 1, ENOUGH_PASSES]])
+    seen = Miscounts([(name, 1, ENOUGH_PASSES)])
     assert seen.expected(name) == 1
     lab.against(lab.by_offset(lab.runs(40)), lab.reading(CHANGED), "v1", limits=Limits(miscounts=seen))
-    assert seen.to_json() == []
+    assert seen.recorded() == []
 
 
 def test_a_list_that_lacked_rows_is_read_from_its_start(lab: "Lab") -> None:
@@ -123,7 +123,7 @@ def test_a_list_that_lacked_rows_is_read_from_its_start(lab: "Lab") -> None:
     lab.against(script, reads_all_and_then_refuses(pages), "v1", limits=Limits(miscounts=seen))
     resume = pages[0].resume
     assert resume is not None
-    for limits, read in ((Limits(miscounts=Miscounts(seen.to_json())), 250), (Limits(), 151)):
+    for limits, read in ((Limits(miscounts=Miscounts(seen.recorded())), 250), (Limits(), 151)):
         lab.against(script, reads_all_and_then_refuses(pages, resume), "v1", limits=limits)
         assert len(read_ids(pages)) == read
 
@@ -205,7 +205,7 @@ def test_hidden_but_counted_dags_are_reported_by_count(api: str) -> None:
     for _ in range(ENOUGH_PASSES - 1):
         with pytest.raises(ProviderIncomplete, match="promised 130 dags and gave 128"):
             use(scripted, lambda airflow: airflow.list_pipelines(), Limits(miscounts=seen))
-        seen = Miscounts(seen.to_json())
+        seen = Miscounts(seen.recorded())
     listing = use(scripted, lambda airflow: airflow.list_pipelines(), Limits(miscounts=seen))
     assert len(listing.rows) == 128
     assert [row.reason for row in listing.skipped] == ["Airflow counts 2 more dags than it lists."]
@@ -218,7 +218,7 @@ def test_a_list_of_dags_that_is_believed_costs_what_it_would_cost_without(api: s
     for hidden in (set(), {("dag_07",)}):
         scripted.api.oddities.hidden = set(hidden)
         flags = "only_active order_by" if api == "v1" else "exclude_stale order_by"
-        known = Miscounts([[f"/api/{api}/dags {flags}", 1, ENOUGH_PASSES]])
+        known = Miscounts([(f"/api/{api}/dags {flags}", 1, ENOUGH_PASSES)])
         scripted.requests.clear()
         use(scripted, lambda airflow: airflow.list_pipelines(counts_import_errors=False), Limits(miscounts=known))
         requests.append(sum("/dags" in request for request in scripted.requests))

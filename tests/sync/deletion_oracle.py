@@ -10,15 +10,16 @@ from sync.harness import SyncHarness
 from windsock.db.database import Row
 
 MARKS = (
-    "SELECT 'pipeline' AS kind, p.id, p.missed_by, p.removed_at IS NOT NULL AS is_gone, p.external_id AS dag_id,"
-    " NULL AS run_id, p.removed_at IS NULL AS is_known, false AS is_replaced, NULL AS loop_id, NULL AS is_of"
-    " FROM pipelines p"
+    "SELECT 'pipeline' AS kind, p.id, p.missed_by, p.removed_at IS NOT NULL AS is_gone,"
+    " p.external_id AS dag_id, NULL AS run_id, p.removed_at IS NULL AS is_known, false AS is_replaced,"
+    " NULL AS loop_id, NULL AS is_of FROM pipelines p"
     " UNION ALL"
-    " SELECT 'run', r.id, r.missed_by, r.removed_at IS NOT NULL OR r.archived_at IS NOT NULL, p.external_id,"
-    " r.external_id, true, r.is_replaced, NULL, r.logical_date FROM runs r JOIN pipelines p ON p.id = r.pipeline_id"
+    " SELECT 'run', r.id, r.missed_by, r.removed_at IS NOT NULL OR r.archived_at IS NOT NULL,"
+    " p.external_id, r.external_id, true, r.is_replaced, NULL, r.logical_date"
+    " FROM runs r JOIN pipelines p ON p.id = r.pipeline_id"
     " UNION ALL"
-    " SELECT 'task run', t.id, t.missed_by, t.removed_at IS NOT NULL OR t.archived_at IS NOT NULL, p.external_id,"
-    " r.external_id, true, r.is_replaced, t.loop_id, NULL"
+    " SELECT 'task run', t.id, t.missed_by, t.removed_at IS NOT NULL OR t.archived_at IS NOT NULL,"
+    " p.external_id, r.external_id, true, r.is_replaced, t.loop_id, NULL"
     " FROM task_runs t JOIN runs r ON r.id = t.run_id JOIN pipelines p ON p.id = r.pipeline_id"
 )
 FEW, SUSPICIOUS_SHARE = 2, 0.2

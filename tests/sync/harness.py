@@ -22,10 +22,10 @@ from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.airflow.scans import Limits
 from windsock.providers.base import Provider
 from windsock.spaces.store import create_space
-from windsock.sync.incremental import BACKLOG_KEYS
-from windsock.sync.progress import QUERIES
+from windsock.sync.lease import QUERIES
 from windsock.sync.runner import SyncRunner
 from windsock.sync.safeguards import MASS_LOSS, OTHER_AIRFLOW
+from windsock.sync.state_records import BACKLOG_KEYS
 from windsock.sync.store import queue_sync, release_quarantine
 
 SOON = "UPDATE sync_states SET pipelines_listed_at = NULL, checked_at = NULL, events = events - 'asked_again_at'"

@@ -31,7 +31,7 @@ MUTATIONS = (
     Mutation(
         "the watermark is our clock at the end of the pass",
         "sync/incremental.py",
-        "self._watermark, self.is_behind = step_ends or as_of, step_ends is not None",
+        "self._watermark, self.is_behind = point.until or as_of, point.until is not None",
         "self._watermark, self.is_behind = datetime.now(UTC), False",
     ),
     Mutation(
@@ -40,13 +40,13 @@ MUTATIONS = (
     Mutation(
         "task runs are not asked for what changed, only runs are",
         "sync/incremental.py",
-        'reading.track_pages("task_runs", self._provider.task_runs(scope, resume))',
-        'reading.track_pages("task_runs",'
+        'session.track_pages("task_runs", self._provider.task_runs(scope, resume))',
+        'session.track_pages("task_runs",'
         " self._provider.task_runs(UpdatedSince(datetime.now(UTC) + timedelta(days=9))))",
     ),
     Mutation(
         "a pass that broke off moves the watermark too",
-        "sync/sync.sql",
+        "sync/state.sql",
         "watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz ELSE watermark END",
         "watermark = CASE WHEN %(is_complete)s THEN %(watermark)s::timestamptz"
         " ELSE watermark + interval '10 minutes' END",
@@ -134,9 +134,10 @@ MUTATIONS = (
         "sync/incremental.py",
         "        hints = await self._hints()\n        if hints.pipelines_changed",
         "        hints = await self._hints()\n"
-        "        async with self._reading.db.tenant_transaction(self._reading.progress.space_id) as tx:\n"
+        "        async with self._session.transaction() as tx:\n"
         "            seen = {'is_readable': hints.processed_ids is not None, 'once': hints.recheck_ids}\n"
         "            seen['seen'] = hints.processed_ids or []\n"
+        "            from psycopg.types.json import Jsonb\n"
         "            await tx._connection.execute('UPDATE sync_states SET events = %s', (Jsonb(seen),))\n"
         "        if hints.pipelines_changed",
     ),
@@ -156,12 +157,12 @@ MUTATIONS = (
     Mutation(
         "each run that changed is fetched once more by itself",
         "sync/incremental.py",
-        "await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
+        "await session.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
         "                note_revisions",
         "for run in page.rows:\n"
         "                    for _ in range(4):\n"
         "                        await self._provider.run(run.pipeline_external_id, run.external_id)\n"
-        "                await reading.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
+        "                await session.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})\n"
         "                note_revisions",
     ),
     Mutation(
@@ -201,7 +202,7 @@ MUTATIONS = (
     Mutation(
         "a pipeline that is read by itself keeps the watermark of all",
         "sync/per_dag.py",
-        'since = min(watermark, reading.state["vouched_until"] or watermark) - OVERLAP',
+        "since = min(watermark, session.state.verified_watermark or watermark) - OVERLAP",
         "since = (self._provider.as_of or watermark) - OVERLAP",
     ),
     Mutation(
@@ -225,7 +226,7 @@ MUTATIONS = (
     Mutation(
         "a difference of clocks corrects no pipeline that is read by itself",
         "sync/clock_correction.py",
-        'if is_corrected and reading.state["is_per_dag"]:',
+        "if is_corrected and session.state.is_per_dag:",
         "if False:",
     ),
     Mutation(
@@ -237,7 +238,7 @@ MUTATIONS = (
     Mutation(
         "an idle sync asks who answers",
         "sync/sync_pass.py",
-        'if has_moved or state["failures"] > 0 or state["held"] is not None:',
+        "if has_moved or state.failures > 0 or state.quarantine is not None:",
         "if True:",
     ),
 )

@@ -19,7 +19,7 @@ from windsock.providers.airflow import v1, v2
 from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.airflow.parsing import decode
 from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun
-from windsock.sync.wanted import is_wanted
+from windsock.sync.dag_filter import is_included
 
 OVERLAP = timedelta(seconds=120)
 NOT_OURS = frozenset({"note"})
@@ -104,7 +104,7 @@ class Oracle:
     def wanted(self) -> dict[str, ProviderPipeline]:
         """The DAGs that the account may see and that the connector is to mirror."""
         seen = [self.pipeline(dag) for dag_id, dag in self.model.dags.items() if self.api.may_see(dag_id)]
-        return {item.external_id: item for item in seen if is_wanted(item, self.config)}
+        return {item.external_id: item for item in seen if is_included(item, self.config)}
 
     @property
     def oldest(self) -> datetime | None:

@@ -10,9 +10,9 @@ from sync.config_strategies import SimulationConfig
 from sync.harness import SyncHarness
 from sync.oracle import OVERLAP, Mirrored
 from windsock.db.database import Row
-from windsock.sync.incremental import BACKLOG_KEYS
-from windsock.sync.polling import is_cheap
+from windsock.sync.polling import ListingCost
 from windsock.sync.session import UNFINISHED
+from windsock.sync.state_records import BACKLOG_KEYS
 
 WINDOWS = 12
 """Of a reading of 14 days that begins with an hour and doubles, and one more of each end."""
@@ -26,7 +26,8 @@ def idle_sync_requests(state: Row, dags: int, *, waits: bool) -> set[int]:
     The large mode leaves out the DAGs, and the task runs where no run has changed since they were read. `waits`:
     something has not ended.
     """
-    listing = state["listing"]["requests"] if is_cheap(state["listing"]) else 0
+    cost = ListingCost(**state["listing"]) if state["listing"] else None
+    listing = cost.requests if cost is not None and cost.is_cheap else 0
     if state["is_per_dag"]:  # the log, the DAGs, and two for each
         return {1 + listing + 2 * number for number in range(dags + 1)}
     limit = {2, 3} if state["mode"] == "large" else {3 + listing}

@@ -209,7 +209,8 @@ async def test_a_hint_about_what_may_no_longer_be_read_is_dropped(
 ) -> None:
     await harness.settle()
     await harness.execute(
-        """UPDATE sync_states SET events = events || '{"pending": [["news", "run_0"]]}' WHERE space_id = %(space_id)s"""
+        """UPDATE sync_states SET events = events || '{"pending": [["news", "run_0"]]}'"""
+        " WHERE space_id = %(space_id)s"
     )
     real = harness.fake.api._run
 

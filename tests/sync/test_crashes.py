@@ -23,7 +23,7 @@ from sync.harness import SOON, SyncHarness
 from windsock.bootstrap import Storage
 from windsock.context import AppContext
 from windsock.settings import Settings
-from windsock.sync.incremental import BACKLOG_KEYS
+from windsock.sync.state_records import BACKLOG_KEYS
 
 KILLS = int(os.environ.get("WINDSOCK_TEST_KILLS", "8"))
 """A hundred in the run that docs/sync-testing.md tells of."""

@@ -25,7 +25,7 @@ from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgres
 from windsock.sync import jobs, lease
 from windsock.sync.jobs import SyncJobs
-from windsock.sync.progress import QUERIES
+from windsock.sync.lease import QUERIES
 from windsock.sync.store import queue_sync
 
 pytestmark = pytest.mark.anyio

@@ -9,15 +9,15 @@ from sync.harness import SyncHarness
 from sync.test_workers import Slow, Worker, ended, running
 from windsock.db.database import Row
 from windsock.sync import sync_pass
-from windsock.sync.progress import QUERIES
-from windsock.sync.store import cancel_sync, queue_sync, request_sync
+from windsock.sync.lease import QUERIES
+from windsock.sync.store import cancel_sync, find_or_queue_sync, queue_sync
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("harness", ["v2"], indirect=True)]
 
 
 async def request(harness: SyncHarness, *, is_full: bool = True) -> Row:
     async with harness.db.tenant_transaction(harness.space_id) as tx:
-        row, _ = await request_sync(tx, harness.space_id, harness.connector_id, is_full=is_full)
+        row, _ = await find_or_queue_sync(tx, harness.space_id, harness.connector_id, is_full=is_full)
     assert row is not None
     return row
 

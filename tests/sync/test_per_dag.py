@@ -27,8 +27,8 @@ def count_requests(harness: SyncHarness, *parts: str) -> int:
 
 async def reads(harness: SyncHarness) -> dict[str, Row]:
     query = (
-        "SELECT p.external_id, p.needs_history, r.* FROM pipelines p LEFT JOIN pipeline_reads r ON r.pipeline_id = p.id"
-        " WHERE p.removed_at IS NULL"
+        "SELECT p.external_id, p.needs_history, r.* FROM pipelines p"
+        " LEFT JOIN pipeline_reads r ON r.pipeline_id = p.id WHERE p.removed_at IS NULL"
     )
     return {row["external_id"]: row for row in await harness.rows(query)}
 

@@ -18,8 +18,8 @@ async def full_check(harness: SyncHarness) -> Any:
 
 async def last_synced(harness: SyncHarness, dag_id: str) -> dict[str, Any]:
     (row,) = await harness.rows(
-        "SELECT p.last_synced_at, p.missed_by, p.gone_by, p.removed_at, p.needs_history, now() AS now"
-        " FROM pipelines p WHERE p.external_id = %(dag_id)s",
+        "SELECT p.last_synced_at, p.missed_by, p.gone_by, p.removed_at, p.needs_history,"
+        " now() AS now FROM pipelines p WHERE p.external_id = %(dag_id)s",
         {"dag_id": dag_id},
     )
     return row

@@ -23,7 +23,7 @@ from windsock.db.database import Row
 from windsock.http.responses import dump_json
 from windsock.sync.jobs import expire_sync
 from windsock.sync.models import SyncRun
-from windsock.sync.store import cancel_sync, get_sync, request_sync, unfinished_syncs
+from windsock.sync.store import cancel_sync, find_or_queue_sync, get_sync, unfinished_syncs
 
 POLL_SECONDS = 0.3
 UNFINISHED = ("queued", "running")
@@ -101,7 +101,7 @@ async def _sync_local(process: AppContext, slug: str, which: str, *, full: bool,
     connector_id = (await find_connector(process.db, space, which))["id"]
     await _abandon_dead_syncs(process, space["id"], connector_id)
     async with process.db.tenant_transaction(space["id"]) as tx:
-        wanted, _ = await request_sync(tx, space["id"], connector_id, is_full=full)
+        wanted, _ = await find_or_queue_sync(tx, space["id"], connector_id, is_full=full)
     if wanted is None:
         raise click.ClickException("The sync that was running has just ended. Try again.")
     _end(await _follow_local(process, space["id"], wanted, quiet=as_json, carries_out=True), as_json=as_json)

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 ENOUGH_PASSES: Final = 3
 MAX_LISTS: Final = 50
 """Remembered per connector, the newest."""
+Miscount = tuple[str, int, int]
+"""Key of a list, rows that it lacks, passes in a row that met this."""
 
 
 class Miscounts:
@@ -18,7 +20,7 @@ class Miscounts:
     hold such a row for minutes only, and windows of time have other bounds each time.
     """
 
-    def __init__(self, recorded: Iterable[Iterable[Any]] = (), hidden: Mapping[str, int] | None = None) -> None:
+    def __init__(self, recorded: Iterable[Miscount] = (), hidden: Mapping[str, int] | None = None) -> None:
         self._before: dict[str, tuple[int, int]] = {key: (missing, passes) for key, missing, passes in recorded}
         self._now = dict(self._before)
         self._lacking: set[str] = set()
@@ -51,6 +53,7 @@ class Miscounts:
         missing, passes = self._before.get(key, (0, 0))
         return missing if passes == ENOUGH_PASSES and key not in self._whole else 0
 
-    def to_json(self) -> list[list[Any]]:
+    def recorded(self) -> list[Miscount]:
+        """Return the differences to record for the next pass."""
         keys = (key for key in self._now if key in self._lacking or key not in self._whole)
-        return [[key, *self._now[key]] for key in keys][-MAX_LISTS:]
+        return [(key, *self._now[key]) for key in keys][-MAX_LISTS:]

@@ -1,44 +1,48 @@
-"""Reads the history window by window, the newest first: once in the background, and again to find what was deleted."""
+"""Reads the history window by window, the newest first: once in the background, and again to find what was deleted.
+
+And the runs of pipelines that came, or came back, after that was begun: the watermark passed them.
+"""
 
 import time as clocks
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
 from windsock.db.database import Transaction
+from windsock.errors import ProviderHTTPError
 from windsock.providers.scopes import Resume, RunRange
-from windsock.sync.page_store import CheckpointWriter, Stream
-from windsock.sync.progress import QUERIES
+from windsock.sync.page_store import CheckpointWriter
 from windsock.sync.session import SyncSession
-from windsock.sync.times import iso, time
+from windsock.sync.state_records import BackfillPosition, Stream, WindowPosition
 from windsock.sync.writer import TimeWindow
 
 FIRST_WINDOW, SHORTEST_WINDOW = timedelta(hours=1), timedelta(minutes=10)
 FEW_ROWS, MANY_ROWS = 500, 5_000
 POSITION_LIFETIME = timedelta(hours=6)
 """An offset in a listing that old may mean other rows by now; then the window begins again."""
+MAX_NEW_PIPELINES = 50
+NEW_PIPELINES_SECONDS = 15.0
+"""After that the pass goes on; the next one, which comes at once, reads the others."""
+NOT_TO_BE_READ = frozenset({403, 404})
 
-BackfillPosition = dict[str, Any]
-"""as_of: the provider's clock before the first window. goal, end: how far back it shall go, and has come. span: of the
-next window, in seconds. window: within it, if one is half read. is_complete."""
-SaveAt = Callable[[BackfillPosition], CheckpointWriter]
+PositionWriter = Callable[[Transaction, BackfillPosition], Awaitable[None]]
 
 
 class Backfill:
-    """One reading of the history. `save_at` gives what writes a place down."""
+    """One reading of the history. `save` writes its position."""
 
-    def __init__(self, reading: SyncSession, place: BackfillPosition, save_at: SaveAt, *, finds_missing: bool) -> None:
-        self._reading = reading
-        self.place = place
-        self._save_at = save_at
+    def __init__(
+        self, session: SyncSession, position: BackfillPosition, save: PositionWriter, *, finds_missing: bool
+    ) -> None:
+        self._session = session
+        self.position = position
+        self._save = save
         self._finds_missing = finds_missing
 
     @property
     def is_complete(self) -> bool:
-        return bool(self.place.get("is_complete"))
+        return self.position.is_complete
 
     async def read(self, *, seconds: float | None, between: Callable[[], Awaitable[None]] | None = None) -> None:
         """Window after window, at least one, for about so many `seconds`; `between` is called after each."""
@@ -51,71 +55,43 @@ class Backfill:
                 await between()
 
     async def _read_next(self) -> None:
-        place = self.place
-        as_of, goal, end = datetime.fromisoformat(place["as_of"]), datetime.fromisoformat(place["goal"]), place["end"]
-        span = timedelta(seconds=place["span"]) if place.get("span") else FIRST_WINDOW
-        newest = time(end)
-        start = max((newest or as_of) - span, goal)
-        rows = await read_window(self._reading, TimeWindow(start, newest), self, finds_missing=self._finds_missing)
-        self.place = {
-            "as_of": place["as_of"],
-            "goal": place["goal"],
-            "end": iso(start),
-            "span": _next_span(span, rows).total_seconds(),
-            "is_complete": start <= goal,
-        }
-        async with self._reading.db.tenant_transaction(self._reading.progress.space_id) as tx:
-            await self._reading.progress.save(tx)
-            await self._save_at(self.place)(tx)
-        self._reading.progress.raise_if_interrupted()
+        position = self.position
+        span = position.span or FIRST_WINDOW
+        start = max((position.end or position.as_of) - span, position.goal)
+        window = TimeWindow(start, position.end)
+        rows = await read_window(self._session, window, self, finds_missing=self._finds_missing)
+        self.position = BackfillPosition(
+            position.as_of, position.goal, start, _next_span(span, rows), is_complete=start <= position.goal
+        )
+        await self.save()
+        self._session.progress.raise_if_interrupted()
+
+    async def save(self) -> None:
+        async with self._session.transaction() as tx:
+            await self._session.progress.save(tx)
+            await self._save(tx, self.position)
 
     def resume(self, window: TimeWindow) -> tuple[Stream, Resume | None] | None:
         """Where an earlier pass stopped in this window."""
-        was = self.place.get("window") or {}
-        saved_at = time(was.get("saved_at"))
-        if was.get("at") != _at(window) or saved_at is None or datetime.now(UTC) - saved_at > POSITION_LIFETIME:
+        was = self.position.window
+        if was is None or (was.start, was.end) != (window.start, window.end):
             return None
-        return was["stream"], was["resume"]
+        return None if datetime.now(UTC) - was.saved_at > POSITION_LIFETIME else (was.stream, was.resume)
 
-    def checkpoint(self, window: TimeWindow, stream: Stream, resume: Resume | None) -> CheckpointWriter:
-        was = {"at": _at(window), "stream": stream, "resume": resume, "saved_at": iso(datetime.now(UTC))}
-        return self._save_at(self.place | {"window": was})
+    def checkpoint(self, window: TimeWindow, stream: Stream, resume: Resume) -> CheckpointWriter:
+        within = WindowPosition(window.start, window.end, stream, resume, saved_at=datetime.now(UTC))
+        position = replace(self.position, window=within)
+        return lambda tx: self._save(tx, position)
 
 
 def initial_position(as_of: datetime, days: int, oldest: datetime | None) -> BackfillPosition:
     """Return the start of a backfill; nothing before `oldest` is stored."""
     goal = as_of - timedelta(days=days)
-    goal = goal if oldest is None else max(goal, oldest)
-    return {"as_of": iso(as_of), "goal": iso(goal), "end": None, "span": None, "is_complete": False}
-
-
-def save_in_state(reading: SyncSession) -> SaveAt:
-    """Save the position of the background backfill."""
-
-    def save_at(place: BackfillPosition) -> CheckpointWriter:
-        async def save(tx: Transaction) -> None:
-            await tx.execute(QUERIES["save_history"], **reading.names, history=Jsonb(place))
-
-        return save
-
-    return save_at
-
-
-def save_as_checkpoint(reading: SyncSession) -> SaveAt:
-    """Save the position of a backfill that belongs to this sync."""
-
-    def save_at(place: BackfillPosition) -> CheckpointWriter:
-        async def save(tx: Transaction) -> None:
-            stamped = Jsonb(place | {"kind": "history", "saved_at": iso(datetime.now(UTC))})
-            await tx.execute(QUERIES["save_checkpoint"], **reading.names, checkpoint=stamped)
-
-        return save
-
-    return save_at
+    return BackfillPosition(as_of, goal if oldest is None else max(goal, oldest))
 
 
 async def read_window(
-    reading: SyncSession, window: TimeWindow, history: Backfill | None, *, finds_missing: bool
+    session: SyncSession, window: TimeWindow, history: Backfill | None, *, finds_missing: bool
 ) -> int:
     """Read a window's runs and task runs; only when both were read from end to end is anything marked missing.
 
@@ -127,30 +103,58 @@ async def read_window(
     stream, resume = was or ("runs", None)
     runs: set[UUID] = set()
     tasks: set[UUID] = set()
-    read_before = reading.progress.read
+    read_before = session.progress.read
     if stream == "runs":
-        async for page in reading.track_pages("runs", reading.provider.runs(scope, resume), scope):
+        async for page in session.track_pages("runs", session.provider.runs(scope, resume), scope):
             save = history.checkpoint(window, "runs", page.resume) if history and page.resume else None
-            runs |= (await reading.store_runs(page.rows, save)).ids
+            runs |= (await session.store_runs(page.rows, save)).ids
         resume = None
-    async for task_page in reading.track_pages("task_runs", reading.provider.task_runs(scope, resume), scope):
+    async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope, resume), scope):
         save = history.checkpoint(window, "task_runs", task_page.resume) if history and task_page.resume else None
-        tasks |= (await reading.store_task_runs(task_page.rows, save)).ids
+        tasks |= (await session.store_task_runs(task_page.rows, save)).ids
     if was is None:
-        tasks |= await reading.end_scan("task_runs", window)
-        runs |= await reading.end_scan("runs", window)
+        tasks |= await session.end_scan("task_runs", window)
+        runs |= await session.end_scan("runs", window)
     if was is None and finds_missing:
-        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-            reading.missing += await reading.gone.mark_missing_in_window(tx, window, runs, tasks, begun_at)
-            await reading.progress.save(tx)
-    return reading.progress.read - read_before
-
-
-def _at(window: TimeWindow) -> dict[str, str | None]:
-    return {"start": iso(window.start), "end": iso(window.end) if window.end else None}
+        async with session.transaction() as tx:
+            session.missing += await session.gone.mark_missing_in_window(tx, window, runs, tasks, begun_at)
+            await session.progress.save(tx)
+    return session.progress.read - read_before
 
 
 def _next_span(span: timedelta, rows: int) -> timedelta:
     if rows < FEW_ROWS:
         return span * 2
     return max(span / 2, SHORTEST_WINDOW) if rows > MANY_ROWS else span
+
+
+async def backfill_new_pipelines(session: SyncSession) -> bool:
+    """All runs of each, as far back as the history goes. Whether some of the pipelines are left."""
+    until = clocks.monotonic() + NEW_PIPELINES_SECONDS
+    async with session.transaction() as tx:
+        found = await session.mirror.list_pipelines_to_backfill(tx, MAX_NEW_PIPELINES)
+    for pipeline in found:
+        await _read_pipeline(session, pipeline["external_id"])
+        async with session.transaction() as tx:
+            await session.progress.save(tx)
+            await session.mirror.mark_backfilled(tx, pipeline["id"])
+        session.progress.raise_if_interrupted()
+        if clocks.monotonic() >= until:
+            return True
+    return len(found) == MAX_NEW_PIPELINES
+
+
+async def _read_pipeline(session: SyncSession, dag_id: str) -> None:
+    if dag_id not in session.pipelines:
+        return
+    scope = RunRange(session.goal, None, dag_id)
+    try:
+        async for page in session.track_pages("runs", session.provider.runs(scope), scope):
+            await session.store_runs(page.rows)
+        async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
+            await session.store_task_runs(task_page.rows)
+        for kind in ("task_runs", "runs"):
+            await session.end_scan(kind)
+    except ProviderHTTPError as refusal:  # gone again; the listing will say so, and when it is back
+        if refusal.status not in NOT_TO_BE_READ:
+            raise

@@ -4,13 +4,13 @@ What changed is asked for since a time; where the clock that tells it is ahead o
 missed for ever. The scheduler's heartbeat and the newest stamps of rows are of the clock that stamps.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from windsock.errors import ProviderFailed
 from windsock.formatting import format_duration
 from windsock.providers.base import Provider
+from windsock.sync.state_records import ClockDifference
 
 MEASURED_EVERY = timedelta(minutes=5)
 AGREE_SECONDS = 30.0
@@ -22,56 +22,36 @@ MOST_SECONDS = 86_400.0
 """Of rows: one that was out of sight for longer is no witness of a clock."""
 
 
-@dataclass(slots=True)
-class Measured:
-    """`behind`: how far the stamps are behind Date, in seconds, by the heartbeat; None where it is not known.
-
-    `rows_behind`: where it is not, as rows showed that changes had been missed, at most. `applied`: what the last pass
-    corrected. `sure_until`: as of then the clocks were known, so that nothing was missed before. `is_pending`: the
-    heartbeat is old, and it takes a second look whether the scheduler stands still or its clock is behind.
-    """
-
-    ahead_of_ours: float | None = None
-    behind: float | None = None
-    rows_behind: float = 0.0
-    applied: float = 0.0
-    beat: str | None = None
-    sure_until: str | None = None
-    measured_at: str | None = None
-    is_pending: bool = False
-    sentence: str | None = None
-
-
 class Clocks:
-    """Measured clocks; `known` is the connector's state of them (None: none yet)."""
+    """Measures the clocks; `measured` is the connector's state of them."""
 
-    def __init__(self, provider: Provider, known: dict[str, Any] | None) -> None:
+    def __init__(self, provider: Provider, measured: ClockDifference) -> None:
         self._provider = provider
-        self._learnt_at: datetime | None = None
-        self.measured = Measured(**(known or {}))
-        self._was = asdict(self.measured)
+        self._agreed_at: datetime | None = None
+        self.measured = measured
+        self._saved = replace(measured)
 
     async def measure(self) -> None:
         """One request, when it is due; where the provider does not tell, what was known before stays."""
         measured, now = self.measured, datetime.now(UTC)
-        at = _time(measured.measured_at)
+        at = measured.measured_at
         if at is not None and now - at < MEASURED_EVERY and not measured.is_pending:
             return
         try:
             beat = await self._provider.heartbeat()
         except ProviderFailed:  # the requests that follow say what is wrong
             return
-        measured.measured_at = now.isoformat()
+        measured.measured_at = now
         measured.ahead_of_ours = self._provider.ahead_of_ours
         self._judge(beat, self._provider.server_time_received_at)
 
-    def _judge(self, beat: datetime | None, told_at: datetime | None) -> None:
+    def _judge(self, beat: datetime | None, server_time: datetime | None) -> None:
         measured = self.measured
-        if beat is None or told_at is None:
+        if beat is None or server_time is None:
             measured.behind, measured.is_pending = None, False
             return
-        late, before = (told_at - beat).total_seconds(), _time(measured.beat)
-        measured.beat = beat.isoformat()
+        late, before = (server_time - beat).total_seconds(), measured.beat
+        measured.beat = beat
         if late < AGREE_SECONDS or (before is not None and beat > before):
             measured.behind = late if abs(late) >= AGREE_SECONDS else 0.0
             measured.is_pending, measured.rows_behind = False, 0.0
@@ -80,9 +60,9 @@ class Clocks:
         else:  # it stands still, and nothing is stamped
             measured.is_pending = False
         if not measured.is_pending and measured.behind is not None:
-            self._learnt_at = told_at - timedelta(seconds=max(0.0, measured.behind))
+            self._agreed_at = server_time - timedelta(seconds=max(0.0, measured.behind))
         elif measured.sure_until is None:
-            measured.sure_until = told_at.isoformat()
+            measured.sure_until = server_time
 
     def apply(self, watermark: datetime | None) -> datetime | None:
         """Correct the provider's clock; the watermark, as far back as changes may have been missed."""
@@ -90,42 +70,37 @@ class Clocks:
         behind = measured.rows_behind if measured.behind is None else max(0.0, measured.behind)
         self._provider.set_clock(behind=timedelta(seconds=behind), is_confirmed=measured.behind is not None)
         if watermark is not None and behind > measured.applied:
-            sure = _time(measured.sure_until)
+            sure = measured.sure_until
             missed_from = watermark if sure is None else min(watermark, sure)
             watermark = missed_from - timedelta(seconds=behind - measured.applied)
         measured.applied = behind
-        if self._learnt_at is not None:
-            measured.sure_until = self._learnt_at.isoformat()
+        if self._agreed_at is not None:
+            measured.sure_until = self._agreed_at
         measured.sentence = _sentence(measured.ahead_of_ours, measured.behind, measured.rows_behind)
         return watermark
 
-    def hear_missed(self, stamp: datetime | None) -> None:
+    def note_missed_stamp(self, stamp: datetime | None) -> None:
         """A row has changed without being among the changes: its stamp is how late the stamps are at most.
 
         Where there are heartbeats, they tell better: the row may have been out of sight.
         """
-        told_at = self._provider.server_time_received_at
-        if self.measured.behind is None and stamp is not None and told_at is not None:
-            late = (told_at - stamp).total_seconds()
+        server_time = self._provider.server_time_received_at
+        if self.measured.behind is None and stamp is not None and server_time is not None:
+            late = (server_time - stamp).total_seconds()
             if MISSED_SECONDS < late < MOST_SECONDS:
                 self.measured.rows_behind = max(self.measured.rows_behind, late)
 
-    def hear_newest(self, stamp: datetime | None) -> None:
+    def note_newest_stamp(self, stamp: datetime | None) -> None:
         """No stamp is of the future, so that the stamps are not later than the newest."""
-        told_at = self._provider.server_time_received_at
-        if stamp is not None and told_at is not None and self.measured.rows_behind:
-            late = max(0.0, (told_at - stamp).total_seconds())
+        server_time = self._provider.server_time_received_at
+        if stamp is not None and server_time is not None and self.measured.rows_behind:
+            late = max(0.0, (server_time - stamp).total_seconds())
             self.measured.rows_behind = min(self.measured.rows_behind, late) if late > AGREE_SECONDS else 0.0
 
-    def take_changed(self) -> dict[str, Any] | None:
-        """Return the state to save; None if it has not changed since the last call."""
-        now = asdict(self.measured)
-        self._was, was = now, self._was
-        return now if now != was else None
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    def take_changed(self) -> bool:
+        """Whether the state has changed since the last call."""
+        was, self._saved = self._saved, replace(self.measured)
+        return self.measured != was
 
 
 def _sentence(ahead: float | None, behind: float | None, rows_behind: float) -> str | None:

@@ -10,7 +10,7 @@ import psycopg
 from windsock import log
 from windsock.db.database import Database
 from windsock.errors import DatabaseFailed
-from windsock.sync.progress import QUERIES
+from windsock.sync.lease import QUERIES
 from windsock.sync.retention import purge_expired
 from windsock.sync.runner import SyncRunner
 from windsock.sync.store import queue_sync

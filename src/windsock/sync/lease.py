@@ -4,25 +4,41 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from windsock.db.database import Database
+from windsock.db.queries import load
 from windsock.errors import DatabaseFailed
-from windsock.sync.progress import (
-    LEASE_RENEWAL_SECONDS,
-    QUERIES,
-    Cancelled,
-    LeaseLost,
-    PassInterrupted,
-    Progress,
-    Requeued,
-)
 
+if TYPE_CHECKING:
+    from windsock.sync.progress import Progress
+
+QUERIES = load(__package__, "sync.sql")
+
+LEASE = "20 seconds"
+LEASE_RENEWAL_SECONDS = 5.0
 STUCK_SECONDS = 10.0
 """In which no further request was sent; then a sync goes on in the queue of slow connectors, if others wait."""
 
 
+class PassInterrupted(Exception):
+    """The pass stops without a fault; its stored rows stay."""
+
+
+class LeaseLost(PassInterrupted):
+    """Another worker took this sync over, or it was given up: stop, and write nothing more."""
+
+
+class Cancelled(PassInterrupted):
+    """A person does not want this sync any more."""
+
+
+class Requeued(PassInterrupted):
+    """This process stops, or others wait for their turn: another worker goes on from the checkpoint."""
+
+
 @contextlib.asynccontextmanager
-async def held_lease(db: Database, progress: Progress) -> AsyncIterator[None]:
+async def held_lease(db: Database, progress: "Progress") -> AsyncIterator[None]:
     """Renew the lease beside the body; what ends the sync early is raised in the body."""
     reason: PassInterrupted | None = None
     body = asyncio.current_task()
@@ -51,7 +67,7 @@ async def held_lease(db: Database, progress: Progress) -> AsyncIterator[None]:
             await renewal
 
 
-async def _renew(db: Database, progress: Progress, *, silent_seconds: float) -> PassInterrupted | None:
+async def _renew(db: Database, progress: "Progress", *, silent_seconds: float) -> PassInterrupted | None:
     """Why the sync is to end here, if it is."""
     try:
         async with db.tenant_transaction(progress.space_id) as tx:

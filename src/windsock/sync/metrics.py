@@ -7,7 +7,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from windsock.db.database import Database, Row
 from windsock.errors import DatabaseFailed
-from windsock.sync.progress import QUERIES, Progress
+from windsock.sync.lease import QUERIES
+from windsock.sync.progress import Progress
 
 STATES = ("new", "fresh", "late", "partial", "failing", "held", "off")
 

@@ -1,9 +1,10 @@
 """Stores pages with their counts, their place and their skipped rows, in one transaction each."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
-from typing import Literal, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from windsock import log
@@ -14,9 +15,10 @@ from windsock.sync.isolation import Kind, Unstorable, store_isolated, storing
 from windsock.sync.progress import Progress
 from windsock.sync.skipped_rows import Entry
 from windsock.sync.skips import Skips
+from windsock.sync.state import StateWriter
+from windsock.sync.state_records import Stream
 from windsock.sync.writer import TimeWindow, UpsertResult, merged
 
-Stream = Literal["runs", "task_runs"]
 CheckpointWriter = Callable[[Transaction], Awaitable[object]]
 """Writes, in the transaction of a page, where to go on after it."""
 P = TypeVar("P", ProviderPipeline, ProviderRun, ProviderTaskRun)
@@ -34,14 +36,18 @@ class PageStore:
     def __init__(self, db: Database, provider: Provider, progress: Progress) -> None:
         self.db, self.provider, self.progress = db, provider, progress
         self.names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
+        self.state_writer = StateWriter(progress.space_id, progress.connector_id)
         self.skips = Skips(progress.space_id, progress.connector_id, progress.sync_id)
         self._unreadable_runs = 0
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        return self.db.tenant_transaction(self.progress.space_id)
 
     async def end_scan(self, kind: Stream, window: TimeWindow | None = None) -> set[UUID]:
         """After a scan with a scope was read to its end: ids here of what may be among the rows that it skipped."""
         if not self.skips.has_met:
             return set()
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             await self.skips.settle(tx, kind)
             await self.save(tx)
             return await self.skips.spared(tx, kind, window)
@@ -57,29 +63,29 @@ class PageStore:
     ) -> R:
         """In one transaction: at once, or row by row where that is refused because of a value."""
         try:
-            async with self.db.tenant_transaction(self.progress.space_id) as tx:
+            async with self.transaction() as tx:
                 return await finish(tx, await storing(store(tx, rows)))
         except Unstorable:
             logger.warning("a page cannot be stored as a whole; it is stored row by row", kind=kind, exc_info=True)
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             isolated = await store_isolated(tx, kind, rows, partial(store, tx))
             self.skips.meet(isolated.skipped, is_listed=is_listed)
             return await finish(tx, merged(isolated.results))
 
     async def forget_skipped(self, entry: Entry) -> None:
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             await self.skips.forget(tx, [entry.identity])
             await self.save(tx)
 
     async def forget_placeless(self) -> None:
         """After all of the history was read or compared."""
         if self.skips.has_met:
-            async with self.db.tenant_transaction(self.progress.space_id) as tx:
+            async with self.transaction() as tx:
                 await self.skips.forget_placeless(tx)
                 await self.save(tx)
 
     async def save_progress(self) -> None:
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             await self.skips.write(tx)
             await self.save(tx)
 

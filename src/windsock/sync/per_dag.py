@@ -13,7 +13,7 @@ from windsock.providers.scopes import RunRange, UpdatedSince
 from windsock.sync.incremental import OVERLAP, PollResult
 from windsock.sync.reconcile import KINDS, SETTLING_TIME
 from windsock.sync.session import SyncSession
-from windsock.sync.times import iso, time
+from windsock.sync.state_records import ResyncCheckpoint
 from windsock.sync.writer import TimeWindow
 
 QUERIES = load(__package__, "per_dag.sql")
@@ -36,14 +36,14 @@ class PerDag:
     began that reads each pipeline whole; None for a normal one.
     """
 
-    def __init__(self, reading: SyncSession, *, full_since: datetime | None) -> None:
-        self._reading, self._provider = reading, reading.provider
+    def __init__(self, session: SyncSession, *, full_since: datetime | None) -> None:
+        self._session, self._provider = session, session.provider
         self._is_full, self._full_since = full_since is not None, full_since
         self.complete_as_of: datetime | None = None
         self.has_unread = self.has_checked_all = False
 
     async def read(self) -> PollResult:
-        reading, progress = self._reading, self._reading.progress
+        session, progress = self._session, self._session.progress
         requests, visited = self._provider.requests, 0
         failure: ProviderHTTPError | None = None
         incomplete: ProviderIncomplete | None = None
@@ -51,7 +51,7 @@ class PerDag:
         for row in rows:
             if visited and not self._is_full and self._provider.requests - requests >= MAX_REQUESTS:
                 break
-            if row["external_id"] not in reading.pipelines:
+            if row["external_id"] not in session.pipelines:
                 continue
             visited += 1
             try:
@@ -64,12 +64,12 @@ class PerDag:
             except ProviderIncomplete as lacking:  # the others have no part in it
                 incomplete = incomplete or lacking
             progress.raise_if_interrupted()
-            if self._is_full and reading.let_others is not None:
-                await reading.let_others()
+            if self._is_full and session.yield_to_others is not None:
+                await session.yield_to_others()
         if incomplete is not None:
             raise incomplete
-        async with reading.db.tenant_transaction(progress.space_id) as tx:
-            found = await tx.fetch_one(QUERIES["sum_up_reads"], **reading.names) or {}
+        async with session.transaction() as tx:
+            found = await tx.fetch_one(QUERIES["sum_up_reads"], **session.names) or {}
         if failure is not None and len(found["refused"]) == found["pipelines"]:
             raise failure  # no single DAG may be read any more
         used = self._provider.requests - requests
@@ -77,16 +77,16 @@ class PerDag:
         self.has_unread, self.complete_as_of = found["unread"] > 0, found["read_at"]
         self.has_checked_all = found["unchecked"] == 0
         now = self._provider.server_time or progress.started_at
-        watermark = found["watermark"] or (reading.state["watermark"] if found["pipelines"] else None) or now
+        watermark = found["watermark"] or (session.state.watermark if found["pipelines"] else None) or now
         is_whole = visited == found["pipelines"] and failure is None and not self.has_unread
         return PollResult(watermark, is_whole=is_whole)
 
     async def _in_turn(self) -> list[Row]:
-        reading = self._reading
-        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
+        session = self._session
+        async with session.transaction() as tx:
             return await tx.fetch_all(
                 QUERIES["pipelines_in_turn"],
-                **reading.names,
+                **session.names,
                 patience=MAX_WAIT,
                 head_start=HEAD_START,
                 began_at=self._full_since,
@@ -94,22 +94,22 @@ class PerDag:
 
     async def _visit(self, row: Row) -> None:
         """Read what changed in one pipeline, or all of it where that was not read before, and compare its totals."""
-        reading, dag_id = self._reading, row["external_id"]
+        session, dag_id = self._session, row["external_id"]
         read_at, watermark = datetime.now(UTC), row["watermark"]
         is_new = row["needs_history"] or watermark is None
-        whole = RunRange(reading.goal, None, dag_id)
+        whole = RunRange(session.goal, None, dag_id)
         checked_at: datetime | None = row["checked_at"]
         as_of = None
         if watermark is not None:  # where nobody vouched since, another Airflow may have answered: see Changes
-            since = min(watermark, reading.state["vouched_until"] or watermark) - OVERLAP
+            since = min(watermark, session.state.verified_watermark or watermark) - OVERLAP
             as_of = await self._scan(UpdatedSince(since, pipeline_external_id=dag_id))
         if as_of is None or is_new or self._is_full:  # runs from before the history are among the changes only
             read_as_of = await self._read_whole(whole, row, finds_missing=not is_new)
             as_of, checked_at = min(as_of or read_as_of, read_as_of), read_at
         elif checked_at is None or read_at - checked_at >= CHECK_EVERY:
             checked_at = await self._compare(row, as_of, read_at)
-        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-            await reading.progress.save(tx)
+        async with session.transaction() as tx:
+            await session.progress.save(tx)
             await tx.execute(
                 QUERIES["save_read"],
                 **self._names(row),
@@ -118,44 +118,44 @@ class PerDag:
                 checked_at=checked_at,
             )
             if row["needs_history"]:
-                await reading.mirror.mark_backfilled(tx, row["id"])
+                await session.mirror.mark_backfilled(tx, row["id"])
 
     async def _read_whole(self, scope: RunRange, row: Row, *, finds_missing: bool) -> datetime:
         """All runs of the pipeline; what it had and does not show any more is marked missing."""
-        reading, begun_at = self._reading, datetime.now(UTC)
+        session, begun_at = self._session, datetime.now(UTC)
         # Both ends belong to a scope, to a window only the first: a moment more lets the last one in.
         window = TimeWindow(scope.start, scope.end and scope.end + timedelta(microseconds=1))
         runs, tasks = set(), set()
         as_of: datetime | None = None
-        async for page in reading.track_pages("runs", self._provider.runs(scope), scope):
+        async for page in session.track_pages("runs", self._provider.runs(scope), scope):
             as_of = as_of or page.as_of
-            runs |= (await reading.store_runs(page.rows)).ids
-        async for task_page in reading.track_pages("task_runs", self._provider.task_runs(scope), scope):
-            tasks |= (await reading.store_task_runs(task_page.rows)).ids
-        tasks |= await reading.end_scan("task_runs", window)
-        runs |= await reading.end_scan("runs", window)
+            runs |= (await session.store_runs(page.rows)).ids
+        async for task_page in session.track_pages("task_runs", self._provider.task_runs(scope), scope):
+            tasks |= (await session.store_task_runs(task_page.rows)).ids
+        tasks |= await session.end_scan("task_runs", window)
+        runs |= await session.end_scan("runs", window)
         if finds_missing:
-            async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-                reading.missing += await reading.gone.mark_missing_in_window(
+            async with session.transaction() as tx:
+                session.missing += await session.gone.mark_missing_in_window(
                     tx, window, runs, tasks, begun_at, pipeline_id=row["id"]
                 )
-                await reading.progress.save(tx)
+                await session.progress.save(tx)
         return as_of or begun_at - OVERLAP
 
     async def _scan(self, scope: UpdatedSince) -> datetime:
-        reading = self._reading
+        session = self._session
         as_of: datetime | None = None
-        async for page in reading.track_pages("runs", self._provider.runs(scope)):
+        async for page in session.track_pages("runs", self._provider.runs(scope)):
             as_of = as_of or page.as_of
-            await reading.store_runs(page.rows)
-        async for task_page in reading.track_pages("task_runs", self._provider.task_runs(scope)):
-            await reading.store_task_runs(task_page.rows)
+            await session.store_runs(page.rows)
+        async for task_page in session.track_pages("task_runs", self._provider.task_runs(scope)):
+            await session.store_task_runs(task_page.rows)
         return as_of or scope.since
 
     def _compared(self, dag_id: str, as_of: datetime) -> RunRange:
         """The history of a DAG up to the part that may still be in flux."""
-        reading = self._reading
-        start = max(reading.goal, reading.oldest + timedelta(hours=1)) if reading.oldest else reading.goal
+        session = self._session
+        start = max(session.goal, session.oldest + timedelta(hours=1)) if session.oldest else session.goal
         return RunRange(start, as_of - SETTLING_TIME, dag_id)
 
     async def _compare(self, row: Row, as_of: datetime, read_at: datetime) -> datetime | None:
@@ -163,63 +163,63 @@ class PerDag:
 
         When it was last compared; None where it is to be compared again soon.
         """
-        reading, compared = self._reading, self._compared(row["external_id"], as_of)
-        missing = reading.missing
+        session, compared = self._session, self._compared(row["external_id"], as_of)
+        missing = session.missing
         try:
             is_equal = await self._has_equal_totals(row, compared)
         except ProviderHTTPError as refusal:
             if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
-            reading.progress.warn(f"The totals of a DAG could not be compared this time: {refusal}")
+            session.progress.warn(f"The totals of a DAG could not be compared this time: {refusal}")
             checked_at: datetime | None = row["checked_at"]
             return checked_at
         if not is_equal:
             await self._read_whole(compared, row, finds_missing=True)
-        return read_at if reading.missing == missing else None  # the second look decides
+        return read_at if session.missing == missing else None  # the second look decides
 
     async def _has_equal_totals(self, row: Row, window: RunRange) -> bool:
-        reading = self._reading
+        session = self._session
         theirs = [await self._provider.count_runs(window), await self._provider.count_task_runs(window)]
-        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
+        async with session.transaction() as tx:
             ours = [
-                await reading.gone.count(tx, kind, window, pipeline_id=row["id"]) + reading.skips.counted(kind, window)
+                await session.gone.count(tx, kind, window, pipeline_id=row["id"]) + session.skips.counted(kind, window)
                 for kind in KINDS
             ]
         return ours == theirs
 
     async def _note_refusal(self, row: Row) -> None:
         """Its data stays; it is read anew when it may be read again."""
-        reading = self._reading
-        async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-            await reading.progress.save(tx)
+        session = self._session
+        async with session.transaction() as tx:
+            await session.progress.save(tx)
             await tx.execute(QUERIES["save_refusal"], **self._names(row))
-            await tx.execute(QUERIES["need_history"], **reading.names, pipeline_id=row["id"])
+            await tx.execute(QUERIES["need_history"], **session.names, pipeline_id=row["id"])
 
     def _mention(self, found: Row, what: str) -> None:
-        self._reading.progress.warn(
+        self._session.progress.warn(
             f"The account may not read all DAGs at once, so each is read by itself: {what} in this sync."
         )
         refused = found["refused"]
         if refused:
             names = ", ".join(refused[:MAX_NAMES]) + (" and others" if len(refused) > MAX_NAMES else "")
-            self._reading.progress.warn(
+            self._session.progress.warn(
                 f"Airflow refuses the runs of {len(refused)} of its pipelines ({names}). What was read before is kept."
             )
 
     def _names(self, row: Row) -> dict[str, object]:
-        return {"space_id": self._reading.progress.space_id, "pipeline_id": row["id"]}
+        return {"space_id": self._session.progress.space_id, "pipeline_id": row["id"]}
 
 
-async def must_read_per_dag(reading: SyncSession) -> bool:
+async def must_read_per_dag(session: SyncSession) -> bool:
     """Whether a 403 means that the account may read single DAGs only. At most six requests, and only after a 403."""
-    provider = reading.provider
+    provider = session.provider
     try:
-        if not reading.has_listed:
-            await reading.list_pipelines()
+        if not session.has_listed:
+            await session.list_pipelines()
         if await provider.may_read_all():
             return False
         now = datetime.now(UTC)
-        for dag_id in [*sorted(reading.pipelines), *sorted(reading.excluded_dags)][:MAX_PROBES]:
+        for dag_id in [*sorted(session.pipelines), *sorted(session.excluded_dags)][:MAX_PROBES]:
             try:
                 await provider.count_runs(RunRange(now, now, dag_id))
             except ProviderHTTPError as refusal:
@@ -233,43 +233,38 @@ async def must_read_per_dag(reading: SyncSession) -> bool:
     return False
 
 
-async def begin(reading: SyncSession) -> None:
+async def begin(session: SyncSession) -> None:
     """From now on DAG by DAG; from the watermark on where everything before it has been read, else from the start."""
-    state = reading.state
-    is_complete = state["watermark"] is not None and bool((state["history"] or {}).get("is_complete"))
-    async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-        await reading.progress.save(tx)
-        await tx.execute(QUERIES["begin_per_dag"], **reading.names)
-        await tx.execute(QUERIES["delete_reads"], **reading.names)
+    state = session.state
+    is_complete = state.watermark is not None and state.is_backfilled
+    async with session.transaction() as tx:
+        await session.progress.save(tx)
+        await session.state_writer.begin_per_dag(tx)
+        await tx.execute(QUERIES["delete_reads"], **session.names)
         if is_complete:
-            read_at = state["last_complete_at"] or state["watermark"]
-            await tx.execute(QUERIES["begin_reads"], **reading.names, watermark=state["watermark"], read_at=read_at)
+            read_at = state.last_complete_at or state.watermark
+            await tx.execute(QUERIES["begin_reads"], **session.names, watermark=state.watermark, read_at=read_at)
         else:
-            await tx.execute(QUERIES["need_history"], **reading.names, pipeline_id=None)
-    state["is_per_dag"] = True
+            await tx.execute(QUERIES["need_history"], **session.names, pipeline_id=None)
+    state.is_per_dag = True
 
 
-def full_since(reading: SyncSession) -> datetime | None:
+def full_since(session: SyncSession) -> datetime | None:
     """When the full sync began that this pass carries out or goes on with."""
-    checkpoint = reading.state["checkpoint"] or {}
-    if not (reading.progress.is_full or checkpoint.get("kind") == "history"):
-        return None
-    return time(checkpoint.get("began_at")) or reading.progress.started_at
+    checkpoint = session.state.checkpoint
+    if isinstance(checkpoint, ResyncCheckpoint):
+        return checkpoint.began_at or session.progress.started_at
+    return session.progress.started_at if session.progress.is_full else None
 
 
-def checkpoint_of(started_at: datetime) -> dict[str, str]:
-    """For the one who goes on with an interrupted full sync."""
-    return {"began_at": iso(started_at)}
-
-
-async def end(reading: SyncSession) -> None:
+async def end(session: SyncSession) -> None:
     """Back to lists over all DAGs, from the oldest watermark on."""
-    async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-        await reading.progress.save(tx)
-        found = await tx.fetch_one(QUERIES["sum_up_reads"], **reading.names) or {}
-        await tx.execute(QUERIES["end_per_dag"], **reading.names, watermark=found["watermark"])
-        await tx.execute(QUERIES["delete_reads"], **reading.names)
-    state, oldest = reading.state, found["watermark"]
-    state["is_per_dag"], state["quick_from"] = False, None
-    if state["watermark"] is not None and oldest is not None:
-        state["watermark"] = min(state["watermark"], oldest)
+    async with session.transaction() as tx:
+        await session.progress.save(tx)
+        found = await tx.fetch_one(QUERIES["sum_up_reads"], **session.names) or {}
+        await session.state_writer.end_per_dag(tx, found["watermark"])
+        await tx.execute(QUERIES["delete_reads"], **session.names)
+    state, oldest = session.state, found["watermark"]
+    state.is_per_dag, state.recent_watermark = False, None
+    if state.watermark is not None and oldest is not None:
+        state.watermark = min(state.watermark, oldest)

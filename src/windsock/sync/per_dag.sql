@@ -48,9 +48,6 @@ UPDATE pipelines SET needs_history = true
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND NOT needs_history
   AND id = %(pipeline_id)s  -- if pipeline_id
 
--- name: begin_per_dag
-UPDATE sync_states SET is_per_dag = true WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
-
 -- name: begin_reads
 -- Where all of them were read together until now.
 INSERT INTO pipeline_reads (space_id, pipeline_id, watermark, read_at)
@@ -58,10 +55,6 @@ SELECT %(space_id)s, p.id, %(watermark)s, %(read_at)s
 FROM pipelines p
 WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND NOT p.needs_history
 ON CONFLICT (space_id, pipeline_id) DO NOTHING
-
--- name: end_per_dag
-UPDATE sync_states SET is_per_dag = false, watermark = least(watermark, coalesce(%(watermark)s, watermark)), quick_from = NULL
-WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: delete_reads
 DELETE FROM pipeline_reads r USING pipelines p

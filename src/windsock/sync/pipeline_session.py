@@ -2,12 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
-
-from windsock.db.database import Database, Row, Transaction
+from windsock.db.database import Database, Transaction
 from windsock.errors import (
     ProviderFailed,
     ProviderRejectedCredentials,
@@ -21,12 +18,12 @@ from windsock.providers.base import (
 )
 from windsock.providers.miscounts import Miscounts
 from windsock.sync.clocks import Clocks
+from windsock.sync.dag_filter import is_included, may_be_included
 from windsock.sync.deletions import DeletionTracker
 from windsock.sync.page_store import PageStore
-from windsock.sync.polling import digest_of, is_cheap
-from windsock.sync.progress import QUERIES, Progress
-from windsock.sync.times import time
-from windsock.sync.wanted import is_wanted, may_be_wanted
+from windsock.sync.polling import ListingCost, digest_of
+from windsock.sync.progress import Progress
+from windsock.sync.state import SyncState
 from windsock.sync.writer import MirrorWriter, UpsertResult
 
 
@@ -38,69 +35,70 @@ class PipelineSession(PageStore):
         db: Database,
         provider: Provider,
         config: AirflowConfig,
-        state: Row,
-        mirror: MirrorWriter,
+        state: SyncState,
         progress: Progress,
     ) -> None:
         super().__init__(db, provider, progress)
-        self.config, self.state, self.mirror = config, state, mirror
+        self.config, self.state = config, state
+        self.mirror = MirrorWriter(progress.space_id, progress.connector_id)
         self.gone = DeletionTracker(progress.space_id, progress.connector_id, progress.sync_id)
         self.pipelines: dict[str, UUID] = {}
-        self.has_listed = self.is_vouched_for = False
+        self.has_listed = self.source_verified = False
         self.missing = self.missing_pipelines = 0
         self.older_runs: dict[tuple[str, str], None] = {}
         self.unfinished_read: set[tuple[str, str]] = set()
         self.newest_stamp: datetime | None = None
-        self.clocks = Clocks(provider, state["clocks"])
-        self.ask_witnesses: Callable[[], Awaitable[None]] | None = None
-        self._unwanted: set[str] = set(state["unwanted"])
-        self._stay_unknown: set[str] = set()
-        self._asked_for: set[tuple[str, str]] = set()
-        retention = state["retention_days"]
-        self.oldest = datetime.now(UTC) - timedelta(days=retention) if retention else None
-        self.let_others: Callable[[], Awaitable[None]] | None = None
+        self.clocks = Clocks(provider, state.clocks)
+        self.identity_check: Callable[[], Awaitable[None]] | None = None
+        self._excluded: set[str] = set(state.excluded_dag_ids)
+        self._unlisted: set[str] = set()
+        self._fetched_runs: set[tuple[str, str]] = set()
+        days = state.retention_days
+        self.oldest = datetime.now(UTC) - timedelta(days=days) if days else None
+        self.yield_to_others: Callable[[], Awaitable[None]] | None = None
 
     @property
     def goal(self) -> datetime:
         """How far back the history is read, once it has been."""
-        goal = time((self.state["history"] or {}).get("goal"))
-        return goal or datetime.now(UTC) - timedelta(days=self.config.history_days)
+        if self.state.backfill is not None:
+            return self.state.backfill.goal
+        return datetime.now(UTC) - timedelta(days=self.config.history_days)
 
     @property
     def excluded_dags(self) -> frozenset[str]:
         """DAGs of the provider's list that this connector is not to mirror."""
-        return frozenset(self._unwanted)
+        return frozenset(self._excluded)
 
     @property
     def has_excluded_dags(self) -> bool:
         """The provider lists DAGs that this connector is not to mirror, so that its totals are not ours."""
-        return bool(self._unwanted) or self.skips.hides_pipelines
+        return bool(self._excluded) or self.skips.hides_pipelines
 
     async def load(self) -> None:
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             self.pipelines = await self.mirror.known_pipelines(tx)
-            if self.state["skipped"]:
+            if self.state.skipped:
                 await self.skips.load(tx)
-        self.progress.miscounts = Miscounts(self.state["miscounts"], self.skips.unlisted)
+        self.progress.miscounts = Miscounts(self.state.miscounts, self.skips.unlisted)
         self.provider.set_miscounts(self.progress.miscounts)
 
     async def position_of(self, dag_id: str, run_id: str) -> datetime | None:
         """Where the provider's lists have a mirrored run in time (see RunRange)."""
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             return await self.gone.position_of(tx, dag_id, run_id)
 
     async def miss_run(self, dag_id: str, run_id: str) -> None:
         """Mark a requested run that does not exist as missing."""
-        async with self.db.tenant_transaction(self.progress.space_id) as tx:
+        async with self.transaction() as tx:
             self.missing += await self.gone.mark_missing_run(tx, dag_id, run_id)
             await self.progress.save(tx)
 
     async def verify_source(self) -> None:
         """Before the first row of a pass is stored: raise SourceMismatch when it is not of the one that is mirrored."""
-        if not self.is_vouched_for:
-            self.is_vouched_for = True
-            if self.ask_witnesses is not None:
-                await self.ask_witnesses()
+        if not self.source_verified:
+            self.source_verified = True
+            if self.identity_check is not None:
+                await self.identity_check()
 
     # --- Pipelines ---------------------------------------------------------------------------------------------------
 
@@ -117,8 +115,8 @@ class PipelineSession(PageStore):
 
         Airflow does not tell of new names, tags, schedules and next runs in any other way.
         """
-        before = self.state["listing"]
-        if self.has_listed or not is_cheap(before):
+        before = self.state.listing
+        if self.has_listed or before is None or not before.is_cheap:
             return
         try:
             listing, cost = await self._list(counts_import_errors=False)
@@ -128,28 +126,23 @@ class PipelineSession(PageStore):
             self.progress.warn(f"The DAGs could not be listed this time: {failure}")
             return
         self.count_requests()
-        if cost["digest"] != before["digest"]:
+        if cost.digest != before.digest:
             await self.verify_source()
             await self._store_listing(listing, cost, None)
 
-    async def _list(self, *, counts_import_errors: bool) -> tuple[PipelineListing, dict[str, Any]]:
-        """The pipelines, and what is remembered of this list: its requests, seconds and digest."""
+    async def _list(self, *, counts_import_errors: bool) -> tuple[PipelineListing, ListingCost]:
+        """The pipelines, and what the list cost."""
         requests, seconds = self.provider.requests, self.provider.request_seconds
         listing = await self.provider.list_pipelines(counts_import_errors=counts_import_errors)
-        cost = {
-            "requests": self.provider.requests - requests - counts_import_errors,
-            "seconds": round(self.provider.request_seconds - seconds, 3),
-            "digest": digest_of(listing),
-        }
-        return listing, cost
+        requests = self.provider.requests - requests - counts_import_errors
+        seconds = round(self.provider.request_seconds - seconds, 3)
+        return listing, ListingCost(requests, seconds, digest_of(listing))
 
-    async def _store_listing(
-        self, listing: PipelineListing, cost: dict[str, Any], deleted: set[str] | None
-    ) -> datetime:
-        wanted = [pipeline for pipeline in listing.rows if is_wanted(pipeline, self.config)]
-        skipped = [row for row in listing.skipped if may_be_wanted(row, self.config)]
+    async def _store_listing(self, listing: PipelineListing, cost: ListingCost, deleted: set[str] | None) -> datetime:
+        wanted = [pipeline for pipeline in listing.rows if is_included(pipeline, self.config)]
+        skipped = [row for row in listing.skipped if may_be_included(row, self.config)]
         self.progress.expected += len(listing.rows) + sum(not row.fields for row in skipped)
-        has_begun, known = self.has_listed or self.state["history"] is not None, self.pipelines
+        has_begun, known = self.has_listed or self.state.backfill is not None, self.pipelines
         found: dict[str, UUID] = {}
 
         async def store(tx: Transaction, rows: list[ProviderPipeline]) -> UpsertResult:
@@ -163,10 +156,8 @@ class PipelineSession(PageStore):
             await self.skips.settle(tx, "pipelines")
             missing = await self.gone.mark_missing_pipelines(tx, self.pipelines.values(), deleted or ())
             self.count("pipelines", stored, read=len(listing.rows))
-            self._unwanted = {row.external_id for row in listing.rows} - self.pipelines.keys() - self.skips.pipelines
-            await tx.execute(
-                QUERIES["save_listing"], **self.names, unwanted=sorted(self._unwanted), listing=Jsonb(cost)
-            )
+            self._excluded = {row.external_id for row in listing.rows} - self.pipelines.keys() - self.skips.pipelines
+            await self.state_writer.save_listing(tx, self._excluded, cost)
             await self.save(tx)
             return missing
 
@@ -182,10 +173,10 @@ class PipelineSession(PageStore):
 
     async def list_pipelines_when_unknown(self, dag_ids: set[str]) -> None:
         """A DAG that is new since the last listing would lose its runs: list again, once for what stays unknown."""
-        unknown = dag_ids - self.pipelines.keys() - self._unwanted - self._stay_unknown - self.skips.pipelines
+        unknown = dag_ids - self.pipelines.keys() - self._excluded - self._unlisted - self.skips.pipelines
         if unknown:
             await self.list_pipelines()
-            self._stay_unknown |= unknown - self.pipelines.keys()
+            self._unlisted |= unknown - self.pipelines.keys()
 
 
 def _mention(listing: PipelineListing, missing: int, progress: Progress) -> None:

@@ -30,6 +30,20 @@ MAX_LISTING_REQUESTS, MAX_LISTING_SECONDS = 5, 5.0
 RunKey = tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class ListingCost:
+    """Requests, seconds and digest of the last complete list of DAGs."""
+
+    requests: int
+    seconds: float
+    digest: str
+
+    @property
+    def is_cheap(self) -> bool:
+        """Each sync may read the list."""
+        return self.requests <= MAX_LISTING_REQUESTS and self.seconds <= MAX_LISTING_SECONDS
+
+
 @dataclass(slots=True)
 class Polling:
     """State that a complete pass leaves for the next one.
@@ -46,7 +60,7 @@ class Polling:
     read_runs: dict[RunKey, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> "Polling":
+    def from_json(cls, state: dict[str, Any]) -> "Polling":
         return cls(
             seconds=list(state.get("seconds", [])),
             total=state.get("total"),
@@ -119,15 +133,6 @@ def revision_of(run: ProviderRun) -> str:
     """
     parts = (run.status, run.queued_at, run.started_at, run.ended_at, run.last_decision)
     return blake2b("\n".join(map(str, parts)).encode(), digest_size=8).hexdigest()
-
-
-def is_cheap(listing: dict[str, Any] | None) -> bool:
-    """Whether the last complete list of DAGs cost so little that each sync may read it."""
-    return (
-        listing is not None
-        and listing["requests"] <= MAX_LISTING_REQUESTS
-        and listing["seconds"] <= MAX_LISTING_SECONDS
-    )
 
 
 def digest_of(listing: PipelineListing) -> str:

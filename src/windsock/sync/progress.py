@@ -1,4 +1,4 @@
-"""Lease and progress of a running sync; without the lease no more writes are possible."""
+"""Progress of a running sync: counts, phase and warnings, saved together with the lease."""
 
 import asyncio
 from collections import Counter
@@ -10,56 +10,12 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db.database import Row, Transaction
-from windsock.db.queries import load
 from windsock.providers.base import Provider
 from windsock.providers.miscounts import Miscounts
+from windsock.sync.lease import LEASE, QUERIES, Cancelled, LeaseLost, Requeued
 from windsock.sync.writer import UpsertResult
 
-QUERIES = load(__package__, "sync.sql")
-
-LEASE = "20 seconds"
-LEASE_RENEWAL_SECONDS = 5.0
 MAX_WARNINGS = 50
-
-
-class PassInterrupted(Exception):
-    """The pass stops without a fault; its stored rows stay."""
-
-
-class LeaseLost(PassInterrupted):
-    """Another worker took this sync over, or it was given up: stop, and write nothing more."""
-
-
-class Cancelled(PassInterrupted):
-    """A person does not want this sync any more."""
-
-
-class Requeued(PassInterrupted):
-    """This process stops, or others wait for their turn: another worker goes on from the checkpoint."""
-
-
-@dataclass(frozen=True, slots=True)
-class PassResult:
-    """Result of a complete pass for the next one. `is_whole`: all data is as of its beginning.
-
-    `complete_as_of`: by our clock, as of when all is where it was read pipeline by pipeline.
-    """
-
-    watermark: datetime
-    is_whole: bool
-    complete_as_of: datetime | None
-    reschedule_immediately: bool
-    mode: str
-    poll_seconds: float | None
-    polling: dict[str, Any]
-    quick_from: datetime | None
-    checked_at: datetime | None
-    checked_whole_at: datetime | None
-    recheck_due: bool
-    events: dict[str, Any]
-    identity_samples: list[dict[str, str]]
-    base_url: str
-    source_verified: bool
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from typing import Literal
 
 from windsock.providers.scopes import RunRange
 from windsock.sync.backfill import read_window
-from windsock.sync.page_store import Stream
 from windsock.sync.session import SyncSession
+from windsock.sync.state_records import Stream
 from windsock.sync.writer import TimeWindow
 
 INTERVAL, SLOW_INTERVAL = timedelta(minutes=5), timedelta(hours=1)
@@ -27,28 +27,28 @@ END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 class Reconciler:
     """One comparison. Oldest first: what Airflow cleaned up is known by nothing older being left."""
 
-    def __init__(self, reading: SyncSession) -> None:
-        self._reading = reading
-        self._questions = 0
+    def __init__(self, session: SyncSession) -> None:
+        self._session = session
+        self._requests = 0
 
     async def run(self, as_of: datetime, *, is_whole: bool) -> None:
         """Compare the last days or all of the history, up to what is still in flux as of now."""
-        days = RECENT if not is_whole else timedelta(days=self._reading.config.history_days)
-        start = max(self._reading.goal, as_of - days)
-        if self._reading.oldest is not None:
-            start = max(start, self._reading.oldest + timedelta(hours=1))
+        days = RECENT if not is_whole else timedelta(days=self._session.config.history_days)
+        start = max(self._session.goal, as_of - days)
+        if self._session.oldest is not None:
+            start = max(start, self._session.oldest + timedelta(hours=1))
         end = as_of - SETTLING_TIME
         if start >= end:
             return
-        self._reading.progress.phase = "comparing totals"
+        self._session.progress.phase = "comparing totals"
         await self._compare_future(as_of + SETTLING_TIME)
-        if self._reading.has_excluded_dags:
+        if self._session.has_excluded_dags:
             await self._reread_recent(RunRange(max(start, end - REREAD_WINDOW), end))
         else:
             await self._compare(RunRange(start, end))
 
     async def _compare(self, window: RunRange) -> None:
-        if self._questions >= MAX_REQUESTS or window.end is None:
+        if self._requests >= MAX_REQUESTS or window.end is None:
             return
         theirs = await self._theirs(window)
         if await self._ours(window) == theirs:
@@ -71,20 +71,20 @@ class Reconciler:
             await self._read(TimeWindow(start, None))
 
     async def _ours(self, window: RunRange) -> list[int]:
-        async with self._reading.db.tenant_transaction(self._reading.progress.space_id) as tx:
+        async with self._session.transaction() as tx:
             return [
-                await self._reading.gone.count(tx, kind, window) + self._reading.skips.counted(kind, window)
+                await self._session.gone.count(tx, kind, window) + self._session.skips.counted(kind, window)
                 for kind in KINDS
             ]
 
     async def _theirs(self, window: RunRange) -> list[int]:
-        self._questions += 2
-        provider = self._reading.provider
+        self._requests += 2
+        provider = self._session.provider
         return [await provider.count_runs(window), await provider.count_task_runs(window)]
 
     async def _read(self, window: TimeWindow) -> None:
-        self._questions += 2
-        await read_window(self._reading, window, None, finds_missing=True)
+        self._requests += 2
+        await read_window(self._session, window, None, finds_missing=True)
 
     async def _reread_recent(self, window: RunRange) -> None:
         """Their totals hold DAGs that are not mirrored and say nothing; what is recent is read if it is little."""
@@ -93,15 +93,14 @@ class Reconciler:
             await self._read(TimeWindow(window.start, window.end + timedelta(microseconds=1)))
 
 
-def is_due(reading: SyncSession, *, mode: str) -> Literal["no", "recent", "whole"]:
+def is_due(session: SyncSession, *, mode: str) -> Literal["no", "recent", "whole"]:
     """Not before the history has been read; at once when something was missing for the first time."""
-    state = reading.state
-    if not (state["history"] or {}).get("is_complete"):
+    state = session.state
+    if not state.is_backfilled:
         return "no"
-    checked_at: datetime | None = state["checked_at"]
-    whole_at: datetime | None = state["checked_whole_at"]
-    now, is_slow = datetime.now(UTC), mode == "large" or reading.has_excluded_dags
-    if checked_at is None or whole_at is None or state["looks_again"]:
+    checked_at, whole_at = state.reconciled_at, state.fully_reconciled_at
+    now, is_slow = datetime.now(UTC), mode == "large" or session.has_excluded_dags
+    if checked_at is None or whole_at is None or state.recheck_due:
         return "whole"
     if now - whole_at >= (SLOW_FULL_INTERVAL if is_slow else FULL_INTERVAL):
         return "whole"

@@ -12,85 +12,85 @@ MAX_ROWS = 10
 NOT_FOUND = frozenset({403, 404})
 
 
-async def reread_skipped(reading: SyncSession) -> None:
+async def reread_skipped(session: SyncSession) -> None:
     """Rows that can be read now are stored and forgotten, as are those that the provider no longer has."""
     done: set[object] = set()
-    due = reading.skips.due(MAX_ROWS)
+    due = session.skips.due(MAX_ROWS)
     if not due:
         return
-    async with reading.db.tenant_transaction(reading.progress.space_id) as tx:
-        await reading.skips.touch(tx, due)
+    async with session.transaction() as tx:
+        await session.skips.touch(tx, due)
     for entry in due:
-        if entry.identity not in reading.skips.known:  # settled by the reading of another one
+        if entry.identity not in session.skips.known:  # settled by the reading of another one
             continue
         place = (entry.row.kind, entry.row.pipeline_external_id, entry.row.run_external_id, entry.span)
         if place in done:
             continue
         done.add(place)
         try:
-            await _reread(reading, entry)
+            await _reread(session, entry)
         except (ProviderUnreachable, ProviderRejectedCredentials):
             raise
         except ProviderFailed as failure:
             if isinstance(failure, ProviderHTTPError) and failure.status in NOT_FOUND:
-                await reading.forget_skipped(entry)
+                await session.forget_skipped(entry)
             # Otherwise it stays as it is: nothing is known that was not known before.
-        reading.progress.raise_if_interrupted()
+        session.progress.raise_if_interrupted()
 
 
-async def _reread(reading: SyncSession, entry: Entry) -> None:
+async def _reread(session: SyncSession, entry: Entry) -> None:
     row = entry.row
     if row.kind == "pipelines":  # the listing has just read them
         return
-    if row.pipeline_external_id is not None and row.pipeline_external_id not in reading.pipelines:
-        await reading.forget_skipped(entry)
+    if row.pipeline_external_id is not None and row.pipeline_external_id not in session.pipelines:
+        await session.forget_skipped(entry)
     elif row.pipeline_external_id is None or row.run_external_id is None:
-        await _reread_span(reading, entry)
+        await _reread_span(session, entry)
     elif row.kind == "task_runs":
-        position = await reading.position_of(row.pipeline_external_id, row.run_external_id)
+        position = await session.position_of(row.pipeline_external_id, row.run_external_id)
         scope = SingleRun(row.pipeline_external_id, row.run_external_id, position)
-        async for page in reading.track_pages("task_runs", reading.provider.task_runs(scope), scope):
-            await reading.store_task_runs(page.rows)
-        await reading.end_scan("task_runs")
+        async for page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
+            await session.store_task_runs(page.rows)
+        await session.end_scan("task_runs")
     else:
-        await _reread_run(reading, entry, row.pipeline_external_id, row.run_external_id)
+        await _reread_run(session, entry, row.pipeline_external_id, row.run_external_id)
 
 
-async def _reread_span(reading: SyncSession, entry: Entry) -> None:
+async def _reread_span(session: SyncSession, entry: Entry) -> None:
     """Read the range of an unnamed row again; only in its DAG, if that is known."""
     if entry.span is None:
         return
     start, end = entry.span[0], None if entry.span[1] == OPEN_END else entry.span[1]
     dag_id = entry.row.pipeline_external_id
-    if not reading.state["is_per_dag"]:
-        await read_window(reading, TimeWindow(start, end), None, finds_missing=False)
+    if not session.state.is_per_dag:
+        await read_window(session, TimeWindow(start, end), None, finds_missing=False)
     elif dag_id is not None:
         scope = RunRange(start, end, dag_id)
-        async for page in reading.track_pages("runs", reading.provider.runs(scope), scope):
-            await reading.store_runs(page.rows)
-        await reading.end_scan("runs")
-        async for task_page in reading.track_pages("task_runs", reading.provider.task_runs(scope), scope):
-            await reading.store_task_runs(task_page.rows)
-        await reading.end_scan("task_runs")
+        async for page in session.track_pages("runs", session.provider.runs(scope), scope):
+            await session.store_runs(page.rows)
+        await session.end_scan("runs")
+        async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
+            await session.store_task_runs(task_page.rows)
+        await session.end_scan("task_runs")
 
 
-async def _reread_run(reading: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:
+async def _reread_run(session: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:
     """Read the single run first, for its position in time; then its list, for fields that must be left out."""
-    run = await reading.read_run(dag_id, run_id, await reading.position_of(dag_id, run_id))
+    run = await session.read_run(dag_id, run_id, await session.position_of(dag_id, run_id))
     if run is None:
-        if not reading.skips.has_pending:
-            await reading.forget_skipped(entry)
+        if not session.skips.has_pending:
+            await session.forget_skipped(entry)
         return
-    await reading.store_runs([run], is_listed=False)
+    await session.store_runs([run], is_listed=False)
     at = run.run_after or run.logical_date
     if at is None:
         return
     scope = RunRange(at, at, dag_id)
-    async for page in reading.track_pages("runs", reading.provider.runs(scope), scope):
-        await reading.store_runs(page.rows)
-    await reading.end_scan("runs")
+    async for page in session.track_pages("runs", session.provider.runs(scope), scope):
+        await session.store_runs(page.rows)
+    await session.end_scan("runs")
     if not entry.row.fields:
         of_run = SingleRun(dag_id, run_id, run.position)
-        async for task_page in reading.track_pages("task_runs", reading.provider.task_runs(of_run), of_run):
-            await reading.store_task_runs(task_page.rows)
-        await reading.end_scan("task_runs")
+        async for task_page in session.track_pages("task_runs", session.provider.task_runs(of_run), of_run):
+            await session.store_task_runs(task_page.rows)
+        await session.end_scan("task_runs")

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from windsock import log
 from windsock.db.database import Database
-from windsock.sync.progress import QUERIES
+from windsock.sync.lease import QUERIES
 from windsock.sync.writer import refresh_pipelines
 
 BATCH = 200

@@ -1,4 +1,4 @@
-"""Ask for a sync, follow it, and look at the earlier ones."""
+"""Request a sync, follow it, list earlier ones."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,10 +12,9 @@ from windsock.errors import Conflict
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import StateName
-from windsock.sync.asking import ask_for_sync
 from windsock.sync.models import AcceptIn, SyncIn, SyncRun
 from windsock.sync.store import cancel_sync as cancel
-from windsock.sync.store import get_sync, list_syncs_of
+from windsock.sync.store import get_sync, list_syncs_of, request_sync
 from windsock.sync.store import release_quarantine as accept
 
 router = APIRouter(tags=["syncs"])
@@ -49,9 +48,8 @@ async def sync_connector(
     A full sync that is requested while another one runs is queued behind it and answered; repeated requests answer the
     same one. One that is queued and not yet begun becomes full. 400 for a connector that is not an Airflow.
     """
-    row = await ask_for_sync(
-        space, connector_id, request.app.state.secrets, request.app.state.jobs, is_full=body.is_full if body else False
-    )
+    state, is_full = request.app.state, body.is_full if body else False
+    row = await request_sync(space, connector_id, state.secrets, state.jobs.wake, is_full=is_full)
     location = f"/api/v1.0/spaces/{space.slug}/orchestration/syncs/{row['id']}"
     return json_response(request, row, status=202, headers={"Location": location})
 

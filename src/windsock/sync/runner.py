@@ -3,16 +3,14 @@
 import asyncio
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
-
-from psycopg.types.json import Jsonb
 
 from windsock import log
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector, load_connector
-from windsock.db.database import Database, Row, map_constraint_errors
+from windsock.db.database import Database, map_constraint_errors
 from windsock.errors import (
     Conflict,
     DatabaseFailed,
@@ -24,22 +22,13 @@ from windsock.errors import (
 )
 from windsock.providers.airflow import WrongApiVersion
 from windsock.providers.base import Provider
-from windsock.spaces.store import expect_row
-from windsock.sync.lease import held_lease
+from windsock.sync.lease import LEASE, QUERIES, Cancelled, LeaseLost, PassInterrupted, Requeued, held_lease
 from windsock.sync.metrics import record_sync
-from windsock.sync.progress import (
-    LEASE,
-    QUERIES,
-    Cancelled,
-    LeaseLost,
-    PassInterrupted,
-    PassResult,
-    Progress,
-    Requeued,
-)
-from windsock.sync.skip_warnings import warn_of_skipped
+from windsock.sync.progress import Progress
+from windsock.sync.session import SyncSession
+from windsock.sync.skipped_rows import warn_of_skipped
+from windsock.sync.state import FAILURES, PassResult, StateWriter, SyncState
 from windsock.sync.sync_pass import SyncPass
-from windsock.sync.writer import MirrorWriter
 
 MAX_RETRY_SECONDS = timedelta(minutes=15)
 
@@ -65,7 +54,7 @@ class Claim:
     """A sync that this process has the lease of, and what earlier syncs of its connector left behind."""
 
     progress: Progress
-    state: Row
+    state: SyncState
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +87,7 @@ class SyncRunner:
                     row = await tx.fetch_one(QUERIES["claim_sync"], **names, holder=self.worker_id, lease=LEASE)
                     if row is None:
                         return None
-                    connector = {"space_id": space_id, "connector_id": row["connector_id"]}
-                    state = expect_row(await tx.fetch_one(QUERIES["get_state"], **connector))
+                    state = await StateWriter(space_id, row["connector_id"]).load(tx)
         except Conflict:
             return None
         progress = Progress(
@@ -123,7 +111,7 @@ class SyncRunner:
         with log.bound(**names):
             await self._run_leased(progress, claim.state)
 
-    async def _run_leased(self, progress: Progress, state: Row) -> None:
+    async def _run_leased(self, progress: Progress, state: SyncState) -> None:
         interval = timedelta(minutes=1)
         started = time.monotonic()
         try:
@@ -154,16 +142,14 @@ class SyncRunner:
         await self._finish(progress, state, outcome, interval)
         record_sync(progress, outcome.status, time.monotonic() - started)
 
-    async def _pass(self, progress: Progress, state: Row, connector: AirflowConnector) -> SyncOutcome:
-        provider = progress.provider = self.open_provider(connector, state["api_version"])
-        mirror = MirrorWriter(progress.space_id, progress.connector_id)
+    async def _pass(self, progress: Progress, state: SyncState, connector: AirflowConnector) -> SyncOutcome:
+        provider = progress.provider = self.open_provider(connector, state.api_version)
         try:
-            result = await SyncPass(self.db, provider, connector.config, state, mirror, progress).run()
+            result = await SyncPass(SyncSession(self.db, provider, connector.config, state, progress)).run()
         except WrongApiVersion as failure:
             # Airflow was upgraded, or another one answers there now: find out again next time.
             async with self.db.tenant_transaction(progress.space_id) as tx:
-                names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
-                await tx.execute(QUERIES["save_identity"], **names, api_version=None, provider_version=None)
+                await _state_writer(progress).save_version(tx, None, None)
             return SyncOutcome(_unfinished(progress), str(failure))
         except ProviderFailed as failure:
             logger.warning("the sync did not get everything", error=str(failure))
@@ -188,60 +174,29 @@ class SyncRunner:
                 await progress.save(tx)
                 await progress.requeue(tx)
                 if progress.is_stuck:
-                    names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
-                    await tx.execute(QUERIES["mark_stuck"], **names)
+                    await _state_writer(progress).mark_stuck(tx)
         except (LeaseLost, DatabaseFailed):
             logger.warning("could not hand the sync over; its lease will run out")
             return
         stuck = {"is_stuck": True} if progress.is_stuck else {}
         logger.info("handed the sync over", **stuck, requests=progress.provider_requests, read=progress.read)
 
-    async def _finish(self, progress: Progress, state: Row, outcome: SyncOutcome, interval: timedelta) -> None:
-        result, is_failure = outcome.result, outcome.status in {"partial", "failed"}
-        pause = interval
-        if is_failure:
-            pause = min(interval * 2 ** min(state["failures"], 6), max(MAX_RETRY_SECONDS, interval))
+    async def _finish(self, progress: Progress, state: SyncState, outcome: SyncOutcome, interval: timedelta) -> None:
+        result, status, writer, pause = outcome.result, outcome.status, _state_writer(progress), interval
+        if status in FAILURES:
+            pause = min(interval * 2 ** min(state.failures, 6), max(MAX_RETRY_SECONDS, interval))
             pause = max(pause, timedelta(seconds=outcome.retry_after or 0))
-        names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
         try:
             async with self.db.tenant_transaction(progress.space_id) as tx:
-                if state["skipped"] or progress.skipped:
+                if state.skipped or progress.skipped:
                     await warn_of_skipped(tx, progress)
-                await progress.finish(tx, status=outcome.status, error=outcome.error)
-                if progress.miscounts is not None and progress.miscounts.to_json() != state["miscounts"]:
-                    await tx.execute(QUERIES["save_miscounts"], **names, miscounts=Jsonb(progress.miscounts.to_json()))
+                await progress.finish(tx, status=status, error=outcome.error)
+                if progress.miscounts is not None and progress.miscounts.recorded() != state.miscounts:
+                    await writer.save_miscounts(tx, progress.miscounts.recorded())
                 if result is not None:
-                    await tx.execute(
-                        QUERIES["save_pass_result"],
-                        **names,
-                        mode=result.mode,
-                        poll_seconds=result.poll_seconds,
-                        polling=Jsonb(result.polling),
-                        quick_from=result.quick_from,
-                        checked_at=result.checked_at,
-                        checked_whole_at=result.checked_whole_at,
-                        looks_again=result.recheck_due,
-                        events=Jsonb(result.events),
-                        witnesses=Jsonb(result.identity_samples),
-                        address=result.base_url,
-                        is_vouched_for=result.source_verified,
-                        watermark=result.watermark,
-                        started_at=progress.started_at,
-                    )
-                await tx.execute(
-                    QUERIES["update_sync_state"],
-                    **names,
-                    status=outcome.status,
-                    error=outcome.error,
-                    is_complete=result is not None,
-                    is_failure=is_failure,
-                    skipped=progress.skipped,
-                    as_of=_complete_as_of(progress, result),
-                    started_at=progress.started_at,
-                    watermark=result.watermark if result is not None else None,
-                    goes_on=result is not None and result.reschedule_immediately,
-                    pause=pause,
-                )
+                    await writer.save_result(tx, result, progress.started_at)
+                await writer.finish(tx, progress, status=status, error=outcome.error, result=result, pause=pause)
+                names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
                 await tx.execute(QUERIES["delete_old_syncs"], **names)
         except (LeaseLost, DatabaseFailed):
             logger.warning("could not write down how the sync ended; its lease will run out")
@@ -255,11 +210,8 @@ class SyncRunner:
         )
 
 
-def _complete_as_of(progress: Progress, result: PassResult | None) -> datetime | None:
-    """As of when everything is stored, by our clock; None where that has not changed."""
-    if result is None:
-        return None
-    return progress.started_at if result.is_whole else result.complete_as_of
+def _state_writer(progress: Progress) -> StateWriter:
+    return StateWriter(progress.space_id, progress.connector_id)
 
 
 def _unfinished(progress: Progress) -> str:

@@ -18,9 +18,10 @@ from windsock.providers.base import (
 )
 from windsock.providers.scopes import ScanScope
 from windsock.sync.isolation import skipped_row
-from windsock.sync.page_store import CheckpointWriter, Stream
+from windsock.sync.page_store import CheckpointWriter
 from windsock.sync.pipeline_session import PipelineSession
 from windsock.sync.skipped_rows import key_of, key_of_run
+from windsock.sync.state_records import Stream
 from windsock.sync.writer import MAX_MISSING_PARENT_RUNS, UpsertResult
 
 T = TypeVar("T", ProviderRun, ProviderTaskRun)
@@ -51,7 +52,7 @@ class SyncSession(PipelineSession):
             got += len(page.rows) + sum(not row.fields for row in page.skipped)
             promised = max(promised, page.expected or 0, got)
             self.progress.expected = before + promised
-            self.skips.meet(row for row in page.skipped if row.pipeline_external_id not in self._unwanted)
+            self.skips.meet(row for row in page.skipped if row.pipeline_external_id not in self._excluded)
             yield page
 
     async def store_runs(
@@ -126,13 +127,13 @@ class SyncSession(PipelineSession):
         unknown = await self.mirror.missing_parent_runs(tx, recent, self.pipelines)
         if len(unknown) > MAX_MISSING_PARENT_RUNS:
             raise ProviderIncomplete("Task runs came for more than 10,000 runs that the provider had not listed.")
-        return [key for key in unknown if key not in self._asked_for and not self.skips.skips_run(*key)]
+        return [key for key in unknown if key not in self._fetched_runs and not self.skips.skips_run(*key)]
 
     async def _fetch(self, runs: list[tuple[str, str]], positions: dict[tuple[str, str], datetime | None]) -> None:
         for first in range(0, len(runs), RUNS_AT_ONCE):
             keys = runs[first : first + RUNS_AT_ONCE]
             found = [run for key in keys if (run := await self.read_run(*key, positions.get(key))) is not None]
-            self._asked_for.update(keys)
+            self._fetched_runs.update(keys)
             self.progress.expected += len(found)
             await self.store_runs(found, is_listed=False)
 
@@ -168,8 +169,8 @@ class SyncSession(PipelineSession):
     async def _raise_if_interrupted(self, save: CheckpointWriter | None) -> None:
         """Raises where the pass shall end here; to let others have their turn only where its place is written down."""
         self.progress.raise_if_interrupted()
-        if save is not None and self.let_others is not None:
-            await self.let_others()
+        if save is not None and self.yield_to_others is not None:
+            await self.yield_to_others()
 
 
 async def _prefetch(pages: AsyncIterator[Page[T]]) -> AsyncIterator[Page[T]]:

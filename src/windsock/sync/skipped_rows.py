@@ -11,13 +11,19 @@ from uuid import UUID
 
 import orjson
 
-from windsock.db.database import Row
+from windsock.db.database import Row, Transaction
+from windsock.db.queries import load
 from windsock.providers.base import SkippedRow
 from windsock.providers.scopes import NO_REGION_INDEX, NOT_MAPPED, RunRange, ScanScope, SingleRun
+from windsock.sync.progress import Progress
+
+QUERIES = load(__package__, "skips.sql")
 
 SMALLEST_INDEX, LARGEST_INDEX = -(2**63), 2**63 - 1
 OPEN_END = datetime.max.replace(tzinfo=UTC)
 MAX_NAME_LENGTH, MAX_REASON_LENGTH = 250, 500
+MAX_NAMED = 20
+"""Warnings of one sync."""
 
 Span = tuple[datetime, datetime]
 """A window of runs, both ends included."""
@@ -223,3 +229,16 @@ def warning_of(row: SkippedRow) -> str:
 
 def _named(noun: str, external_id: str | None) -> str:
     return f"{noun} {external_id[:MAX_NAME_LENGTH]}" if external_id else f"a {noun} that Airflow does not name"
+
+
+async def warn_of_skipped(tx: Transaction, progress: Progress) -> None:
+    """Name the rows that the mirror lacks at the end of a sync, whichever sync met them."""
+    names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
+    rows = await tx.fetch_all(QUERIES["summarize_skipped_rows"], **names, most=MAX_NAMED)
+    progress.skipped = rows[0]["total"] if rows else 0
+    for row in rows:
+        progress.warn(warning_of(skipped_row(row)))
+    if progress.skipped > len(rows):
+        progress.warn(
+            f"And {progress.skipped - len(rows)} more rows of Airflow could not be read or stored completely."
+        )

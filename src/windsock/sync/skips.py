@@ -11,11 +11,11 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db.database import Transaction
-from windsock.db.queries import load
 from windsock.providers.base import ProviderTaskRun, SkippedRow
 from windsock.providers.scopes import RunRange, ScanScope
 from windsock.sync.isolation import Kind
 from windsock.sync.skipped_rows import (
+    QUERIES,
     Entry,
     Key,
     Span,
@@ -34,8 +34,6 @@ from windsock.sync.skipped_rows import (
     within,
 )
 from windsock.sync.writer import TimeWindow
-
-QUERIES = load(__package__, "skips.sql")
 
 MAX_ROWS = 1_000
 """Recorded per connector. What is beyond that is protected by the reading that meets it, but not named."""

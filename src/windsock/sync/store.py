@@ -1,16 +1,20 @@
-"""Syncs as people see and ask for them."""
+"""Syncs as people see and request them."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Literal
 from uuid import UUID
 
+from windsock.auth.authenticator import Space
+from windsock.connectors.encryption import Encryption
+from windsock.connectors.store import load_connector
 from windsock.db.database import Row, Transaction
 from windsock.errors import Conflict, NotFound
 from windsock.http.pagination import PageParams
 from windsock.spaces.store import expect_row
 from windsock.sync.deletions import DeletionTracker
-from windsock.sync.progress import QUERIES
+from windsock.sync.lease import QUERIES
 from windsock.sync.safeguards import MASS_LOSS
+from windsock.sync.state import StateWriter
 
 
 async def queue_sync(
@@ -35,6 +39,24 @@ async def queue_sync(
 
 
 async def request_sync(
+    space: Space, connector_id: UUID, secrets: Encryption, wake: Callable[[], None], *, is_full: bool
+) -> Row:
+    """The sync that serves the request: a new one, or one that is queued or running for the connector already."""
+    async with space.transaction() as tx:
+        connector = await load_connector(tx, space.id, connector_id, secrets)
+        if not connector.is_active:
+            raise Conflict("This connector is switched off (is_active is false). Switch it on to sync it.")
+        row, is_new = await find_or_queue_sync(
+            tx, space.id, connector_id, is_full=is_full, requested_by=space.caller.id
+        )
+    if row is None:
+        raise Conflict("The sync that was running has just ended. Try again.")
+    if is_new:
+        wake()
+    return row
+
+
+async def find_or_queue_sync(
     tx: Transaction, space_id: UUID, connector_id: UUID, *, is_full: bool, requested_by: UUID | None = None
 ) -> tuple[Row | None, bool]:
     """The sync that serves this request, and whether it is to be deferred; None when the one under way has just ended.
@@ -87,12 +109,11 @@ async def cancel_sync(tx: Transaction, space_id: UUID, sync_id: UUID) -> bool:
     return True
 
 
-async def release_quarantine(tx: Transaction, space_id: UUID, connector_id: UUID, kind: str) -> dict[str, Any]:
+async def release_quarantine(tx: Transaction, space_id: UUID, connector_id: UUID, kind: str) -> Row:
     """Do what a sync has held back, and say what that was; 409 when it holds nothing of this kind."""
-    row = await tx.fetch_one(QUERIES["release_quarantine"], space_id=space_id, connector_id=connector_id, kind=kind)
-    if row is None:
+    released = await StateWriter(space_id, connector_id).release_quarantine(tx, kind)
+    if released is None:
         raise Conflict(f"Nothing of the kind {kind} is held back for this connector.")
     if kind == MASS_LOSS:
         await DeletionTracker(space_id, connector_id, None).tombstone(tx)
-    held: dict[str, Any] = row["accepted"]
-    return held
+    return released

@@ -7,8 +7,7 @@ from fastapi import APIRouter, Request, Response
 from windsock.auth.permissions import PageSync, PageView
 from windsock.connectors.store import get_connector, list_connectors_of
 from windsock.http.pagination import PageParams, PageQuery20
-from windsock.sync.asking import ask_for_sync
-from windsock.sync.store import list_syncs_of
+from windsock.sync.store import list_syncs_of, request_sync
 from windsock.web.layout import layout_context
 from windsock.web.templates import is_htmx_partial, redirect, render, to_jsonable
 
@@ -47,5 +46,5 @@ async def show_connector(request: Request, space: PageView, connector_id: UUID, 
 @router.post("/{connector_id}/sync")
 async def sync_now(request: Request, space: PageSync, connector_id: UUID) -> Response:
     state = request.app.state
-    await ask_for_sync(space, connector_id, state.secrets, state.jobs, is_full=False)
+    await request_sync(space, connector_id, state.secrets, state.jobs.wake, is_full=False)
     return redirect(f"/spaces/{space.slug}/connectors/{connector_id}")

@@ -1,4 +1,4 @@
-"""Which DAGs a connector mirrors: by name, and by tag where the connector names tags."""
+"""The DAG filter of a connector: include and exclude by name, include by tag."""
 
 from fnmatch import fnmatchcase
 
@@ -6,7 +6,7 @@ from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.base import ProviderPipeline, SkippedRow
 
 
-def is_wanted(pipeline: ProviderPipeline, config: AirflowConfig) -> bool:
+def is_included(pipeline: ProviderPipeline, config: AirflowConfig) -> bool:
     """By name, and by tag."""
     return _is_named(pipeline.external_id, config) and (
         not config.include_tags
@@ -14,7 +14,7 @@ def is_wanted(pipeline: ProviderPipeline, config: AirflowConfig) -> bool:
     )
 
 
-def may_be_wanted(row: SkippedRow, config: AirflowConfig) -> bool:
+def may_be_included(row: SkippedRow, config: AirflowConfig) -> bool:
     """By name; its tags are not known."""
     return row.pipeline_external_id is None or _is_named(row.pipeline_external_id, config)
 
