@@ -302,47 +302,45 @@ CREATE TABLE skipped_rows (
 ALTER TABLE skipped_rows ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON skipped_rows USING (space_id = (SELECT current_space()));
 
--- DAGs. criticality and team_id are people's; a sync never writes them.
+-- DAGs. A sync never writes criticality and team_id, which users set.
 CREATE TABLE pipelines (
-    space_id             uuid        NOT NULL,
-    id                   uuid        NOT NULL DEFAULT uuid7(),
-    connector_id         uuid        NOT NULL,
-    provider             text        NOT NULL DEFAULT 'airflow',
-    external_id          text        NOT NULL,
-    name                 text        NOT NULL,
-    description          text,
-    owner                text,
-    owners               text[]      NOT NULL DEFAULT '{}',
-    tags                 text[]      NOT NULL DEFAULT '{}',
-    schedule             text,
-    schedule_description text,
-    next_run_at          timestamptz,
-    is_paused            boolean     NOT NULL,
-    is_active            boolean     NOT NULL,
-    has_import_errors    boolean     NOT NULL,
-    provider_metadata    jsonb       NOT NULL DEFAULT '{}',
-    -- That of the newest run (by run_at); kept by the sync, as are last_run and recent_runs.
-    status               text        NOT NULL DEFAULT 'unknown',
-    last_run             json,
-    criticality          text        NOT NULL DEFAULT 'medium',
-    team_id              uuid,
-    missed_by            uuid,  -- The complete sync that first did not see it; a second one in a row removes it.
-    removed_at           timestamptz,
-    -- When a sync last wrote the row; what people read is the later complete pass.
-    last_synced_at       timestamptz NOT NULL DEFAULT now(),
-    created_at           timestamptz NOT NULL DEFAULT now(),
-    updated_at           timestamptz NOT NULL DEFAULT now(),
+    space_id              uuid        NOT NULL,
+    id                    uuid        NOT NULL DEFAULT uuid7(),
+    connector_id          uuid        NOT NULL,
+    provider              text        NOT NULL DEFAULT 'airflow',
+    external_id           text        NOT NULL,
+    name                  text        NOT NULL,
+    description           text,
+    owner                 text,
+    owners                text[]      NOT NULL DEFAULT '{}',
+    tags                  text[]      NOT NULL DEFAULT '{}',
+    schedule              text,
+    schedule_description  text,
+    next_run_at           timestamptz,
+    is_paused             boolean     NOT NULL,
+    is_active             boolean     NOT NULL,
+    has_import_errors     boolean     NOT NULL,
+    provider_metadata     jsonb       NOT NULL DEFAULT '{}',
+    -- The status of the newest run; the sync maintains it, as well as last_run and last_run_at.
+    status                text        NOT NULL DEFAULT 'unknown',
+    last_run              json,
+    criticality           text        NOT NULL DEFAULT 'medium',
+    team_id               uuid,
+    missing_since_sync_id uuid,  -- The complete sync that first did not find the DAG; a second one in a row removes it.
+    removed_at            timestamptz,
+    -- When a sync last wrote the row; the API returns the time of the last complete sync if that is later.
+    last_synced_at        timestamptz NOT NULL DEFAULT now(),
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    updated_at            timestamptz NOT NULL DEFAULT now(),
     -- task_id to its distance from the start of the DAG; {} until the sync has read the graph.
-    task_levels          jsonb       NOT NULL DEFAULT '{}',
-    tasks_listed_at      timestamptz,
-    -- The sync that found it gone; when that sync ends complete it is removed, unless the loss is held back.
-    gone_by              uuid,
-    -- It has come, or come back, after the history was begun: what happened to its runs meanwhile is to be read.
-    needs_history        boolean     NOT NULL DEFAULT false,
-    -- When the newest run began, or was queued, or due; kept by the sync, to sort by.
-    last_run_at          timestamptz,
-    -- No new runs start; those that there are go on to their end.
-    is_draining          boolean     NOT NULL DEFAULT false,
+    task_depths           jsonb       NOT NULL DEFAULT '{}',
+    task_graph_synced_at  timestamptz,
+    -- The sync that found it deleted; when that sync ends complete it is removed, unless the deletion is quarantined.
+    deleted_by_sync_id    uuid,
+    -- It appeared, or reappeared, after the backfill began: its earlier runs are not read yet.
+    needs_backfill        boolean     NOT NULL DEFAULT false,
+    last_run_at           timestamptz,  -- effective_start_at of the newest run, to sort by.
+    is_draining           boolean     NOT NULL DEFAULT false,  -- No new runs start; unfinished runs continue.
     CONSTRAINT pipelines_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
     CONSTRAINT pipelines_criticality_is_known CHECK (criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
@@ -350,8 +348,8 @@ CREATE TABLE pipelines (
     CONSTRAINT pipelines_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE SET NULL (team_id)
 );
 CREATE INDEX pipelines_by_name ON pipelines (space_id, "left"(name, 600), id);
-CREATE INDEX pipelines_gone ON pipelines (space_id, connector_id) WHERE gone_by IS NOT NULL;
-CREATE INDEX pipelines_need_history ON pipelines (space_id, connector_id) WHERE needs_history;
+CREATE INDEX pipelines_deleted_by_sync ON pipelines (space_id, connector_id) WHERE deleted_by_sync_id IS NOT NULL;
+CREATE INDEX pipelines_need_backfill ON pipelines (space_id, connector_id) WHERE needs_backfill;
 CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NOT NULL;
 ALTER TABLE pipelines ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipelines USING (space_id = (SELECT current_space()));
@@ -368,15 +366,15 @@ ALTER TABLE pipeline_search ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_search USING (space_id = (SELECT current_space()));
 
 -- The newest runs of a pipeline, oldest first, as the API returns them; no row where it has no run. In a separate table, so that a scan of pipelines does not read them.
-CREATE TABLE pipeline_strips (
+CREATE TABLE pipeline_recent_runs (
     space_id    uuid NOT NULL,
     pipeline_id uuid NOT NULL,
     recent_runs json NOT NULL,
-    CONSTRAINT pipeline_strips_pkey PRIMARY KEY (space_id, pipeline_id),
-    CONSTRAINT pipeline_strips_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+    CONSTRAINT pipeline_recent_runs_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_recent_runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
 );
-ALTER TABLE pipeline_strips ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_strips USING (space_id = (SELECT current_space()));
+ALTER TABLE pipeline_recent_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_recent_runs USING (space_id = (SELECT current_space()));
 
 -- How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.
 CREATE TABLE pipeline_reads (
@@ -395,60 +393,60 @@ CREATE POLICY within_space ON pipeline_reads USING (space_id = (SELECT current_s
 
 -- DAG runs. removed_at: two complete passes did not find it in Airflow any more; we keep it.
 CREATE TABLE runs (
-    space_id             uuid             NOT NULL,
-    id                   uuid             NOT NULL DEFAULT uuid7(),
-    pipeline_id          uuid             NOT NULL,
-    external_id          text             NOT NULL,
-    status               text             NOT NULL,
-    run_type             text             NOT NULL,
+    space_id              uuid             NOT NULL,
+    id                    uuid             NOT NULL DEFAULT uuid7(),
+    pipeline_id           uuid             NOT NULL,
+    external_id           text             NOT NULL,
+    status                text             NOT NULL,
+    run_type              text             NOT NULL,
     -- Its position in the history of the provider; never null, never changes: run_after, else see the provider.
-    run_at               timestamptz      NOT NULL,
-    queued_at            timestamptz,
-    started_at           timestamptz,
-    ended_at             timestamptz,
-    run_after            timestamptz,
-    logical_date         timestamptz,
-    data_interval_start  timestamptz,
-    data_interval_end    timestamptz,
-    conf                 jsonb            NOT NULL DEFAULT '{}',
-    note                 text,
-    triggered_by         text,
-    provider_metadata    jsonb            NOT NULL DEFAULT '{}',
+    run_at                timestamptz      NOT NULL,
+    queued_at             timestamptz,
+    started_at            timestamptz,
+    ended_at              timestamptz,
+    run_after             timestamptz,
+    logical_date          timestamptz,
+    data_interval_start   timestamptz,
+    data_interval_end     timestamptz,
+    conf                  jsonb            NOT NULL DEFAULT '{}',
+    note                  text,
+    triggered_by          text,
+    provider_metadata     jsonb            NOT NULL DEFAULT '{}',
     -- Task runs by status; kept by the sync in the transaction that stores the task runs.
-    task_counts          jsonb            NOT NULL DEFAULT '{}',
-    triggered_by_user_id uuid,
-    missed_by            uuid,
-    removed_at           timestamptz,
-    last_synced_at       timestamptz      NOT NULL DEFAULT now(),
-    created_at           timestamptz      NOT NULL DEFAULT now(),
-    updated_at           timestamptz      NOT NULL DEFAULT now(),
-    gone_by              uuid,  -- As of pipelines.
+    task_counts           jsonb            NOT NULL DEFAULT '{}',
+    triggered_by_user_id  uuid,
+    missing_since_sync_id uuid,
+    removed_at            timestamptz,
+    last_synced_at        timestamptz      NOT NULL DEFAULT now(),
+    created_at            timestamptz      NOT NULL DEFAULT now(),
+    updated_at            timestamptz      NOT NULL DEFAULT now(),
+    deleted_by_sync_id    uuid,  -- As of pipelines.
     -- Airflow has cleaned it up with all that was older; ours is the only copy, and stays.
-    archived_at          timestamptz,
+    archived_at           timestamptz,
     -- Null when unknown: not ended, or ended before it started.
-    duration_seconds     double precision GENERATED ALWAYS AS (
+    duration_seconds      double precision GENERATED ALWAYS AS (
 CASE
     WHEN ended_at >= started_at THEN EXTRACT(epoch FROM ended_at - started_at)::double precision
     ELSE NULL::double precision
 END) STORED,
     -- When it was started, or queued. Lists are ordered, and time ranges found and counted, by it.
-    begun_at             timestamptz      NOT NULL GENERATED ALWAYS AS (COALESCE(started_at, queued_at, run_after,
+    effective_start_at    timestamptz      NOT NULL GENERATED ALWAYS AS (COALESCE(started_at, queued_at, run_after,
 CASE
     WHEN status = ANY (ARRAY['queued', 'running']) THEN created_at
     ELSE NULL::timestamp with time zone
 END, ended_at, run_at)) STORED,
     -- Airflow uses its id for another run by now; this one was deleted there.
-    is_replaced          boolean          NOT NULL DEFAULT false,
+    is_replaced           boolean          NOT NULL DEFAULT false,
     CONSTRAINT runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
     CONSTRAINT runs_triggered_by_user_id_fkey FOREIGN KEY (triggered_by_user_id) REFERENCES users(id) ON DELETE SET NULL
 );
+CREATE INDEX runs_deleted_by_sync ON runs (space_id, pipeline_id) WHERE deleted_by_sync_id IS NOT NULL;
 CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds, removed_at);
-CREATE INDEX runs_gone ON runs (space_id, pipeline_id) WHERE gone_by IS NOT NULL;
 -- The run that has the id in Airflow, or had it last.
 CREATE UNIQUE INDEX runs_identity ON runs (space_id, pipeline_id, external_id) WHERE NOT is_replaced;
-CREATE INDEX runs_newest ON runs (space_id, begun_at DESC, id DESC) INCLUDE (pipeline_id, status, run_type, removed_at);
-CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, begun_at DESC, id DESC) INCLUDE (removed_at);
+CREATE INDEX runs_newest ON runs (space_id, effective_start_at DESC, id DESC) INCLUDE (pipeline_id, status, run_type, removed_at);
+CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, effective_start_at DESC, id DESC) INCLUDE (removed_at);
 CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) INCLUDE (removed_at) WHERE status = ANY (ARRAY['queued', 'running']);
 -- The position in time by which the provider can list runs again.
 CREATE INDEX runs_window ON runs (space_id, COALESCE(run_after, logical_date));
@@ -457,50 +455,50 @@ CREATE POLICY within_space ON runs USING (space_id = (SELECT current_space()));
 
 -- Task instances. Never known by Airflow's own id, which changes with every try.
 CREATE TABLE task_runs (
-    space_id          uuid             NOT NULL,
-    id                uuid             NOT NULL DEFAULT uuid7(),
-    run_id            uuid             NOT NULL,
-    external_id       text             NOT NULL,
+    space_id              uuid             NOT NULL,
+    id                    uuid             NOT NULL DEFAULT uuid7(),
+    run_id                uuid             NOT NULL,
+    external_id           text             NOT NULL,
     -- -1: not an instance of a mapped task (answered as null).
-    map_index         integer          NOT NULL DEFAULT '-1',
-    name              text             NOT NULL,
-    operator          text,
-    status            text             NOT NULL,
-    try_number        integer          NOT NULL,
-    max_tries         integer          NOT NULL,
-    queued_at         timestamptz,
-    started_at        timestamptz,
-    ended_at          timestamptz,
-    pool              text,
-    queue             text,
-    hostname          text,
-    note              text,
-    provider_metadata jsonb            NOT NULL DEFAULT '{}',
-    missed_by         uuid,
-    removed_at        timestamptz,
-    last_synced_at    timestamptz      NOT NULL DEFAULT now(),
-    created_at        timestamptz      NOT NULL DEFAULT now(),
-    updated_at        timestamptz      NOT NULL DEFAULT now(),
-    gone_by           uuid,  -- As of pipelines.
-    archived_at       timestamptz,  -- As of runs.
+    map_index             integer          NOT NULL DEFAULT '-1',
+    name                  text             NOT NULL,
+    operator              text,
+    status                text             NOT NULL,
+    try_number            integer          NOT NULL,
+    max_tries             integer          NOT NULL,
+    queued_at             timestamptz,
+    started_at            timestamptz,
+    ended_at              timestamptz,
+    pool                  text,
+    queue                 text,
+    hostname              text,
+    note                  text,
+    provider_metadata     jsonb            NOT NULL DEFAULT '{}',
+    missing_since_sync_id uuid,
+    removed_at            timestamptz,
+    last_synced_at        timestamptz      NOT NULL DEFAULT now(),
+    created_at            timestamptz      NOT NULL DEFAULT now(),
+    updated_at            timestamptz      NOT NULL DEFAULT now(),
+    deleted_by_sync_id    uuid,  -- As of pipelines.
+    archived_at           timestamptz,  -- As of runs.
     -- As in runs.
-    duration_seconds  double precision GENERATED ALWAYS AS (
+    duration_seconds      double precision GENERATED ALWAYS AS (
 CASE
     WHEN ended_at >= started_at THEN EXTRACT(epoch FROM ended_at - started_at)::double precision
     ELSE NULL::double precision
 END) STORED,
     -- A UUID, of one execution of a loop or of one expansion of a mapped task; empty: in no region (answered as null).
-    region_id         text             NOT NULL DEFAULT '',
+    region_id             text             NOT NULL DEFAULT '',
     -- In the region of a loop the iteration, in that of an expansion the map index; -1: none (answered as null).
-    region_index      integer          NOT NULL DEFAULT '-1',
+    region_index          integer          NOT NULL DEFAULT '-1',
     -- The innermost loop around the task, also of a mapped task in it, whose region is another.
-    loop_id           text,
-    loop_iteration    integer,
+    loop_id               text,
+    loop_iteration        integer,
     CONSTRAINT task_runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT task_runs_identity UNIQUE (space_id, run_id, external_id, region_id, region_index, map_index),
     CONSTRAINT task_runs_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
 );
-CREATE INDEX task_runs_gone ON task_runs (space_id, run_id) WHERE gone_by IS NOT NULL;
+CREATE INDEX task_runs_deleted_by_sync ON task_runs (space_id, run_id) WHERE deleted_by_sync_id IS NOT NULL;
 ALTER TABLE task_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON task_runs USING (space_id = (SELECT current_space()));
 
@@ -612,7 +610,7 @@ CREATE POLICY within_space ON pipeline_run_counters USING (space_id = (SELECT cu
 -- The number of runs of a space that began in an hour, by status and type: the sum of the slots, which are those of space_versions.
 CREATE TABLE space_hourly_run_counters (
     space_id uuid        NOT NULL,
-    hour     timestamptz NOT NULL,  -- trunc_hour_utc() of the begun_at of the runs.
+    hour     timestamptz NOT NULL,  -- trunc_hour_utc() of the effective_start_at of the runs.
     slot     uuid        NOT NULL,
     status   text        NOT NULL,
     run_type text        NOT NULL,
@@ -903,20 +901,20 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
         INTO spaces, pipelines, hours, statuses, types, deltas
-        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, count(*) AS delta
+        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, count(*) AS delta
               FROM new_rows WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) d;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
         INTO spaces, pipelines, hours, statuses, types, deltas
-        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, -count(*) AS delta
+        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, -count(*) AS delta
               FROM old_rows WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) d;
     ELSE
         SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
         INTO spaces, pipelines, hours, statuses, types, deltas
         FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(delta) AS delta
-              FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, -1 AS delta FROM old_rows WHERE removed_at IS NULL
+              FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, -1 AS delta FROM old_rows WHERE removed_at IS NULL
                     UNION ALL
-                    SELECT space_id, pipeline_id, trunc_hour_utc(begun_at), status, run_type, 1 FROM new_rows WHERE removed_at IS NULL) d
+                    SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at), status, run_type, 1 FROM new_rows WHERE removed_at IS NULL) d
               GROUP BY 1, 2, 3, 4, 5 HAVING sum(delta) <> 0) d;
     END IF;
     IF spaces IS NULL THEN
@@ -1026,24 +1024,24 @@ CREATE FUNCTION audit()
  SECURITY DEFINER
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
--- Arguments: the kind of thing, its id's column, its name's column ('' for none), the columns written down, and the
+-- Arguments: the kind of entity, its id's column, its name's column ('' for none), the columns written down, and the
 -- columns of which only it is written down that they were given.
 DECLARE
     actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
-    was     jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
-    became  jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
-    thing   jsonb := coalesce(became, was);
+    old_row jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    new_row jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    entity  jsonb := coalesce(new_row, old_row);
     before  jsonb;
     after   jsonb;
     secret  text;
 BEGIN
-    SELECT jsonb_object_agg(c, was -> c), jsonb_object_agg(c, became -> c) INTO before, after
+    SELECT jsonb_object_agg(c, old_row -> c), jsonb_object_agg(c, new_row -> c) INTO before, after
     FROM unnest(string_to_array(TG_ARGV[3], ' ')) c
-    WHERE TG_OP <> 'UPDATE' OR (was -> c) IS DISTINCT FROM (became -> c);
+    WHERE TG_OP <> 'UPDATE' OR (old_row -> c) IS DISTINCT FROM (new_row -> c);
     FOREACH secret IN ARRAY string_to_array(coalesce(TG_ARGV[4], ''), ' ') LOOP
-        IF (was -> secret) IS DISTINCT FROM (became -> secret) AND became ->> secret IS NOT NULL THEN
+        IF (old_row -> secret) IS DISTINCT FROM (new_row -> secret) AND new_row ->> secret IS NOT NULL THEN
             after := coalesce(after, '{}') || jsonb_build_object(secret, 'written');
-            before := coalesce(before, '{}') || jsonb_build_object(secret, CASE WHEN was ->> secret IS NOT NULL THEN 'kept' END);
+            before := coalesce(before, '{}') || jsonb_build_object(secret, CASE WHEN old_row ->> secret IS NOT NULL THEN 'kept' END);
         END IF;
     END LOOP;
     IF TG_OP = 'UPDATE' AND after IS NULL THEN
@@ -1051,9 +1049,9 @@ BEGIN
     END IF;
     INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
                               before, after, request_id)
-    VALUES (coalesce(thing ->> 'space_id', thing ->> 'id')::uuid,
+    VALUES (coalesce(entity ->> 'space_id', entity ->> 'id')::uuid,
             CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'deleted' END,
-            TG_ARGV[0], (thing ->> TG_ARGV[1])::uuid, thing ->> nullif(TG_ARGV[2], ''),
+            TG_ARGV[0], (entity ->> TG_ARGV[1])::uuid, entity ->> nullif(TG_ARGV[2], ''),
             (actor ->> 'user_id')::uuid, (SELECT u.name FROM users u WHERE u.id = (actor ->> 'user_id')::uuid),
             (actor ->> 'api_key_id')::uuid,
             CASE WHEN TG_OP <> 'INSERT' THEN before END, CASE WHEN TG_OP <> 'DELETE' THEN after END,

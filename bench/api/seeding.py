@@ -111,7 +111,7 @@ SELECT r.space_id, made_id(r.id::text, k), r.id, 'task_' || k, -1, 'task_' || k,
        r.started_at, coalesce(r.ended_at, r.started_at), 'default_pool', 'default', 'worker-' || k
 FROM pipelines p
 CROSS JOIN LATERAL (SELECT * FROM runs x WHERE x.space_id = p.space_id AND x.pipeline_id = p.id
-                    ORDER BY x.begun_at DESC LIMIT %(with_tasks)s) r, generate_series(1, %(task_runs)s) k
+                    ORDER BY x.effective_start_at DESC LIMIT %(with_tasks)s) r, generate_series(1, %(task_runs)s) k
 WHERE p.space_id = %(space_id)s AND p.id = ANY (%(ids)s)
 """
 LARGE = """
@@ -137,7 +137,7 @@ WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s) GROUP BY 1, 2, 3, 
 """
 HOURS_OF_SPACE = """
 INSERT INTO space_hourly_run_counters (space_id, hour, slot, status, run_type, total)
-SELECT space_id, trunc_hour_utc(begun_at), '00000000-0000-0000-0000-000000000000', status, run_type, count(*)
+SELECT space_id, trunc_hour_utc(effective_start_at), '00000000-0000-0000-0000-000000000000', status, run_type, count(*)
 FROM runs WHERE space_id = %(space_id)s GROUP BY 1, 2, 4, 5
 """
 VERSION = "INSERT INTO space_versions (space_id, version) VALUES (%(space_id)s, 0)"
@@ -184,7 +184,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
                     ("task runs", TASK_RUNS),
                     ("daily stats", DAILY_STATS),
                     ("counts", COUNTS),
-                    ("strips", str(REFRESH["refresh_pipelines"])),
+                    ("recent runs", str(REFRESH["refresh_pipelines"])),
                 ):
                     at = time.monotonic()
                     connection.execute(_in_session(statement), part)
@@ -245,7 +245,7 @@ def _large_runs(connection: psycopg.Connection, space_id: UUID) -> tuple[dict[in
     """Two runs of the first pipeline get many more task runs; their counts, as the product keeps them."""
     rows = connection.execute(
         "SELECT r.id, r.pipeline_id FROM runs r JOIN pipelines p ON p.space_id = r.space_id AND p.id = r.pipeline_id"
-        " WHERE r.space_id = %s AND p.name = 'dag_000001' ORDER BY r.begun_at DESC OFFSET 5 LIMIT %s",
+        " WHERE r.space_id = %s AND p.name = 'dag_000001' ORDER BY r.effective_start_at DESC OFFSET 5 LIMIT %s",
         (space_id, len(LARGE_RUNS)),
     ).fetchall()
     large = {many: row[0] for many, row in zip(LARGE_RUNS, rows, strict=True)}

@@ -254,7 +254,7 @@ WHERE f.proname LIKE 'bump%'
 """
 FOLLOWS = {
     "pipeline_search": "pipelines",
-    "pipeline_strips": "pipelines",
+    "pipeline_recent_runs": "pipelines",
     "pipeline_daily_stats": "runs",
     "pipeline_run_counters": "runs",
     "space_hourly_run_counters": "runs",

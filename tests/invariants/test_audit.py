@@ -18,7 +18,7 @@ NEVER_WRITTEN = {
     "task_runs": "only the sync writes it",
     "pipeline_daily_stats": "only a trigger of runs writes it",
     "pipeline_search": "only a trigger of pipelines writes it",
-    "pipeline_strips": "only the sync writes it",
+    "pipeline_recent_runs": "only the sync writes it",
     "skipped_rows": "only the sync writes it",
     "pipeline_reads": "only the sync writes it",
     "pipeline_run_counters": "only a trigger of runs writes it",

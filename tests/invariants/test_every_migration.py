@@ -26,15 +26,15 @@ VERSIONS = Path(migrations.__file__).parent / "versions"
 SHA_256 = {
     "01_tenancy.sql": "ab2bc23f46fc510f47ba0ee919385e4bb82b0bf7d7b544d69ecb4e39e1c72940",
     "02_connectors_and_syncs.sql": "9180f9159ed6cfaae5b5efea3a41b8e75872c47c2aadf1bc5e7ca944a3b9d156",
-    "03_mirror.sql": "5e02b6d4aedfd297a695831da33e875da2bdcc8c3419bb4842f743c7639bff09",
+    "03_mirror.sql": "803f9b7bfe0fbefaa067d4f758ae9a9c9189fe1a31022f18ca115619f27a9e24",
     "04_user_data.sql": "eab0b9ca920edb61afd1ce4785b09e25b96385a1ce7c20c5381551c2c72d21a0",
     "05_statistics.sql": "c215d16c24c8b7c4e723696a683fbbbcef1ca59811623d5634c51ede42d8477d",
     "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",
-    "07_counters.sql": "97047e12e2a0d56d02ee22c5b6edc1d3bf410bfdaa0690ec6fc9b34cdeb491b8",
-    "08_audit.sql": "11bc1ac42f86342d163b10eae2aa5e92ee73bdc717f6ef5e5d4f6b35ce66ea84",
+    "07_counters.sql": "9bc89a05a22198a586a91ba2274ca1aa0f9edd18394346d50f52ff07626014bc",
+    "08_audit.sql": "6f3643227f9ad17bfe81b9dc5c5df5c734ab2fd7005e41abb9546c7bb4a6daf2",
     "09_worker_functions.sql": "1e6dbb5cc7d909f3374274951bf49fc06161d6552b7355706e1ce223d3e6e4fe",
     "10_authorization.sql": "38f9a1d95db42562838d5fba7c9a9487fc8f69f97890858ae67cddc207b9c9f4",
-    "11_row_level_security.sql": "b1c15b554d8cb444ba5800323d7ec6297f68930fee3a713508374ab228a2dcd2",
+    "11_row_level_security.sql": "dc1e31afde86537c12fe6a634a9ac79aea993e02ea1be085e6ed9187e0b2f99b",
     "v0002_jobs.sql": "30cb657faafede68920642280401dbeeff217d96013ba153148695f33a79201a",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""

@@ -159,7 +159,8 @@ async def test_how_many_runs_there_are_of_each_kind_is_known(
     assert {
         (item["hour"], item["status"], item["run_type"]): item["total"] for item in by_hour if item["total"]
     } == Counter(
-        (run["begun_at"].replace(minute=0, second=0, microsecond=0), run["status"], run["run_type"]) for run in runs
+        (run["effective_start_at"].replace(minute=0, second=0, microsecond=0), run["status"], run["run_type"])
+        for run in runs
     )
 
 

@@ -32,13 +32,13 @@ SELECT p.id, p.space_id, p.provider, p.external_id, p.name, p.description, p.con
        EXISTS (SELECT FROM watches w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.user_id = %(user_id)s)
            AS is_watched,
        p.last_run,
-       coalesce((SELECT s.recent_runs FROM pipeline_strips s WHERE s.space_id = %(space_id)s AND s.pipeline_id = p.id), '[]')
+       coalesce((SELECT s.recent_runs FROM pipeline_recent_runs s WHERE s.space_id = %(space_id)s AND s.pipeline_id = p.id), '[]')
            AS recent_runs,
        (SELECT count(*) FROM runs r
         WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL AND r.status IN ('queued', 'running'))
            AS running_count,
        stats.*, c.web_url, c.api_version,
-       CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history
+       CASE WHEN p.removed_at IS NULL AND p.missing_since_sync_id IS NULL AND NOT p.needs_backfill
             THEN greatest(p.last_synced_at, c.last_complete_at) ELSE p.last_synced_at END AS last_synced_at,
        p.created_at, p.updated_at
 FROM page
@@ -207,7 +207,7 @@ SELECT m.id, m.run_id, r.external_id, m.content, m.created_at, m.is_edited, m.pa
 FROM (
     SELECT x.id, x.external_id FROM runs x
     WHERE x.space_id = %(space_id)s AND x.pipeline_id = %(pipeline_id)s
-    ORDER BY x.begun_at DESC, x.id DESC
+    ORDER BY x.effective_start_at DESC, x.id DESC
     LIMIT %(runs)s
 ) r
 JOIN comments m ON m.space_id = %(space_id)s AND m.run_id = r.id

@@ -168,7 +168,7 @@ def _one_or_404(found: list[Row], kind: str) -> Row:
 
 
 def _with_url(row: Row) -> Row:
-    row.pop("begun_at")
+    row.pop("effective_start_at")
     web_url, api_version, dag_id = row.pop("web_url"), row.pop("api_version"), row.pop("dag_id")
     row["provider_url"] = run_url(web_url, api_version, dag_id, row["external_id"])
     return row

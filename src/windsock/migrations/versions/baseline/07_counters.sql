@@ -27,7 +27,7 @@ CREATE TABLE space_hourly_run_counters (
     CONSTRAINT space_hourly_run_counters_space FOREIGN KEY (space_id) REFERENCES spaces ON DELETE CASCADE
 ) WITH (fillfactor = 70);
 COMMENT ON TABLE space_hourly_run_counters IS 'The number of runs of a space that began in an hour, by status and type: the sum of the slots, which are those of space_versions.';
-COMMENT ON COLUMN space_hourly_run_counters.hour IS 'trunc_hour_utc() of the begun_at of the runs.';
+COMMENT ON COLUMN space_hourly_run_counters.hour IS 'trunc_hour_utc() of the effective_start_at of the runs.';
 
 CREATE FUNCTION update_run_counters()
 RETURNS trigger
@@ -41,20 +41,20 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
         INTO spaces, pipelines, hours, statuses, types, deltas
-        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, count(*) AS delta
+        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, count(*) AS delta
               FROM new_rows WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) d;
     ELSIF TG_OP = 'DELETE' THEN
         SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
         INTO spaces, pipelines, hours, statuses, types, deltas
-        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, -count(*) AS delta
+        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, -count(*) AS delta
               FROM old_rows WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) d;
     ELSE
         SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
         INTO spaces, pipelines, hours, statuses, types, deltas
         FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(delta) AS delta
-              FROM (SELECT space_id, pipeline_id, trunc_hour_utc(begun_at) AS hour, status, run_type, -1 AS delta FROM old_rows WHERE removed_at IS NULL
+              FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, -1 AS delta FROM old_rows WHERE removed_at IS NULL
                     UNION ALL
-                    SELECT space_id, pipeline_id, trunc_hour_utc(begun_at), status, run_type, 1 FROM new_rows WHERE removed_at IS NULL) d
+                    SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at), status, run_type, 1 FROM new_rows WHERE removed_at IS NULL) d
               GROUP BY 1, 2, 3, 4, 5 HAVING sum(delta) <> 0) d;
     END IF;
     IF spaces IS NULL THEN

@@ -94,24 +94,24 @@ CREATE FUNCTION audit()
 RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = windsock, pg_temp
 AS $$
--- Arguments: the kind of thing, its id's column, its name's column ('' for none), the columns written down, and the
+-- Arguments: the kind of entity, its id's column, its name's column ('' for none), the columns written down, and the
 -- columns of which only it is written down that they were given.
 DECLARE
     actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
-    was     jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
-    became  jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
-    thing   jsonb := coalesce(became, was);
+    old_row jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    new_row jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    entity  jsonb := coalesce(new_row, old_row);
     before  jsonb;
     after   jsonb;
     secret  text;
 BEGIN
-    SELECT jsonb_object_agg(c, was -> c), jsonb_object_agg(c, became -> c) INTO before, after
+    SELECT jsonb_object_agg(c, old_row -> c), jsonb_object_agg(c, new_row -> c) INTO before, after
     FROM unnest(string_to_array(TG_ARGV[3], ' ')) c
-    WHERE TG_OP <> 'UPDATE' OR (was -> c) IS DISTINCT FROM (became -> c);
+    WHERE TG_OP <> 'UPDATE' OR (old_row -> c) IS DISTINCT FROM (new_row -> c);
     FOREACH secret IN ARRAY string_to_array(coalesce(TG_ARGV[4], ''), ' ') LOOP
-        IF (was -> secret) IS DISTINCT FROM (became -> secret) AND became ->> secret IS NOT NULL THEN
+        IF (old_row -> secret) IS DISTINCT FROM (new_row -> secret) AND new_row ->> secret IS NOT NULL THEN
             after := coalesce(after, '{}') || jsonb_build_object(secret, 'written');
-            before := coalesce(before, '{}') || jsonb_build_object(secret, CASE WHEN was ->> secret IS NOT NULL THEN 'kept' END);
+            before := coalesce(before, '{}') || jsonb_build_object(secret, CASE WHEN old_row ->> secret IS NOT NULL THEN 'kept' END);
         END IF;
     END LOOP;
     IF TG_OP = 'UPDATE' AND after IS NULL THEN
@@ -119,9 +119,9 @@ BEGIN
     END IF;
     INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
                               before, after, request_id)
-    VALUES (coalesce(thing ->> 'space_id', thing ->> 'id')::uuid,
+    VALUES (coalesce(entity ->> 'space_id', entity ->> 'id')::uuid,
             CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'deleted' END,
-            TG_ARGV[0], (thing ->> TG_ARGV[1])::uuid, thing ->> nullif(TG_ARGV[2], ''),
+            TG_ARGV[0], (entity ->> TG_ARGV[1])::uuid, entity ->> nullif(TG_ARGV[2], ''),
             (actor ->> 'user_id')::uuid, (SELECT u.name FROM users u WHERE u.id = (actor ->> 'user_id')::uuid),
             (actor ->> 'api_key_id')::uuid,
             CASE WHEN TG_OP <> 'INSERT' THEN before END, CASE WHEN TG_OP <> 'DELETE' THEN after END,

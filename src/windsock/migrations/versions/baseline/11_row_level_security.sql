@@ -6,7 +6,7 @@ DECLARE
 BEGIN
     FOREACH tenant_table IN ARRAY ARRAY[
         'memberships', 'teams', 'team_members', 'connectors', 'sync_states', 'sync_runs', 'skipped_rows',
-        'pipelines', 'pipeline_search', 'pipeline_strips', 'pipeline_reads', 'runs', 'task_runs',
+        'pipelines', 'pipeline_search', 'pipeline_recent_runs', 'pipeline_reads', 'runs', 'task_runs',
         'pipeline_daily_stats', 'pipeline_run_counters', 'space_hourly_run_counters', 'space_versions',
         'watches', 'comments', 'trigger_requests', 'audit_events'
     ] LOOP
