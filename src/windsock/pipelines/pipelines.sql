@@ -68,24 +68,62 @@ WITH page AS MATERIALIZED (
 )
 {pipeline_rows}
 
+-- fragment: page_by_key
+SELECT id, row_number() OVER () AS position FROM (
+    SELECT k.id
+    FROM keyed k
+    ORDER BY CASE WHEN %(descending)s THEN k.key END DESC NULLS LAST,
+             CASE WHEN NOT %(descending)s THEN k.key END NULLS LAST,
+             CASE WHEN %(by)s::text = 'name' AND %(descending)s THEN k.name END DESC,
+             k.name, k.id
+    LIMIT %(limit)s OFFSET %(offset)s
+) k
+
 -- name: list_pipelines_sorted_by_column
-WITH page AS MATERIALIZED (
-    SELECT id, row_number() OVER () AS position FROM (
-        SELECT k.id
-        FROM (
-            SELECT p.id, p.name,
-                   CASE %(by)s::text
-                       WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality)
-                       WHEN 'last_run_at' THEN extract(epoch FROM p.last_run_at)
-                   END AS key
-            {pipeline_filters}
-        ) k
-        ORDER BY CASE WHEN %(descending)s THEN k.key END DESC NULLS LAST,
-                 CASE WHEN NOT %(descending)s THEN k.key END NULLS LAST,
-                 CASE WHEN %(by)s::text = 'name' AND %(descending)s THEN k.name END DESC,
-                 k.name, k.id
-        LIMIT %(limit)s OFFSET %(offset)s
-    ) k
+WITH keyed AS (
+    SELECT p.id, p.name,
+           CASE %(by)s::text
+               WHEN 'criticality' THEN array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality)
+               WHEN 'last_run_at' THEN extract(epoch FROM p.last_run_at)
+           END AS key
+    {pipeline_filters}
+), page AS MATERIALIZED (
+    {page_by_key}
+)
+{pipeline_rows}
+
+-- name: list_pipelines_sorted_by_count
+-- The counts of all pipelines of the space: summed in one scan of the whole days, and pipeline by pipeline for the first.
+WITH matching AS MATERIALIZED (
+    SELECT p.id, p.name
+    {pipeline_filters}
+), counts AS (
+    SELECT d.pipeline_id, sum(d.success) AS success, sum(d.failed) AS failed
+    FROM (
+        SELECT d.pipeline_id, d.success, d.failed
+        FROM pipeline_daily_stats d
+        WHERE d.space_id = %(space_id)s AND d.day > %(first_day)s::date
+        UNION ALL
+        SELECT m.id, r.success, r.failed
+        FROM matching m
+        CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE r.status = 'success') AS success, count(*) FILTER (WHERE r.status = 'failed') AS failed
+            FROM runs r
+            WHERE r.space_id = %(space_id)s AND r.pipeline_id = m.id AND r.removed_at IS NULL
+              AND r.ended_at >= %(since)s AND r.ended_at < %(second_day)s
+        ) r
+    ) d
+    GROUP BY d.pipeline_id
+), keyed AS (
+    SELECT m.id, m.name,
+           CASE %(by)s::text
+               WHEN 'failed_count' THEN coalesce(c.failed, 0)::float8
+               WHEN 'success_rate' THEN c.success / nullif(c.success + c.failed, 0)::float8
+           END AS key
+    FROM matching m
+    LEFT JOIN counts c ON c.pipeline_id = m.id
+), page AS MATERIALIZED (
+    {page_by_key}
 )
 {pipeline_rows}
 
@@ -100,26 +138,6 @@ WITH page AS MATERIALIZED (
 SELECT p.id
 {pipeline_filters}
 ORDER BY {name_key}, p.id
-
--- name: list_window_counts
--- Of all pipelines of the space at once, those without a run in the window left out.
-SELECT d.pipeline_id, sum(d.success)::integer AS success_count, sum(d.failed)::integer AS failed_count
-FROM (
-    SELECT d.pipeline_id, d.success, d.failed
-    FROM pipeline_daily_stats d
-    WHERE d.space_id = %(space_id)s AND d.day > %(first_day)s::date
-    UNION ALL
-    SELECT p.id, r.success, r.failed
-    FROM pipelines p
-    CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE r.status = 'success') AS success, count(*) FILTER (WHERE r.status = 'failed') AS failed
-        FROM runs r
-        WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL
-          AND r.ended_at >= %(since)s AND r.ended_at < %(second_day)s
-    ) r
-    WHERE p.space_id = %(space_id)s
-) d
-GROUP BY d.pipeline_id
 
 -- name: list_window_histograms
 -- In the order of the ids.

@@ -88,14 +88,10 @@ def summarize(rows: Sequence[Row], window: StatsWindow) -> list[dict[str, Any]]:
                 "success_count": success,
                 "failed_count": failed,
                 "running_count": row.pop("running_count"),
-                "success_rate": success_rate(success, failed),
+                "success_rate": success / (success + failed) if success + failed else None,
                 "avg_duration_seconds": seconds / timed if timed else None,
                 "p50_duration_seconds": p50,
                 "p95_duration_seconds": p95,
             }
         )
     return summaries
-
-
-def success_rate(success: int, failed: int) -> float | None:
-    return success / (success + failed) if success + failed else None

@@ -1,6 +1,6 @@
 """Pipelines: how they are read, and what people decide about them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from windsock.db.queries import load
 from windsock.errors import NotFound
 from windsock.filters import FRAGMENTS, Criticality, PipelineFilter
 from windsock.http.pagination import PageParams
-from windsock.pipelines.stats import StatsWindow, percentiles, success_rate, summarize
+from windsock.pipelines.stats import StatsWindow, percentiles, summarize
 from windsock.providers.airflow import pipeline_url
 
 QUERIES = load(__package__, "pipelines.sql", shared=FRAGMENTS)
@@ -21,11 +21,7 @@ MAX_SCATTER_POINTS, COMMENTED_RUNS_SCANNED, MAX_COMMENTS = 500, 200, 10
 """Of a pipeline at once: runs in a picture, runs whose comments are looked at, and comments."""
 STATS_BATCH = 1_000
 """Pipelines whose histograms are read together where all are compared: memory is bounded."""
-STAT_COLUMNS: dict[str, Callable[[int, int], float | None]] = {
-    "failed_count": lambda _success, failed: failed,
-    "success_rate": success_rate,
-}
-"""Columns of the list that are computed from the counts of success and failed."""
+COUNT_COLUMNS = {"failed_count", "success_rate"}
 
 
 async def list_pipelines(
@@ -52,14 +48,14 @@ async def list_pipelines(
     }
     by, descending = sort.removeprefix("-"), sort.startswith("-")
     place = {"limit": paging.size, "offset": paging.offset}
-    if by in STAT_COLUMNS or by == "p95_duration_seconds":
-        ids = await _ids_sorted_by_stat(reader, parameters, paging, by=by, descending=descending)
+    if by == "p95_duration_seconds":
+        ids = await _ids_sorted_by_p95(reader, parameters, paging, descending=descending)
         listed = Statement(QUERIES["list_pipelines_by_id"], {**parameters, "ids": ids})
     elif sort == "name":
         listed = Statement(QUERIES["list_pipelines"], parameters | place)
     else:
-        values = {**parameters, **place, "by": by, "descending": descending}
-        listed = Statement(QUERIES["list_pipelines_sorted_by_column"], values)
+        name = "list_pipelines_sorted_by_count" if by in COUNT_COLUMNS else "list_pipelines_sorted_by_column"
+        listed = Statement(QUERIES[name], {**parameters, **place, "by": by, "descending": descending})
     rows, totals = await reader.fetch_batch(listed, Statement(QUERIES["count_pipelines"], parameters))
     return _to_pipelines(rows, window), totals[0]["total"]
 
@@ -85,33 +81,19 @@ async def count_by_status(reader: Reader, space: Space, filters: PipelineFilter,
     return StatusCounts(by_status, sum(row["paused"] for row in rows), without[0]["total"])
 
 
-async def _ids_sorted_by_stat(
-    reader: Reader, parameters: dict[str, Any], paging: PageParams, *, by: str, descending: bool
+async def _ids_sorted_by_p95(
+    reader: Reader, parameters: dict[str, Any], paging: PageParams, *, descending: bool
 ) -> list[UUID]:
     """Return the ids of a page in order: nulls last in both directions, then by name."""
-    listed = Statement(QUERIES["list_pipeline_ids"], parameters)
-    if by == "p95_duration_seconds":
-        (found,) = await reader.fetch_batch(listed)
-        ids: list[UUID] = [row["id"] for row in found]
-        keys = [
-            key
-            for first in range(0, len(ids), STATS_BATCH)
-            for key in await _p95s(reader, parameters, ids[first : first + STATS_BATCH])
-        ]
-    else:
-        found, counted = await reader.fetch_batch(listed, Statement(QUERIES["list_window_counts"], parameters))
-        ids = [row["id"] for row in found]
-        counts = {row["pipeline_id"]: (row["success_count"], row["failed_count"]) for row in counted}
-        key_of = STAT_COLUMNS[by]
-        keys = [key_of(*counts.get(pipeline_id, (0, 0))) for pipeline_id in ids]
+    (found,) = await reader.fetch_batch(Statement(QUERIES["list_pipeline_ids"], parameters))
+    ids: list[UUID] = [row["id"] for row in found]
+    keys: list[float | None] = []
+    for first in range(0, len(ids), STATS_BATCH):
+        batch = {**parameters, "ids": ids[first : first + STATS_BATCH]}
+        (rows,) = await reader.fetch_batch(Statement(QUERIES["list_window_histograms"], batch))
+        keys += percentiles([row["duration_histogram"] for row in rows], 0.95)[0]
     ranked = sorted(zip(keys, ids, strict=True), key=lambda item: _nulls_last_key(item[0], descending=descending))
     return [pipeline_id for _, pipeline_id in ranked[paging.offset : paging.offset + paging.size]]
-
-
-async def _p95s(reader: Reader, parameters: dict[str, Any], ids: Sequence[UUID]) -> list[float | None]:
-    batch = {**parameters, "ids": list(ids)}
-    (rows,) = await reader.fetch_batch(Statement(QUERIES["list_window_histograms"], batch))
-    return percentiles([row["duration_histogram"] for row in rows], 0.95)[0]
 
 
 def _nulls_last_key(value: float | None, *, descending: bool) -> tuple[bool, float]:
@@ -125,7 +107,7 @@ async def get_pipeline(reader: Reader, space: Space, pipeline_id: UUID, *, windo
     rows, metadata = await reader.fetch_batch(
         Statement(QUERIES["get_pipeline"], which), Statement(QUERIES["get_pipeline_metadata"], which)
     )
-    if not rows:
+    if not rows or not metadata:
         raise NotFound("pipeline")
     return _to_pipelines(rows, window)[0] | metadata[0]
 
