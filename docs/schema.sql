@@ -28,32 +28,6 @@ CREATE FUNCTION rfc3339(at timestamp with time zone)
  STABLE PARALLEL SAFE
 RETURN replace(to_char((at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text), '.000000Z'::text, 'Z'::text);
 
--- What q looks through: the parts in lower case, a line each.
-CREATE FUNCTION search_text(VARIADIC parts text[])
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN lower(array_to_string(parts, '
-'::text));
-
--- A pipeline as lists show it, without what others say of it: connector, team, watching, its newest runs, its numbers.
-CREATE FUNCTION shown(id uuid, space_id uuid, provider text, external_id text, name text, description text, connector_id uuid, owner text, owners text[], tags text[], schedule text, schedule_description text, next_run_at timestamp with time zone, is_paused boolean, is_draining boolean, is_active boolean, has_import_errors boolean, status text, criticality text, team_id uuid, last_run json, created_at timestamp with time zone, updated_at timestamp with time zone)
- RETURNS json
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-BEGIN
-    RETURN json_build_object(
-        'id', id, 'space_id', space_id, 'provider', provider, 'external_id', external_id, 'name', name,
-        'description', description, 'connector_id', connector_id, 'owner', owner, 'owners', owners, 'tags', tags,
-        'schedule', schedule, 'schedule_description', schedule_description,
-        'next_run_at', windsock.rfc3339(next_run_at), 'is_paused', is_paused, 'is_draining', is_draining,
-        'is_active', is_active, 'has_import_errors', has_import_errors, 'status', status, 'criticality', criticality,
-        'team_id', team_id, 'last_run', last_run, 'created_at', windsock.rfc3339(created_at),
-        'updated_at', windsock.rfc3339(updated_at));
-END
-$function$;
-
 -- People. A superadmin is admin in every space.
 CREATE TABLE users (
     id            uuid        NOT NULL DEFAULT uuid7(),
@@ -84,6 +58,35 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
 );
 CREATE INDEX api_keys_user ON api_keys (user_id);
+
+-- Signed-in browsers. Signing out deletes the row; what has expired is deleted when somebody signs in.
+CREATE TABLE sessions (
+    id           uuid        NOT NULL DEFAULT uuid7(),
+    user_id      uuid        NOT NULL,
+    api_key_id   uuid,  -- The key it began with: the session ends with it. Null: it began with a link.
+    token_hash   bytea       NOT NULL,
+    user_agent   text        NOT NULL,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz,  -- Written at most once a minute.
+    expires_at   timestamptz NOT NULL,
+    CONSTRAINT sessions_pkey PRIMARY KEY (id),
+    CONSTRAINT sessions_token_hash_unique UNIQUE (token_hash),
+    CONSTRAINT sessions_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_keys(id) ON DELETE CASCADE,
+    CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX sessions_key ON sessions (api_key_id) WHERE api_key_id IS NOT NULL;
+CREATE INDEX sessions_user ON sessions (user_id);
+
+-- Links that sign in once. Using one deletes it.
+CREATE TABLE login_links (
+    token_hash bytea       NOT NULL,
+    user_id    uuid        NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT login_links_pkey PRIMARY KEY (token_hash),
+    CONSTRAINT login_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX login_links_user ON login_links (user_id);
 
 -- Tenants. Everything below belongs to exactly one.
 CREATE TABLE spaces (
@@ -266,49 +269,78 @@ CREATE INDEX sync_runs_unfinished ON sync_runs (status) WHERE status = ANY (ARRA
 ALTER TABLE sync_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON sync_runs USING (space_id = (SELECT current_space()));
 
--- DAGs. criticality and team_id are people's; a sync never writes them.
-CREATE TABLE pipelines (
+-- Rows that the provider has and the mirror lacks, wholly or some fields of them. At most 1,000 per connector; only the sync writes it.
+CREATE TABLE skipped_rows (
     space_id             uuid        NOT NULL,
-    id                   uuid        NOT NULL DEFAULT uuid7(),
     connector_id         uuid        NOT NULL,
-    provider             text        NOT NULL DEFAULT 'airflow',
-    external_id          text        NOT NULL,
-    name                 text        NOT NULL,
-    description          text,
-    owner                text,
-    owners               text[]      NOT NULL DEFAULT '{}',
-    tags                 text[]      NOT NULL DEFAULT '{}',
-    schedule             text,
-    schedule_description text,
-    next_run_at          timestamptz,
-    is_paused            boolean     NOT NULL,
-    is_active            boolean     NOT NULL,
-    has_import_errors    boolean     NOT NULL,
-    provider_metadata    jsonb       NOT NULL DEFAULT '{}',
-    -- That of the newest run (by run_at); kept by the sync, as are last_run and recent_runs.
-    status               text        NOT NULL DEFAULT 'unknown',
-    last_run             json,
-    criticality          text        NOT NULL DEFAULT 'medium',
-    team_id              uuid,
-    missed_by            uuid,  -- The complete sync that first did not see it; a second one in a row removes it.
-    removed_at           timestamptz,
-    -- When a sync last wrote the row; what people read is the later complete pass.
-    last_synced_at       timestamptz NOT NULL DEFAULT now(),
-    created_at           timestamptz NOT NULL DEFAULT now(),
-    updated_at           timestamptz NOT NULL DEFAULT now(),
+    -- A digest of the ids below; of a row without ids, of its place in the reading that met it.
+    identity             uuid        NOT NULL,
+    kind                 text        NOT NULL,
+    pipeline_external_id text,
+    run_external_id      text,
+    task_external_id     text,
+    map_index            bigint,
+    fields               text[]      NOT NULL DEFAULT '{}',  -- Stored without these; empty: not stored.
+    reason               text        NOT NULL,
+    is_mirrored          boolean     NOT NULL DEFAULT false,  -- An earlier state of the row is in the mirror.
+    -- Of a run that is not in the mirror: how many task runs of it the provider lists.
+    task_runs            integer     NOT NULL DEFAULT 0,
+    -- The window of runs in which it was met, as narrow as it is known; both ends are included. Null: met among changes.
+    window_start         timestamptz,
+    window_end           timestamptz,
+    sync_id              uuid        NOT NULL,
+    first_seen_at        timestamptz NOT NULL DEFAULT now(),
+    last_seen_at         timestamptz NOT NULL DEFAULT now(),  -- When a sync last met it, or looked for it.
+    region_id            text,  -- Of a task run in a loop or in an expansion, as in task_runs.
+    region_index         bigint,
+    -- How many rows Airflow counts in the window and never lists; 0: this is one row.
+    unlisted             integer     NOT NULL DEFAULT 0,
+    CONSTRAINT skipped_rows_pkey PRIMARY KEY (space_id, connector_id, identity),
+    CONSTRAINT skipped_rows_kind_is_known CHECK (kind = ANY (ARRAY['pipelines', 'runs', 'task_runs'])),
+    CONSTRAINT skipped_rows_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE skipped_rows ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON skipped_rows USING (space_id = (SELECT current_space()));
+
+-- DAGs. A sync never writes criticality and team_id, which users set.
+CREATE TABLE pipelines (
+    space_id              uuid        NOT NULL,
+    id                    uuid        NOT NULL DEFAULT uuid7(),
+    connector_id          uuid        NOT NULL,
+    provider              text        NOT NULL DEFAULT 'airflow',
+    external_id           text        NOT NULL,
+    name                  text        NOT NULL,
+    description           text,
+    owner                 text,
+    owners                text[]      NOT NULL DEFAULT '{}',
+    tags                  text[]      NOT NULL DEFAULT '{}',
+    schedule              text,
+    schedule_description  text,
+    next_run_at           timestamptz,
+    is_paused             boolean     NOT NULL,
+    is_active             boolean     NOT NULL,
+    has_import_errors     boolean     NOT NULL,
+    provider_metadata     jsonb       NOT NULL DEFAULT '{}',
+    -- The status of the newest run; the sync maintains it, as well as last_run and last_run_at.
+    status                text        NOT NULL DEFAULT 'unknown',
+    last_run              json,
+    criticality           text        NOT NULL DEFAULT 'medium',
+    team_id               uuid,
+    missing_since_sync_id uuid,  -- The complete sync that first did not find the DAG; a second one in a row removes it.
+    removed_at            timestamptz,
+    -- When a sync last wrote the row; the API returns the time of the last complete sync if that is later.
+    last_synced_at        timestamptz NOT NULL DEFAULT now(),
+    created_at            timestamptz NOT NULL DEFAULT now(),
+    updated_at            timestamptz NOT NULL DEFAULT now(),
     -- task_id to its distance from the start of the DAG; {} until the sync has read the graph.
-    task_levels          jsonb       NOT NULL DEFAULT '{}',
-    tasks_listed_at      timestamptz,
-    -- The sync that found it gone; when that sync ends complete it is removed, unless the loss is held back.
-    gone_by              uuid,
-    -- It has come, or come back, after the history was begun: what happened to its runs meanwhile is to be read.
-    needs_history        boolean     NOT NULL DEFAULT false,
-    -- When the newest run began, or was queued, or due; kept by the sync, to sort by.
-    last_run_at          timestamptz,
-    -- No new runs start; those that there are go on to their end.
-    is_draining          boolean     NOT NULL DEFAULT false,
-    -- As lists show it: see shown(). Not compressed, since to unpack a hundred takes longer than to find them.
-    shown                json        NOT NULL GENERATED ALWAYS AS (shown(id, space_id, provider, external_id, name, description, connector_id, owner, owners, tags, schedule, schedule_description, next_run_at, is_paused, is_draining, is_active, has_import_errors, status, criticality, team_id, last_run, created_at, updated_at)) STORED,
+    task_depths           jsonb       NOT NULL DEFAULT '{}',
+    task_graph_synced_at  timestamptz,
+    -- The sync that found it deleted; when that sync ends complete it is removed, unless the deletion is quarantined.
+    deleted_by_sync_id    uuid,
+    -- It appeared, or reappeared, after the backfill began: its earlier runs are not read yet.
+    needs_backfill        boolean     NOT NULL DEFAULT false,
+    last_run_at           timestamptz,  -- effective_start_at of the newest run, to sort by.
+    is_draining           boolean     NOT NULL DEFAULT false,  -- No new runs start; unfinished runs continue.
     CONSTRAINT pipelines_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT pipelines_identity UNIQUE (space_id, connector_id, external_id),
     CONSTRAINT pipelines_criticality_is_known CHECK (criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
@@ -316,69 +348,106 @@ CREATE TABLE pipelines (
     CONSTRAINT pipelines_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE SET NULL (team_id)
 );
 CREATE INDEX pipelines_by_name ON pipelines (space_id, "left"(name, 600), id);
-CREATE INDEX pipelines_gone ON pipelines (space_id, connector_id) WHERE gone_by IS NOT NULL;
-CREATE INDEX pipelines_need_history ON pipelines (space_id, connector_id) WHERE needs_history;
+CREATE INDEX pipelines_deleted_by_sync ON pipelines (space_id, connector_id) WHERE deleted_by_sync_id IS NOT NULL;
+CREATE INDEX pipelines_need_backfill ON pipelines (space_id, connector_id) WHERE needs_backfill;
 CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NOT NULL;
 ALTER TABLE pipelines ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipelines USING (space_id = (SELECT current_space()));
 
+-- What q looks through. Kept by a trigger of pipelines, in a table of its own because their rows are wide.
+CREATE TABLE pipeline_search (
+    space_id    uuid NOT NULL,
+    pipeline_id uuid NOT NULL,
+    search      text NOT NULL,  -- Name, id, description, owners and tags, in lower case.
+    CONSTRAINT pipeline_search_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_search_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_search ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_search USING (space_id = (SELECT current_space()));
+
+-- The newest runs of a pipeline, oldest first, as the API returns them; no row where it has no run. In a separate table, so that a scan of pipelines does not read them.
+CREATE TABLE pipeline_recent_runs (
+    space_id    uuid NOT NULL,
+    pipeline_id uuid NOT NULL,
+    recent_runs json NOT NULL,
+    CONSTRAINT pipeline_recent_runs_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_recent_runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_recent_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_recent_runs USING (space_id = (SELECT current_space()));
+
+-- How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.
+CREATE TABLE pipeline_reads (
+    space_id    uuid        NOT NULL,
+    pipeline_id uuid        NOT NULL,
+    -- By the clock of the provider: everything of this pipeline that changed before it is stored.
+    watermark   timestamptz,
+    read_at     timestamptz,  -- By our clock: when it was last read; null: not yet.
+    refused_at  timestamptz,  -- When the provider last refused it; null after it was read.
+    checked_at  timestamptz,  -- When its number of rows was last compared with that of the provider.
+    CONSTRAINT pipeline_reads_pkey PRIMARY KEY (space_id, pipeline_id),
+    CONSTRAINT pipeline_reads_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_reads ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_reads USING (space_id = (SELECT current_space()));
+
 -- DAG runs. removed_at: two complete passes did not find it in Airflow any more; we keep it.
 CREATE TABLE runs (
-    space_id             uuid             NOT NULL,
-    id                   uuid             NOT NULL DEFAULT uuid7(),
-    pipeline_id          uuid             NOT NULL,
-    external_id          text             NOT NULL,
-    status               text             NOT NULL,
-    run_type             text             NOT NULL,
+    space_id              uuid             NOT NULL,
+    id                    uuid             NOT NULL DEFAULT uuid7(),
+    pipeline_id           uuid             NOT NULL,
+    external_id           text             NOT NULL,
+    status                text             NOT NULL,
+    run_type              text             NOT NULL,
     -- Its position in the history of the provider; never null, never changes: run_after, else see the provider.
-    run_at               timestamptz      NOT NULL,
-    queued_at            timestamptz,
-    started_at           timestamptz,
-    ended_at             timestamptz,
-    run_after            timestamptz,
-    logical_date         timestamptz,
-    data_interval_start  timestamptz,
-    data_interval_end    timestamptz,
-    conf                 jsonb            NOT NULL DEFAULT '{}',
-    note                 text,
-    triggered_by         text,
-    provider_metadata    jsonb            NOT NULL DEFAULT '{}',
+    run_at                timestamptz      NOT NULL,
+    queued_at             timestamptz,
+    started_at            timestamptz,
+    ended_at              timestamptz,
+    run_after             timestamptz,
+    logical_date          timestamptz,
+    data_interval_start   timestamptz,
+    data_interval_end     timestamptz,
+    conf                  jsonb            NOT NULL DEFAULT '{}',
+    note                  text,
+    triggered_by          text,
+    provider_metadata     jsonb            NOT NULL DEFAULT '{}',
     -- Task runs by status; kept by the sync in the transaction that stores the task runs.
-    task_counts          jsonb            NOT NULL DEFAULT '{}',
-    triggered_by_user_id uuid,
-    missed_by            uuid,
-    removed_at           timestamptz,
-    last_synced_at       timestamptz      NOT NULL DEFAULT now(),
-    created_at           timestamptz      NOT NULL DEFAULT now(),
-    updated_at           timestamptz      NOT NULL DEFAULT now(),
-    gone_by              uuid,  -- As of pipelines.
+    task_counts           jsonb            NOT NULL DEFAULT '{}',
+    triggered_by_user_id  uuid,
+    missing_since_sync_id uuid,
+    removed_at            timestamptz,
+    last_synced_at        timestamptz      NOT NULL DEFAULT now(),
+    created_at            timestamptz      NOT NULL DEFAULT now(),
+    updated_at            timestamptz      NOT NULL DEFAULT now(),
+    deleted_by_sync_id    uuid,  -- As of pipelines.
     -- Airflow has cleaned it up with all that was older; ours is the only copy, and stays.
-    archived_at          timestamptz,
+    archived_at           timestamptz,
     -- Null when unknown: not ended, or ended before it started.
-    duration_seconds     double precision GENERATED ALWAYS AS (
+    duration_seconds      double precision GENERATED ALWAYS AS (
 CASE
     WHEN ended_at >= started_at THEN EXTRACT(epoch FROM ended_at - started_at)::double precision
     ELSE NULL::double precision
 END) STORED,
     -- When it was started, or queued. Lists are ordered, and time ranges found and counted, by it.
-    begun_at             timestamptz      NOT NULL GENERATED ALWAYS AS (COALESCE(started_at, queued_at, run_after,
+    effective_start_at    timestamptz      NOT NULL GENERATED ALWAYS AS (COALESCE(started_at, queued_at, run_after,
 CASE
     WHEN status = ANY (ARRAY['queued', 'running']) THEN created_at
     ELSE NULL::timestamp with time zone
 END, ended_at, run_at)) STORED,
     -- Airflow uses its id for another run by now; this one was deleted there.
-    is_replaced          boolean          NOT NULL DEFAULT false,
+    is_replaced           boolean          NOT NULL DEFAULT false,
     CONSTRAINT runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
     CONSTRAINT runs_triggered_by_user_id_fkey FOREIGN KEY (triggered_by_user_id) REFERENCES users(id) ON DELETE SET NULL
 );
+CREATE INDEX runs_deleted_by_sync ON runs (space_id, pipeline_id) WHERE deleted_by_sync_id IS NOT NULL;
 CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds, removed_at);
-CREATE INDEX runs_gone ON runs (space_id, pipeline_id) WHERE gone_by IS NOT NULL;
 -- The run that has the id in Airflow, or had it last.
 CREATE UNIQUE INDEX runs_identity ON runs (space_id, pipeline_id, external_id) WHERE NOT is_replaced;
-CREATE INDEX runs_newest ON runs (space_id, begun_at DESC, id DESC) INCLUDE (pipeline_id, status, run_type, removed_at);
-CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, begun_at DESC, id DESC) INCLUDE (removed_at);
-CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) WHERE status = ANY (ARRAY['queued', 'running']);
+CREATE INDEX runs_newest ON runs (space_id, effective_start_at DESC, id DESC) INCLUDE (pipeline_id, status, run_type, removed_at);
+CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, effective_start_at DESC, id DESC) INCLUDE (removed_at);
+CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) INCLUDE (removed_at) WHERE status = ANY (ARRAY['queued', 'running']);
 -- The position in time by which the provider can list runs again.
 CREATE INDEX runs_window ON runs (space_id, COALESCE(run_after, logical_date));
 ALTER TABLE runs ENABLE ROW LEVEL SECURITY;
@@ -386,50 +455,50 @@ CREATE POLICY within_space ON runs USING (space_id = (SELECT current_space()));
 
 -- Task instances. Never known by Airflow's own id, which changes with every try.
 CREATE TABLE task_runs (
-    space_id          uuid             NOT NULL,
-    id                uuid             NOT NULL DEFAULT uuid7(),
-    run_id            uuid             NOT NULL,
-    external_id       text             NOT NULL,
+    space_id              uuid             NOT NULL,
+    id                    uuid             NOT NULL DEFAULT uuid7(),
+    run_id                uuid             NOT NULL,
+    external_id           text             NOT NULL,
     -- -1: not an instance of a mapped task (answered as null).
-    map_index         integer          NOT NULL DEFAULT '-1',
-    name              text             NOT NULL,
-    operator          text,
-    status            text             NOT NULL,
-    try_number        integer          NOT NULL,
-    max_tries         integer          NOT NULL,
-    queued_at         timestamptz,
-    started_at        timestamptz,
-    ended_at          timestamptz,
-    pool              text,
-    queue             text,
-    hostname          text,
-    note              text,
-    provider_metadata jsonb            NOT NULL DEFAULT '{}',
-    missed_by         uuid,
-    removed_at        timestamptz,
-    last_synced_at    timestamptz      NOT NULL DEFAULT now(),
-    created_at        timestamptz      NOT NULL DEFAULT now(),
-    updated_at        timestamptz      NOT NULL DEFAULT now(),
-    gone_by           uuid,  -- As of pipelines.
-    archived_at       timestamptz,  -- As of runs.
+    map_index             integer          NOT NULL DEFAULT '-1',
+    name                  text             NOT NULL,
+    operator              text,
+    status                text             NOT NULL,
+    try_number            integer          NOT NULL,
+    max_tries             integer          NOT NULL,
+    queued_at             timestamptz,
+    started_at            timestamptz,
+    ended_at              timestamptz,
+    pool                  text,
+    queue                 text,
+    hostname              text,
+    note                  text,
+    provider_metadata     jsonb            NOT NULL DEFAULT '{}',
+    missing_since_sync_id uuid,
+    removed_at            timestamptz,
+    last_synced_at        timestamptz      NOT NULL DEFAULT now(),
+    created_at            timestamptz      NOT NULL DEFAULT now(),
+    updated_at            timestamptz      NOT NULL DEFAULT now(),
+    deleted_by_sync_id    uuid,  -- As of pipelines.
+    archived_at           timestamptz,  -- As of runs.
     -- As in runs.
-    duration_seconds  double precision GENERATED ALWAYS AS (
+    duration_seconds      double precision GENERATED ALWAYS AS (
 CASE
     WHEN ended_at >= started_at THEN EXTRACT(epoch FROM ended_at - started_at)::double precision
     ELSE NULL::double precision
 END) STORED,
     -- A UUID, of one execution of a loop or of one expansion of a mapped task; empty: in no region (answered as null).
-    region_id         text             NOT NULL DEFAULT '',
+    region_id             text             NOT NULL DEFAULT '',
     -- In the region of a loop the iteration, in that of an expansion the map index; -1: none (answered as null).
-    region_index      integer          NOT NULL DEFAULT '-1',
+    region_index          integer          NOT NULL DEFAULT '-1',
     -- The innermost loop around the task, also of a mapped task in it, whose region is another.
-    loop_id           text,
-    loop_iteration    integer,
+    loop_id               text,
+    loop_iteration        integer,
     CONSTRAINT task_runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT task_runs_identity UNIQUE (space_id, run_id, external_id, region_id, region_index, map_index),
     CONSTRAINT task_runs_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
 );
-CREATE INDEX task_runs_gone ON task_runs (space_id, run_id) WHERE gone_by IS NOT NULL;
+CREATE INDEX task_runs_deleted_by_sync ON task_runs (space_id, run_id) WHERE deleted_by_sync_id IS NOT NULL;
 ALTER TABLE task_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON task_runs USING (space_id = (SELECT current_space()));
 
@@ -497,6 +566,61 @@ CREATE INDEX trigger_requests_newest ON trigger_requests (space_id, created_at);
 ALTER TABLE trigger_requests ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON trigger_requests USING (space_id = (SELECT current_space()));
 
+-- The runs of a pipeline that ended on a day (UTC): see run_stats().
+CREATE TABLE pipeline_daily_stats (
+    space_id           uuid             NOT NULL,
+    pipeline_id        uuid             NOT NULL,
+    day                date             NOT NULL,
+    total              integer          NOT NULL,
+    success            integer          NOT NULL,
+    failed             integer          NOT NULL,
+    duration_count     integer          NOT NULL,
+    duration_sum       double precision NOT NULL,
+    duration_histogram bytea            NOT NULL,
+    CONSTRAINT pipeline_daily_stats_pkey PRIMARY KEY (space_id, pipeline_id, day),
+    CONSTRAINT pipeline_daily_stats_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_daily_stats ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_daily_stats USING (space_id = (SELECT current_space()));
+
+-- A slotted counter: the sum is the version of a space, which grows with every transaction that changes what the space shows. Concurrent transactions write different slots, so that none waits for another.
+CREATE TABLE space_versions (
+    space_id uuid   NOT NULL,
+    slot     uuid   NOT NULL DEFAULT uuid7(),
+    version  bigint NOT NULL,
+    CONSTRAINT space_versions_pkey PRIMARY KEY (space_id, slot),
+    CONSTRAINT space_versions_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE space_versions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON space_versions USING (space_id = (SELECT current_space()));
+
+-- The number of runs of a pipeline, by status and type.
+CREATE TABLE pipeline_run_counters (
+    space_id    uuid   NOT NULL,
+    pipeline_id uuid   NOT NULL,
+    status      text   NOT NULL,
+    run_type    text   NOT NULL,
+    total       bigint NOT NULL,
+    CONSTRAINT pipeline_run_counters_pkey PRIMARY KEY (space_id, pipeline_id, status, run_type),
+    CONSTRAINT pipeline_run_counters_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE pipeline_run_counters ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON pipeline_run_counters USING (space_id = (SELECT current_space()));
+
+-- The number of runs of a space that began in an hour, by status and type: the sum of the slots, which are those of space_versions.
+CREATE TABLE space_hourly_run_counters (
+    space_id uuid        NOT NULL,
+    hour     timestamptz NOT NULL,  -- trunc_hour_utc() of the effective_start_at of the runs.
+    slot     uuid        NOT NULL,
+    status   text        NOT NULL,
+    run_type text        NOT NULL,
+    total    bigint      NOT NULL,
+    CONSTRAINT space_hourly_run_counters_pkey PRIMARY KEY (space_id, hour, slot, status, run_type),
+    CONSTRAINT space_hourly_run_counters_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE space_hourly_run_counters ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON space_hourly_run_counters USING (space_id = (SELECT current_space()));
+
 -- What people changed. Only the triggers below write it; the application cannot change or delete a row.
 CREATE TABLE audit_events (
     space_id    uuid        NOT NULL,
@@ -521,211 +645,377 @@ CREATE INDEX audit_events_of_target ON audit_events (space_id, target_id, create
 ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON audit_events USING (space_id = (SELECT current_space()));
 
--- The runs of a pipeline that ended on a day (UTC), counted. Kept by a trigger on runs, so that it is right whoever writes.
-CREATE TABLE pipeline_days (
-    space_id    uuid             NOT NULL,
-    pipeline_id uuid             NOT NULL,
-    day         date             NOT NULL,
-    total       integer          NOT NULL DEFAULT 0,
-    success     integer          NOT NULL DEFAULT 0,
-    failed      integer          NOT NULL DEFAULT 0,
-    timed       integer          NOT NULL DEFAULT 0,  -- Those that have a duration; seconds is the sum.
-    seconds     double precision NOT NULL DEFAULT 0,
-    -- Six bytes per bucket of duration_code that is not empty: its number (2) and how many (4), big-endian.
-    durations   bytea            NOT NULL DEFAULT '\x'::bytea,
-    -- durations in a third of the bytes, for pipeline_recent_days: see duration_codes().
-    codes       bytea            NOT NULL DEFAULT '\x'::bytea,
-    -- 32 bytes, big-endian, for pipeline_recent_days: the days since 1970 (4); total, success, failed, timed (4 each); seconds (8); the length of codes (4).
-    packed      bytea            NOT NULL GENERATED ALWAYS AS ((((((int4send(day - '1970-01-01'::date) || int4send(total)) || int4send(success)) || int4send(failed)) || int4send(timed)) || float8send(seconds)) || int4send(length(codes))) STORED,
-    -- Of each run that ended in it ended_run(), in no order; null until the day is over, so that it is not written with each of its runs.
-    ended       bytea,
-    CONSTRAINT pipeline_days_pkey PRIMARY KEY (space_id, pipeline_id, day),
-    CONSTRAINT pipeline_days_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-CREATE INDEX pipeline_days_by_day ON pipeline_days (space_id, day, pipeline_id);
-CREATE INDEX pipeline_days_not_over ON pipeline_days (space_id, pipeline_id) WHERE ended IS NULL;
-ALTER TABLE pipeline_days ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_days USING (space_id = (SELECT current_space()));
+-- In a word, how far what a connector shows can be believed. late: no complete sync for three intervals and half a minute; in the large mode ten minutes more.
+CREATE FUNCTION sync_state(is_active boolean, s sync_states, config jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT CASE
+        WHEN NOT is_active THEN 'off'
+        WHEN s.held ->> 'kind' = 'other_airflow' THEN 'held'
+        WHEN s.failing_since IS NOT NULL THEN 'failing'
+        WHEN s.partial_since IS NOT NULL THEN 'partial'
+        WHEN s.last_complete_at IS NULL THEN 'new'
+        WHEN now() - s.last_complete_at
+             > 3 * interval '1 second' * coalesce((config ->> 'sync_interval_seconds')::float8, 60) + interval '30 seconds'
+               + CASE s.mode WHEN 'large' THEN interval '10 minutes' ELSE interval '0' END
+            THEN 'late'
+        ELSE 'fresh'
+    END
+$function$;
 
--- How many runs a pipeline has, by status and type: a list says how many there are without counting them. Kept by a trigger on runs.
-CREATE TABLE run_counts (
-    space_id    uuid   NOT NULL,
-    pipeline_id uuid   NOT NULL,
-    status      text   NOT NULL,
-    run_type    text   NOT NULL,
-    total       bigint NOT NULL,
-    CONSTRAINT run_counts_pkey PRIMARY KEY (space_id, pipeline_id, status, run_type),
-    CONSTRAINT run_counts_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE run_counts ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON run_counts USING (space_id = (SELECT current_space()));
+-- Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a queue of their own.
+CREATE FUNCTION is_doubtful(s sync_states)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT s.failures > 0 OR s.is_stuck OR coalesce(s.poll_seconds, 0) > 10
+$function$;
 
--- Their sum is the version of a space: it grows with every transaction that changes what the space shows. Those who write at the same time move different parts, so that none waits for another: there are as many as there ever were at once.
-CREATE TABLE space_versions (
-    space_id  uuid   NOT NULL,
-    part      uuid   NOT NULL DEFAULT uuid7(),
-    version   bigint NOT NULL,
-    pipelines bigint NOT NULL DEFAULT 0,  -- Their sum is the number of the space's pipelines.
-    CONSTRAINT space_versions_pkey PRIMARY KEY (space_id, part),
-    CONSTRAINT space_versions_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
-);
-ALTER TABLE space_versions ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON space_versions USING (space_id = (SELECT current_space()));
+-- What q looks through: the parts in lower case, a line each.
+CREATE FUNCTION search_text(VARIADIC parts text[])
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN lower(array_to_string(parts, '
+'::text));
 
--- The days of pipeline_days, by the week (of its Monday).
-CREATE TABLE pipeline_weeks (
-    space_id    uuid             NOT NULL,
-    pipeline_id uuid             NOT NULL,
-    week        date             NOT NULL,
-    total       integer          NOT NULL DEFAULT 0,
-    success     integer          NOT NULL DEFAULT 0,
-    failed      integer          NOT NULL DEFAULT 0,
-    timed       integer          NOT NULL DEFAULT 0,
-    seconds     double precision NOT NULL DEFAULT 0,
-    durations   bytea            NOT NULL DEFAULT '\x'::bytea,
-    CONSTRAINT pipeline_weeks_pkey PRIMARY KEY (space_id, pipeline_id, week),
-    CONSTRAINT pipeline_weeks_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE pipeline_weeks ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_weeks USING (space_id = (SELECT current_space()));
+CREATE FUNCTION refresh_search_text()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO pipeline_search AS s (space_id, pipeline_id, search)
+    VALUES (NEW.space_id, NEW.id, search_text(
+        NEW.name, NEW.external_id, NEW.description, search_text(VARIADIC NEW.owners), search_text(VARIADIC NEW.tags)))
+    ON CONFLICT (space_id, pipeline_id) DO UPDATE SET search = excluded.search WHERE s.search <> excluded.search;
+    RETURN NULL;
+END
+$function$;
 
--- Signed-in browsers. Signing out deletes the row; what has expired is deleted when somebody signs in.
-CREATE TABLE sessions (
-    id           uuid        NOT NULL DEFAULT uuid7(),
-    user_id      uuid        NOT NULL,
-    api_key_id   uuid,  -- The key it began with: the session ends with it. Null: it began with a link.
-    token_hash   bytea       NOT NULL,
-    user_agent   text        NOT NULL,
-    created_at   timestamptz NOT NULL DEFAULT now(),
-    last_used_at timestamptz,  -- Written at most once a minute.
-    expires_at   timestamptz NOT NULL,
-    CONSTRAINT sessions_pkey PRIMARY KEY (id),
-    CONSTRAINT sessions_token_hash_unique UNIQUE (token_hash),
-    CONSTRAINT sessions_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_keys(id) ON DELETE CASCADE,
-    CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
-);
-CREATE INDEX sessions_key ON sessions (api_key_id) WHERE api_key_id IS NOT NULL;
-CREATE INDEX sessions_user ON sessions (user_id);
+-- The day of a moment, in UTC.
+CREATE FUNCTION utc_day(at timestamp with time zone)
+ RETURNS date
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((at AT TIME ZONE 'UTC'::text))::date;
 
--- Links that sign in once. Using one deletes it.
-CREATE TABLE login_links (
-    token_hash bytea       NOT NULL,
-    user_id    uuid        NOT NULL,
-    created_at timestamptz NOT NULL DEFAULT now(),
-    expires_at timestamptz NOT NULL,
-    CONSTRAINT login_links_pkey PRIMARY KEY (token_hash),
-    CONSTRAINT login_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
-);
-CREATE INDEX login_links_user ON login_links (user_id);
+-- The moment at which a day begins, in UTC.
+CREATE FUNCTION utc_midnight(day date)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ((day)::timestamp without time zone AT TIME ZONE 'UTC'::text);
 
--- What q looks through. Kept by a trigger of pipelines, in a table of its own because their rows are wide.
-CREATE TABLE pipeline_search (
-    space_id    uuid NOT NULL,
-    pipeline_id uuid NOT NULL,
-    search      text NOT NULL,  -- Name, id, description, owners and tags, in lower case.
-    CONSTRAINT pipeline_search_pkey PRIMARY KEY (space_id, pipeline_id),
-    CONSTRAINT pipeline_search_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE pipeline_search ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_search USING (space_id = (SELECT current_space()));
+-- The logarithmic bucket of a duration: n holds durations longer than 1.04^(n-1) ms, up to 1.04^n ms, so that its middle is wrong by 2 % at most; 0 those shorter than 1 ms.
+CREATE FUNCTION duration_bucket(seconds double precision)
+ RETURNS smallint
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN (CASE WHEN (seconds < (0.001)::double precision) THEN (0)::double precision ELSE ceil((ln((seconds / (0.001)::double precision)) / (ln(1.04))::double precision)) END)::smallint;
 
--- The newest runs of a pipeline, oldest first, as lists send them; none where it has no run. Apart, so that whoever looks through pipelines does not read them; not compressed, since to unpack a hundred takes longer than to find them.
-CREATE TABLE pipeline_strips (
-    space_id    uuid NOT NULL,
-    pipeline_id uuid NOT NULL,
-    recent_runs json NOT NULL,
-    CONSTRAINT pipeline_strips_pkey PRIMARY KEY (space_id, pipeline_id),
-    CONSTRAINT pipeline_strips_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE pipeline_strips ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_strips USING (space_id = (SELECT current_space()));
+-- Of the runs of a pipeline that ended in [since, until): how many, how many of them have a duration, its sum in seconds, and the histogram of durations: for each bucket that is not empty its number (2 bytes, see duration_bucket()) and how many are in it (4 bytes), big-endian.
+CREATE FUNCTION run_stats(space uuid, pipeline uuid, since timestamp with time zone, until timestamp with time zone)
+ RETURNS TABLE(total integer, success integer, failed integer, duration_count integer, duration_sum double precision, duration_histogram bytea)
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT coalesce(sum(b.total), 0)::integer, coalesce(sum(b.success), 0)::integer, coalesce(sum(b.failed), 0)::integer,
+           coalesce(sum(b.duration_count), 0)::integer, coalesce(sum(b.duration_sum), 0),
+           coalesce(string_agg(int2send(b.bucket) || int4send(b.duration_count::integer), '') FILTER (WHERE b.bucket IS NOT NULL), '')
+    FROM (
+        SELECT duration_bucket(r.duration_seconds) AS bucket, count(*) AS total,
+               count(*) FILTER (WHERE r.status = 'success') AS success, count(*) FILTER (WHERE r.status = 'failed') AS failed,
+               count(r.duration_seconds) AS duration_count, sum(r.duration_seconds) AS duration_sum
+        FROM runs r
+        WHERE r.space_id = space AND r.pipeline_id = pipeline AND r.removed_at IS NULL
+          AND r.ended_at >= since AND r.ended_at < until
+        GROUP BY 1
+    ) b
+$function$;
 
--- The days of pipeline_days, at least the last 40, in one row. Whoever counts a day of a pipeline anew holds its row, which therefore stays, also when nothing is left of it.
-CREATE TABLE pipeline_recent_days (
-    space_id    uuid  NOT NULL,
-    pipeline_id uuid  NOT NULL,
-    days        bytea NOT NULL DEFAULT '\x'::bytea,  -- pipeline_days.packed of these days, the newest first.
-    codes       bytea NOT NULL DEFAULT '\x'::bytea,  -- pipeline_days.codes of these days, the newest first.
-    CONSTRAINT pipeline_recent_days_pkey PRIMARY KEY (space_id, pipeline_id),
-    CONSTRAINT pipeline_recent_days_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE pipeline_recent_days ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_recent_days USING (space_id = (SELECT current_space()));
+-- Recomputes these days of these pipelines from their runs.
+CREATE FUNCTION refresh_daily_stats(spaces uuid[], pipelines uuid[], days date[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+-- Locks the pipelines, always in the same order, before it reads any run: it then sees the runs of other transactions that
+-- changed the same days. A pipeline that is being deleted has no statistics any more.
+BEGIN
+    PERFORM FROM pipelines p
+    WHERE (p.space_id, p.id) IN (SELECT t.space_id, t.pipeline_id FROM unnest(spaces, pipelines) AS t (space_id, pipeline_id))
+    ORDER BY p.space_id, p.id
+    FOR NO KEY UPDATE OF p;
+    INSERT INTO pipeline_daily_stats (space_id, pipeline_id, day, total, success, failed, duration_count, duration_sum, duration_histogram)
+    SELECT t.space_id, t.pipeline_id, t.day, s.*
+    FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+    JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
+    CROSS JOIN LATERAL run_stats(t.space_id, t.pipeline_id, utc_midnight(t.day), utc_midnight(t.day + 1)) s
+    ON CONFLICT (space_id, pipeline_id, day) DO UPDATE
+    SET total = excluded.total, success = excluded.success, failed = excluded.failed,
+        duration_count = excluded.duration_count, duration_sum = excluded.duration_sum,
+        duration_histogram = excluded.duration_histogram;
+    DELETE FROM pipeline_daily_stats d
+    USING unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
+    WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day AND d.total = 0;
+END
+$function$;
 
--- How many runs a space has, by status and type: the sum of its parts, which are those of space_versions, so that those who write at the same time do not wait for each other. Kept by a trigger on runs.
-CREATE TABLE space_counts (
-    space_id uuid   NOT NULL,
-    part     uuid   NOT NULL,
-    status   text   NOT NULL,
-    run_type text   NOT NULL,
-    total    bigint NOT NULL,
-    CONSTRAINT space_counts_pkey PRIMARY KEY (space_id, part, status, run_type),
-    CONSTRAINT space_counts_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
-);
-ALTER TABLE space_counts ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON space_counts USING (space_id = (SELECT current_space()));
+-- Recomputes the days on which a run that was written ended, or had ended.
+CREATE FUNCTION refresh_daily_stats_of_runs()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+DECLARE
+    spaces    uuid[];
+    pipelines uuid[];
+    days      date[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
+        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day
+              FROM new_rows WHERE ended_at IS NOT NULL AND removed_at IS NULL) t;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
+        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day
+              FROM old_rows WHERE ended_at IS NOT NULL AND removed_at IS NULL) t;
+    ELSE
+        -- A run whose status and times are as before is in both, and changes no day.
+        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
+        FROM (
+            SELECT DISTINCT e.space_id, e.pipeline_id, utc_day(e.ended_at) AS day
+            FROM (
+                SELECT e.space_id, e.pipeline_id, e.ended_at
+                FROM (SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM old_rows WHERE removed_at IS NULL
+                      UNION ALL
+                      SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM new_rows WHERE removed_at IS NULL) e
+                GROUP BY e.id, e.space_id, e.pipeline_id, e.status, e.started_at, e.ended_at
+                HAVING count(*) = 1 AND e.ended_at IS NOT NULL
+            ) e
+        ) t;
+    END IF;
+    IF days IS NOT NULL THEN
+        PERFORM refresh_daily_stats(spaces, pipelines, days);
+    END IF;
+    RETURN NULL;
+END
+$function$;
 
--- How many runs of a space began in an hour, by status and type: the sum of its parts, as in space_counts. Kept by a trigger on runs.
-CREATE TABLE run_hours (
-    space_id uuid        NOT NULL,
-    hour     timestamptz NOT NULL,  -- hour_of() the runs' begun_at.
-    part     uuid        NOT NULL,
-    status   text        NOT NULL,
-    run_type text        NOT NULL,
-    total    bigint      NOT NULL,
-    CONSTRAINT run_hours_pkey PRIMARY KEY (space_id, hour, part, status, run_type),
-    CONSTRAINT run_hours_space FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
-);
-ALTER TABLE run_hours ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON run_hours USING (space_id = (SELECT current_space()));
+-- A slot of the space that no other transaction writes until this one ends, the same within a transaction; null for a space that is being deleted.
+CREATE FUNCTION acquire_counter_slot(space uuid)
+ RETURNS uuid
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+DECLARE
+    acquired uuid;
+BEGIN
+    SELECT v.slot INTO acquired FROM space_versions v WHERE v.space_id = space ORDER BY v.slot LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        INSERT INTO space_versions (space_id, version) SELECT s.id, 0 FROM spaces s WHERE s.id = space RETURNING slot INTO acquired;
+    END IF;
+    RETURN acquired;
+END
+$function$;
 
--- Rows that the provider has and the mirror lacks, wholly or some fields of them. At most 1,000 per connector; only the sync writes it.
-CREATE TABLE skipped_rows (
-    space_id             uuid        NOT NULL,
-    connector_id         uuid        NOT NULL,
-    -- A digest of the ids below; of a row without ids, of its place in the reading that met it.
-    identity             uuid        NOT NULL,
-    kind                 text        NOT NULL,
-    pipeline_external_id text,
-    run_external_id      text,
-    task_external_id     text,
-    map_index            bigint,
-    fields               text[]      NOT NULL DEFAULT '{}',  -- Stored without these; empty: not stored.
-    reason               text        NOT NULL,
-    is_mirrored          boolean     NOT NULL DEFAULT false,  -- An earlier state of the row is in the mirror.
-    -- Of a run that is not in the mirror: how many task runs of it the provider lists.
-    task_runs            integer     NOT NULL DEFAULT 0,
-    -- The window of runs in which it was met, as narrow as it is known; both ends are included. Null: met among changes.
-    window_start         timestamptz,
-    window_end           timestamptz,
-    sync_id              uuid        NOT NULL,
-    first_seen_at        timestamptz NOT NULL DEFAULT now(),
-    last_seen_at         timestamptz NOT NULL DEFAULT now(),  -- When a sync last met it, or looked for it.
-    region_id            text,  -- Of a task run in a loop or in an expansion, as in task_runs.
-    region_index         bigint,
-    -- How many rows Airflow counts in the window and never lists; 0: this is one row.
-    unlisted             integer     NOT NULL DEFAULT 0,
-    CONSTRAINT skipped_rows_pkey PRIMARY KEY (space_id, connector_id, identity),
-    CONSTRAINT skipped_rows_kind_is_known CHECK (kind = ANY (ARRAY['pipelines', 'runs', 'task_runs'])),
-    CONSTRAINT skipped_rows_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE skipped_rows ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON skipped_rows USING (space_id = (SELECT current_space()));
+-- Increases the version of a space, without waiting for another transaction.
+CREATE FUNCTION bump_space_version(space uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+DECLARE
+    -- By the clock, so that no version comes twice after a backup was restored.
+    at CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    acquired CONSTANT uuid := acquire_counter_slot(space);
+BEGIN
+    UPDATE space_versions v SET version = greatest(v.version + 1, at) WHERE v.space_id = space AND v.slot = acquired;
+END
+$function$;
 
--- How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.
-CREATE TABLE pipeline_reads (
-    space_id    uuid        NOT NULL,
-    pipeline_id uuid        NOT NULL,
-    -- By the clock of the provider: everything of this pipeline that changed before it is stored.
-    watermark   timestamptz,
-    read_at     timestamptz,  -- By our clock: when it was last read; null: not yet.
-    refused_at  timestamptz,  -- When the provider last refused it; null after it was read.
-    checked_at  timestamptz,  -- When its number of rows was last compared with that of the provider.
-    CONSTRAINT pipeline_reads_pkey PRIMARY KEY (space_id, pipeline_id),
-    CONSTRAINT pipeline_reads_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
-);
-ALTER TABLE pipeline_reads ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON pipeline_reads USING (space_id = (SELECT current_space()));
+-- Increases the version of the spaces in which a statement has written a row.
+CREATE FUNCTION bump_space_version_after_statement()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        PERFORM bump_space_version(space_id) FROM (SELECT DISTINCT space_id FROM old_rows ORDER BY 1) s;
+    ELSE
+        PERFORM bump_space_version(space_id) FROM (SELECT DISTINCT space_id FROM new_rows ORDER BY 1) s;
+    END IF;
+    RETURN NULL;
+END
+$function$;
+
+-- As bump_space_version_after_statement(), for tables in which a statement writes few rows.
+CREATE FUNCTION bump_space_version_after_row()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM bump_space_version(CASE WHEN TG_OP = 'DELETE' THEN OLD.space_id ELSE NEW.space_id END);
+    RETURN NULL;
+END
+$function$;
+
+-- For the name of a user, who may have commented or triggered in any space.
+CREATE FUNCTION bump_every_space_version()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    PERFORM bump_space_version(s.id) FROM (SELECT id FROM spaces ORDER BY id) s;
+    RETURN NULL;
+END
+$function$;
+
+-- The moment at which the hour of a moment begins, in UTC.
+CREATE FUNCTION trunc_hour_utc(at timestamp with time zone)
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN date_bin('01:00:00'::interval, at, '1970-01-01 00:00:00+00'::timestamp with time zone);
+
+-- Maintains pipeline_run_counters and space_hourly_run_counters.
+CREATE FUNCTION update_run_counters()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+-- Most updates of a run change nothing that is counted: then nothing is written. Runs of a pipeline or space that is being
+-- deleted have no counters any more.
+DECLARE
+    spaces uuid[]; pipelines uuid[]; hours timestamptz[]; statuses text[]; types text[]; deltas bigint[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
+        INTO spaces, pipelines, hours, statuses, types, deltas
+        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, count(*) AS delta
+              FROM new_rows WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) d;
+    ELSIF TG_OP = 'DELETE' THEN
+        SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
+        INTO spaces, pipelines, hours, statuses, types, deltas
+        FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, -count(*) AS delta
+              FROM old_rows WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) d;
+    ELSE
+        SELECT array_agg(d.space_id), array_agg(d.pipeline_id), array_agg(d.hour), array_agg(d.status), array_agg(d.run_type), array_agg(d.delta)
+        INTO spaces, pipelines, hours, statuses, types, deltas
+        FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(delta) AS delta
+              FROM (SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at) AS hour, status, run_type, -1 AS delta FROM old_rows WHERE removed_at IS NULL
+                    UNION ALL
+                    SELECT space_id, pipeline_id, trunc_hour_utc(effective_start_at), status, run_type, 1 FROM new_rows WHERE removed_at IS NULL) d
+              GROUP BY 1, 2, 3, 4, 5 HAVING sum(delta) <> 0) d;
+    END IF;
+    IF spaces IS NULL THEN
+        RETURN NULL;
+    END IF;
+    -- In one order, so that concurrent transactions do not deadlock.
+    INSERT INTO pipeline_run_counters AS k (space_id, pipeline_id, status, run_type, total)
+    SELECT d.space_id, d.pipeline_id, d.status, d.run_type, sum(d.delta)
+    FROM unnest(spaces, pipelines, statuses, types, deltas) AS d (space_id, pipeline_id, status, run_type, delta)
+    JOIN pipelines p ON p.space_id = d.space_id AND p.id = d.pipeline_id
+    GROUP BY 1, 2, 3, 4 HAVING sum(d.delta) <> 0
+    ORDER BY 1, 2, 3, 4
+    ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    WITH slots AS MATERIALIZED (
+        SELECT s.id AS space_id, acquire_counter_slot(s.id) AS slot FROM spaces s WHERE s.id = ANY (spaces)
+    )
+    INSERT INTO space_hourly_run_counters AS k (space_id, hour, slot, status, run_type, total)
+    SELECT d.space_id, d.hour, slots.slot, d.status, d.run_type, sum(d.delta)
+    FROM unnest(spaces, hours, statuses, types, deltas) AS d (space_id, hour, status, run_type, delta)
+    JOIN slots ON slots.space_id = d.space_id
+    GROUP BY 1, 2, 3, 4, 5 HAVING sum(d.delta) <> 0
+    ON CONFLICT (space_id, hour, slot, status, run_type) DO UPDATE SET total = k.total + excluded.total;
+    RETURN NULL;
+END
+$function$;
+
+-- Whether a key of a configuration names something that must not be shown, such as db_password or apiKey.
+CREATE FUNCTION is_secret_name(name text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT (n ~ 'passwor[dt]|passwd|passphrase|kennwort|secret|token|credential|authorization'
+            OR n ~ '(api|private|access|account|shared|signing|encryption|ssh|service|master)[^a-z]*keys?($|[^a-z])'
+            OR n ~ '(^|[^a-z])(pass|pwd|key|keys|bearer|cookie|jwt|pat|sas)($|[^a-z])')
+       AND n !~ '(^|[^a-z])(url|uri|endpoint|type|method|name|path|file|ttl|lifetime|expiry|length|policy|version|key[^a-z]*id)$'
+       AND n !~ '(primary|foreign|partition|sort|public|cache|row|natural|surrogate|clustering|routing|group|unique|join)[^a-z]*keys?$'
+    FROM (SELECT lower(regexp_replace(name, '([a-z0-9])([A-Z])', '\1_\2', 'g')) AS n) normalized
+$function$;
+
+-- The text without passwords in URLs and connection strings, and without private keys.
+CREATE FUNCTION text_without_secrets(value text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT CASE
+        WHEN value ~ '-----BEGIN [A-Z ]*PRIVATE KEY-----' THEN '[redacted]'
+        ELSE regexp_replace(regexp_replace(value,
+            '([a-z][a-z0-9+.-]*://[^/?#\s:@]*):[^/?#\s@]+@', '\1:[redacted]@', 'gi'),
+            '((^|[?&;\s])(access_token|auth_token|token|api_?key|accountkey|sharedaccesskey|password|pwd|secret|client_secret|sig|signature)\s*=\s*)[^&;#\s]+',
+            '\1[redacted]', 'gi')
+    END
+$function$;
+
+-- A configuration with "[redacted]" for each value that looks like a secret.
+CREATE FUNCTION without_secrets(config jsonb, is_secret boolean DEFAULT false)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    IF is_secret AND jsonb_typeof(config) NOT IN ('boolean', 'null') AND config NOT IN ('""', '{}', '[]') THEN
+        RETURN '"[redacted]"';
+    END IF;
+    CASE jsonb_typeof(config)
+        WHEN 'object' THEN
+            RETURN (SELECT coalesce(jsonb_object_agg(e.key, without_secrets(e.value, is_secret_name(e.key)
+                        -- {"name": "password", "value": "…"}
+                        OR (e.key IN ('value', 'Value') AND is_secret_name(coalesce(config ->> 'name', config ->> 'Name', config ->> 'key', config ->> 'Key', ''))))), '{}')
+                    FROM jsonb_each(config) e);
+        WHEN 'array' THEN
+            RETURN (SELECT coalesce(jsonb_agg(without_secrets(e.item) ORDER BY e.place), '[]')
+                    FROM jsonb_array_elements(config) WITH ORDINALITY e(item, place));
+        WHEN 'string' THEN
+            RETURN to_jsonb(text_without_secrets(config #>> '{}'));
+        ELSE
+            RETURN config;
+    END CASE;
+END
+$function$;
+
+-- Members of a space read the audit trail: no secret of a configuration is written into it.
+CREATE FUNCTION redact_audited_config()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    IF NEW.before ? 'config' THEN
+        NEW.before := jsonb_set(NEW.before, '{config}', without_secrets(NEW.before -> 'config'));
+    END IF;
+    IF NEW.after ? 'config' THEN
+        NEW.after := jsonb_set(NEW.after, '{config}', without_secrets(NEW.after -> 'config'));
+    END IF;
+    RETURN NEW;
+END
+$function$;
 
 -- Writes down one change: who (setting windsock.actor), what, before and after.
 CREATE FUNCTION audit()
@@ -734,24 +1024,24 @@ CREATE FUNCTION audit()
  SECURITY DEFINER
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
--- Arguments: the kind of thing, its id's column, its name's column ('' for none), the columns written down, and the
+-- Arguments: the kind of entity, its id's column, its name's column ('' for none), the columns written down, and the
 -- columns of which only it is written down that they were given.
 DECLARE
     actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
-    was     jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
-    became  jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
-    thing   jsonb := coalesce(became, was);
+    old_row jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    new_row jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    entity  jsonb := coalesce(new_row, old_row);
     before  jsonb;
     after   jsonb;
     secret  text;
 BEGIN
-    SELECT jsonb_object_agg(c, was -> c), jsonb_object_agg(c, became -> c) INTO before, after
+    SELECT jsonb_object_agg(c, old_row -> c), jsonb_object_agg(c, new_row -> c) INTO before, after
     FROM unnest(string_to_array(TG_ARGV[3], ' ')) c
-    WHERE TG_OP <> 'UPDATE' OR (was -> c) IS DISTINCT FROM (became -> c);
+    WHERE TG_OP <> 'UPDATE' OR (old_row -> c) IS DISTINCT FROM (new_row -> c);
     FOREACH secret IN ARRAY string_to_array(coalesce(TG_ARGV[4], ''), ' ') LOOP
-        IF (was -> secret) IS DISTINCT FROM (became -> secret) AND became ->> secret IS NOT NULL THEN
+        IF (old_row -> secret) IS DISTINCT FROM (new_row -> secret) AND new_row ->> secret IS NOT NULL THEN
             after := coalesce(after, '{}') || jsonb_build_object(secret, 'written');
-            before := coalesce(before, '{}') || jsonb_build_object(secret, CASE WHEN was ->> secret IS NOT NULL THEN 'kept' END);
+            before := coalesce(before, '{}') || jsonb_build_object(secret, CASE WHEN old_row ->> secret IS NOT NULL THEN 'kept' END);
         END IF;
     END LOOP;
     IF TG_OP = 'UPDATE' AND after IS NULL THEN
@@ -759,9 +1049,9 @@ BEGIN
     END IF;
     INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
                               before, after, request_id)
-    VALUES (coalesce(thing ->> 'space_id', thing ->> 'id')::uuid,
+    VALUES (coalesce(entity ->> 'space_id', entity ->> 'id')::uuid,
             CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed' ELSE 'deleted' END,
-            TG_ARGV[0], (thing ->> TG_ARGV[1])::uuid, thing ->> nullif(TG_ARGV[2], ''),
+            TG_ARGV[0], (entity ->> TG_ARGV[1])::uuid, entity ->> nullif(TG_ARGV[2], ''),
             (actor ->> 'user_id')::uuid, (SELECT u.name FROM users u WHERE u.id = (actor ->> 'user_id')::uuid),
             (actor ->> 'api_key_id')::uuid,
             CASE WHEN TG_OP <> 'INSERT' THEN before END, CASE WHEN TG_OP <> 'DELETE' THEN after END,
@@ -796,6 +1086,18 @@ BEGIN
 END
 $function$;
 
+-- Whether it is not to be started yet, since another sync of its connector is under way.
+CREATE FUNCTION waits_for_another(r sync_runs)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE PARALLEL SAFE
+AS $function$
+    SELECT r.is_follow_up
+       AND EXISTS (SELECT FROM sync_runs o
+                   WHERE o.space_id = r.space_id AND o.connector_id = r.connector_id AND o.status IN ('queued', 'running')
+                     AND NOT o.is_follow_up)
+$function$;
+
 -- Spaces in which something may be too old to be kept.
 CREATE FUNCTION spaces_to_tidy()
  RETURNS TABLE(space_id uuid, retention_days integer)
@@ -807,26 +1109,6 @@ AS $function$
     WHERE s.retention_days IS NOT NULL
        OR EXISTS (SELECT FROM trigger_requests q WHERE q.space_id = s.id AND q.created_at < now() - interval '90 days')
     ORDER BY s.id
-$function$;
-
--- In a word, how far what a connector shows can be believed. late: no complete sync for three intervals and half a minute; in the large mode ten minutes more.
-CREATE FUNCTION sync_state(is_active boolean, s sync_states, config jsonb)
- RETURNS text
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS $function$
-    SELECT CASE
-        WHEN NOT is_active THEN 'off'
-        WHEN s.held ->> 'kind' = 'other_airflow' THEN 'held'
-        WHEN s.failing_since IS NOT NULL THEN 'failing'
-        WHEN s.partial_since IS NOT NULL THEN 'partial'
-        WHEN s.last_complete_at IS NULL THEN 'new'
-        WHEN now() - s.last_complete_at
-             > 3 * interval '1 second' * coalesce((config ->> 'sync_interval_seconds')::float8, 60) + interval '30 seconds'
-               + CASE s.mode WHEN 'large' THEN interval '10 minutes' ELSE interval '0' END
-            THEN 'late'
-        ELSE 'fresh'
-    END
 $function$;
 
 -- How many connectors are in which state, of all spaces together, and the greatest age of what they show.
@@ -841,15 +1123,6 @@ AS $function$
     GROUP BY 1
 $function$;
 
--- Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a queue of their own.
-CREATE FUNCTION is_doubtful(s sync_states)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    SELECT s.failures > 0 OR s.is_stuck OR coalesce(s.poll_seconds, 0) > 10
-$function$;
-
 -- Syncs of one lane that have waited for a worker longer than it takes to start one.
 CREATE FUNCTION syncs_waiting(doubtful boolean)
  RETURNS bigint
@@ -861,426 +1134,6 @@ AS $function$
     FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
     WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_doubtful(s) = doubtful
       AND NOT waits_for_another(r)
-$function$;
-
--- The logarithmic bucket of a duration: n holds what is longer than 1.01^(n-1) ms, up to 1.01^n ms, so that its middle is wrong by half a percent at most; 0 what is shorter than 1 ms; 2800 what is longer than 40 years.
-CREATE FUNCTION duration_code(seconds double precision)
- RETURNS integer
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    -- Null of null, where least() would say 2800.
-    SELECT CASE WHEN seconds < 0.001 THEN 0
-                WHEN seconds >= 0.001 THEN least(2800, ceil(ln(seconds / 0.001) / ln(1.01)))::integer END
-$function$;
-
--- The day of a moment, in UTC.
-CREATE FUNCTION utc_day(at timestamp with time zone)
- RETURNS date
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    SELECT (at AT TIME ZONE 'UTC')::date
-$function$;
-
--- Counts these days of these pipelines anew, the weeks they are in, and the recent days of each pipeline; and those of its days that are over since they were counted.
-CREATE FUNCTION count_days(spaces uuid[], pipelines uuid[], days date[])
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
--- First the pipelines' rows of recent days are locked, always in the same order, and only then is anything counted: what
--- another transaction counted meanwhile is seen by this one. A pipeline that is being deleted has no days any more.
-DECLARE
-    today CONSTANT date := utc_day(now());
-BEGIN
-    INSERT INTO pipeline_recent_days (space_id, pipeline_id)
-    SELECT DISTINCT t.space_id, t.pipeline_id
-    FROM unnest(spaces, pipelines) AS t (space_id, pipeline_id)
-    JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
-    ORDER BY 1, 2
-    ON CONFLICT DO NOTHING;
-    PERFORM FROM pipeline_recent_days x
-    JOIN (SELECT DISTINCT t.space_id, t.pipeline_id FROM unnest(spaces, pipelines) AS t (space_id, pipeline_id)) t
-      ON x.space_id = t.space_id AND x.pipeline_id = t.pipeline_id
-    ORDER BY x.space_id, x.pipeline_id
-    FOR UPDATE OF x;
-    SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
-    FROM (
-        SELECT * FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
-        UNION
-        SELECT d.space_id, d.pipeline_id, d.day
-        FROM (SELECT DISTINCT t.space_id, t.pipeline_id FROM unnest(spaces, pipelines) AS t (space_id, pipeline_id)) t
-        JOIN pipeline_days d ON d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.ended IS NULL AND d.day < today
-    ) t;
-    INSERT INTO pipeline_days AS d (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations, codes, ended)
-    SELECT t.space_id, t.pipeline_id, t.day, c.total, c.success, c.failed, c.timed, c.seconds, c.durations, c.codes, c.ended
-    FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
-    JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(b.total), 0) AS total, coalesce(sum(b.success), 0) AS success,
-               coalesce(sum(b.failed), 0) AS failed, coalesce(sum(b.timed), 0) AS timed,
-               coalesce(sum(b.seconds), 0) AS seconds,
-               coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '') FILTER (WHERE b.code IS NOT NULL),
-                        '') AS durations,
-               coalesce(string_agg(CASE WHEN b.timed <= 15 THEN substring(int4send(b.code | (b.timed::integer << 12)) FROM 3)
-                                        ELSE duration_codes(int2send(b.code::smallint) || int4send(b.timed::integer)) END, '')
-                            FILTER (WHERE b.code IS NOT NULL), '') AS codes,
-               CASE WHEN t.day < today THEN coalesce(string_agg(b.ended, ''), '') END AS ended
-        FROM (
-            SELECT r.code, count(*) AS total, count(r.duration_seconds) AS timed,
-                   count(*) FILTER (WHERE r.status = 'success') AS success,
-                   count(*) FILTER (WHERE r.status = 'failed') AS failed, sum(r.duration_seconds) AS seconds,
-                   string_agg(CASE WHEN t.day < today THEN ended_run(t.day, r.ended_at, r.status, r.code, r.duration_seconds) END,
-                              '') AS ended
-            FROM (
-                SELECT r.status, r.ended_at, r.duration_seconds, duration_code(r.duration_seconds) AS code
-                FROM runs r
-                WHERE r.space_id = t.space_id AND r.pipeline_id = t.pipeline_id AND r.removed_at IS NULL
-                  AND r.ended_at >= t.day::timestamp AT TIME ZONE 'UTC'
-                  AND r.ended_at < (t.day + 1)::timestamp AT TIME ZONE 'UTC'
-            ) r
-            GROUP BY 1
-        ) b
-    ) c
-    ON CONFLICT (space_id, pipeline_id, day) DO UPDATE
-    SET total = excluded.total, success = excluded.success, failed = excluded.failed, timed = excluded.timed,
-        seconds = excluded.seconds, durations = excluded.durations, codes = excluded.codes, ended = excluded.ended;
-    DELETE FROM pipeline_days d
-    USING unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
-    WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day = t.day AND d.total = 0;
-    INSERT INTO pipeline_weeks AS w (space_id, pipeline_id, week, total, success, failed, timed, seconds, durations)
-    SELECT t.space_id, t.pipeline_id, t.week, c.total, c.success, c.failed, c.timed, c.seconds, merged_durations(c.durations)
-    FROM (SELECT DISTINCT t.space_id, t.pipeline_id, week_of(t.day) AS week
-          FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)) t
-    JOIN pipelines p ON p.space_id = t.space_id AND p.id = t.pipeline_id
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(d.total), 0) AS total, coalesce(sum(d.success), 0) AS success,
-               coalesce(sum(d.failed), 0) AS failed, coalesce(sum(d.timed), 0) AS timed,
-               coalesce(sum(d.seconds), 0) AS seconds, coalesce(string_agg(d.durations, ''), '') AS durations
-        FROM pipeline_days d
-        WHERE d.space_id = t.space_id AND d.pipeline_id = t.pipeline_id AND d.day >= t.week AND d.day < t.week + 7
-    ) c
-    ON CONFLICT (space_id, pipeline_id, week) DO UPDATE
-    SET total = excluded.total, success = excluded.success, failed = excluded.failed, timed = excluded.timed,
-        seconds = excluded.seconds, durations = excluded.durations;
-    DELETE FROM pipeline_weeks w
-    USING unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
-    WHERE w.space_id = t.space_id AND w.pipeline_id = t.pipeline_id AND w.week = week_of(t.day) AND w.total = 0;
-    UPDATE pipeline_recent_days x
-    SET days = c.days, codes = c.codes
-    FROM (SELECT DISTINCT t.space_id, t.pipeline_id
-          FROM unnest(spaces, pipelines, days) AS t (space_id, pipeline_id, day)
-          WHERE t.day >= today - 40) t
-    CROSS JOIN LATERAL recent_days(t.space_id, t.pipeline_id) c
-    WHERE x.space_id = t.space_id AND x.pipeline_id = t.pipeline_id;
-END
-$function$;
-
--- Keeps pipeline_days: counts the days anew on which a run that was written ended, or had ended.
-CREATE FUNCTION keep_days()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-DECLARE
-    spaces    uuid[];
-    pipelines uuid[];
-    days      date[];
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
-        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM became WHERE ended_at IS NOT NULL AND removed_at IS NULL) t;
-    ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
-        FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM was WHERE ended_at IS NOT NULL AND removed_at IS NULL) t;
-    ELSE
-        SELECT array_agg(t.space_id), array_agg(t.pipeline_id), array_agg(t.day) INTO spaces, pipelines, days
-        FROM (
-            SELECT DISTINCT c.space_id, c.pipeline_id, utc_day(c.ended_at) AS day
-            FROM (
-                SELECT e.space_id, e.pipeline_id, e.ended_at
-                FROM (SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM was WHERE removed_at IS NULL
-                      UNION ALL
-                      SELECT id, space_id, pipeline_id, status, started_at, ended_at FROM became WHERE removed_at IS NULL) e
-                GROUP BY e.id, e.space_id, e.pipeline_id, e.status, e.started_at, e.ended_at
-                HAVING count(*) = 1 AND e.ended_at IS NOT NULL
-            ) c
-        ) t;
-    END IF;
-    IF days IS NOT NULL THEN
-        PERFORM count_days(spaces, pipelines, days);
-    END IF;
-    RETURN NULL;
-END
-$function$;
-
--- Keeps run_counts, space_counts and run_hours.
-CREATE FUNCTION keep_counts()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
--- What is changed of a run mostly is nothing that is counted: then nothing is written. What is of a pipeline or space that is
--- being deleted has no counts any more.
-DECLARE
-    of_spaces uuid[]; of_pipelines uuid[]; in_hours timestamptz[]; statuses text[]; types text[]; mores bigint[];
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, count(*) AS more
-              FROM became WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
-    ELSIF TG_OP = 'DELETE' THEN
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -count(*) AS more
-              FROM was WHERE removed_at IS NULL GROUP BY 1, 2, 3, 4, 5) e;
-    ELSE
-        SELECT array_agg(e.space_id), array_agg(e.pipeline_id), array_agg(e.hour), array_agg(e.status), array_agg(e.run_type), array_agg(e.more)
-        INTO of_spaces, of_pipelines, in_hours, statuses, types, mores
-        FROM (SELECT space_id, pipeline_id, hour, status, run_type, sum(more) AS more
-              FROM (SELECT space_id, pipeline_id, hour_of(begun_at) AS hour, status, run_type, -1 AS more FROM was WHERE removed_at IS NULL
-                    UNION ALL
-                    SELECT space_id, pipeline_id, hour_of(begun_at), status, run_type, 1 FROM became WHERE removed_at IS NULL) b
-              GROUP BY 1, 2, 3, 4, 5 HAVING sum(more) <> 0) e;
-    END IF;
-    IF of_spaces IS NULL THEN
-        RETURN NULL;
-    END IF;
-    -- In one order, so that two that write the same ones wait and do not block each other for good.
-    INSERT INTO run_counts AS k (space_id, pipeline_id, status, run_type, total)
-    SELECT e.space_id, e.pipeline_id, e.status, e.run_type, sum(e.more)
-    FROM unnest(of_spaces, of_pipelines, statuses, types, mores) AS e (space_id, pipeline_id, status, run_type, more)
-    JOIN pipelines p ON p.space_id = e.space_id AND p.id = e.pipeline_id
-    GROUP BY 1, 2, 3, 4 HAVING sum(e.more) <> 0
-    ORDER BY 1, 2, 3, 4
-    ON CONFLICT (space_id, pipeline_id, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-    PERFORM count_runs(e.space_id, e.status, e.run_type, sum(e.more)::bigint)
-    FROM unnest(of_spaces, statuses, types, mores) AS e (space_id, status, run_type, more)
-    GROUP BY e.space_id, e.status, e.run_type HAVING sum(e.more) <> 0;
-    WITH mine AS MATERIALIZED (
-        SELECT s.id, part_of(s.id) AS part FROM spaces s WHERE s.id = ANY (of_spaces)
-    )
-    INSERT INTO run_hours AS k (space_id, hour, part, status, run_type, total)
-    SELECT e.space_id, e.hour, mine.part, e.status, e.run_type, sum(e.more)
-    FROM unnest(of_spaces, in_hours, statuses, types, mores) AS e (space_id, hour, status, run_type, more)
-    JOIN mine ON mine.id = e.space_id
-    GROUP BY 1, 2, 3, 4, 5 HAVING sum(e.more) <> 0
-    ON CONFLICT (space_id, hour, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-    RETURN NULL;
-END
-$function$;
-
--- Moves the version of a space, and waits for nobody.
-CREATE FUNCTION bump(space uuid)
- RETURNS void
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-DECLARE
-    -- By the clock, so that no version comes twice when a backup was put back.
-    at CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
-    mine CONSTANT uuid := part_of(space);
-BEGIN
-    UPDATE space_versions v SET version = greatest(v.version + 1, at) WHERE v.space_id = space AND v.part = mine;
-END
-$function$;
-
--- Moves the version of the spaces in which a statement has written; one that found nothing to write moves none.
-CREATE FUNCTION bump_after_rows()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        PERFORM bump(space_id) FROM (SELECT DISTINCT space_id FROM was ORDER BY 1) s;
-    ELSE
-        PERFORM bump(space_id) FROM (SELECT DISTINCT space_id FROM became ORDER BY 1) s;
-    END IF;
-    RETURN NULL;
-END
-$function$;
-
--- As bump_after_rows, for tables in which a statement writes few rows.
-CREATE FUNCTION bump_after_row()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    PERFORM bump(CASE WHEN TG_OP = 'DELETE' THEN OLD.space_id ELSE NEW.space_id END);
-    RETURN NULL;
-END
-$function$;
-
--- A user may have commented or triggered in any space.
-CREATE FUNCTION bump_after_renaming()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    PERFORM bump(s.id) FROM (SELECT id FROM spaces ORDER BY id) s;
-    RETURN NULL;
-END
-$function$;
-
--- The Monday of its week.
-CREATE FUNCTION week_of(day date)
- RETURNS date
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    SELECT day - (extract(isodow FROM day)::integer - 1)
-$function$;
-
--- Buckets as in pipeline_days.durations, in which one may come several times, each once.
-CREATE FUNCTION merged_durations(durations bytea)
- RETURNS bytea
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-AS $function$
-    SELECT coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '' ORDER BY b.code), '')
-    FROM (
-        SELECT (get_byte(durations, o) << 8) | get_byte(durations, o + 1) AS code,
-               sum((get_byte(durations, o + 2)::bigint << 24) | (get_byte(durations, o + 3) << 16)
-                   | (get_byte(durations, o + 4) << 8) | get_byte(durations, o + 5)) AS timed
-        FROM generate_series(0, length(durations) - 6, 6) o
-        GROUP BY 1
-    ) b
-$function$;
-
-CREATE FUNCTION keep_search()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    INSERT INTO pipeline_search AS s (space_id, pipeline_id, search)
-    VALUES (NEW.space_id, NEW.id, search_text(
-        NEW.name, NEW.external_id, NEW.description, search_text(VARIADIC NEW.owners), search_text(VARIADIC NEW.tags)))
-    ON CONFLICT (space_id, pipeline_id) DO UPDATE SET search = excluded.search WHERE s.search <> excluded.search;
-    RETURN NULL;
-END
-$function$;
-
--- Buckets as in pipeline_days.durations in two bytes each, big-endian: how many (4 bits, at most 15, else the bucket comes again) and its number (12 bits).
-CREATE FUNCTION duration_codes(durations bytea)
- RETURNS bytea
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN (SELECT COALESCE(string_agg(SUBSTRING(int4send((b.code | ((LEAST((b.many - (n.n * 15)), (15)::bigint))::integer << 12))) FROM 3), '\x'::bytea ORDER BY b.code, n.n), '\x'::bytea) AS "coalesce" FROM ((SELECT ((get_byte(duration_codes.durations, o.o) << 8) | get_byte(duration_codes.durations, (o.o + 1))) AS code, (((((get_byte(duration_codes.durations, (o.o + 2)))::bigint << 24) | ((get_byte(duration_codes.durations, (o.o + 3)) << 16))::bigint) | ((get_byte(duration_codes.durations, (o.o + 4)) << 8))::bigint) | (get_byte(duration_codes.durations, (o.o + 5)))::bigint) AS many FROM generate_series(0, (length(duration_codes.durations) - 6), 6) o(o)) b CROSS JOIN LATERAL generate_series((0)::bigint, ((b.many - 1) / 15)) n(n)));
-
--- What pipeline_recent_days holds of a pipeline, if it is written now. Windows of 35 days are read from it, whatever the clocks of servers say.
-CREATE FUNCTION recent_days(space uuid, pipeline uuid)
- RETURNS TABLE(days bytea, codes bytea)
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS $function$
-    SELECT coalesce(string_agg(d.packed, '' ORDER BY d.day DESC), ''), coalesce(string_agg(d.codes, '' ORDER BY d.day DESC), '')
-    FROM pipeline_days d
-    WHERE d.space_id = space AND d.pipeline_id = pipeline AND d.day >= utc_day(now()) - 40
-$function$;
-
--- A part of space_versions that nobody else moves until this transaction ends, its own if it has one; null of a space that is being deleted.
-CREATE FUNCTION part_of(space uuid)
- RETURNS uuid
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-DECLARE
-    mine uuid;
-BEGIN
-    SELECT v.part INTO mine FROM space_versions v WHERE v.space_id = space ORDER BY v.part LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN
-        INSERT INTO space_versions (space_id, version) SELECT s.id, 0 FROM spaces s WHERE s.id = space RETURNING part INTO mine;
-    END IF;
-    RETURN mine;
-END
-$function$;
-
--- Adds to the number of a space's pipelines, and waits for nobody.
-CREATE FUNCTION count_pipelines(space uuid, more bigint)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-DECLARE
-    mine CONSTANT uuid := part_of(space);
-BEGIN
-    UPDATE space_versions v SET pipelines = v.pipelines + more WHERE v.space_id = space AND v.part = mine;
-END
-$function$;
-
--- Keeps space_versions.pipelines.
-CREATE FUNCTION keep_number_of_pipelines()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        PERFORM count_pipelines(space_id, count(*)) FROM became GROUP BY space_id;
-    ELSE
-        PERFORM count_pipelines(space_id, -count(*)) FROM was GROUP BY space_id;
-    END IF;
-    RETURN NULL;
-END
-$function$;
-
--- Adds to the number of a space's runs of a kind, and waits for nobody.
-CREATE FUNCTION count_runs(space uuid, of_status text, of_type text, more bigint)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    INSERT INTO space_counts AS k (space_id, part, status, run_type, total)
-    SELECT s.id, part_of(s.id), of_status, of_type, more FROM spaces s WHERE s.id = space  -- not of one that is being deleted
-    ON CONFLICT (space_id, part, status, run_type) DO UPDATE SET total = k.total + excluded.total;
-END
-$function$;
-
--- 12 bytes, big-endian, for pipeline_days.ended: the second of the day (18 bits), 1 for success, 2 for failed, else 0 (2 bits), the bucket of its duration as duration_code() has it, or 4095 (12 bits); the duration in seconds or 0 (8 bytes).
-CREATE FUNCTION ended_run(day date, ended_at timestamp with time zone, status text, code integer, duration_seconds double precision)
- RETURNS bytea
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN (int4send(((((floor(date_part('epoch'::text, (ended_at - ((day)::timestamp without time zone AT TIME ZONE 'UTC'::text)))))::integer << 14) | (CASE status WHEN 'success'::text THEN 1 WHEN 'failed'::text THEN 2 ELSE 0 END << 12)) | COALESCE(code, 4095))) || float8send(COALESCE(duration_seconds, (0)::double precision)));
-
--- What pipeline_days.ended holds of a day, if it is over.
-CREATE FUNCTION ended_runs(space uuid, pipeline uuid, of_day date)
- RETURNS bytea
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS $function$
-    SELECT coalesce(string_agg(ended_run(of_day, r.ended_at, r.status, duration_code(r.duration_seconds), r.duration_seconds), ''), '')
-    FROM runs r
-    WHERE r.space_id = space AND r.pipeline_id = pipeline AND r.removed_at IS NULL
-      AND r.ended_at >= of_day::timestamp AT TIME ZONE 'UTC' AND r.ended_at < (of_day + 1)::timestamp AT TIME ZONE 'UTC'
-$function$;
-
--- Its beginning, in UTC.
-CREATE FUNCTION hour_of(at timestamp with time zone)
- RETURNS timestamp with time zone
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
-RETURN date_bin('01:00:00'::interval, at, '1970-01-01 00:00:00+00'::timestamp with time zone);
-
--- Whether it is not to be started yet, since another sync of its connector is under way.
-CREATE FUNCTION waits_for_another(r sync_runs)
- RETURNS boolean
- LANGUAGE sql
- STABLE PARALLEL SAFE
-AS $function$
-    SELECT r.is_follow_up
-       AND EXISTS (SELECT FROM sync_runs o
-                   WHERE o.space_id = r.space_id AND o.connector_id = r.connector_id AND o.status IN ('queued', 'running')
-                     AND NOT o.is_follow_up)
 $function$;
 
 -- Connectors whose next sync is due and that have none unfinished.
@@ -1375,120 +1228,41 @@ AS $function$
       AND (k.api_key_id IS NULL OR (a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > now())))
 $function$;
 
--- Whether a key of a configuration names something that must not be shown, such as db_password or apiKey.
-CREATE FUNCTION is_secret_name(name text)
- RETURNS boolean
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT (n ~ 'passwor[dt]|passwd|passphrase|kennwort|secret|token|credential|authorization'
-            OR n ~ '(api|private|access|account|shared|signing|encryption|ssh|service|master)[^a-z]*keys?($|[^a-z])'
-            OR n ~ '(^|[^a-z])(pass|pwd|key|keys|bearer|cookie|jwt|pat|sas)($|[^a-z])')
-       AND n !~ '(^|[^a-z])(url|uri|endpoint|type|method|name|path|file|ttl|lifetime|expiry|length|policy|version|key[^a-z]*id)$'
-       AND n !~ '(primary|foreign|partition|sort|public|cache|row|natural|surrogate|clustering|routing|group|unique|join)[^a-z]*keys?$'
-    FROM (SELECT lower(regexp_replace(name, '([a-z0-9])([A-Z])', '\1_\2', 'g')) AS n) normalized
-$function$;
-
--- The text without passwords in URLs and connection strings, and without private keys.
-CREATE FUNCTION text_without_secrets(value text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT CASE
-        WHEN value ~ '-----BEGIN [A-Z ]*PRIVATE KEY-----' THEN '[redacted]'
-        ELSE regexp_replace(regexp_replace(value,
-            '([a-z][a-z0-9+.-]*://[^/?#\s:@]*):[^/?#\s@]+@', '\1:[redacted]@', 'gi'),
-            '((^|[?&;\s])(access_token|auth_token|token|api_?key|accountkey|sharedaccesskey|password|pwd|secret|client_secret|sig|signature)\s*=\s*)[^&;#\s]+',
-            '\1[redacted]', 'gi')
-    END
-$function$;
-
--- A configuration with "[redacted]" for each value that looks like a secret.
-CREATE FUNCTION without_secrets(config jsonb, is_secret boolean DEFAULT false)
- RETURNS jsonb
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    IF is_secret AND jsonb_typeof(config) NOT IN ('boolean', 'null') AND config NOT IN ('""', '{}', '[]') THEN
-        RETURN '"[redacted]"';
-    END IF;
-    CASE jsonb_typeof(config)
-        WHEN 'object' THEN
-            RETURN (SELECT coalesce(jsonb_object_agg(e.key, without_secrets(e.value, is_secret_name(e.key)
-                        -- {"name": "password", "value": "…"}
-                        OR (e.key IN ('value', 'Value') AND is_secret_name(coalesce(config ->> 'name', config ->> 'Name', config ->> 'key', config ->> 'Key', ''))))), '{}')
-                    FROM jsonb_each(config) e);
-        WHEN 'array' THEN
-            RETURN (SELECT coalesce(jsonb_agg(without_secrets(e.item) ORDER BY e.place), '[]')
-                    FROM jsonb_array_elements(config) WITH ORDINALITY e(item, place));
-        WHEN 'string' THEN
-            RETURN to_jsonb(text_without_secrets(config #>> '{}'));
-        ELSE
-            RETURN config;
-    END CASE;
-END
-$function$;
-
--- Members of a space read the audit trail: no secret of a configuration is written into it.
-CREATE FUNCTION redact_audited_config()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-BEGIN
-    IF NEW.before ? 'config' THEN
-        NEW.before := jsonb_set(NEW.before, '{config}', without_secrets(NEW.before -> 'config'));
-    END IF;
-    IF NEW.after ? 'config' THEN
-        NEW.after := jsonb_set(NEW.after, '{config}', without_secrets(NEW.after -> 'config'));
-    END IF;
-    RETURN NEW;
-END
-$function$;
-
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
 CREATE TRIGGER redact_config BEFORE INSERT ON audit_events FOR EACH ROW WHEN (new.target_type = 'connector'::text) EXECUTE FUNCTION redact_audited_config();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');
-CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON comments FOR EACH ROW EXECUTE FUNCTION bump_after_row();
+CREATE TRIGGER comments_version AFTER INSERT OR DELETE OR UPDATE ON comments FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('connector', 'id', 'name', 'name connector_type config is_active source_system_id', 'credentials');
-CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW EXECUTE FUNCTION bump_after_row();
+CREATE TRIGGER connectors_version AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON memberships FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('member', 'user_id', '', 'role');
 CREATE TRIGGER audit AFTER UPDATE OF team_id, criticality ON pipelines FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('pipeline', 'id', 'name', 'team_id criticality');
-CREATE TRIGGER number_of_deleted AFTER DELETE ON pipelines REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION keep_number_of_pipelines();
-CREATE TRIGGER number_of_new AFTER INSERT ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_number_of_pipelines();
-CREATE TRIGGER search_of_changed AFTER UPDATE ON pipelines FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name OR old.external_id IS DISTINCT FROM new.external_id OR old.description IS DISTINCT FROM new.description OR old.owners IS DISTINCT FROM new.owners OR old.tags IS DISTINCT FROM new.tags) EXECUTE FUNCTION keep_search();
-CREATE TRIGGER search_of_new AFTER INSERT ON pipelines FOR EACH ROW EXECUTE FUNCTION keep_search();
-CREATE TRIGGER version_of_changed AFTER UPDATE ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
-CREATE TRIGGER version_of_deleted AFTER DELETE ON pipelines REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
-CREATE TRIGGER version_of_new AFTER INSERT ON pipelines REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
-CREATE TRIGGER counts_of_changed AFTER UPDATE ON runs REFERENCING OLD TABLE AS was NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
-CREATE TRIGGER counts_of_deleted AFTER DELETE ON runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
-CREATE TRIGGER counts_of_new AFTER INSERT ON runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_counts();
-CREATE TRIGGER days_of_changed AFTER UPDATE ON runs REFERENCING OLD TABLE AS was NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_days();
-CREATE TRIGGER days_of_deleted AFTER DELETE ON runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION keep_days();
-CREATE TRIGGER days_of_new AFTER INSERT ON runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION keep_days();
-CREATE TRIGGER version_of_changed AFTER UPDATE ON runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
-CREATE TRIGGER version_of_deleted AFTER DELETE ON runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
-CREATE TRIGGER version_of_new AFTER INSERT ON runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER pipelines_search_ins AFTER INSERT ON pipelines FOR EACH ROW EXECUTE FUNCTION refresh_search_text();
+CREATE TRIGGER pipelines_search_upd AFTER UPDATE ON pipelines FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name OR old.external_id IS DISTINCT FROM new.external_id OR old.description IS DISTINCT FROM new.description OR old.owners IS DISTINCT FROM new.owners OR old.tags IS DISTINCT FROM new.tags) EXECUTE FUNCTION refresh_search_text();
+CREATE TRIGGER pipelines_version_del AFTER DELETE ON pipelines REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER pipelines_version_ins AFTER INSERT ON pipelines REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER pipelines_version_upd AFTER UPDATE ON pipelines REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER runs_counters_del AFTER DELETE ON runs REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION update_run_counters();
+CREATE TRIGGER runs_counters_ins AFTER INSERT ON runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION update_run_counters();
+CREATE TRIGGER runs_counters_upd AFTER UPDATE ON runs REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION update_run_counters();
+CREATE TRIGGER runs_daily_stats_del AFTER DELETE ON runs REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION refresh_daily_stats_of_runs();
+CREATE TRIGGER runs_daily_stats_ins AFTER INSERT ON runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION refresh_daily_stats_of_runs();
+CREATE TRIGGER runs_daily_stats_upd AFTER UPDATE ON runs REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION refresh_daily_stats_of_runs();
+CREATE TRIGGER runs_version_del AFTER DELETE ON runs REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER runs_version_ins AFTER INSERT ON runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER runs_version_upd AFTER UPDATE ON runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE ON spaces FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name retention_days');
 CREATE TRIGGER audit AFTER INSERT ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.trigger = 'manual'::text) EXECUTE FUNCTION audit('sync', 'id', '', 'connector_id is_full');
 CREATE TRIGGER audit_cancel AFTER UPDATE OF cancel_requested_at ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('sync', 'id', '', 'cancel_requested_at');
 CREATE TRIGGER audit_full AFTER UPDATE OF is_full ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND old.status = 'queued'::text AND new.status = 'queued'::text) EXECUTE FUNCTION audit('sync', 'id', '', 'is_full');
 CREATE TRIGGER audit AFTER UPDATE OF accepted_at ON sync_states FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('hold', 'connector_id', '', 'accepted');
-CREATE TRIGGER version AFTER UPDATE ON sync_states FOR EACH ROW WHEN (old.last_complete_at IS DISTINCT FROM new.last_complete_at OR old.api_version IS DISTINCT FROM new.api_version) EXECUTE FUNCTION bump_after_row();
-CREATE TRIGGER version_of_skipped AFTER UPDATE ON sync_states FOR EACH ROW WHEN (old.skipped IS DISTINCT FROM new.skipped) EXECUTE FUNCTION bump_after_row();
-CREATE TRIGGER version_of_changed AFTER UPDATE ON task_runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
-CREATE TRIGGER version_of_deleted AFTER DELETE ON task_runs REFERENCING OLD TABLE AS was FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
-CREATE TRIGGER version_of_new AFTER INSERT ON task_runs REFERENCING NEW TABLE AS became FOR EACH STATEMENT EXECUTE FUNCTION bump_after_rows();
+CREATE TRIGGER sync_states_version AFTER UPDATE ON sync_states FOR EACH ROW WHEN (old.last_complete_at IS DISTINCT FROM new.last_complete_at OR old.api_version IS DISTINCT FROM new.api_version OR old.skipped IS DISTINCT FROM new.skipped) EXECUTE FUNCTION bump_space_version_after_row();
+CREATE TRIGGER task_runs_version_del AFTER DELETE ON task_runs REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER task_runs_version_ins AFTER INSERT ON task_runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER task_runs_version_upd AFTER UPDATE ON task_runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON team_members FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team_member', 'team_id', '', 'user_id');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team', 'id', 'name', 'name');
-CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW EXECUTE FUNCTION bump_after_row();
+CREATE TRIGGER teams_version AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF outcome ON trigger_requests FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('trigger', 'id', 'run_external_id', 'pipeline_id run_external_id outcome status');
-CREATE TRIGGER version AFTER UPDATE OF name ON users FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name) EXECUTE FUNCTION bump_after_renaming();
+CREATE TRIGGER users_version AFTER UPDATE OF name ON users FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name) EXECUTE FUNCTION bump_every_space_version();
 CREATE TRIGGER audit AFTER INSERT OR DELETE ON watches FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('watch', 'pipeline_id', '', 'user_id');
-CREATE TRIGGER version AFTER INSERT OR DELETE OR UPDATE ON watches FOR EACH ROW EXECUTE FUNCTION bump_after_row();
+CREATE TRIGGER watches_version AFTER INSERT OR DELETE OR UPDATE ON watches FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();

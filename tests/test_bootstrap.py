@@ -206,11 +206,31 @@ async def test_a_role_that_row_level_security_would_not_hold_is_refused(outside:
 
 def test_a_database_of_a_newer_windsock_is_refused(outside: Outside) -> None:
     opened(outside.settings())
-    newer = "UPDATE windsock.alembic_version SET version_num = '9999'"
+    newer = "UPDATE windsock.alembic_version SET version_num = 'v9999'"
     outside.do(newer, database=outside.database)
-    expected = f"at revision 9999, made by a newer Windsock than this one .{newest_revision()}."
+    expected = f"at revision v9999, made by a newer Windsock than this one .{newest_revision()}."
     with pytest.raises(WindsockError, match=expected):
         opened(outside.settings())
+
+
+@pytest.mark.parametrize(
+    "unreleased",
+    [
+        "UPDATE windsock.alembic_version SET version_num = '0002'",
+        "UPDATE windsock.alembic_version SET version_num = '0023'",
+        "DELETE FROM windsock.alembic_version",
+        "DROP TABLE windsock.alembic_version",
+    ],
+)
+def test_database_of_an_unreleased_version_is_refused_with_instructions(outside: Outside, unreleased: str) -> None:
+    opened(outside.settings())
+    outside.do(unreleased, database=outside.database)
+    with pytest.raises(
+        WindsockError, match=r"created by an unreleased version .*`DROP SCHEMA windsock, procrastinate CASCADE`"
+    ):
+        opened(outside.settings())
+    outside.do("DROP SCHEMA windsock, procrastinate CASCADE", database=outside.database)
+    opened(outside.settings())
 
 
 def test_a_database_that_is_up_to_date_is_left_alone(outside: Outside) -> None:

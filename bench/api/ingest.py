@@ -31,7 +31,7 @@ SELECT p.external_id AS pipeline_external_id, r.external_id AS run_external_id, 
        t.hostname, t.note, t.provider_metadata
 FROM pipelines p
 CROSS JOIN LATERAL (SELECT * FROM runs x WHERE x.space_id = p.space_id AND x.pipeline_id = p.id AND x.status = 'success'
-                    ORDER BY x.begun_at DESC LIMIT 1 + %(many)s / 4000) r
+                    ORDER BY x.effective_start_at DESC LIMIT 1 + %(many)s / 4000) r
 JOIN task_runs t ON t.space_id = p.space_id AND t.run_id = r.id AND t.map_index = -1
 WHERE p.space_id = %(space_id)s
 ORDER BY p.id
@@ -43,7 +43,7 @@ SELECT p.external_id AS pipeline_external_id, r.external_id, r.status, r.run_typ
        r.triggered_by, r.provider_metadata
 FROM pipelines p
 CROSS JOIN LATERAL (SELECT * FROM runs x WHERE x.space_id = p.space_id AND x.pipeline_id = p.id AND x.status = 'success'
-                    ORDER BY x.begun_at DESC LIMIT 1 + %(many)s / 1000) r
+                    ORDER BY x.effective_start_at DESC LIMIT 1 + %(many)s / 1000) r
 WHERE p.space_id = %(space_id)s
 ORDER BY p.id
 LIMIT %(many)s

@@ -170,7 +170,7 @@ async def list_runs(
             select(Run)
             .where(mine)
             .options(selectinload(Run.pipeline).selectinload(Pipeline.connector))
-            .order_by(Run.begun_at.desc(), Run.id.desc())
+            .order_by(Run.effective_start_at.desc(), Run.id.desc())
             .limit(size)
             .offset((page - 1) * size)
         )

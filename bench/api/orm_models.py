@@ -46,7 +46,7 @@ class Watch(Base):
 
 
 class RecentRuns(Base):
-    __tablename__ = "pipeline_strips"
+    __tablename__ = "pipeline_recent_runs"
     pipeline_id: Mapped[UUID] = mapped_column(ForeignKey("pipelines.id"), primary_key=True)
     recent_runs: Mapped[list[Any]] = mapped_column(JSONB)
 
@@ -90,7 +90,7 @@ class Run(Base):
     external_id: Mapped[str]
     status: Mapped[str]
     run_type: Mapped[str]
-    begun_at: Mapped[datetime]
+    effective_start_at: Mapped[datetime]
     queued_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]

@@ -111,7 +111,7 @@ SELECT r.space_id, made_id(r.id::text, k), r.id, 'task_' || k, -1, 'task_' || k,
        r.started_at, coalesce(r.ended_at, r.started_at), 'default_pool', 'default', 'worker-' || k
 FROM pipelines p
 CROSS JOIN LATERAL (SELECT * FROM runs x WHERE x.space_id = p.space_id AND x.pipeline_id = p.id
-                    ORDER BY x.begun_at DESC LIMIT %(with_tasks)s) r, generate_series(1, %(task_runs)s) k
+                    ORDER BY x.effective_start_at DESC LIMIT %(with_tasks)s) r, generate_series(1, %(task_runs)s) k
 WHERE p.space_id = %(space_id)s AND p.id = ANY (%(ids)s)
 """
 LARGE = """
@@ -123,59 +123,24 @@ SELECT r.space_id, r.id, 'large_' || k %% 50, k / 50, 'large_' || k %% 50, 'Pyth
 FROM runs r, generate_series(0, %(many)s - 1) k
 WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 """
-# As the migration that brought them fills them from runs that are there already.
-DAYS_OF_RUNS = """
-INSERT INTO pipeline_days (space_id, pipeline_id, day, total, success, failed, timed, seconds, durations, codes, ended)
-SELECT d.space_id, d.pipeline_id, d.day, d.total, d.success, d.failed, d.timed, d.seconds, d.durations,
-       duration_codes(d.durations), CASE WHEN d.day < utc_day(now()) THEN d.ended END FROM (
-SELECT b.space_id, b.pipeline_id, b.day, sum(b.total) AS total, sum(b.success) AS success, sum(b.failed) AS failed,
-       sum(b.timed) AS timed, coalesce(sum(b.seconds), 0) AS seconds, coalesce(string_agg(b.ended, ''), '') AS ended,
-       coalesce(string_agg(int2send(b.code::smallint) || int4send(b.timed::integer), '')
-                    FILTER (WHERE b.code IS NOT NULL), '') AS durations
-FROM (
-    SELECT space_id, pipeline_id, utc_day(ended_at) AS day, duration_code(duration_seconds) AS code, count(*) AS total,
-           count(duration_seconds) AS timed, count(*) FILTER (WHERE status = 'success') AS success,
-           count(*) FILTER (WHERE status = 'failed') AS failed, sum(duration_seconds) AS seconds,
-           string_agg(ended_run(utc_day(ended_at), ended_at, status, duration_code(duration_seconds), duration_seconds),
-                      '') AS ended
-    FROM runs WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s) AND ended_at IS NOT NULL
-    GROUP BY 1, 2, 3, 4
-) b
-GROUP BY 1, 2, 3
-) d
-"""
-WEEKS_OF_DAYS = """
-INSERT INTO pipeline_weeks (space_id, pipeline_id, week, total, success, failed, timed, seconds, durations)
-SELECT space_id, pipeline_id, week_of(day), sum(total), sum(success), sum(failed), sum(timed), sum(seconds),
-       merged_durations(string_agg(durations, ''))
-FROM pipeline_days WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s)
-GROUP BY 1, 2, 3
-"""
-RECENT_DAYS = """
-INSERT INTO pipeline_recent_days (space_id, pipeline_id, days, codes)
-SELECT p.space_id, p.id, c.days, c.codes
-FROM pipelines p CROSS JOIN LATERAL recent_days(p.space_id, p.id) c
-WHERE p.space_id = %(space_id)s AND p.id = ANY (%(ids)s)
+DAILY_STATS = """
+INSERT INTO pipeline_daily_stats
+SELECT d.space_id, d.pipeline_id, d.day, s.*
+FROM (SELECT DISTINCT space_id, pipeline_id, utc_day(ended_at) AS day FROM runs
+      WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s) AND ended_at IS NOT NULL) d
+CROSS JOIN LATERAL run_stats(d.space_id, d.pipeline_id, utc_midnight(d.day), utc_midnight(d.day + 1)) s
 """
 COUNTS = """
-INSERT INTO run_counts (space_id, pipeline_id, status, run_type, total)
+INSERT INTO pipeline_run_counters (space_id, pipeline_id, status, run_type, total)
 SELECT space_id, pipeline_id, status, run_type, count(*) FROM runs
 WHERE space_id = %(space_id)s AND pipeline_id = ANY (%(ids)s) GROUP BY 1, 2, 3, 4
 """
-COUNTS_OF_SPACE = """
-INSERT INTO space_counts (space_id, part, status, run_type, total)
-SELECT space_id, '00000000-0000-0000-0000-000000000000', status, run_type, sum(total)
-FROM run_counts WHERE space_id = %(space_id)s GROUP BY 1, 3, 4
-"""
 HOURS_OF_SPACE = """
-INSERT INTO run_hours (space_id, hour, part, status, run_type, total)
-SELECT space_id, hour_of(begun_at), '00000000-0000-0000-0000-000000000000', status, run_type, count(*)
+INSERT INTO space_hourly_run_counters (space_id, hour, slot, status, run_type, total)
+SELECT space_id, trunc_hour_utc(effective_start_at), '00000000-0000-0000-0000-000000000000', status, run_type, count(*)
 FROM runs WHERE space_id = %(space_id)s GROUP BY 1, 2, 4, 5
 """
-NUMBER_OF_PIPELINES = """
-INSERT INTO space_versions (space_id, version, pipelines)
-SELECT space_id, 0, count(*) FROM pipelines WHERE space_id = %(space_id)s GROUP BY 1
-"""
+VERSION = "INSERT INTO space_versions (space_id, version) VALUES (%(space_id)s, 0)"
 IDS = """
 CREATE FUNCTION pg_temp.made_id(kind text, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE AS
 $$ SELECT overlay(overlay(md5(kind || ':' || n) placing '7' from 13) placing '8' from 17)::uuid $$
@@ -217,16 +182,14 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
                 for what, statement in (
                     ("runs", RUNS),
                     ("task runs", TASK_RUNS),
-                    ("days", DAYS_OF_RUNS),
-                    ("weeks", WEEKS_OF_DAYS),
-                    ("recent days", RECENT_DAYS),
+                    ("daily stats", DAILY_STATS),
                     ("counts", COUNTS),
-                    ("strips", str(REFRESH["refresh_pipelines"])),
+                    ("recent runs", str(REFRESH["refresh_pipelines"])),
                 ):
                     at = time.monotonic()
                     connection.execute(_in_session(statement), part)
                     seconds[what] = seconds.get(what, 0.0) + time.monotonic() - at
-            for statement in (COUNTS_OF_SPACE, HOURS_OF_SPACE, NUMBER_OF_PIPELINES):
+            for statement in (HOURS_OF_SPACE, VERSION):
                 connection.execute(_in_session(statement), names)
             say(f"{some} pipelines after {time.monotonic() - started:.0f} s")
         space_id, _ = spaces.ids[0]
@@ -238,7 +201,7 @@ async def seed(db: Database, superuser_url: str, size: Size, secret_key: str, sa
         seconds["vacuum"] = time.monotonic() - at
         counts = {
             table: (connection.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,))[0]  # noqa: S608 - our own names
-            for table in ("pipelines", "runs", "task_runs", "pipeline_days", "pipeline_weeks")
+            for table in ("pipelines", "runs", "task_runs", "pipeline_daily_stats")
         }
     seconds["all"] = time.monotonic() - started
     return Fleet(
@@ -282,7 +245,7 @@ def _large_runs(connection: psycopg.Connection, space_id: UUID) -> tuple[dict[in
     """Two runs of the first pipeline get many more task runs; their counts, as the product keeps them."""
     rows = connection.execute(
         "SELECT r.id, r.pipeline_id FROM runs r JOIN pipelines p ON p.space_id = r.space_id AND p.id = r.pipeline_id"
-        " WHERE r.space_id = %s AND p.name = 'dag_000001' ORDER BY r.begun_at DESC OFFSET 5 LIMIT %s",
+        " WHERE r.space_id = %s AND p.name = 'dag_000001' ORDER BY r.effective_start_at DESC OFFSET 5 LIMIT %s",
         (space_id, len(LARGE_RUNS)),
     ).fetchall()
     large = {many: row[0] for many, row in zip(LARGE_RUNS, rows, strict=True)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ERROR = 0.01
+ERROR = 0.02
 """Twice what percentiles promise: the brute force's own ranks lie between two of ours."""
 
 

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from windsock import log
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import WindsockError
-from windsock.migrations import newest_revision
+from windsock.migrations import REVISION, newest_revision
 from windsock.settings import Settings
 
 OWNER, APPLICATION, DATABASE = "windsock_owner", "windsock_app", "windsock"
@@ -27,6 +27,7 @@ ALREADY_EXISTS = (
     psycopg.errors.UniqueViolation,
 )
 """That starts at the same time and was quicker."""
+DROP_SCHEMAS = "stop Windsock, run `DROP SCHEMA windsock, procrastinate CASCADE` as the owner and start Windsock again"
 
 logger = log.get(__name__)
 
@@ -51,7 +52,11 @@ def provision_database(settings: Settings) -> Iterator[Storage]:
     settings.data.mkdir(parents=True, exist_ok=True)
     with EmbeddedPostgres(settings.data) as embedded:
         _make_roles_and_database(embedded)
-        _migrate(embedded.url(user=OWNER, database=DATABASE), APPLICATION)
+        _migrate(
+            embedded.url(user=OWNER, database=DATABASE),
+            APPLICATION,
+            how_to_recreate=f"stop Windsock, delete the directory {embedded.cluster_dir} and start Windsock again",
+        )
         yield Storage(embedded.url(user=APPLICATION, database=DATABASE), keys, embedded)
 
 
@@ -139,25 +144,41 @@ def _prepare_external(owner_url: str, settings: Settings, keys: tuple[str, ...])
     return make_conninfo(owner_url, user=role, password=password)
 
 
-def _migrate(owner_url: str, app_role: str) -> None:
+def _migrate(owner_url: str, app_role: str, *, how_to_recreate: str = DROP_SCHEMAS) -> None:
     with psycopg.connect(owner_url) as connection:
         version = connection.info.server_version
         if version < 150000:  # noqa: PLR2004 - PostgreSQL's own way to write 15.0
             raise WindsockError(f"Windsock needs PostgreSQL 15 or newer; this one is {version // 10000}.")
-        table = connection.execute("SELECT to_regclass('windsock.alembic_version')").fetchone()
-        row = None
-        if table and table[0]:
-            row = connection.execute(
-                "SELECT max(version_num), has_schema_privilege(%s, 'windsock', 'USAGE') FROM windsock.alembic_version",
-                (app_role,),
-            ).fetchone()
-        at, is_granted = row or (None, False)
-    if at == newest_revision() and is_granted:  # another role may have been named since
+        at, is_granted = _find_revision(connection, app_role)
+    newest = newest_revision()
+    if at == newest and is_granted:  # another role may have been named since
         return
-    if at and at > newest_revision():
+    if at is not None and not REVISION.fullmatch(at):
         raise WindsockError(
-            f"This database is at revision {at}, made by a newer Windsock than this one ({newest_revision()}). "
+            "This database was created by an unreleased version of Windsock and cannot be upgraded. "
+            f"To create it again, which deletes its data: {how_to_recreate}."
+        )
+    if at and at > newest:
+        raise WindsockError(
+            f"This database is at revision {at}, made by a newer Windsock than this one ({newest}). "
             "Use that version, or a backup from before the upgrade."
         )
-    logger.info("bringing the database up to date", revision=newest_revision(), was=at)
+    logger.info("bringing the database up to date", revision=newest, was=at)
     importlib.import_module("windsock.migrations.runner").migrate(owner_url, app_role)
+
+
+def _find_revision(connection: psycopg.Connection, app_role: str) -> tuple[str | None, bool]:
+    """The revision of the database, and whether the role may use it.
+
+    None: it has no tables yet. Empty: it has tables without a revision.
+    """
+    table = connection.execute("SELECT to_regclass('windsock.alembic_version')").fetchone()
+    if table and table[0]:
+        row = connection.execute(
+            "SELECT coalesce(max(version_num), ''), has_schema_privilege(%s, 'windsock', 'USAGE')"
+            " FROM windsock.alembic_version",
+            (app_role,),
+        ).fetchone()
+        return row or ("", False)
+    tables = connection.execute("SELECT FROM pg_tables WHERE schemaname IN ('windsock', 'procrastinate') LIMIT 1")
+    return ("" if tables.rowcount else None), False

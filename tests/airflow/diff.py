@@ -146,7 +146,7 @@ def compare_derived(
 ) -> None:
     for dag_id, pipeline in pipelines.items():
         ordered = sorted(
-            (run for run in runs.values() if run["dag_id"] == dag_id), key=lambda r: (r["begun_at"], r["id"])
+            (run for run in runs.values() if run["dag_id"] == dag_id), key=lambda r: (r["effective_start_at"], r["id"])
         )
         assert [brief["id"] for brief in pipeline["recent_runs"]] == [str(run["id"]) for run in ordered[-14:]]
         assert [brief["status"] for brief in pipeline["recent_runs"]] == [run["status"] for run in ordered[-14:]]

@@ -30,7 +30,7 @@ PASSWORD = "admin"
 MIRRORED = ("pipelines", "runs", "task_runs")
 PIPELINES = (
     "SELECT p.*, coalesce(s.recent_runs, '[]') AS recent_runs"
-    " FROM pipelines p LEFT JOIN pipeline_strips s ON s.pipeline_id = p.id"
+    " FROM pipelines p LEFT JOIN pipeline_recent_runs s ON s.pipeline_id = p.id"
 )
 
 
@@ -99,7 +99,7 @@ class Windsock:
         """
         versions = {}
         for table in MIRRORED:
-            query = f"SELECT id, ctid::text, xmin::text, missed_by, removed_at FROM {table} ORDER BY id"  # noqa: S608
+            query = f"SELECT id, ctid::text, xmin::text, missing_since_sync_id, removed_at FROM {table} ORDER BY id"  # noqa: S608
             versions[table] = [tuple(row.values()) for row in await self.rows(query)]
         moving = {row["id"] for row in await self.rows("SELECT id FROM pipelines WHERE external_id = 'heartbeat'")}
         versions["pipelines"] = [(row[0], *row[3:]) if row[0] in moving else row for row in versions["pipelines"]]
@@ -108,7 +108,10 @@ class Windsock:
     async def marked(self) -> int:
         """How many rows are marked missing or gone."""
         rows = [row for table in (await self.row_versions()).values() for row in table]
-        return sum(missed_by is not None or removed_at is not None for *_, missed_by, removed_at in rows)
+        return sum(
+            missing_since_sync_id is not None or removed_at is not None
+            for *_, missing_since_sync_id, removed_at in rows
+        )
 
 
 @contextlib.asynccontextmanager

@@ -27,7 +27,10 @@ SECONDS = float(os.environ.get("WINDSOCK_TEST_CHURN_SECONDS", "45"))
 """The ten minutes that docs/sync-testing.md tells of are 600."""
 INTERVAL = 5
 MOST_LATE = 10
-ABOUT = "SELECT external_id, status, missed_by, gone_by, removed_at, updated_at FROM runs WHERE external_id = %(run)s"
+ABOUT = (
+    "SELECT external_id, status, missing_since_sync_id, deleted_by_sync_id, removed_at, updated_at FROM runs"
+    " WHERE external_id = %(run)s"
+)
 SYNCS = "SELECT status, started_at, finished_at, runs, warnings, error FROM sync_runs ORDER BY id DESC LIMIT 20"
 
 

@@ -89,7 +89,7 @@ def test_keys_can_be_created_listed_and_revoked_immediately(installation: Instal
     assert "key_hash" not in rows[created["id"]]
     assert installation.facts("key", "revoke", created["id"]) == {"revoked": 1}
     assert installation.ask("GET", "/users/me", key=created["key"]).status_code == 401
-    assert installation.facts("migrate") == {"revision": "0023"}
+    assert installation.facts("migrate") == {"revision": "v0002"}
 
 
 def test_a_link_signs_in_to_the_pages(installation: Installation) -> None:
@@ -153,6 +153,23 @@ def test_a_sync_that_a_killed_process_left_behind_does_not_block_the_next(instal
     output = orjson.loads(synced.stdout)
     assert output["id"] != str(left[0][0])
     assert "could not be sent to Airflow" in output["error"]
+    installation.serve()
+
+
+def test_commands_refuse_database_of_an_unreleased_version_and_name_its_directory(installation: Installation) -> None:
+    installation.stop()
+    with (
+        EmbeddedPostgres(installation.data) as embedded,
+        psycopg.connect(embedded.url(user=OWNER, database=DATABASE), autocommit=True) as db,
+    ):
+        db.execute("UPDATE windsock.alembic_version SET version_num = '0023'")
+        for arguments in (("migrate",), ("serve", "--port", "0"), ("key", "list", "--email", "ana@example.com")):
+            done = installation.run(*arguments)
+            assert done.returncode == 1
+            assert "created by an unreleased version of Windsock and cannot be upgraded" in done.stderr
+            assert f"delete the directory {embedded.cluster_dir} and start Windsock again" in done.stderr
+            assert "Traceback" not in done.stderr
+        db.execute("UPDATE windsock.alembic_version SET version_num = 'v0002'")
     installation.serve()
 
 

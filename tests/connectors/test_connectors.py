@@ -1,18 +1,14 @@
 """Connectors: listed, created, changed, deleted, and their configuration checked in words."""
 
-import re
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import orjson
 import pytest
 from fastapi import FastAPI
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
 from windsock.db.queries import Query
-from windsock.migrations import versions
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
@@ -207,21 +203,3 @@ async def test_space_has_a_limited_number_of_connectors(
     assert "as many as it may have" in responses[-1].json()["detail"]
     elsewhere = "/catalog/spaces/marketing/connectors"
     assert (await client.as_(tenants.keys["stranger"], "POST", elsewhere, json=body)).status_code == 201
-
-
-async def test_longer_time_outs_of_earlier_versions_are_cut(db: "RolledBackDatabase", tenants: TwoTenants) -> None:
-    text = files(versions).joinpath("v0021_fair_shares.sql").read_text(encoding="utf-8")
-    (statement,) = re.findall(r"^UPDATE connectors.*?;", text, re.MULTILINE | re.DOTALL)
-    async with db.tenant_transaction(tenants.finance.id):
-        for config in ('{"timeout_seconds": 300.5}', '{"timeout_seconds": 5}', "{}"):
-            cursor = await db.connection.execute(
-                "UPDATE connectors SET config = %s WHERE id = %s RETURNING config",
-                (config, tenants.finance.connector_id),
-            )
-            await db.connection.execute(statement)
-            cursor = await db.connection.execute(
-                "SELECT config FROM connectors WHERE id = %s", (tenants.finance.connector_id,)
-            )
-            row = await cursor.fetchone()
-            assert row is not None
-            assert row["config"] == ({"timeout_seconds": 60} if "300" in config else orjson.loads(config))

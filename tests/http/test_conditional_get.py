@@ -10,7 +10,7 @@ from factories import TwoTenants
 from statements import count_statements
 from validating_client import ValidatingClient
 from windsock.http import etag
-from windsock.pipelines.summaries import StatsWindow
+from windsock.pipelines.stats import StatsWindow
 
 pytestmark = pytest.mark.anyio
 

@@ -22,8 +22,8 @@ from windsock.context import AppContext
 from windsock.db.database import CONNECTION_OPTIONS, Database
 from windsock.db.queries import Query
 from windsock.http import etag
+from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import QUERIES as PIPELINES
-from windsock.pipelines.summaries import StatsWindow
 from windsock.providers.base import ProviderRun
 from windsock.runs.store import QUERIES as RUNS
 from windsock.settings import Settings
@@ -200,9 +200,8 @@ INSERT INTO runs (space_id, pipeline_id, external_id, status, run_type, run_at)
 SELECT %(space)s, p.id, 'r', 'running', 'manual', now() FROM p
 """
 NUMBERS = """
-SELECT (SELECT count(*) FROM pipelines), (SELECT sum(pipelines) FROM space_versions),
-       (SELECT count(*) FROM runs WHERE removed_at IS NULL),
-       (SELECT sum(total) FROM space_counts), (SELECT sum(total) FROM run_hours)
+SELECT (SELECT count(*) FROM runs WHERE removed_at IS NULL),
+       (SELECT sum(total) FROM pipeline_run_counters), (SELECT sum(total) FROM space_hourly_run_counters)
 """
 
 
@@ -230,8 +229,8 @@ async def test_concurrent_writers_do_not_block_and_both_are_visible(two: Two) ->
         for writer in reversed(writers):
             writer.commit()
             read(reader)
-            pipelines, known, runs, *known_runs = reader.execute(NUMBERS).fetchone() or ()
-            assert (pipelines, runs, runs) == (known, *known_runs)
+            runs, *counters = reader.execute(NUMBERS).fetchone() or ()
+            assert [runs, runs] == counters
     finally:
         for connection in connections:
             connection.close()
@@ -258,14 +257,10 @@ WHERE f.proname LIKE 'bump%'
 """
 FOLLOWS = {
     "pipeline_search": "pipelines",
-    "pipeline_strips": "pipelines",
-    "pipeline_days": "runs",
-    "pipeline_weeks": "runs",
-    "pipeline_recent_days": "runs",
-    "run_counts": "runs",
-    "space_counts": "runs",
-    "run_hours": "runs",
-    "space_versions": "pipelines",
+    "pipeline_recent_runs": "pipelines",
+    "pipeline_daily_stats": "runs",
+    "pipeline_run_counters": "runs",
+    "space_hourly_run_counters": "runs",
     "team_members": "only a filter of its own caller, who is asked each time",
 }
 """Tables whose rows move with those of another."""

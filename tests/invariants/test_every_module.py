@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LONGEST = 300
-"""Lines of a file. A revision of the database is one piece, however long it is."""
+"""Lines of a file, except the schema of Procrastinate, which stays as it was released."""
 
 GENERIC_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "services", "misc"}
 OF_A_MACHINE = re.compile(r"(?<![\w./:}-])/(?:root|work|tmp|home)/\w")
@@ -84,7 +84,7 @@ def test_no_file_is_longer_than_can_be_read() -> None:
     lengths = {
         relative(path): len(path.read_text(encoding="utf-8").splitlines())
         for path in CODE
-        if path.suffix in {".py", ".sql", ".html", ".js", ".css"} and "migrations/versions" not in relative(path)
+        if path.suffix in {".py", ".sql", ".html", ".js", ".css"} and not path.name.endswith("_jobs.sql")
     }
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 

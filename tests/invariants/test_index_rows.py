@@ -28,12 +28,10 @@ LONGEST: dict[tuple[str, str], int] = {
     ("task_runs", "external_id"): 250,
     ("task_runs", "region_id"): 36,
     ("trigger_requests", "idempotency_key"): 255,
-    ("run_counts", "status"): 50,
-    ("run_counts", "run_type"): 50,
-    ("space_counts", "status"): 50,
-    ("space_counts", "run_type"): 50,
-    ("run_hours", "status"): 50,
-    ("run_hours", "run_type"): 50,
+    ("pipeline_run_counters", "status"): 50,
+    ("pipeline_run_counters", "run_type"): 50,
+    ("space_hourly_run_counters", "status"): 50,
+    ("space_hourly_run_counters", "run_type"): 50,
 }
 """Characters, by the bodies of the API and Airflow's own columns. Counted again where a column of another is longer."""
 

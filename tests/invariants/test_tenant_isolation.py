@@ -15,7 +15,7 @@ from windsock.bootstrap import APPLICATION, OWNER
 from windsock.db.database import Actor, Database
 from windsock.errors import WindsockError
 
-DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "bump", "bump_after_renaming"}
+DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "bump_space_version", "bump_every_space_version"}
 DEFINERS |= {
     "syncs_to_start",
     "abandoned_syncs",

@@ -7,7 +7,7 @@ import psycopg
 
 from windsock.bootstrap import APPLICATION, DATABASE, OWNER, _make_roles_and_database, _migrate
 from windsock.embedded import EmbeddedPostgres
-from windsock.migrations.describe import describe
+from windsock.migrations.schema_dump import describe
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema.sql"
 

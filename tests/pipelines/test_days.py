@@ -1,15 +1,13 @@
 """Numbers kept by the day, against the same numbers counted from the runs; whatever happens to the runs."""
 
-import struct
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
 import psycopg
 import pytest
 
@@ -19,8 +17,6 @@ from pipelines.test_summary import LIST, percentile
 from validating_client import ValidatingClient
 from windsock.db.database import Database, Row
 from windsock.db.queries import Query
-from windsock.pipelines.percentiles import CODE, Buckets
-from windsock.pipelines.summaries import DAY, EPOCH, RECENT_DAYS
 from windsock.providers.base import ProviderRun
 from windsock.sync.writer import MirrorWriter
 
@@ -30,14 +26,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 RUNS = Query("SELECT p.name, r.* FROM runs r JOIN pipelines p ON p.id = r.pipeline_id")
-DAYS = Query("SELECT * FROM pipeline_days")
-WEEKS = Query("SELECT * FROM pipeline_weeks")
-RECENT = Query("SELECT * FROM pipeline_recent_days")
-OLDEST = datetime.now(UTC).date() - timedelta(days=40)
-SUMMED = ("total", "success", "failed", "timed", "seconds")
-COUNTS = Query("SELECT * FROM run_counts")
-IN_ALL = Query("SELECT status, run_type, sum(total) AS total FROM space_counts GROUP BY 1, 2")
-BY_HOUR = Query("SELECT hour, status, run_type, sum(total) AS total FROM run_hours GROUP BY 1, 2, 3")
+DAYS = Query("SELECT * FROM pipeline_daily_stats")
+COUNTS = Query("SELECT * FROM pipeline_run_counters")
+BY_HOUR = Query("SELECT hour, status, run_type, sum(total) AS total FROM space_hourly_run_counters GROUP BY 1, 2, 3")
 SORTS = ("failed_count", "success_rate", "p95_duration_seconds", "last_run_at")
 
 
@@ -97,8 +88,8 @@ def counted(runs: list[Row], days: int, now: datetime) -> dict[str, Any]:
         "success_rate": pytest.approx(success / (success + failed)) if success + failed else None,
         "avg_duration_seconds": pytest.approx(sum(took) / len(took), abs=1e-6) if took else None,
         # What is shorter than a millisecond counts as nothing.
-        "p50_duration_seconds": pytest.approx(percentile(took, 0.5), rel=0.005, abs=0.001) if took else None,
-        "p95_duration_seconds": pytest.approx(percentile(took, 0.95), rel=0.005, abs=0.001) if took else None,
+        "p50_duration_seconds": pytest.approx(percentile(took, 0.5), rel=0.02, abs=0.001) if took else None,
+        "p95_duration_seconds": pytest.approx(percentile(took, 0.95), rel=0.02, abs=0.001) if took else None,
     }
 
 
@@ -110,7 +101,7 @@ async def test_every_number_of_every_window_is_what_the_runs_say(
     await live(db, tenants, random)
     async with db.tenant_transaction(tenants.finance.id) as tx:
         runs = await tx.fetch_all(RUNS)
-    for days in (1, 7, random.choice([RECENT_DAYS, RECENT_DAYS + 1]), random.randint(2, 364), 365):
+    for days in (1, 7, 35, random.randint(2, 364), 365):
         rows = (await client.as_(tenants.keys["viewer"], "GET", LIST, params={"days": days})).json()
         assert len(rows) == len(tenants.finance.pipelines)
         for row in rows:
@@ -148,61 +139,7 @@ async def test_daily_stats_exist_for_finished_runs_only(
         (run["pipeline_id"], run["ended_at"].astimezone(UTC).date()) for run in ended
     }
     assert sum(day["total"] for day in days) == len(ended)
-    assert sum(day["timed"] for day in days) == sum(run["duration_seconds"] is not None for run in ended)
-
-
-@pytest.mark.parametrize("seed", range(5))
-async def test_a_week_is_what_its_days_are_with_each_bucket_once(
-    tenants: TwoTenants, db: "RolledBackDatabase", seed: int
-) -> None:
-    await live(db, tenants, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.tenant_transaction(tenants.finance.id) as tx:
-        days, weeks = await tx.fetch_all(DAYS), await tx.fetch_all(WEEKS)
-    sums: dict[Any, Counter[str]] = defaultdict(Counter)
-    buckets: dict[Any, Counter[int]] = defaultdict(Counter)
-    for day in days:
-        of = day["pipeline_id"], day["day"] - timedelta(days=day["day"].weekday())
-        sums[of].update({name: day[name] for name in SUMMED})
-        buckets[of].update(dict(unpacked(day["durations"])))
-    assert weeks
-    for week in weeks:
-        of = week["pipeline_id"], week["week"]
-        assert {name: week[name] for name in SUMMED} == {
-            name: pytest.approx(sums[of][name]) if name == "seconds" else sums[of][name] for name in SUMMED
-        }
-        assert list(unpacked(week["durations"])) == sorted(buckets[of].items())
-    assert sums.keys() == {(week["pipeline_id"], week["week"]) for week in weeks}
-
-
-@pytest.mark.parametrize("seed", range(5))
-async def test_recent_days_are_the_newest_days_in_one_row(
-    tenants: TwoTenants, db: "RolledBackDatabase", seed: int
-) -> None:
-    await live(db, tenants, Random(seed))  # noqa: S311 - histories, not secrets
-    async with db.tenant_transaction(tenants.finance.id) as tx:
-        days, recent = await tx.fetch_all(DAYS), await tx.fetch_all(RECENT)
-    assert any(row["days"] for row in recent)
-    for row in recent:  # also those of which nothing is left: they are what one who counts waits for
-        mine = [day for day in days if day["pipeline_id"] == row["pipeline_id"] and day["day"] >= OLDEST]
-        mine.sort(key=lambda day: day["day"], reverse=True)
-        assert row["codes"] == b"".join(day["codes"] for day in mine)
-        assert all(as_counted(day["codes"]) == dict(unpacked(day["durations"])) for day in mine)
-        assert np.frombuffer(row["days"], DAY).tolist() == [
-            ((day["day"] - EPOCH).days, *(day[name] for name in SUMMED), len(day["codes"])) for day in mine
-        ]
-    ended = {day["pipeline_id"] for day in days}
-    assert ended <= {row["pipeline_id"] for row in recent}
-
-
-def as_counted(codes: bytes) -> dict[int, int]:
-    found, buckets = Counter[int](), Buckets.of_codes(np.frombuffer(codes, CODE).astype(np.uint16))
-    for code, many in zip(buckets.codes.tolist(), buckets.many.tolist(), strict=True):
-        found[code] += many
-    return dict(found)
-
-
-def unpacked(durations: bytes) -> Iterator[tuple[int, int]]:
-    return struct.iter_unpack(">HI", durations)
+    assert sum(day["duration_count"] for day in days) == sum(run["duration_seconds"] is not None for run in ended)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -213,19 +150,17 @@ async def test_how_many_runs_there_are_of_each_kind_is_known(
     async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(Query("UPDATE runs SET run_type = 'backfill' WHERE id::text < '8' OR status = 'failed'"))
         runs, counts = await tx.fetch_all(RUNS), await tx.fetch_all(COUNTS)
-        in_all, by_hour = await tx.fetch_all(IN_ALL), await tx.fetch_all(BY_HOUR)
+        by_hour = await tx.fetch_all(BY_HOUR)
     runs = [run for run in runs if run["removed_at"] is None]
     known = {
         (count["pipeline_id"], count["status"], count["run_type"]): count["total"] for count in counts if count["total"]
     }
     assert known == Counter((run["pipeline_id"], run["status"], run["run_type"]) for run in runs)
-    assert {(item["status"], item["run_type"]): item["total"] for item in in_all if item["total"]} == Counter(
-        (run["status"], run["run_type"]) for run in runs
-    )
     assert {
         (item["hour"], item["status"], item["run_type"]): item["total"] for item in by_hour if item["total"]
     } == Counter(
-        (run["begun_at"].replace(minute=0, second=0, microsecond=0), run["status"], run["run_type"]) for run in runs
+        (run["effective_start_at"].replace(minute=0, second=0, microsecond=0), run["status"], run["run_type"])
+        for run in runs
     )
 
 
@@ -254,16 +189,9 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
         async with db.tenant_transaction(space.id) as tx:
             await tx.execute(ended, id="run 1")
             (day,) = await tx.fetch_all(
-                Query("SELECT * FROM pipeline_days WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
+                Query("SELECT * FROM pipeline_daily_stats WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
             )
-            (week,) = await tx.fetch_all(
-                Query("SELECT * FROM pipeline_weeks WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
-            )
-            (recent,) = await tx.fetch_all(
-                Query("SELECT * FROM pipeline_recent_days WHERE pipeline_id = %(id)s"), id=space.pipelines["never_run"]
-            )
-        assert (day["total"], day["success"]) == (week["total"], week["success"]) == (2, 2)
-        assert np.frombuffer(recent["days"], DAY)[["total", "success"]].tolist() == [(2, 2)]
+        assert (day["total"], day["success"]) == (2, 2)
     finally:
         await db.close()
 
@@ -273,7 +201,5 @@ async def test_a_deleted_connector_takes_its_days_with_it(tenants: TwoTenants, d
         assert await tx.fetch_all(DAYS)
         await tx.execute(Query("DELETE FROM connectors WHERE id = %(id)s"), id=tenants.finance.connector_id)
         assert not await tx.fetch_all(DAYS)
-        assert not await tx.fetch_all(WEEKS)
-        assert not await tx.fetch_all(RECENT)
         assert not await tx.fetch_all(COUNTS)
-        assert not any(row["total"] for row in [*await tx.fetch_all(IN_ALL), *await tx.fetch_all(BY_HOUR)])
+        assert not any(row["total"] for row in await tx.fetch_all(BY_HOUR))

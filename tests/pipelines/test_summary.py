@@ -53,8 +53,8 @@ async def remove(db: "RolledBackDatabase", tenants: TwoTenants, run_ids: Sequenc
 
 
 def within(seconds: float | None) -> Any:
-    """Percentiles are wrong by half a percent at most, as docs/guides/api.md promises."""
-    return None if seconds is None else pytest.approx(seconds, rel=0.005)
+    """Percentiles are wrong by two percent at most, as docs/guides/api.md promises."""
+    return None if seconds is None else pytest.approx(seconds, rel=0.02)
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

@@ -130,7 +130,10 @@ async def test_of_a_long_window_only_the_hours_at_its_ends_are_counted_run_by_ru
     space, hour = tenants.finance, (NOW - timedelta(hours=50)).replace(minute=0, second=0, microsecond=0)
     async with db.tenant_transaction(space.id) as tx:
         await tx.execute(
-            Query("INSERT INTO run_hours VALUES (%(space)s, %(hour)s, gen_random_uuid(), 'success', 'manual', 1000)"),
+            Query(
+                "INSERT INTO space_hourly_run_counters"
+                " VALUES (%(space)s, %(hour)s, gen_random_uuid(), 'success', 'manual', 1000)"
+            ),
             space=space.id, hour=hour,
         )  # fmt: skip
 

@@ -10,15 +10,15 @@ from sync.harness import SyncHarness
 from windsock.db.database import Row
 
 MARKS = (
-    "SELECT 'pipeline' AS kind, p.id, p.missed_by, p.removed_at IS NOT NULL AS is_gone,"
+    "SELECT 'pipeline' AS kind, p.id, p.missing_since_sync_id, p.removed_at IS NOT NULL AS is_gone,"
     " p.external_id AS dag_id, NULL AS run_id, p.removed_at IS NULL AS is_known, false AS is_replaced,"
     " NULL AS loop_id, NULL AS is_of FROM pipelines p"
     " UNION ALL"
-    " SELECT 'run', r.id, r.missed_by, r.removed_at IS NOT NULL OR r.archived_at IS NOT NULL,"
+    " SELECT 'run', r.id, r.missing_since_sync_id, r.removed_at IS NOT NULL OR r.archived_at IS NOT NULL,"
     " p.external_id, r.external_id, true, r.is_replaced, NULL, r.logical_date"
     " FROM runs r JOIN pipelines p ON p.id = r.pipeline_id"
     " UNION ALL"
-    " SELECT 'task run', t.id, t.missed_by, t.removed_at IS NOT NULL OR t.archived_at IS NOT NULL,"
+    " SELECT 'task run', t.id, t.missing_since_sync_id, t.removed_at IS NOT NULL OR t.archived_at IS NOT NULL,"
     " p.external_id, r.external_id, true, r.is_replaced, t.loop_id, NULL"
     " FROM task_runs t JOIN runs r ON r.id = t.run_id JOIN pipelines p ON p.id = r.pipeline_id"
 )
@@ -72,7 +72,9 @@ class DeletionOracle:
                 continue
             if row["loop_id"] and (row["dag_id"], row["run_id"]) in self._harness.fake.model.regions.cleared:
                 continue  # a new try in the loop says so, and the whole list of its run
-            assert was["missed_by"] in before.complete, f"(b) a {row['kind']} was taken away at the first look: {row}"
+            assert was["missing_since_sync_id"] in before.complete, (
+                f"(b) a {row['kind']} was taken away at the first look: {row}"
+            )
         self._assert_held(before, [row for row in unnamed if row["kind"] == "pipeline"])
 
     def _assert_held(self, before: Marks, taken: list[Row]) -> None:

@@ -214,7 +214,7 @@ class SyncHarness(Windsock):
         listed = self.note_listing(mirrored)
         appeared = self.model.appeared
         excused = {dag_id for dag_id in self.model.dags if listed is None or appeared[dag_id] >= listed}
-        excused |= {dag_id for dag_id, row in mirrored.pipelines.items() if row.get("needs_history")} | self.flickered
+        excused |= {dag_id for dag_id, row in mirrored.pipelines.items() if row.get("needs_backfill")} | self.flickered
         expected, state = self.oracle(), mirrored.state
         if state["watermark"] is not None:
             expected.assert_stored(

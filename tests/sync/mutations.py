@@ -60,8 +60,8 @@ MUTATIONS = (
     Mutation(
         "a pass that broke off is the first of the two looks that it takes",
         "sync/deletions.sql",
-        "WHERE s.space_id = %(space_id)s AND s.id = x.missed_by AND s.status = 'complete') AS is_again",
-        "WHERE s.space_id = %(space_id)s AND s.id = x.missed_by) AS is_again",
+        "WHERE s.space_id = %(space_id)s AND s.id = x.missing_since_sync_id AND s.status = 'complete') AS is_again",
+        "WHERE s.space_id = %(space_id)s AND s.id = x.missing_since_sync_id) AS is_again",
     ),
     Mutation(
         "what is missing for the first time is not looked for again soon",
@@ -84,7 +84,7 @@ MUTATIONS = (
     Mutation(
         "what came back into sight is not read again",
         "sync/writer.sql",
-        "OR (%(has_begun)s AND (pipelines.missed_by IS NOT NULL OR pipelines.removed_at IS NOT NULL)),",
+        "OR (%(has_begun)s AND (pipelines.missing_since_sync_id IS NOT NULL OR pipelines.removed_at IS NOT NULL)),",
         "OR false,",
     ),
     Mutation(
@@ -145,7 +145,7 @@ MUTATIONS = (
         "runs that have come back stay removed",
         "sync/writer.sql",
         "triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,\n"
-        "        missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL,",
+        "        missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, archived_at = NULL,",
         "triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,\n       ",
     ),
     Mutation(

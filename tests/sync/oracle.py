@@ -244,7 +244,7 @@ def assert_derived(mirrored: Mirrored) -> None:
     for run in mirrored.all_runs:
         by_dag[run["dag_id"]].append(run)
     for dag_id, mine in mirrored.pipelines.items():
-        newest = sorted(by_dag[dag_id], key=lambda run: (run["begun_at"], run["id"]))[-14:]
+        newest = sorted(by_dag[dag_id], key=lambda run: (run["effective_start_at"], run["id"]))[-14:]
         recent_runs = [_brief(brief) for brief in mine["recent_runs"]]
         assert recent_runs == [_run_summary(run) for run in newest], f"(a) strip of {dag_id}"
         assert _brief(mine["last_run"]) == (_run_summary(newest[-1]) if newest else None), f"(a) last run of {dag_id}"

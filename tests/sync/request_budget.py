@@ -70,7 +70,7 @@ def max_requests(
         limit += (WINDOWS * (6 + pages(len(runs), rows) + pages(len(tasks), rows))) * config.is_slow
     if checks or state["looks_again"] or state["checked_at"] is None or events or not config.shows_events:
         limit += COMPARISON_REQUESTS + 2 * full_scan
-    late = new + sum(bool(row.get("needs_history")) for row in mirrored.pipelines.values())
+    late = new + sum(bool(row.get("needs_backfill")) for row in mirrored.pipelines.values())
     limit += late * (2 * WINDOWS + full_scan)
     return limit
 

@@ -78,7 +78,7 @@ async def test_graphs_are_read_once_and_again_when_a_task_is_new_or_a_day_has_pa
     assert await read(db, tenants, graphs) == ["daily_report", "hourly_load", "never_run"]
     assert await read(db, tenants, graphs) == []
     async with db.tenant_transaction(tenants.finance.id):
-        await db.connection.execute("UPDATE pipelines SET tasks_listed_at = now() - interval '10 minutes'")
+        await db.connection.execute("UPDATE pipelines SET task_graph_synced_at = now() - interval '10 minutes'")
     assert await read(db, tenants, graphs) == []
     async with db.tenant_transaction(tenants.finance.id):
         await db.connection.execute(
@@ -88,7 +88,7 @@ async def test_graphs_are_read_once_and_again_when_a_task_is_new_or_a_day_has_pa
         )
     assert await read(db, tenants, graphs) == ["hourly_load"]
     async with db.tenant_transaction(tenants.finance.id):
-        await db.connection.execute("UPDATE pipelines SET tasks_listed_at = now() - interval '25 hours'")
+        await db.connection.execute("UPDATE pipelines SET task_graph_synced_at = now() - interval '25 hours'")
     assert len(await read(db, tenants, graphs)) == 3
     path = f"/spaces/finance/orchestration/runs/{tenants.finance.run_id}"
     run = (await client.as_(tenants.keys["viewer"], "GET", path)).json()
@@ -104,7 +104,7 @@ async def test_a_graph_that_is_refused_is_left_and_a_failure_ends_the_reading(
     assert await read(db, tenants, refused) == ["daily_report", "hourly_load", "never_run"]
     assert await read(db, tenants, refused) == []
     async with db.tenant_transaction(tenants.finance.id):
-        await db.connection.execute("UPDATE pipelines SET tasks_listed_at = NULL")
+        await db.connection.execute("UPDATE pipelines SET task_graph_synced_at = NULL")
     graphs = Graphs(**dict.fromkeys(("daily_report", "hourly_load", "never_run"), ProviderUnreachable("gone")))
     assert len(await read(db, tenants, graphs)) == 1
     assert len(await read(db, tenants, Graphs())) == 3
@@ -119,7 +119,7 @@ async def test_graph_that_is_unreadable_or_cannot_be_stored_keeps_no_other_from_
     assert await read(db, tenants, graphs) == [], "it is tried again another day"
     assert graphs.warnings == ["The order of the tasks of DAG daily_report could not be read: its tasks are no list"]
     async with db.tenant_transaction(tenants.finance.id):
-        await db.connection.execute("UPDATE pipelines SET tasks_listed_at = NULL")
+        await db.connection.execute("UPDATE pipelines SET task_graph_synced_at = NULL")
     graphs = Graphs()
     graphs.graph = {"a\0b": []}
     assert len(await read(db, tenants, graphs)) == 3

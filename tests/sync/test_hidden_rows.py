@@ -66,7 +66,7 @@ async def test_full_sync_that_lacks_the_same_row_three_times_takes_nothing_away(
     again = await full(harness)
     assert again["status"] == "complete", "in windows of other bounds it is the same row"
     assert (await harness.tasks()).keys() == before.keys()
-    assert all(row["missed_by"] is None for row in (await harness.tasks()).values())
+    assert all(row["missing_since_sync_id"] is None for row in (await harness.tasks()).values())
 
 
 async def test_changes_that_lack_a_row_hold_the_watermark_until_that_is_believed(harness: SyncHarness) -> None:

@@ -241,7 +241,7 @@ async def test_retention_deletes_in_batches_and_old_runs_do_not_come_back(
     assert await retention.purge_expired(harness.db) == 4
     assert len(await harness.runs()) == 10
     (recent_runs,) = await harness.rows(
-        "SELECT s.recent_runs FROM pipeline_strips s JOIN pipelines p ON p.id = s.pipeline_id"
+        "SELECT s.recent_runs FROM pipeline_recent_runs s JOIN pipelines p ON p.id = s.pipeline_id"
         " WHERE p.external_id = 'bills'"
     )
     assert len(recent_runs["recent_runs"]) == 6

@@ -27,7 +27,7 @@ def count_requests(harness: SyncHarness, *parts: str) -> int:
 
 async def reads(harness: SyncHarness) -> dict[str, Row]:
     query = (
-        "SELECT p.external_id, p.needs_history, r.* FROM pipelines p"
+        "SELECT p.external_id, p.needs_backfill, r.* FROM pipelines p"
         " LEFT JOIN pipeline_reads r ON r.pipeline_id = p.id WHERE p.removed_at IS NULL"
     )
     return {row["external_id"]: row for row in await harness.rows(query)}
@@ -136,7 +136,7 @@ async def test_refused_dag_is_skipped_with_warning_and_data_retained(scoped: Syn
     runs = await scoped.runs()
     assert ("news", "seen") in runs
     assert {key for key in runs if key[0] == "bills"} == before
-    assert (await reads(scoped))["bills"]["needs_history"], "what is shown of it is not called up to date"
+    assert (await reads(scoped))["bills"]["needs_backfill"], "what is shown of it is not called up to date"
 
     scoped.fake.api.refused = set()
     await scoped.settle()
@@ -191,7 +191,7 @@ async def test_many_dags_rotate_within_request_budget(scoped: SyncHarness, monke
     assert first["provider_requests"] < 10 + 12 + 20
     for _ in range(8):
         await sync(scoped)
-    assert not any(row["needs_history"] for row in (await reads(scoped)).values())
+    assert not any(row["needs_backfill"] for row in (await reads(scoped)).values())
     await scoped.execute("UPDATE pipeline_reads SET checked_at = now()")
     scoped.model.let_pass(600)
     seen: dict[str, datetime] = {dag_id: row["read_at"] for dag_id, row in (await reads(scoped)).items()}

@@ -18,7 +18,7 @@ async def full_check(harness: SyncHarness) -> Any:
 
 async def last_synced(harness: SyncHarness, dag_id: str) -> dict[str, Any]:
     (row,) = await harness.rows(
-        "SELECT p.last_synced_at, p.missed_by, p.gone_by, p.removed_at, p.needs_history,"
+        "SELECT p.last_synced_at, p.missing_since_sync_id, p.deleted_by_sync_id, p.removed_at, p.needs_backfill,"
         " now() AS now FROM pipelines p WHERE p.external_id = %(dag_id)s",
         {"dag_id": dag_id},
     )
@@ -64,7 +64,7 @@ async def test_a_pipeline_that_becomes_wanted_comes_with_its_history(
     model.let_pass(400)
     await full_check(harness)
     assert {key for key in await harness.runs() if key[0] == "news"} == {key for key in model.runs if key[0] == "news"}
-    assert not (await last_synced(harness, "news"))["needs_history"]
+    assert not (await last_synced(harness, "news"))["needs_backfill"]
 
 
 async def test_recreated_pipeline_is_not_quarantined_as_deleted(harness: SyncHarness) -> None:
@@ -82,7 +82,9 @@ async def test_recreated_pipeline_is_not_quarantined_as_deleted(harness: SyncHar
         model.add_dag(f"more_{number:02}")
     await harness.settle()
     assert (await harness.state())["held"] is None
-    assert not await harness.rows("SELECT id FROM pipelines WHERE gone_by IS NOT NULL OR removed_at IS NOT NULL")
+    assert not await harness.rows(
+        "SELECT id FROM pipelines WHERE deleted_by_sync_id IS NOT NULL OR removed_at IS NOT NULL"
+    )
     model.delete_run(("bills", "run_0"))
     await harness.settle()
     await harness.assert_equal()
@@ -102,7 +104,7 @@ async def test_sync_during_quarantine_costs_no_more_and_reports_no_change(harnes
     assert await harness.row_versions() == before
     assert sync["provider_requests"] <= 5, "the log, the DAGs, two at what changed, and one at who answers"
     hidden = await last_synced(harness, "more_03")
-    assert hidden["missed_by"] is not None
+    assert hidden["missing_since_sync_id"] is not None
     complete_at = (await harness.state())["last_complete_at"]
     assert hidden["last_synced_at"] < complete_at
 

@@ -91,7 +91,7 @@ async def test_mirrored_run_that_becomes_unreadable_keeps_its_state_and_others_a
         assert sync["coverage"]["skipped"] == 1
     runs = await harness.runs()
     assert runs["bills", "run_0"]["status"] == "success"
-    assert all(row["missed_by"] is None for row in runs.values() if row["external_id"] == "run_0")
+    assert all(row["missing_since_sync_id"] is None for row in runs.values() if row["external_id"] == "run_0")
     if names:
         assert ("news", "run_1") not in runs
     else:

@@ -74,7 +74,7 @@ class CursorPageParams(PageParams):
         """Where the next page begins; none behind a page that is not full."""
         if len(rows) < self.size:
             return None
-        return Cursor(self.page + 1, rows[-1]["begun_at"], rows[-1]["id"])
+        return Cursor(self.page + 1, rows[-1]["effective_start_at"], rows[-1]["id"])
 
 
 class _PageParamsFactory(Protocol):

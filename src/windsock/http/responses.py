@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
 from urllib.parse import parse_qsl, quote, urlencode
 
 import orjson
@@ -119,13 +118,3 @@ def _deep_to_json(value: object) -> bytes:
         else:
             parts.append(orjson.dumps(found, default=orjson.Fragment, option=JSON_OPTIONS))
     return b"".join(parts)
-
-
-def json_fragments(values: Sequence[float | None] | Sequence[datetime | None] | Sequence[str]) -> list[str]:
-    """Each as dump_json writes it; all of them at once."""
-    if not values:
-        return []
-    text = dump_json(values)[1:-1].decode()
-    if isinstance(values[0], str):  # within a text JSON has no quotation mark without a backslash before it
-        return [f'"{value}"' for value in text[1:-1].split('","')]
-    return text.split(",")

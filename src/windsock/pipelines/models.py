@@ -31,8 +31,8 @@ class Summary(BaseModel):
     running_count: int
     success_rate: Annotated[float | None, Field(description="success / (success + failed); null when both are 0.")]
     avg_duration_seconds: float | None
-    p50_duration_seconds: Annotated[float | None, Field(description="Within 0.5 %.")]
-    p95_duration_seconds: Annotated[float | None, Field(description="Within 0.5 %.")]
+    p50_duration_seconds: Annotated[float | None, Field(description="Within 2 %.")]
+    p95_duration_seconds: Annotated[float | None, Field(description="Within 2 %.")]
 
 
 class Pipeline(BaseModel):

@@ -11,6 +11,7 @@ from windsock.http.pagination import LIST_HEADERS, PageQuery100
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import StateName
 from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
+from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
     get_pipeline,
@@ -19,7 +20,6 @@ from windsock.pipelines.store import (
     set_team,
     set_watch,
 )
-from windsock.pipelines.summaries import StatsWindow
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration/pipelines", tags=["pipelines"])
 

@@ -5,16 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from psycopg.abc import Buffer
-
 from windsock.auth.authenticator import Space
 from windsock.db.database import Reader, Row, Statement, Transaction, map_constraint_errors
 from windsock.db.queries import load
 from windsock.errors import NotFound
-from windsock.filters import FRAGMENTS, NO_FILTER, Criticality, PipelineFilter
+from windsock.filters import FRAGMENTS, Criticality, PipelineFilter
 from windsock.http.pagination import PageParams
-from windsock.http.responses import json_fragments
-from windsock.pipelines.summaries import STAT_SORT_KEYS, StatsWindow, WindowStats, render_summaries, split_uuids
+from windsock.pipelines.stats import StatsWindow, percentiles, summarize
 from windsock.providers.airflow import pipeline_url
 
 QUERIES = load(__package__, "pipelines.sql", shared=FRAGMENTS)
@@ -23,7 +20,8 @@ DEFAULT_DAYS = 7
 MAX_SCATTER_POINTS, COMMENTED_RUNS_SCANNED, MAX_COMMENTS = 500, 200, 10
 """Of a pipeline at once: runs in a picture, runs whose comments are looked at, and comments."""
 STATS_BATCH = 1_000
-"""Pipelines whose numbers are read together where all are compared: memory is bounded."""
+"""Pipelines whose histograms are read together where all are compared: memory is bounded."""
+COUNT_COLUMNS = {"failed_count", "success_rate"}
 
 
 async def list_pipelines(
@@ -36,10 +34,11 @@ async def list_pipelines(
     never_succeeded: bool = False,
     window: StatsWindow,
     sort: str,
-) -> tuple[bytes, int]:
-    """A page in JSON, and how many there are in all. `sort` is a column of the list, with - in front for descending.
+) -> tuple[list[Row], int]:
+    """A page, and how many there are in all. `sort` is a column of the list, with - in front for descending.
 
     `never_succeeded`: those whose newest run goes on or ended in the window, and of which none in it was a success.
+    `last_run` and `recent_runs` of a row are JSON, unparsed.
     """
     parameters = {
         **filters.parameters(space),
@@ -47,22 +46,18 @@ async def list_pipelines(
         "never_succeeded": never_succeeded,
         **window.parameters,
     }
-    parameters["with_durations"] = True
     by, descending = sort.removeprefix("-"), sort.startswith("-")
     place = {"limit": paging.size, "offset": paging.offset}
-    if by in STAT_SORT_KEYS:
-        ids = await _ids_sorted_by_stat(reader, parameters, window, paging, by=by, descending=descending)
+    if by == "p95_duration_seconds":
+        ids = await _ids_sorted_by_p95(reader, parameters, paging, descending=descending)
         listed = Statement(QUERIES["list_pipelines_by_id"], {**parameters, "ids": ids})
     elif sort == "name":
         listed = Statement(QUERIES["list_pipelines"], parameters | place)
     else:
-        values = {**parameters, **place, "by": by, "descending": descending}
-        listed = Statement(QUERIES["list_pipelines_sorted_by_column"], values)
-    is_filtered = filters != NO_FILTER or status is not None or never_succeeded
-    counted = Statement(QUERIES["count_pipelines" if is_filtered else "get_pipeline_count"], parameters)
-    found, totals = await reader.fetch_batch(listed, counted)
-    body = _render_page(found[0], window)
-    return b"".join((b"[", *body[:-1], b"}]")) if body else b"[]", totals[0]["total"]
+        name = "list_pipelines_sorted_by_count" if by in COUNT_COLUMNS else "list_pipelines_sorted_by_column"
+        listed = Statement(QUERIES[name], {**parameters, **place, "by": by, "descending": descending})
+    rows, totals = await reader.fetch_batch(listed, Statement(QUERIES["count_pipelines"], parameters))
+    return _to_pipelines(rows, window), totals[0]["total"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +81,18 @@ async def count_by_status(reader: Reader, space: Space, filters: PipelineFilter,
     return StatusCounts(by_status, sum(row["paused"] for row in rows), without[0]["total"])
 
 
-async def _ids_sorted_by_stat(
-    reader: Reader, parameters: dict[str, Any], window: StatsWindow, paging: PageParams, *, by: str, descending: bool
+async def _ids_sorted_by_p95(
+    reader: Reader, parameters: dict[str, Any], paging: PageParams, *, descending: bool
 ) -> list[UUID]:
     """Return the ids of a page in order: nulls last in both directions, then by name."""
     (found,) = await reader.fetch_batch(Statement(QUERIES["list_pipeline_ids"], parameters))
     ids: list[UUID] = [row["id"] for row in found]
     keys: list[float | None] = []
-    for some in (ids[first : first + STATS_BATCH] for first in range(0, len(ids), STATS_BATCH)):
-        batch = {**parameters, "ids": some, "with_durations": by == "p95_duration_seconds"}
-        ((stats,),) = await reader.fetch_batch(Statement(QUERIES["list_window_stats"], batch))
-        keys += STAT_SORT_KEYS[by](WindowStats(stats, [pipeline_id.bytes for pipeline_id in some], window))
-    ranked = sorted(
-        zip(keys, ids, strict=True), key=lambda pipeline_id: _nulls_last_key(pipeline_id[0], descending=descending)
-    )
+    for first in range(0, len(ids), STATS_BATCH):
+        batch = {**parameters, "ids": ids[first : first + STATS_BATCH]}
+        (rows,) = await reader.fetch_batch(Statement(QUERIES["list_window_histograms"], batch))
+        keys += percentiles([row["duration_histogram"] for row in rows], 0.95)[0]
+    ranked = sorted(zip(keys, ids, strict=True), key=lambda item: _nulls_last_key(item[0], descending=descending))
     return [pipeline_id for _, pipeline_id in ranked[paging.offset : paging.offset + paging.size]]
 
 
@@ -107,15 +100,16 @@ def _nulls_last_key(value: float | None, *, descending: bool) -> tuple[bool, flo
     return value is None, (-value if descending else value) if value is not None else 0.0
 
 
-async def get_pipeline(reader: Reader, space: Space, pipeline_id: UUID, *, window: StatsWindow | None = None) -> bytes:
+async def get_pipeline(reader: Reader, space: Space, pipeline_id: UUID, *, window: StatsWindow | None = None) -> Row:
+    """One pipeline as of a list, with what only its detail has."""
     window = window or StatsWindow.ending_now(DEFAULT_DAYS)
     which = {"space_id": space.id, "pipeline_id": pipeline_id, "user_id": space.caller.id, **window.parameters}
-    which["with_durations"] = True
-    (found,) = await reader.fetch_batch(Statement(QUERIES["get_pipeline"], which))
-    if not found:
+    rows, metadata = await reader.fetch_batch(
+        Statement(QUERIES["get_pipeline"], which), Statement(QUERIES["get_pipeline_metadata"], which)
+    )
+    if not rows or not metadata:
         raise NotFound("pipeline")
-    body = _render_page(found[0], window)
-    return b"".join((*body[:-1], b"}"))
+    return _to_pipelines(rows, window)[0] | metadata[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +124,7 @@ class PipelineActivity:
 async def get_activity(tx: Transaction, space: Space, pipeline_id: UUID, window: StatsWindow) -> PipelineActivity:
     which = {"space_id": space.id, "pipeline_id": pipeline_id}
     return PipelineActivity(
-        days=await tx.fetch_all(QUERIES["list_daily_stats"], **which, day=window.first_full_day),
+        days=await tx.fetch_all(QUERIES["list_daily_stats"], **which, day=window.first_day),
         runs=await tx.fetch_all(QUERIES["finished_runs"], **which, since=window.since, limit=MAX_SCATTER_POINTS),
         comments=await tx.fetch_all(
             QUERIES["recent_comments"], **which, runs=COMMENTED_RUNS_SCANNED, limit=MAX_COMMENTS
@@ -160,53 +154,12 @@ async def set_watch(tx: Transaction, space: Space, pipeline_id: UUID, *, is_watc
     await tx.execute(QUERIES["watch" if is_watched else "unwatch"], **which, user_id=space.caller.id)
 
 
-def _render_page(page: Row, window: StatsWindow) -> list[Buffer]:
-    """As the API answers, each in a few pieces: what is ready, and what others say of it between. See {of_page}."""
-    if page["shown"] is None:
-        return []
-    ids = split_uuids(page["ids"])
-    of_connectors, connectors = split_uuids(page["of_connectors"]), _by_id(page, "connectors", page["connectors"])
-    of_teams, teams = split_uuids(page["of_teams"]), _by_id(page, "teams", page["teams"])
-    recent_runs, running = _by_id(page, "strips", page["strips"]), _by_id(page, "running", page["running"])
-    watched = set(split_uuids(page["watched"]))
-    metadata = _of_one(page) if "provider_metadata" in page else ""
-    behind = (
-        f',"connector":{connectors[of_connector].decode()},"team":{teams.get(of_team, b"null").decode()},'
-        f'"is_watched":{"true" if key in watched else "false"},'
-        f'"is_next_run_due":{"true" if is_due else "false"},{metadata}'
-        f'"summary":{{{summary},"running_count":{running.get(key, 0)}}},"provider_url":{url},'
-        f'"last_synced_at":{synced_at},"recent_runs":'
-        for key, of_connector, of_team, summary, url, synced_at, is_due in zip(
-            ids,
-            of_connectors,
-            of_teams,
-            render_summaries(WindowStats(page, ids, window), window),
-            json_fragments(_urls(page, of_connectors)),
-            json_fragments(page["last_synced_at"]),
-            page["is_next_run_due"],
-            strict=True,
-        )
-    )
-    each = zip(page["shown"], behind, ids, strict=True)
-    return [
-        piece for shown, more, key in each for piece in (shown[:-1], more.encode(), recent_runs.get(key, b"[]"), b"},")
-    ]
-
-
-def _of_one(page: Row) -> str:
-    """Return the fields that only the detail of a pipeline has."""
-    suggested = page["suggested_team"]
-    return (
-        f'"suggested_team":{"null" if suggested is None else suggested.decode()},'
-        f'"provider_metadata":{page["provider_metadata"].decode()},'
-    )
-
-
-def _urls(page: Row, of_connectors: Sequence[bytes]) -> list[str]:
-    links = _by_id(page, "connectors", list(zip(page["web_urls"], page["api_versions"], strict=True)))
-    each = ((*links[of_connector], key) for of_connector, key in zip(of_connectors, page["external_ids"], strict=True))
-    return [pipeline_url(web_url, api_version, external_id) for web_url, api_version, external_id in each]
-
-
-def _by_id(page: Row, name: str, values: Sequence[Any] | None) -> dict[bytes, Any]:
-    return dict(zip(split_uuids(page[f"ids_of_{name}"]), values or (), strict=True))
+def _to_pipelines(rows: list[Row], window: StatsWindow) -> list[Row]:
+    """Turn rows of {pipeline_rows} into windsock.pipelines.models.Pipeline."""
+    for row, summary in zip(rows, summarize(rows, window), strict=True):
+        connector_name, team_name = row.pop("connector_name"), row.pop("team_name")
+        row["connector"] = {"id": row["connector_id"], "name": connector_name}
+        row["team"] = row["team_id"] and {"id": row["team_id"], "name": team_name}
+        row["summary"] = summary
+        row["provider_url"] = pipeline_url(row.pop("web_url"), row.pop("api_version"), row["external_id"])
+    return rows

@@ -1,5 +1,5 @@
 -- fragment: run_columns
-r.id, r.begun_at, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
+r.id, r.effective_start_at, r.external_id, r.status, r.run_type, r.started_at, r.ended_at, r.duration_seconds, r.pipeline_id,
 o.pipeline, r.space_id, o.provider, r.queued_at, r.run_after, r.logical_date, r.data_interval_start, r.data_interval_end,
 r.conf, r.note, r.triggered_by,
 CASE WHEN u.id IS NOT NULL THEN json_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
@@ -8,7 +8,7 @@ r.task_counts,
     AS comment_count,
 r.removed_at,
 r.archived_at IS NOT NULL AS is_archived,
-CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL AND r.missed_by IS NULL
+CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL AND r.missing_since_sync_id IS NULL
      THEN greatest(r.last_synced_at, o.as_of) ELSE r.last_synced_at END AS last_synced_at,
 r.created_at, r.updated_at, o.web_url, o.api_version, o.dag_id
 
@@ -23,7 +23,7 @@ LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.conn
 of_pipelines AS MATERIALIZED (
     SELECT p.id, json_build_object('id', p.id, 'name', p.name) AS pipeline, p.provider, p.external_id AS dag_id,
            coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version,
-           CASE WHEN p.removed_at IS NULL AND p.missed_by IS NULL AND NOT p.needs_history THEN y.last_complete_at END
+           CASE WHEN p.removed_at IS NULL AND p.missing_since_sync_id IS NULL AND NOT p.needs_backfill THEN y.last_complete_at END
                AS as_of
     FROM (SELECT DISTINCT pipeline_id FROM chosen) r
     {join_pipeline_and_connector}
@@ -38,8 +38,8 @@ r.space_id = %(space_id)s
   AND r.removed_at IS NULL  -- if leave_out_removed
   AND r.status = ANY (%(status)s::text[])  -- if status
   AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
-  AND r.begun_at >= %(started_from)s::timestamptz  -- if started_from
-  AND r.begun_at < %(started_to)s::timestamptz  -- if started_to
+  AND r.effective_start_at >= %(started_from)s::timestamptz  -- if started_from
+  AND r.effective_start_at < %(started_to)s::timestamptz  -- if started_to
 
 -- fragment: from_pipeline_runs
 FROM runs r
@@ -56,7 +56,7 @@ WHERE {run_filters}
 SELECT {run_columns}
 FROM chosen r
 {join_run_pipeline}
-ORDER BY r.begun_at DESC, r.id DESC
+ORDER BY r.effective_start_at DESC, r.id DESC
 
 -- fragment: page_runs_cte
 -- Each run by itself, as pipelines are.
@@ -67,8 +67,8 @@ chosen AS MATERIALIZED (
 ), {select_runs}
 
 -- fragment: keyset_order
-AND (r.begun_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
-ORDER BY r.begun_at DESC, r.id DESC
+AND (r.effective_start_at, r.id) < (%(after)s::timestamptz, %(after_id)s::uuid)  -- if after
+ORDER BY r.effective_start_at DESC, r.id DESC
 LIMIT %(limit)s
 
 -- fragment: counter_filters
@@ -97,7 +97,7 @@ SELECT count(*) AS total
 
 -- name: get_pipeline_run_count
 SELECT coalesce(sum(k.total), 0)::bigint AS total
-FROM run_counts k
+FROM pipeline_run_counters k
 WHERE k.pipeline_id = %(pipeline_id)s AND {counter_filters}
 
 -- name: list_space_runs
@@ -118,43 +118,37 @@ WITH chosen AS MATERIALIZED (
 SELECT count(*) AS total
 {from_space_runs}
 
--- fragment: ceil_to_hour
-hour_of(%(started_from)s::timestamptz + interval '1 hour' - interval '1 microsecond')
+-- fragment: ceil_hour
+trunc_hour_utc(%(started_from)s::timestamptz + interval '1 hour' - interval '1 microsecond')
+
+-- fragment: count_runs_at_edge
+SELECT count(*) AS total FROM runs r
+WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
+  AND r.status = ANY (%(status)s::text[])  -- if status
+  AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
 
 -- name: count_space_runs_in_window
--- Of every pipeline: whole hours as they are kept, and of the hours in which the window begins and ends their runs. Where it
--- has no begin, or no end, that is NULL, from which on there are none.
+-- Of every pipeline: the counters of whole hours, and the runs of the hours in which the window begins and ends. Without a
+-- begin or end that edge is NULL, and has no runs.
 SELECT (a.total + b.total + c.total)::bigint AS total
 FROM (
-    SELECT coalesce(sum(k.total), 0) AS total FROM run_hours k
+    SELECT coalesce(sum(k.total), 0) AS total FROM space_hourly_run_counters k
     WHERE {counter_filters}
-      AND k.hour >= {ceil_to_hour}  -- if started_from
-      AND k.hour < hour_of(%(started_to)s::timestamptz)  -- if started_to
+      AND k.hour >= {ceil_hour}  -- if started_from
+      AND k.hour < trunc_hour_utc(%(started_to)s::timestamptz)  -- if started_to
 ) a, (
-    SELECT count(*) AS total FROM runs r
-    WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
-      AND r.status = ANY (%(status)s::text[])  -- if status
-      AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
-      AND r.begun_at >= %(started_from)s::timestamptz
-      AND r.begun_at < least({ceil_to_hour}, %(started_to)s::timestamptz)
+    {count_runs_at_edge}
+      AND r.effective_start_at >= %(started_from)s::timestamptz
+      AND r.effective_start_at < least({ceil_hour}, %(started_to)s::timestamptz)
 ) b, (
-    SELECT count(*) AS total FROM runs r
-    WHERE r.space_id = %(space_id)s AND r.removed_at IS NULL
-      AND r.status = ANY (%(status)s::text[])  -- if status
-      AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
-      AND r.begun_at >= greatest(hour_of(%(started_to)s::timestamptz), {ceil_to_hour})
-      AND r.begun_at < %(started_to)s::timestamptz
+    {count_runs_at_edge}
+      AND r.effective_start_at >= greatest(trunc_hour_utc(%(started_to)s::timestamptz), {ceil_hour})
+      AND r.effective_start_at < %(started_to)s::timestamptz
 ) c
 
 -- name: get_space_run_count
--- Of every pipeline.
 SELECT coalesce(sum(k.total), 0)::bigint AS total
-FROM space_counts k
-WHERE {counter_filters}
-
--- name: get_space_run_count_by_type
-SELECT coalesce(sum(k.total), 0)::bigint AS total
-FROM run_counts k
+FROM pipeline_run_counters k
 JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = k.pipeline_id
 WHERE {counter_filters}
   AND {matching_pipelines}
@@ -203,7 +197,7 @@ WITH starts AS MATERIALIZED (
     WHERE x.space_id = %(space_id)s AND x.run_id = %(run_id)s
     GROUP BY x.external_id
 ), tasks AS MATERIALIZED (
-    SELECT s.external_id, s.first_started_at, (p.task_levels ->> s.external_id)::integer AS level
+    SELECT s.external_id, s.first_started_at, (p.task_depths ->> s.external_id)::integer AS level
     FROM starts s
     JOIN runs r ON r.space_id = %(space_id)s AND r.id = %(run_id)s
     JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
@@ -240,18 +234,18 @@ WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 SELECT r.pipeline_id, r.id, r.external_id, r.status, r.began, r.ended_at
 FROM unnest(%(pipeline_ids)s::uuid[]) AS p (id)
 CROSS JOIN LATERAL (
-    (SELECT x.pipeline_id, x.id, x.external_id, x.status, x.begun_at AS began, x.ended_at
+    (SELECT x.pipeline_id, x.id, x.external_id, x.status, x.effective_start_at AS began, x.ended_at
      FROM runs x
      WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
        AND x.ended_at >= %(begin)s AND x.ended_at < %(end)s::timestamptz + (%(end)s::timestamptz - %(begin)s::timestamptz)
      ORDER BY x.ended_at, x.id
      LIMIT %(most)s)
     UNION ALL
-    (SELECT x.pipeline_id, x.id, x.external_id, x.status, x.begun_at, x.ended_at
+    (SELECT x.pipeline_id, x.id, x.external_id, x.status, x.effective_start_at, x.ended_at
      FROM runs x
      WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
        AND x.status IN ('queued', 'running') AND x.ended_at IS NULL
-     ORDER BY x.begun_at DESC, x.id DESC
+     ORDER BY x.effective_start_at DESC, x.id DESC
      LIMIT %(most)s)
 ) r
 WHERE r.began < %(end)s

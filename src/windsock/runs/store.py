@@ -63,7 +63,7 @@ async def list_runs_of_space(
     """As list_runs, of all pipelines that `of` means."""
     matching = {**of.parameters(space), **which.parameters()}
     if which.has_stored_count:
-        counted = "get_space_run_count" if of == NO_FILTER else "get_space_run_count_by_type"
+        counted = "get_space_run_count"
     else:
         is_by_hour = of == NO_FILTER and not which.include_removed
         counted = "count_space_runs_in_window" if is_by_hour else "count_space_runs"
@@ -168,7 +168,7 @@ def _one_or_404(found: list[Row], kind: str) -> Row:
 
 
 def _with_url(row: Row) -> Row:
-    row.pop("begun_at")
+    row.pop("effective_start_at")
     web_url, api_version, dag_id = row.pop("web_url"), row.pop("api_version"), row.pop("dag_id")
     row["provider_url"] = run_url(web_url, api_version, dag_id, row["external_id"])
     return row

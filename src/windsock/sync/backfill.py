@@ -98,7 +98,7 @@ async def read_window(
     How many rows were read, those included that the connector leaves out.
     """
     scope = RunRange(window.start, window.end)
-    begun_at = datetime.now(UTC)
+    scan_started_at = datetime.now(UTC)
     was = history.resume(window) if history else None
     stream, resume = was or ("runs", None)
     runs: set[UUID] = set()
@@ -117,7 +117,7 @@ async def read_window(
         runs |= await session.end_scan("runs", window)
     if was is None and finds_missing:
         async with session.transaction() as tx:
-            session.missing += await session.gone.mark_missing_in_window(tx, window, runs, tasks, begun_at)
+            session.missing += await session.gone.mark_missing_in_window(tx, window, runs, tasks, scan_started_at)
             await session.progress.save(tx)
     return session.progress.read - read_before
 

@@ -33,15 +33,21 @@ class DeletionTracker:
         window: TimeWindow,
         runs: Iterable[UUID],
         task_runs: Iterable[UUID],
-        begun_at: datetime,
+        scan_started_at: datetime,
         *,
         pipeline_id: UUID | None = None,
     ) -> int:
-        """Mark the runs and task runs of a window that reading it whole, from `begun_at` on, did not show. How many.
+        """Mark runs and task runs of a window that a complete scan, begun at `scan_started_at`, did not find. How many.
 
         With `pipeline_id`, only that pipeline was read.
         """
-        names = {**self._names, **self._sync, "start": window.start, "end": window.end, "begun_at": begun_at}
+        names = {
+            **self._names,
+            **self._sync,
+            "start": window.start,
+            "end": window.end,
+            "scan_started_at": scan_started_at,
+        }
         names["pipeline_id"] = pipeline_id
         missing = await tx.execute(QUERIES["mark_missing_runs"], **names, seen=list(runs))
         return missing + await tx.execute(QUERIES["mark_missing_task_runs"], **names, seen=list(task_runs))
@@ -60,7 +66,14 @@ class DeletionTracker:
         return await tx.execute(QUERIES["mark_missing_run"], **self._names, **self._sync, dag_id=dag_id, run_id=run_id)
 
     async def mark_task_runs_deleted(
-        self, tx: Transaction, dag_id: str, run_id: str, seen: Iterable[UUID], begun_at: datetime, *, is_proven: bool
+        self,
+        tx: Transaction,
+        dag_id: str,
+        run_id: str,
+        seen: Iterable[UUID],
+        scan_started_at: datetime,
+        *,
+        is_proven: bool,
     ) -> None:
         """The task runs of a run that the log has an entry about, but not among all that the provider has of it.
 
@@ -73,7 +86,7 @@ class DeletionTracker:
             dag_id=dag_id,
             run_id=run_id,
             seen=list(seen),
-            begun_at=begun_at,
+            scan_started_at=scan_started_at,
             is_proven=is_proven,
         )
 

@@ -266,7 +266,7 @@ class IncrementalSync:
 
     async def _refetch_run(self, dag_id: str, run_id: str, *, is_proven: bool) -> bool:
         """Read it again. False where it is not there, and nothing else says that it is gone."""
-        session, begun_at = self._session, datetime.now(UTC)
+        session, scan_started_at = self._session, datetime.now(UTC)
         try:
             run = await self._provider.run(dag_id, run_id, position := await session.position_of(dag_id, run_id))
         except ProviderCannotTell as unknown:  # where it is not mirrored, there is nothing to take away
@@ -288,7 +288,9 @@ class IncrementalSync:
             if seen is None:
                 await session.gone.mark_deleted(tx, dag_id, run_id)
             else:
-                await session.gone.mark_task_runs_deleted(tx, dag_id, run_id, seen, begun_at, is_proven=is_proven)
+                await session.gone.mark_task_runs_deleted(
+                    tx, dag_id, run_id, seen, scan_started_at, is_proven=is_proven
+                )
             await session.progress.save(tx)
         return True
 

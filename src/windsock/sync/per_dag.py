@@ -96,7 +96,7 @@ class PerDag:
         """Read what changed in one pipeline, or all of it where that was not read before, and compare its totals."""
         session, dag_id = self._session, row["external_id"]
         read_at, watermark = datetime.now(UTC), row["watermark"]
-        is_new = row["needs_history"] or watermark is None
+        is_new = row["needs_backfill"] or watermark is None
         whole = RunRange(session.goal, None, dag_id)
         checked_at: datetime | None = row["checked_at"]
         as_of = None
@@ -117,12 +117,12 @@ class PerDag:
                 read_at=read_at,
                 checked_at=checked_at,
             )
-            if row["needs_history"]:
+            if row["needs_backfill"]:
                 await session.mirror.mark_backfilled(tx, row["id"])
 
     async def _read_whole(self, scope: RunRange, row: Row, *, finds_missing: bool) -> datetime:
         """All runs of the pipeline; what it had and does not show any more is marked missing."""
-        session, begun_at = self._session, datetime.now(UTC)
+        session, scan_started_at = self._session, datetime.now(UTC)
         # Both ends belong to a scope, to a window only the first: a moment more lets the last one in.
         window = TimeWindow(scope.start, scope.end and scope.end + timedelta(microseconds=1))
         runs, tasks = set(), set()
@@ -137,10 +137,10 @@ class PerDag:
         if finds_missing:
             async with session.transaction() as tx:
                 session.missing += await session.gone.mark_missing_in_window(
-                    tx, window, runs, tasks, begun_at, pipeline_id=row["id"]
+                    tx, window, runs, tasks, scan_started_at, pipeline_id=row["id"]
                 )
                 await session.progress.save(tx)
-        return as_of or begun_at - OVERLAP
+        return as_of or scan_started_at - OVERLAP
 
     async def _scan(self, scope: UpdatedSince) -> datetime:
         session = self._session

@@ -4,12 +4,12 @@
 -- Pipelines that the last list of DAGs held.
 FROM pipelines p
 LEFT JOIN pipeline_reads r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
-WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.missed_by IS NULL AND p.removed_at IS NULL
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.missing_since_sync_id IS NULL AND p.removed_at IS NULL
 
 -- name: pipelines_in_turn
 -- Those that were never read, then the least recently read; one with an unfinished run counts as read some minutes
 -- earlier. A refused one is asked again after a while. A full sync (began_at) reads each that it has not checked yet.
-SELECT p.id, p.external_id, p.needs_history, r.watermark, r.checked_at
+SELECT p.id, p.external_id, p.needs_backfill, r.watermark, r.checked_at
 {readable}
   AND (r.refused_at IS NULL OR r.refused_at < now() - %(patience)s::interval)
   AND (r.checked_at IS NULL OR r.checked_at < %(began_at)s)  -- if began_at
@@ -19,9 +19,9 @@ ORDER BY greatest(r.read_at, r.refused_at)
 
 -- name: sum_up_reads
 -- refused: with the newest names first. unread: what the next syncs have still to begin with.
-SELECT count(*) AS pipelines, min(r.watermark) FILTER (WHERE NOT p.needs_history) AS watermark,
-       min(r.read_at) FILTER (WHERE NOT p.needs_history) AS read_at,
-       count(*) FILTER (WHERE r.refused_at IS NULL AND p.needs_history) AS unread,
+SELECT count(*) AS pipelines, min(r.watermark) FILTER (WHERE NOT p.needs_backfill) AS watermark,
+       min(r.read_at) FILTER (WHERE NOT p.needs_backfill) AS read_at,
+       count(*) FILTER (WHERE r.refused_at IS NULL AND p.needs_backfill) AS unread,
        count(*) FILTER (WHERE r.refused_at IS NULL AND r.checked_at IS NULL) AS unchecked,
        coalesce(array_agg(p.external_id ORDER BY p.external_id) FILTER (WHERE r.refused_at IS NOT NULL), '{}') AS refused
 {readable}
@@ -44,8 +44,8 @@ ON CONFLICT (space_id, pipeline_id) DO UPDATE SET refused_at = now()
 
 -- name: need_history
 -- What happens to a refused pipeline meanwhile is not followed.
-UPDATE pipelines SET needs_history = true
-WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND NOT needs_history
+UPDATE pipelines SET needs_backfill = true
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND NOT needs_backfill
   AND id = %(pipeline_id)s  -- if pipeline_id
 
 -- name: begin_reads
@@ -53,7 +53,7 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND NOT needs_
 INSERT INTO pipeline_reads (space_id, pipeline_id, watermark, read_at)
 SELECT %(space_id)s, p.id, %(watermark)s, %(read_at)s
 FROM pipelines p
-WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND NOT p.needs_history
+WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND NOT p.needs_backfill
 ON CONFLICT (space_id, pipeline_id) DO NOTHING
 
 -- name: delete_reads

@@ -3,20 +3,20 @@
 -- name: refresh_pipelines
 -- status, last_run and recent_runs of the pipelines whose runs were touched, all of them in one statement
 WITH newest AS MATERIALIZED (
-    SELECT t.pipeline_id, (array_agg(r.begun_at ORDER BY r.begun_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run_at,
-           (array_agg(r.brief ORDER BY r.begun_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
-           '[' || coalesce(string_agg(r.brief::text, ',' ORDER BY r.begun_at, r.id) FILTER (WHERE r.id IS NOT NULL), '') || ']'
+    SELECT t.pipeline_id, (array_agg(r.effective_start_at ORDER BY r.effective_start_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run_at,
+           (array_agg(r.brief ORDER BY r.effective_start_at DESC, r.id DESC) FILTER (WHERE r.id IS NOT NULL))[1] AS last_run,
+           '[' || coalesce(string_agg(r.brief::text, ',' ORDER BY r.effective_start_at, r.id) FILTER (WHERE r.id IS NOT NULL), '') || ']'
                AS recent_runs
     FROM unnest(%(pipeline_ids)s::uuid[]) AS t (pipeline_id)
     LEFT JOIN LATERAL (
-        SELECT r.id, r.begun_at, row_to_json(b) AS brief
+        SELECT r.id, r.effective_start_at, row_to_json(b) AS brief
         FROM runs r
         CROSS JOIN LATERAL (
             SELECT r.id, r.external_id, r.status, r.run_type, rfc3339(r.started_at) AS started_at,
                    rfc3339(r.ended_at) AS ended_at, r.duration_seconds
         ) b
         WHERE r.space_id = %(space_id)s AND r.pipeline_id = t.pipeline_id AND r.removed_at IS NULL
-        ORDER BY r.begun_at DESC, r.id DESC
+        ORDER BY r.effective_start_at DESC, r.id DESC
         LIMIT 14
     ) r ON true
     GROUP BY t.pipeline_id
@@ -29,11 +29,11 @@ WITH newest AS MATERIALIZED (
       AND ((p.status, p.last_run::text, p.last_run_at)
            IS DISTINCT FROM (coalesce(newest.last_run ->> 'status', 'unknown'), newest.last_run::text, newest.last_run_at)
            OR newest.recent_runs <> coalesce((
-               SELECT s.recent_runs::text FROM pipeline_strips s
+               SELECT s.recent_runs::text FROM pipeline_recent_runs s
                WHERE s.space_id = %(space_id)s AND s.pipeline_id = p.id), '[]'))
     RETURNING p.id, newest.recent_runs
 )
-INSERT INTO pipeline_strips AS s (space_id, pipeline_id, recent_runs)
+INSERT INTO pipeline_recent_runs AS s (space_id, pipeline_id, recent_runs)
 SELECT %(space_id)s, id, recent_runs::json FROM changed
 ON CONFLICT (space_id, pipeline_id) DO UPDATE SET recent_runs = excluded.recent_runs
 WHERE s.recent_runs::text <> excluded.recent_runs::text

@@ -184,6 +184,6 @@ DELETE FROM trigger_requests q USING (
 WHERE q.space_id = %(space_id)s AND q.id = old.id
 
 -- name: has_pending_deletions
-SELECT EXISTS (SELECT FROM pipelines WHERE space_id = %(space_id)s AND gone_by IS NOT NULL)
-    OR EXISTS (SELECT FROM runs WHERE space_id = %(space_id)s AND gone_by IS NOT NULL)
-    OR EXISTS (SELECT FROM task_runs WHERE space_id = %(space_id)s AND gone_by IS NOT NULL) AS found
+SELECT EXISTS (SELECT FROM pipelines WHERE space_id = %(space_id)s AND deleted_by_sync_id IS NOT NULL)
+    OR EXISTS (SELECT FROM runs WHERE space_id = %(space_id)s AND deleted_by_sync_id IS NOT NULL)
+    OR EXISTS (SELECT FROM task_runs WHERE space_id = %(space_id)s AND deleted_by_sync_id IS NOT NULL) AS found

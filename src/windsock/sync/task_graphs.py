@@ -55,11 +55,11 @@ async def _save_graph(db: Database, progress: Progress, pipeline: Row, levels: d
     async with db.tenant_transaction(progress.space_id) as tx:
         try:
             async with tx.savepoint():
-                task_levels = None if levels is None else Jsonb(levels)
-                await storing(tx.execute(QUERIES["save_graph"], **names, task_levels=task_levels))
+                task_depths = None if levels is None else Jsonb(levels)
+                await storing(tx.execute(QUERIES["save_graph"], **names, task_depths=task_depths))
         except Unstorable:
             progress.warn(f"The order of the tasks of DAG {pipeline['external_id']} could not be stored.")
-            await tx.execute(QUERIES["save_graph"], **names, task_levels=None)
+            await tx.execute(QUERIES["save_graph"], **names, task_depths=None)
 
 
 def longest_path_depths(graph: Mapping[str, Sequence[str]]) -> dict[str, int]:

@@ -3,17 +3,17 @@
 SELECT p.id, p.external_id
 FROM pipelines p
 WHERE p.space_id = %(space_id)s AND p.connector_id = %(connector_id)s AND p.removed_at IS NULL AND p.is_active
-  AND (p.tasks_listed_at IS NULL
-       OR p.tasks_listed_at < now() - interval '1 day'
-       OR (p.tasks_listed_at < now() - interval '4 minutes'
+  AND (p.task_graph_synced_at IS NULL
+       OR p.task_graph_synced_at < now() - interval '1 day'
+       OR (p.task_graph_synced_at < now() - interval '4 minutes'
            AND EXISTS (SELECT FROM task_runs t
                        WHERE t.space_id = %(space_id)s AND t.run_id = (p.last_run ->> 'id')::uuid
-                         AND NOT p.task_levels ? t.external_id)))
-ORDER BY p.tasks_listed_at NULLS FIRST, p.id
+                         AND NOT p.task_depths ? t.external_id)))
+ORDER BY p.task_graph_synced_at NULLS FIRST, p.id
 LIMIT %(most)s
 
 -- name: save_graph
 -- Without levels, it is only noted that it was tried.
 UPDATE pipelines
-SET task_levels = coalesce(%(task_levels)s::jsonb, task_levels), tasks_listed_at = now()
+SET task_depths = coalesce(%(task_depths)s::jsonb, task_depths), task_graph_synced_at = now()
 WHERE space_id = %(space_id)s AND id = %(pipeline_id)s

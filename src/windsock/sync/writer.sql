@@ -15,17 +15,17 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND removed_at
 -- name: list_pipelines_to_backfill
 -- Those that came, or came back, after the history was begun.
 SELECT id, external_id FROM pipelines
-WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND needs_history AND missed_by IS NULL AND removed_at IS NULL
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND needs_backfill AND missing_since_sync_id IS NULL AND removed_at IS NULL
 ORDER BY external_id
 LIMIT %(most)s
 
 -- name: mark_backfilled
-UPDATE pipelines SET needs_history = false WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
+UPDATE pipelines SET needs_backfill = false WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
 
 -- name: upsert_pipelines
 WITH matched AS MATERIALIZED (
     SELECT i.*, e.id AS known_id,
-           e.id IS NULL OR e.missed_by IS NOT NULL OR e.gone_by IS NOT NULL OR e.removed_at IS NOT NULL
+           e.id IS NULL OR e.missing_since_sync_id IS NOT NULL OR e.deleted_by_sync_id IS NOT NULL OR e.removed_at IS NOT NULL
            OR (e.name, e.description, e.owner, e.owners, e.tags, e.schedule, e.schedule_description, e.next_run_at,
                e.is_paused, e.is_draining, e.is_active, e.has_import_errors, e.provider_metadata)
               IS DISTINCT FROM
@@ -40,7 +40,7 @@ WITH matched AS MATERIALIZED (
 ), stored AS (
     INSERT INTO pipelines (space_id, connector_id, external_id, name, description, owner, owners, tags, schedule,
                            schedule_description, next_run_at, is_paused, is_draining, is_active, has_import_errors,
-                           provider_metadata, needs_history)
+                           provider_metadata, needs_backfill)
     SELECT %(space_id)s, %(connector_id)s, external_id, name, description, owner, owners, tags, schedule,
            schedule_description, next_run_at, is_paused, is_draining, is_active, has_import_errors, provider_metadata,
            %(has_begun)s
@@ -51,9 +51,9 @@ WITH matched AS MATERIALIZED (
         next_run_at = excluded.next_run_at, is_paused = excluded.is_paused, is_draining = excluded.is_draining,
         is_active = excluded.is_active, has_import_errors = excluded.has_import_errors, provider_metadata = excluded.provider_metadata,
         -- While it was out of sight its runs were not followed, and the watermark went on.
-        needs_history = pipelines.needs_history
-            OR (%(has_begun)s AND (pipelines.missed_by IS NOT NULL OR pipelines.removed_at IS NOT NULL)),
-        missed_by = NULL, gone_by = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
+        needs_backfill = pipelines.needs_backfill
+            OR (%(has_begun)s AND (pipelines.missing_since_sync_id IS NOT NULL OR pipelines.removed_at IS NOT NULL)),
+        missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, external_id, {outcome}
 )
 SELECT external_id, known_id AS id, 'unchanged' AS outcome FROM matched WHERE NOT differs
@@ -64,7 +64,7 @@ SELECT external_id, id, outcome FROM stored
 -- Whether the run i is another one than e, which had its id before. What it is for never changes with a clear; when it was
 -- queued (on Airflow 2, which does not say: began) does, so that this tells only of one that was not there meanwhile.
 coalesce(e.run_after <> i.run_after, false) OR coalesce(e.logical_date <> i.logical_date, false)
-OR ((e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL OR e.archived_at IS NOT NULL)
+OR ((e.missing_since_sync_id IS NOT NULL OR e.removed_at IS NOT NULL OR e.archived_at IS NOT NULL)
     AND CASE WHEN coalesce(e.queued_at, i.queued_at) IS NULL
              THEN e.started_at IS NOT NULL AND e.started_at IS DISTINCT FROM i.started_at
              ELSE coalesce(e.queued_at <> i.queued_at, false) END)
@@ -73,7 +73,7 @@ OR ((e.missed_by IS NOT NULL OR e.removed_at IS NOT NULL OR e.archived_at IS NOT
 -- One whose id belonged to another run is not stored: its outcome is "another", its id that of the other (replace_runs).
 WITH matched AS MATERIALIZED (
     SELECT i.*, e.id AS known_id, {is_another} AS is_another,
-           e.id IS NULL OR e.missed_by IS NOT NULL OR e.gone_by IS NOT NULL OR e.removed_at IS NOT NULL
+           e.id IS NULL OR e.missing_since_sync_id IS NOT NULL OR e.deleted_by_sync_id IS NOT NULL OR e.removed_at IS NOT NULL
            OR e.archived_at IS NOT NULL
            OR (e.status, e.run_type, e.run_at, e.queued_at, e.started_at, e.ended_at, e.run_after, e.logical_date,
                e.data_interval_start, e.data_interval_end, e.conf, e.note, e.triggered_by, e.provider_metadata)
@@ -114,7 +114,7 @@ WITH matched AS MATERIALIZED (
         logical_date = excluded.logical_date, data_interval_start = excluded.data_interval_start,
         data_interval_end = excluded.data_interval_end, conf = excluded.conf, note = excluded.note,
         triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,
-        missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
+        missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, pipeline_id, external_id, {outcome}
 )
 SELECT known_id AS id, pipeline_id, external_id, 'unchanged' AS outcome FROM matched WHERE NOT differs AND NOT is_another
@@ -127,7 +127,7 @@ SELECT id, pipeline_id, external_id, outcome FROM stored
 -- Their ids belong to other runs now. What had been cleaned up before stays in the archive.
 UPDATE runs
 SET is_replaced = true, removed_at = CASE WHEN archived_at IS NULL THEN coalesce(removed_at, now()) ELSE removed_at END,
-    missed_by = NULL, gone_by = NULL, updated_at = now()
+    missing_since_sync_id = NULL, deleted_by_sync_id = NULL, updated_at = now()
 WHERE space_id = %(space_id)s AND id = ANY (%(ids)s::uuid[])
 
 -- name: list_missing_parent_runs
@@ -224,7 +224,7 @@ WHERE i.loop_id IS NOT NULL AND (e.try_number < i.try_number OR e.id IS NULL AND
 -- What is here is changed by its key: that costs less than an INSERT that meets it.
 WITH matched AS MATERIALIZED (
     SELECT i.*, r.id AS run_id, e.id AS known_id,
-           e.id IS NULL OR e.missed_by IS NOT NULL OR e.gone_by IS NOT NULL OR e.removed_at IS NOT NULL
+           e.id IS NULL OR e.missing_since_sync_id IS NOT NULL OR e.deleted_by_sync_id IS NOT NULL OR e.removed_at IS NOT NULL
            OR e.archived_at IS NOT NULL
            OR (e.loop_id, e.loop_iteration, e.name, e.operator, e.status, e.try_number, e.max_tries, e.queued_at, e.started_at,
                e.ended_at, e.pool, e.queue, e.hostname, e.note, e.provider_metadata)
@@ -239,7 +239,7 @@ WITH matched AS MATERIALIZED (
         queued_at = m.queued_at, started_at = m.started_at, ended_at = m.ended_at, pool = m.pool, queue = m.queue,
         hostname = m.hostname, note = m.note, provider_metadata = m.provider_metadata, loop_id = m.loop_id,
         loop_iteration = m.loop_iteration,
-        missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
+        missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     FROM matched m
     WHERE t.space_id = %(space_id)s AND t.id = m.known_id AND m.differs
     RETURNING t.id, t.run_id
@@ -257,7 +257,7 @@ WITH matched AS MATERIALIZED (
         max_tries = excluded.max_tries, queued_at = excluded.queued_at, started_at = excluded.started_at,
         ended_at = excluded.ended_at, pool = excluded.pool, queue = excluded.queue, hostname = excluded.hostname,
         note = excluded.note, provider_metadata = excluded.provider_metadata,
-        missed_by = NULL, gone_by = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
+        missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, run_id, {outcome}
 )
 SELECT known_id AS id, run_id, 'unchanged' AS outcome FROM matched WHERE NOT differs

@@ -13,6 +13,7 @@ from windsock.filters import PipelineFilterQuery
 from windsock.http.pagination import CursorPageQuery, PageQuery100
 from windsock.http.validation import StateName
 from windsock.pipelines.routes import Days, NeverSucceeded, Sort
+from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
     count_by_status,
@@ -21,7 +22,6 @@ from windsock.pipelines.store import (
     list_pipelines,
     set_watch,
 )
-from windsock.pipelines.summaries import StatsWindow
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import list_runs
 from windsock.web import bulk_edit, connector_form, connectors, keys, login, runs, settings, timeline, trigger_form
@@ -30,6 +30,7 @@ from windsock.web.templates import (
     STATIC,
     PartialETag,
     is_htmx_partial,
+    parse_stored_json,
     redirect,
     redirect_back,
     render,
@@ -110,7 +111,7 @@ async def pipeline_list(
         "pipelines_list.html" if etag else "pipelines.html",
         etag=etag,
         **({"space": space} if etag else await layout_context(space)),
-        pipelines=to_jsonable(rows),
+        pipelines=[parse_stored_json(row) for row in rows],
         total=total,
         totals=totals,
         which=which,

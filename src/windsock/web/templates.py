@@ -104,11 +104,28 @@ It changes every minute: the server renders ages, and how late a connector is.
 """
 
 
-def ago(time: str | None, now: datetime) -> str:
+def parse_stored_json(pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    """A pipeline of a list with the JSON that is stored as such parsed; a page needs no more than that."""
+    return {
+        **pipeline,
+        **{name: pipeline[name] and orjson.loads(pipeline[name]) for name in ("last_run", "recent_runs")},
+    }
+
+
+def iso(time: str | datetime) -> str:
+    """As the API writes it."""
+    return time if isinstance(time, str) else time.isoformat().replace("+00:00", "Z")
+
+
+def to_datetime(time: str | datetime) -> datetime:
+    return datetime.fromisoformat(time) if isinstance(time, str) else time
+
+
+def ago(time: str | datetime | None, now: datetime) -> str:
     """How long since then, or until then; from a minute on without seconds, which would be others before it is read."""
     if time is None:
         return "never"
-    seconds = (now - datetime.fromisoformat(time)).total_seconds()
+    seconds = (now - to_datetime(time)).total_seconds()
     if abs(seconds) < 3:  # noqa: PLR2004 - clocks differ by as much
         return "now"
     away = round(abs(seconds), 1)
@@ -116,8 +133,8 @@ def ago(time: str | None, now: datetime) -> str:
     return f"{text} ago" if seconds >= 0 else f"in {text}"
 
 
-def is_past(time: str, now: datetime) -> bool:
-    return datetime.fromisoformat(time) <= now
+def is_past(time: str | datetime, now: datetime) -> bool:
+    return to_datetime(time) <= now
 
 
 def duration_cell(seconds: float | None) -> str:
@@ -167,7 +184,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"ago": ago, "span": duration_cell, "percent": percent}
+_ENVIRONMENT.filters |= {"ago": ago, "iso": iso, "span": duration_cell, "percent": percent}
 _ENVIRONMENT.globals |= {
     "with_query": with_query,
     "strip": run_sparkline,

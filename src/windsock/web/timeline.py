@@ -13,8 +13,8 @@ from windsock.auth.permissions import PageView
 from windsock.filters import PipelineFilterQuery
 from windsock.http.pagination import PageParams
 from windsock.http.validation import AwareDatetime
+from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import list_pipelines
-from windsock.pipelines.summaries import StatsWindow
 from windsock.runs.store import list_timeline_runs
 from windsock.web.charts import status_class
 from windsock.web.layout import layout_context

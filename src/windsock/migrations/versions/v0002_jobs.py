@@ -1,10 +1,10 @@
-"""Procrastinate's own tables, as its release 3.10 makes them, in a schema of their own."""
+"""Procrastinate's tables, as its release 3.10 creates them, in their own schema."""
 
-from windsock.migrations.plain import run_sql_beside
+from windsock.migrations.sql_revision import run_sql_files
 
-revision = "0002"
-down_revision = "0001"
+revision = "v0002"
+down_revision = "v0001"
 
 
 def upgrade() -> None:
-    run_sql_beside(__file__)
+    run_sql_files("v0002_jobs.sql")

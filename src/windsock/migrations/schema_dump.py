@@ -90,7 +90,7 @@ def describe(connection: psycopg.Connection[Any]) -> str:
     with connection.transaction(), connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute("SET LOCAL search_path = windsock")
         if unknown := rows(UNKNOWN):
-            raise ValueError(f"describe.py cannot describe {', '.join(row['name'] for row in unknown)} yet.")
+            raise ValueError(f"schema_dump.py cannot describe {', '.join(row['name'] for row in unknown)} yet.")
         tables, functions = _parents_first(rows(TABLES)), rows(FUNCTIONS)
         rows_of_triggers = rows(TRIGGERS)
         columns, constraints, additions = (_by_table(rows(query)) for query in (COLUMNS, CONSTRAINTS, ADDITIONS))
