@@ -23,8 +23,8 @@ from validating_client import ValidatingClient
 from windsock import log
 from windsock.app import create_app
 from windsock.auth.authorizer import Uses
-from windsock.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from windsock.context import AppContext
+from windsock.db.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from windsock.db.database import CONNECTION_OPTIONS, Connection, Database, Row, Statement
 from windsock.embedded import EmbeddedPostgres
 from windsock.settings import Settings

@@ -13,14 +13,14 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 
+from actions.fake_runs import Runs, install
 from factories import TwoTenants, create_two_tenants
-from triggers.fake_runs import Runs, install
 from windsock import log
 from windsock.app import create_app
-from windsock.bootstrap import Storage
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.db.database import Database
-from windsock.server import Server, configure
+from windsock.http.server import Server, configure
 from windsock.settings import Settings
 
 

@@ -15,12 +15,12 @@ from cryptography.fernet import Fernet
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
-from windsock.bootstrap import OWNER, Storage, provision_database, secret_keys
+from windsock.db.bootstrap import OWNER, Storage, provision_database, secret_keys
 from windsock.db.database import Database
+from windsock.db.migrations import newest_revision
 from windsock.db.queries import Query
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import WindsockError
-from windsock.migrations import newest_revision
 from windsock.settings import Settings
 
 KEY = Fernet.generate_key().decode()
@@ -31,7 +31,7 @@ from pathlib import Path
 from windsock import log
 from windsock.settings import Settings
 from windsock.db.queries import Query
-from windsock.bootstrap import secret_keys
+from windsock.db.bootstrap import secret_keys
 log.configure("json", "error")
 sys.stdin.readline()
 print(*secret_keys(Settings(data=Path(sys.argv[1]))))
@@ -240,7 +240,7 @@ import sys
 from pathlib import Path
 from windsock.settings import Settings
 from windsock.db.queries import Query
-from windsock.bootstrap import provision_database
+from windsock.db.bootstrap import provision_database
 with provision_database(Settings()):
     assert "alembic" not in sys.modules
 """

@@ -8,7 +8,7 @@ import pytest
 from platformdirs import user_data_path
 from pydantic import SecretStr
 
-from windsock.commands.decorators import read_settings
+from windsock.cli.decorators import read_settings
 from windsock.settings import Settings
 
 

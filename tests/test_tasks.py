@@ -9,8 +9,8 @@ import pytest
 
 from conftest import SECRET_KEY
 from windsock import tasks
-from windsock.bootstrap import Storage
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.settings import Settings
 from windsock.tasks import SingleFlight, end_tasks
 

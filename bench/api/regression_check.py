@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), str(ROOT / "d
 
 from bench.api.load import Scenario  # noqa: E402 - found below the repository
 from bench.api.run import compare, prepared, say, scenarios, served, superuser_url  # noqa: E402
-from windsock.bootstrap import Storage  # noqa: E402 - as its neighbours
+from windsock.db.bootstrap import Storage  # noqa: E402 - as its neighbours
 
 BOUNDS = Path(__file__).with_name("bounds.json")
 STATEMENT = re.compile(rb"LOG:  (?:execute|statement)\b")

@@ -32,7 +32,7 @@ from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
 from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
 from bench.api.verify import compared  # noqa: E402
 from bench.api.web_latency import LIST_PAGE, measure_pages  # noqa: E402
-from windsock.bootstrap import DATABASE, Storage, provision_database  # noqa: E402
+from windsock.db.bootstrap import DATABASE, Storage, provision_database  # noqa: E402
 from windsock.db.database import Database  # noqa: E402
 from windsock.settings import Settings  # noqa: E402
 

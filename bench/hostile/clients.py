@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from windsock.server import raise_file_limit
+from windsock.http.server import raise_file_limit
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized

@@ -32,7 +32,7 @@ from bench.hostile.probes import Observed, measure_syncs, observing, wait_for_sy
 from fake_airflow.api import Api  # noqa: E402 - found below the repository
 from fake_airflow.model import Model  # noqa: E402
 from fake_airflow.server import ServedFakeAirflow  # noqa: E402
-from windsock.server import raise_file_limit  # noqa: E402
+from windsock.http.server import raise_file_limit  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

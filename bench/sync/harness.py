@@ -14,9 +14,9 @@ from cryptography.fernet import Fernet
 
 from airflow.harness import Windsock
 from windsock import egress
-from windsock.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from windsock.connectors.store import AirflowConnector
 from windsock.context import AppContext
+from windsock.db.bootstrap import APPLICATION, DATABASE, OWNER, Storage, _make_roles_and_database, _migrate
 from windsock.db.database import Row
 from windsock.embedded import EmbeddedPostgres
 from windsock.providers.airflow import Airflow

@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "demo"), str(ROOT / "tests")]
 
 from bench.sync.harness import memory  # noqa: E402
 from bench.sync.synthetic_airflow import SyntheticAirflow  # noqa: E402
-from commands.cli_subprocess import Installation, installed  # noqa: E402
+from cli.cli_subprocess import Installation, installed  # noqa: E402
 from fake_airflow.server import serving  # noqa: E402 - found below the repository
 
 at = datetime.fromisoformat

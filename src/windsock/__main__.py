@@ -6,18 +6,18 @@ from types import FrameType
 import click
 
 from windsock import __version__
-from windsock.commands.access import init, key
-from windsock.commands.connectors import connector
-from windsock.commands.login import login_link
-from windsock.commands.maintenance import migrate, rotate_secrets
-from windsock.commands.pipelines import pipelines, watch
-from windsock.commands.runs import comment, runs
-from windsock.commands.serve import serve
-from windsock.commands.spaces import space
-from windsock.commands.sync import sync
-from windsock.commands.terminal import Commands
-from windsock.commands.trigger import trigger
-from windsock.commands.worker import work
+from windsock.cli.access import init, key
+from windsock.cli.connectors import connector
+from windsock.cli.login import login_link
+from windsock.cli.maintenance import migrate, rotate_secrets
+from windsock.cli.pipelines import pipelines, watch
+from windsock.cli.runs import comment, runs
+from windsock.cli.serve import serve
+from windsock.cli.spaces import space
+from windsock.cli.sync import sync
+from windsock.cli.terminal import Commands
+from windsock.cli.trigger import trigger
+from windsock.cli.worker import work
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -18,6 +18,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from windsock import __version__
+from windsock.actions import routes as triggers
 from windsock.audit import routes as audit
 from windsock.auth.authenticator import authenticate
 from windsock.auth.authorizer import QUERIES as CALLERS
@@ -38,7 +39,6 @@ from windsock.spaces import routes as spaces
 from windsock.spaces import teams, users
 from windsock.sync import routes as syncs
 from windsock.sync.metrics import update_freshness_gauges
-from windsock.triggers import routes as triggers
 from windsock.web import routes as web
 from windsock.web.tries import PreviousTriesCache
 

@@ -12,10 +12,11 @@ from uuid import UUID
 from psycopg.conninfo import conninfo_to_dict
 
 from windsock import egress, log
+from windsock.actions.service import TriggerService
 from windsock.auth.authorizer import Uses
-from windsock.bootstrap import Storage
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector
+from windsock.db.bootstrap import Storage
 from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgresError
 from windsock.providers.airflow import (
@@ -31,7 +32,6 @@ from windsock.providers.base import Provider
 from windsock.settings import Settings
 from windsock.sync.jobs import SyncJobs
 from windsock.sync.runner import SyncRunner
-from windsock.triggers.service import TriggerService
 
 WATCHDOG_SECONDS = 2.0
 TRIGGERS_AT_A_TIME = 16

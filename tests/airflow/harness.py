@@ -13,10 +13,10 @@ from airflow_lab import AirflowLab
 from validating_client import ValidatingClient
 from windsock import egress
 from windsock.app import create_app
-from windsock.bootstrap import Storage
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import AirflowConnector, create_connector
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.db.database import Row
 from windsock.providers.airflow import Airflow, token_key
 from windsock.providers.base import Provider

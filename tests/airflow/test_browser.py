@@ -15,8 +15,8 @@ from browser.conftest import launched
 from conftest import SECRET_KEY
 from live_server import serving
 from windsock.app import create_app
-from windsock.bootstrap import Storage
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.db.database import Database
 from windsock.settings import Settings
 from windsock.spaces.store import create_key, create_space, create_user, upsert_member

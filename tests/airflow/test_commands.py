@@ -17,11 +17,11 @@ from conftest import SECRET_KEY
 from live_server import serving
 from windsock.__main__ import main
 from windsock.app import create_app
-from windsock.bootstrap import Storage
 from windsock.client import Client
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.db.database import Database
 from windsock.settings import Settings
 from windsock.spaces.store import create_key, create_space, create_user, upsert_member

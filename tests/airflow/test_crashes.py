@@ -12,8 +12,8 @@ import pytest
 from airflow.harness import quiet
 from airflow.proxy import Proxy, open_proxy
 from airflow_lab import AirflowLab
-from commands.cli_subprocess import SERVER, Installation, installed, wait_for
-from windsock.bootstrap import DATABASE, OWNER
+from cli.cli_subprocess import SERVER, Installation, installed, wait_for
+from windsock.db.bootstrap import DATABASE, OWNER
 from windsock.embedded import EmbeddedPostgres
 
 SECRET = "planted-password-2342"

@@ -9,10 +9,10 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from commands.cli_subprocess import Installation, installed
+from cli.cli_subprocess import Installation, installed
 from factories import TwoTenants, create_two_tenants
-from windsock.bootstrap import Storage
 from windsock.connectors.secret_key import check_secret_key
+from windsock.db.bootstrap import Storage
 from windsock.db.database import Database
 from windsock.errors import WindsockError
 from windsock.settings import Settings

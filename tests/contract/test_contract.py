@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 from fastapi import FastAPI
 
+from actions.fake_runs import install
 from contract.schemas import ONLY_OF_ONE, SHAPES
 from factories import TwoTenants
 from invariants.operations import documented, ids_of, parameters
-from triggers.fake_runs import install
 from validating_client import ValidatingClient
 from windsock.context import AppContext
 

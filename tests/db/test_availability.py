@@ -12,7 +12,7 @@ from psycopg import sql
 
 from conftest import SECRET_KEY
 from live_server import LiveServer, serve_two_tenants
-from windsock.bootstrap import OWNER
+from windsock.db.bootstrap import OWNER
 from windsock.db.database import BUSY, Database
 from windsock.embedded import EmbeddedPostgres
 from windsock.errors import Overloaded

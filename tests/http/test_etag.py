@@ -16,9 +16,9 @@ from conftest import SECRET_KEY
 from factories import TwoTenants, create_two_tenants, make_run, make_task_run
 from validating_client import ValidatingClient
 from windsock.app import create_app
-from windsock.bootstrap import Storage
 from windsock.comments.store import QUERIES as COMMENTS
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.db.database import CONNECTION_OPTIONS, Database
 from windsock.db.queries import Query
 from windsock.http import etag

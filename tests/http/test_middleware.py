@@ -16,8 +16,8 @@ from factories import TwoTenants
 from validating_client import ValidatingClient
 from windsock import log
 from windsock.app import create_app
-from windsock.bootstrap import Storage
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.db.database import Database
 from windsock.embedded import EmbeddedPostgres
 from windsock.http import middleware

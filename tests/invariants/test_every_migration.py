@@ -15,11 +15,11 @@ import pytest
 from psycopg import sql
 
 from invariants.write_schema import SCHEMA
-from windsock import migrations
-from windsock.bootstrap import APPLICATION, OWNER
+from windsock.db import migrations
+from windsock.db.bootstrap import APPLICATION, OWNER
+from windsock.db.migrations.runner import migrate
+from windsock.db.migrations.schema_dump import describe
 from windsock.embedded import EmbeddedPostgres
-from windsock.migrations.runner import migrate
-from windsock.migrations.schema_dump import describe
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 
@@ -81,7 +81,7 @@ def test_migrating_twice_is_harmless(new_database: str) -> None:
 
 
 def test_two_processes_that_migrate_at_once_are_harmless(new_database: str) -> None:
-    code = "import sys; from windsock.migrations.runner import migrate; migrate(*sys.argv[1:])"
+    code = "import sys; from windsock.db.migrations.runner import migrate; migrate(*sys.argv[1:])"
     command = [sys.executable, "-W", "error", "-c", code, new_database, APPLICATION]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
@@ -98,7 +98,7 @@ def test_released_revisions_stay_as_they_are() -> None:
 def test_revisions_form_one_line_and_their_files_are_named_by_it() -> None:
     earlier = None
     for path in sorted(VERSIONS.glob("v*.py")):
-        revision = importlib.import_module(f"windsock.migrations.versions.{path.stem}")
+        revision = importlib.import_module(f"windsock.db.migrations.versions.{path.stem}")
         assert revision.down_revision == earlier
         assert path.name.startswith(f"{revision.revision}_")
         earlier = revision.revision

@@ -12,7 +12,7 @@ import pytest
 from psycopg import sql
 
 import windsock
-from windsock.bootstrap import APPLICATION
+from windsock.db.bootstrap import APPLICATION
 from windsock.db.database import CONNECTION_OPTIONS
 from windsock.db.queries import HEADING, INCLUDE, REGISTRY, Queries, Query, optional_params, render
 

@@ -14,11 +14,11 @@ import pytest
 from fastapi import FastAPI
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from actions.fake_runs import install
 from factories import TwoTenants
 from invariants.conftest import Ask
 from invariants.examples import Recorder
 from invariants.operations import API, OPERATIONS, ids_of
-from triggers.fake_runs import install
 from validating_client import ValidatingClient, keys_of
 from windsock.app import create_app
 from windsock.context import AppContext

@@ -18,13 +18,13 @@ from invariants.operations import API
 from invariants.schemathesis_hooks import EXEMPTIONS
 from invariants.test_openapi import operations_of
 from validating_client import ValidatingClient
+from windsock.actions.models import TriggerIn
 from windsock.comments.models import CommentIn
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import validate_config, validate_credentials
 from windsock.errors import Invalid
 from windsock.providers.airflow.config import TOKEN_URIS, URL_PATTERN, AirflowConfig
 from windsock.spaces.models import ApiKeyIn, SpaceChange, TeamBody, UserIn
-from windsock.triggers.models import TriggerIn
 
 
 @pytest.mark.parametrize(("name", "values"), [("Criticality", 4), ("Role", 3), ("Action", 3), ("TargetType", 11)])

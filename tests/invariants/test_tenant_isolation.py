@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 from conftest import RolledBackDatabase
 from factories import TwoTenants
 from invariants.pg_catalog import TenantTable
-from windsock.bootstrap import APPLICATION, OWNER
+from windsock.db.bootstrap import APPLICATION, OWNER
 from windsock.db.database import Actor, Database
 from windsock.errors import WindsockError
 

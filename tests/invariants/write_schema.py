@@ -5,9 +5,9 @@ from pathlib import Path
 
 import psycopg
 
-from windsock.bootstrap import APPLICATION, DATABASE, OWNER, _make_roles_and_database, _migrate
+from windsock.db.bootstrap import APPLICATION, DATABASE, OWNER, _make_roles_and_database, _migrate
+from windsock.db.migrations.schema_dump import describe
 from windsock.embedded import EmbeddedPostgres
-from windsock.migrations.schema_dump import describe
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema.sql"
 

@@ -10,8 +10,8 @@ import pytest
 
 from factories import TwoTenants, make_run, make_task_run
 from validating_client import ValidatingClient
+from windsock.cli.decorators import print_json
 from windsock.client import Client
-from windsock.commands.decorators import print_json
 from windsock.providers.airflow.fields import MAX_NESTING
 from windsock.sync.writer import MirrorWriter
 

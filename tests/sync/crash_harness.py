@@ -15,10 +15,10 @@ import httpx2
 import psycopg
 from psycopg.rows import dict_row
 
-from commands.cli_subprocess import SERVER, Installation
+from cli.cli_subprocess import SERVER, Installation
 from fake_airflow.model import Model
 from fake_airflow.server import ServedFakeAirflow
-from windsock.bootstrap import APPLICATION, DATABASE
+from windsock.db.bootstrap import APPLICATION, DATABASE
 from windsock.db.database import Row
 from windsock.embedded import EmbeddedPostgres
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from commands.cli_subprocess import SERVER, installed
+from cli.cli_subprocess import SERVER, installed
 from conftest import SECRET_KEY
 from fake_airflow.api import Api
 from fake_airflow.faults import FakeAirflow
@@ -20,8 +20,8 @@ from fake_airflow.model import Model
 from fake_airflow.server import ServedFakeAirflow, serving
 from sync.crash_harness import WORKERS, BackgroundActivity, CrashHarness, Takeovers
 from sync.harness import SOON, SyncHarness
-from windsock.bootstrap import Storage
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.settings import Settings
 from windsock.sync.state_records import BACKLOG_KEYS
 

@@ -12,8 +12,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from conftest import SECRET_KEY
 from sync.state_machine import SyncStateMachine, loop_runner
-from windsock.bootstrap import Storage
 from windsock.context import AppContext
+from windsock.db.bootstrap import Storage
 from windsock.settings import Settings
 
 EXAMPLES = int(os.environ.get("WINDSOCK_TEST_EXAMPLES", "40"))

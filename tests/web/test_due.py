@@ -9,7 +9,7 @@ from conftest import RolledBackDatabase
 from factories import TwoTenants
 from validating_client import ValidatingClient
 from web.conftest import Browser
-from windsock.commands.formatting import until
+from windsock.cli.formatting import until
 from windsock.db.queries import Query
 
 pytestmark = pytest.mark.anyio

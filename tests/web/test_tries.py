@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from actions.fake_runs import Runs, install
 from conftest import RolledBackDatabase
 from factories import TwoTenants
-from triggers.fake_runs import Runs, install
 from web.conftest import Browser
 from windsock.context import AppContext
 from windsock.db.queries import Query

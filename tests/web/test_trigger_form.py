@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from actions.fake_runs import Runs, install
 from factories import TwoTenants
-from triggers.fake_runs import Runs, install
 from web.conftest import OWN, Browser
 from windsock.context import AppContext
 from windsock.errors import BadRequest

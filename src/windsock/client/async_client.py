@@ -12,7 +12,7 @@ from windsock.client import lists, operations
 from windsock.client.operations import Call
 from windsock.client.request_flow import DEFAULT_SECONDS, ClientConfig, PageResult, Pause
 from windsock.comments.models import Comment
-from windsock.filters import Criticality
+from windsock.pipelines.filters import Criticality
 from windsock.pipelines.models import PipelineDetail
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.spaces.models import Me

@@ -12,7 +12,7 @@ from windsock.audit.models import Action, AuditEvent, TargetType
 from windsock.client.operations import Call, get, orchestration_of
 from windsock.comments.models import Comment
 from windsock.connectors.models import Connector
-from windsock.filters import Criticality
+from windsock.pipelines.filters import Criticality
 from windsock.pipelines.models import Pipeline
 from windsock.pipelines.routes import Sort
 from windsock.runs.models import Run, TaskRun

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from windsock import log
-from windsock.bootstrap import Storage
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import QUERIES
+from windsock.db.bootstrap import Storage
 from windsock.db.database import Database
 from windsock.errors import Conflict, WindsockError
 from windsock.settings import Settings

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from windsock.filters import Criticality
 from windsock.http.validation import RequestBody
+from windsock.pipelines.filters import Criticality
 from windsock.spaces.models import NamedRef
 
 

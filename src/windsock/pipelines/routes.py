@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from windsock.auth.permissions import CanAssign, CanView, CanWatch, ViewETagByMinute
-from windsock.filters import PipelineFilterQuery
 from windsock.http.pagination import LIST_HEADERS, PageQuery100
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import StateName
+from windsock.pipelines.filters import PipelineFilterQuery
 from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (

@@ -9,8 +9,8 @@ from windsock.auth.authenticator import Space
 from windsock.db.database import Reader, Row, Statement, Transaction, map_constraint_errors
 from windsock.db.queries import load
 from windsock.errors import NotFound
-from windsock.filters import FRAGMENTS, Criticality, PipelineFilter
 from windsock.http.pagination import PageParams
+from windsock.pipelines.filters import FRAGMENTS, Criticality, PipelineFilter
 from windsock.pipelines.stats import StatsWindow, percentiles, summarize
 from windsock.providers.airflow import pipeline_url
 

@@ -6,10 +6,10 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.auth.permissions import CanView, ViewETag
-from windsock.filters import PipelineFilterQuery
 from windsock.http.pagination import LIST_HEADERS, LONG_LIST_HEADERS, CursorPageQuery, PageQuery20
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import AwareDatetime, StateName, StorableText
+from windsock.pipelines.filters import PipelineFilterQuery
 from windsock.runs.models import Run, RunDetail, TaskRun
 from windsock.runs.store import RunFilter, get_run, get_task_run, list_runs, list_runs_of_space, list_task_runs
 

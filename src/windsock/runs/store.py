@@ -10,8 +10,8 @@ from windsock.auth.authenticator import Space
 from windsock.db.database import Reader, Row, Statement, Transaction
 from windsock.db.queries import load
 from windsock.errors import NotFound
-from windsock.filters import FRAGMENTS, NO_FILTER, PipelineFilter
 from windsock.http.pagination import Cursor, CursorPageParams, PageParams
+from windsock.pipelines.filters import FRAGMENTS, NO_FILTER, PipelineFilter
 from windsock.providers.airflow import run_url, task_run_url
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED
 

@@ -9,7 +9,7 @@ from windsock.auth.authenticator import Space
 from windsock.auth.permissions import PageAssign
 from windsock.db.database import Transaction
 from windsock.errors import BadRequest
-from windsock.filters import Criticality
+from windsock.pipelines.filters import Criticality
 from windsock.pipelines.store import set_criticality, set_team
 from windsock.spaces.teams import QUERIES
 from windsock.web.templates import redirect_back

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Form, Query, Request, Response
 from windsock.auth.permissions import IsSignedIn, PageView, PageWatch
 from windsock.connectors.store import list_connectors_of
 from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
-from windsock.filters import PipelineFilterQuery
 from windsock.http.pagination import CursorPageQuery, PageQuery100
 from windsock.http.validation import StateName
+from windsock.pipelines.filters import PipelineFilterQuery
 from windsock.pipelines.routes import Days, NeverSucceeded, Sort
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (

@@ -10,9 +10,9 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.auth.permissions import PageView
-from windsock.filters import PipelineFilterQuery
 from windsock.http.pagination import PageParams
 from windsock.http.validation import AwareDatetime
+from windsock.pipelines.filters import PipelineFilterQuery
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import list_pipelines
 from windsock.runs.store import list_timeline_runs

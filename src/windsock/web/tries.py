@@ -10,13 +10,13 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
+from windsock.actions.service import TriggerService
 from windsock.auth.authenticator import Space
 from windsock.db.database import Row
 from windsock.errors import ProviderHTTPError, WindsockError
 from windsock.providers.base import ProviderTaskRun
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED, TaskRunId
 from windsock.tasks import SingleFlight
-from windsock.triggers.service import TriggerService
 
 MAX_REQUESTED = 20
 """Task runs of one run at once, one request each; those beyond have their turn when the page asks again."""

@@ -6,12 +6,12 @@ from uuid import UUID, uuid4
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
+from windsock.actions.models import LONGEST_NOTE, TriggerIn
+from windsock.actions.service import TriggerService
 from windsock.auth.authenticator import Space
 from windsock.auth.permissions import PageTrigger
 from windsock.errors import BadRequest, Conflict, ProviderFailed, ProviderHTTPError
 from windsock.pipelines.store import get_pipeline
-from windsock.triggers.models import LONGEST_NOTE, TriggerIn
-from windsock.triggers.service import TriggerService
 from windsock.web.forms import read_form
 from windsock.web.layout import layout_context
 from windsock.web.params import DEFAULTS, PREFIX, form_field, inexact_defaults, parse_conf
