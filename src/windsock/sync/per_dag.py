@@ -253,7 +253,7 @@ def full_since(session: SyncSession) -> datetime | None:
     """When the full sync began that this pass carries out or goes on with."""
     checkpoint = session.state.checkpoint
     if isinstance(checkpoint, ResyncCheckpoint):
-        return checkpoint.began_at or session.progress.started_at
+        return checkpoint.started_at or session.progress.started_at
     return session.progress.started_at if session.progress.is_full else None
 
 

@@ -97,12 +97,12 @@ class ResyncCheckpoint:
     """Position in an unfinished full sync. DAG by DAG it has no position, but the time when it began."""
 
     position: BackfillPosition | None = None
-    began_at: datetime | None = None
+    started_at: datetime | None = None
 
     def to_json(self) -> Row:
         position = self.position.to_json() if self.position else {}
-        began = {"began_at": self.began_at.isoformat()} if self.began_at else {}
-        return {"kind": "history", **position, **began, "saved_at": datetime.now(UTC).isoformat()}
+        started = {"began_at": self.started_at.isoformat()} if self.started_at else {}
+        return {"kind": "history", **position, **started, "saved_at": datetime.now(UTC).isoformat()}
 
 
 Checkpoint = ChangesCheckpoint | ResyncCheckpoint

@@ -177,7 +177,7 @@ class SyncPass:
             state.backfill = history.position
         if started_at is not None:
             async with self._session.transaction() as tx:
-                await self._session.state_writer.save_checkpoint(tx, ResyncCheckpoint(began_at=started_at))
+                await self._session.state_writer.save_checkpoint(tx, ResyncCheckpoint(started_at=started_at))
         self._per_dag = PerDag(self._session, full_since=started_at)
         self._changes = IncrementalSync(self._session, as_of, self._per_dag.read)
         return history, await self._poll(as_of)
