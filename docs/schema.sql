@@ -173,7 +173,7 @@ CREATE TABLE sync_states (
     watermark           timestamptz,  -- By the provider's clock: everything changed before it is stored.
     pipelines_listed_at timestamptz,  -- By our clock: when the pipeline list was last read whole.
     -- DAGs of that list that the connector's include and exclude leave out.
-    unwanted            text[]           NOT NULL DEFAULT '{}',
+    excluded_dag_ids    text[]           NOT NULL DEFAULT '{}',
     checkpoint          jsonb,  -- Where an unfinished pass goes on; null after a complete one.
     next_sync_at        timestamptz      NOT NULL DEFAULT now(),
     -- Passes in a row that did not end complete; they stretch next_sync_at.
@@ -184,28 +184,28 @@ CREATE TABLE sync_states (
     -- small: each poll reads what changed; large: that is too dear, so only the changed runs of the last days, and all of it every few minutes.
     mode                text             NOT NULL DEFAULT 'small',
     poll_seconds        double precision,  -- How long Airflow took for the dearest question of a poll.
-    quick_from          timestamptz,  -- By the provider's clock: where the next quick poll of the large mode begins.
+    recent_watermark    timestamptz,  -- By the provider's clock: where the next quick poll of the large mode begins.
     -- How far back the history has been read, and how far it shall be; null before the first sync.
-    history             jsonb,
-    checked_at          timestamptz,  -- When our number of rows was last compared with the provider's.
+    backfill            jsonb,
+    reconciled_at       timestamptz,  -- When our number of rows was last compared with the provider's.
     -- Something was missing for the first time: the next pass looks again.
-    looks_again         boolean          NOT NULL DEFAULT false,
+    recheck_due         boolean          NOT NULL DEFAULT false,
     -- Whether the event log may be read, and which of its newest entries were followed.
-    events              jsonb            NOT NULL DEFAULT '{}',
+    event_log_cursor    jsonb            NOT NULL DEFAULT '{}',
     -- Runs with the moment they began: another Airflow has not the same ones.
-    witnesses           jsonb            NOT NULL DEFAULT '[]',
-    address             text,  -- Where the witnesses were seen.
-    held                jsonb,  -- What the sync does not do until a person says so, and why.
+    identity_samples    jsonb            NOT NULL DEFAULT '[]',
+    identity_base_url   text,  -- Where the witnesses were seen.
+    quarantine          jsonb,  -- What the sync does not do until a person says so, and why.
     accepted            jsonb,  -- What a person last let go on.
     accepted_at         timestamptz,
     partial_since       timestamptz,
     failing_since       timestamptz,
     last_error          text,
-    -- As checked_at, of all that the history holds; in between only the last days are compared.
-    checked_whole_at    timestamptz,
+    -- As reconciled_at, of all that the history holds; in between only the last days are compared.
+    fully_reconciled_at timestamptz,
     -- The watermark of the last sync that made sure who answered: when another Airflow is found out, what was read since is read again.
-    vouched_until       timestamptz,
-    vouched_at          timestamptz,  -- When that sync began, by our clock.
+    verified_watermark  timestamptz,
+    verified_at         timestamptz,  -- When that sync began, by our clock.
     skipped             integer          NOT NULL DEFAULT 0,  -- How many rows skipped_rows has of the connector.
     -- How Airflow's clock, that of the host that stamps its rows, and ours differ; null before it was measured.
     clocks              jsonb,
@@ -251,7 +251,7 @@ CREATE TABLE sync_runs (
     lease_until         timestamptz,  -- The worker renews it; past it the worker counts as dead, and cannot write.
     cancel_requested_at timestamptz,
     -- How often a worker passed it on before its end, to stop or to let others have their turn.
-    hand_overs          integer     NOT NULL DEFAULT 0,
+    requeue_count       integer     NOT NULL DEFAULT 0,
     -- A full sync that was requested while another one was under way: it is claimed when that one has ended.
     is_follow_up        boolean     NOT NULL DEFAULT false,
     CONSTRAINT sync_runs_pkey PRIMARY KEY (space_id, id),
@@ -378,13 +378,13 @@ CREATE POLICY within_space ON pipeline_recent_runs USING (space_id = (SELECT cur
 
 -- How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.
 CREATE TABLE pipeline_reads (
-    space_id    uuid        NOT NULL,
-    pipeline_id uuid        NOT NULL,
+    space_id      uuid        NOT NULL,
+    pipeline_id   uuid        NOT NULL,
     -- By the clock of the provider: everything of this pipeline that changed before it is stored.
-    watermark   timestamptz,
-    read_at     timestamptz,  -- By our clock: when it was last read; null: not yet.
-    refused_at  timestamptz,  -- When the provider last refused it; null after it was read.
-    checked_at  timestamptz,  -- When its number of rows was last compared with that of the provider.
+    watermark     timestamptz,
+    read_at       timestamptz,  -- By our clock: when it was last read; null: not yet.
+    refused_at    timestamptz,  -- When the provider last refused it; null after it was read.
+    reconciled_at timestamptz,  -- When its number of rows was last compared with that of the provider.
     CONSTRAINT pipeline_reads_pkey PRIMARY KEY (space_id, pipeline_id),
     CONSTRAINT pipeline_reads_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
 );
@@ -653,7 +653,7 @@ CREATE FUNCTION sync_state(is_active boolean, s sync_states, config jsonb)
 AS $function$
     SELECT CASE
         WHEN NOT is_active THEN 'off'
-        WHEN s.held ->> 'kind' = 'other_airflow' THEN 'held'
+        WHEN s.quarantine ->> 'kind' = 'other_airflow' THEN 'held'
         WHEN s.failing_since IS NOT NULL THEN 'failing'
         WHEN s.partial_since IS NOT NULL THEN 'partial'
         WHEN s.last_complete_at IS NULL THEN 'new'
@@ -666,7 +666,7 @@ AS $function$
 $function$;
 
 -- Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a queue of their own.
-CREATE FUNCTION is_doubtful(s sync_states)
+CREATE FUNCTION is_slow_or_failing(s sync_states)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
@@ -1124,7 +1124,7 @@ AS $function$
 $function$;
 
 -- Syncs of one lane that have waited for a worker longer than it takes to start one.
-CREATE FUNCTION syncs_waiting(doubtful boolean)
+CREATE FUNCTION syncs_waiting(slow_queue boolean)
  RETURNS bigint
  LANGUAGE sql
  STABLE SECURITY DEFINER
@@ -1132,7 +1132,7 @@ CREATE FUNCTION syncs_waiting(doubtful boolean)
 AS $function$
     SELECT count(*)
     FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
-    WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_doubtful(s) = doubtful
+    WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_slow_or_failing(s) = slow_queue
       AND NOT waits_for_another(r)
 $function$;
 
@@ -1166,7 +1166,7 @@ AS $function$
 $function$;
 
 -- Of one queue the sync that a free worker of this process carries out next: of the space with the fewest running there, those by hand first. Where there are several spaces, one has at most half of the workers.
-CREATE FUNCTION next_sync(doubtful boolean, holder text, slots integer)
+CREATE FUNCTION next_sync(slow_queue boolean, holder text, slots integer)
  RETURNS TABLE(space_id uuid, sync_id uuid)
  LANGUAGE sql
  STABLE SECURITY DEFINER
@@ -1175,14 +1175,14 @@ AS $function$
     WITH running AS (
         SELECT r.space_id, count(*) AS total
         FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
-        WHERE r.status = 'running' AND r.lease_holder = holder AND is_doubtful(s) = doubtful
+        WHERE r.status = 'running' AND r.lease_holder = holder AND is_slow_or_failing(s) = slow_queue
         GROUP BY r.space_id
     )
     SELECT q.space_id, q.id
     FROM sync_runs q
     JOIN sync_states s ON s.space_id = q.space_id AND s.connector_id = q.connector_id
     LEFT JOIN running b ON b.space_id = q.space_id
-    WHERE q.status = 'queued' AND is_doubtful(s) = doubtful AND NOT waits_for_another(q)
+    WHERE q.status = 'queued' AND is_slow_or_failing(s) = slow_queue AND NOT waits_for_another(q)
       AND coalesce(b.total, 0) < CASE
           WHEN (SELECT count(DISTINCT c.space_id) FROM connectors c WHERE c.is_active AND c.connector_type = 'airflow') > 1
           THEN greatest(1, slots / 2) ELSE slots END

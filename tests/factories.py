@@ -131,7 +131,7 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Encryption, pe
 
 HOLD: Any = """
 UPDATE sync_states
-SET held = '{"kind": "mass_loss", "since": "2026-11-23T10:00:00Z", "reason": "2 of 2 are gone.",
+SET quarantine = '{"kind": "mass_loss", "since": "2026-11-23T10:00:00Z", "reason": "2 of 2 are gone.",
              "missing": {"pipelines": 2, "runs": 0, "task_runs": 0}, "examples": ["gone_1", "gone_2"]}'
 WHERE space_id = %(space_id)s
 """

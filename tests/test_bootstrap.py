@@ -95,7 +95,7 @@ def test_key_file_is_created_once_with_owner_permissions(tmp_path: Path) -> None
     assert secret_keys(settings) == (key,)
 
 
-def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
+def test_concurrently_started_processes_agree_on_one_key(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PRINT_KEY, str(tmp_path)]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for process in processes:
@@ -108,7 +108,7 @@ def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["secret.key"]
 
 
-def test_several_keys_may_stand_in_the_file_or_in_the_setting(tmp_path: Path) -> None:
+def test_several_keys_are_read_from_file_or_setting(tmp_path: Path) -> None:
     keys = tuple(Fernet.generate_key().decode() for _ in range(3))
     assert secret_keys(Settings(data=tmp_path, secret_keys=SecretStr(f" {keys[0]}, {keys[1]} ,,{keys[2]}"))) == keys
     assert list(tmp_path.iterdir()) == []
@@ -117,14 +117,14 @@ def test_several_keys_may_stand_in_the_file_or_in_the_setting(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", ["planted", f"{KEY},planted", KEY[:-4]])
-def test_what_is_no_key_is_refused_without_repeating_it(tmp_path: Path, text: str) -> None:
+def test_invalid_key_is_refused_without_disclosing_it(tmp_path: Path, text: str) -> None:
     with pytest.raises(WindsockError, match="not a Fernet key") as caught:
         secret_keys(Settings(data=tmp_path, secret_keys=SecretStr(text)))
     assert "planted" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", " , "])
-def test_no_key_at_all_is_refused(tmp_path: Path, text: str) -> None:
+def test_empty_key_setting_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(WindsockError, match="There is no secret key"):
         secret_keys(Settings(data=tmp_path, secret_keys=SecretStr(text)))
 
@@ -155,7 +155,7 @@ def test_every_process_reads_same_password(outside: Outside) -> None:
 
 
 @pytest.mark.anyio
-async def test_processes_that_start_at_once_on_an_empty_database_all_get_ready(outside: Outside) -> None:
+async def test_concurrently_started_processes_on_empty_database_all_become_ready(outside: Outside) -> None:
     with ThreadPoolExecutor(6) as pool:
         urls = set(pool.map(lambda _: opened(outside.settings()).app_url, range(6)))
     assert len(urls) == 1
@@ -178,14 +178,14 @@ async def test_application_role_can_be_configured(postgres: EmbeddedPostgres) ->
 
 
 @pytest.mark.anyio
-async def test_role_can_be_changed_later(outside: Outside) -> None:
+async def test_application_role_can_be_changed_later(outside: Outside) -> None:
     opened(outside.settings())
     outside.do(f"CREATE ROLE {outside.database}_later LOGIN")
     app_url = outside.url(f"{outside.database}_later")
     await see_spaces(opened(outside.settings(app_url=app_url)).app_url)
 
 
-def test_the_applications_url_must_name_a_user(outside: Outside) -> None:
+def test_application_url_without_user_is_refused(outside: Outside) -> None:
     app_url = outside.url().replace(f"{outside.owner}@", "")
     with pytest.raises(WindsockError, match="WINDSOCK_DATABASE_APP_URL must name the user"):
         opened(outside.settings(app_url=app_url))
@@ -193,7 +193,7 @@ def test_the_applications_url_must_name_a_user(outside: Outside) -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("who", ["owner", "superuser", "bypassrls", "member of the owner"])
-async def test_a_role_that_row_level_security_would_not_hold_is_refused(outside: Outside, who: str) -> None:
+async def test_role_that_bypasses_row_level_security_is_refused(outside: Outside, who: str) -> None:
     opened(outside.settings())
     privileged = {"owner": outside.owner, "superuser": "postgres"}.get(who, f"{outside.database}_mighty")
     if who == "bypassrls":
@@ -204,7 +204,7 @@ async def test_a_role_that_row_level_security_would_not_hold_is_refused(outside:
         await see_spaces(outside.url(privileged))
 
 
-def test_a_database_of_a_newer_windsock_is_refused(outside: Outside) -> None:
+def test_database_of_newer_windsock_is_refused(outside: Outside) -> None:
     opened(outside.settings())
     newer = "UPDATE windsock.alembic_version SET version_num = 'v9999'"
     outside.do(newer, database=outside.database)
@@ -233,7 +233,7 @@ def test_database_of_an_unreleased_version_is_refused_with_instructions(outside:
     opened(outside.settings())
 
 
-def test_a_database_that_is_up_to_date_is_left_alone(outside: Outside) -> None:
+def test_up_to_date_database_is_opened_without_loading_alembic(outside: Outside) -> None:
     opened(outside.settings())
     imported = """
 import sys
@@ -249,7 +249,7 @@ with provision_database(Settings()):
 
 
 @pytest.mark.anyio
-async def test_embedded_database_has_exactly_two_roles(
+async def test_embedded_database_tables_belong_to_owner_role(
     postgres: EmbeddedPostgres, make_database: Callable[[str], str]
 ) -> None:
     url = make_database("embedded_roles")

@@ -94,7 +94,7 @@ async def dial(policy: egress.Policy, url: str, **more: Any) -> int | str:
         try:
             return (await client.get(url)).status_code
         except egress.ConnectError as error:
-            if not isinstance(error.__cause__, egress.Refused):
+            if not isinstance(error.__cause__, egress.BlockedByPolicy):
                 raise
             return str(error.__cause__)
 
@@ -120,7 +120,7 @@ def test_loopback_in_every_notation_is_reached_only_where_allowed(host: str) -> 
 
 
 @pytest.mark.parametrize("host", [*NOT_WRITTEN_SO, *LOOPBACK])
-def test_loopback_in_every_notation_is_refused_below_the_parser_of_urls_too(host: str) -> None:
+def test_loopback_in_every_notation_is_refused_below_url_parser(host: str) -> None:
     async def work(port: int, accepted: list[Any]) -> None:
         backend = PolicyBackend(SERVER, egress.resolve)
         with pytest.raises((httpcore2.ConnectError, UnicodeError)):
@@ -135,7 +135,7 @@ def test_loopback_in_every_notation_is_refused_below_the_parser_of_urls_too(host
 
 @pytest.mark.parametrize("host", NEVER)
 @pytest.mark.parametrize("allow", [None, "public,private,loopback", "0.0.0.0/0,::/0"])
-def test_address_that_is_never_reached_is_not_dialled(host: str, allow: str | None) -> None:
+def test_always_forbidden_address_is_not_dialled(host: str, allow: str | None) -> None:
     policy = egress.Policy.of(allow, loopback="loopback" in (allow or "loopback"))
     if "7f00" in host or "127" in host:  # embedded loopback, allowed where loopback is
         policy = egress.Policy.of(allow and allow.replace(",loopback", ""), loopback=False)
@@ -143,14 +143,14 @@ def test_address_that_is_never_reached_is_not_dialled(host: str, allow: str | No
     assert text.startswith("the egress policy of this Windsock does not allow connections to ")
 
 
-def test_sentence_of_a_refusal_names_the_range_and_the_setting() -> None:
+def test_refusal_message_names_range_and_setting() -> None:
     text = asyncio.run(dial(LAPTOP, "http://169.254.169.254/latest/meta-data/"))
     assert text == (
         "the egress policy of this Windsock does not allow connections to 169.254.0.0/16 (WINDSOCK_EGRESS_ALLOW)"
     )
 
 
-def test_name_that_changes_its_address_gains_nothing() -> None:
+def test_dns_rebinding_does_not_bypass_policy() -> None:
     """Each connection dials what was checked: a second resolution is checked anew."""
     addresses = [["127.0.0.1"], ["169.254.169.254"], ["::ffff:127.0.0.1", "10.255.255.1"]]
     lookups: list[str] = []
@@ -171,7 +171,7 @@ def test_name_that_changes_its_address_gains_nothing() -> None:
     with_server(work)
 
 
-def test_of_several_addresses_only_the_allowed_are_tried() -> None:
+def test_only_allowed_addresses_of_a_name_are_dialled() -> None:
     async def several(_host: str, _port: int) -> list[str]:
         return ["169.254.169.254", "fe80::1", "127.0.0.2", "127.0.0.1"]
 
@@ -215,7 +215,7 @@ def test_tls_sni_uses_host_name_not_address() -> None:
     assert names == ["airflow.example.com"]
 
 
-def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_environment_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """It would resolve and dial in our place."""
 
     async def work(port: int, accepted: list[Any]) -> None:
@@ -227,7 +227,7 @@ def test_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -
     with_server(work)
 
 
-def test_own_ports_are_refused_on_every_address_of_this_machine() -> None:
+def test_own_ports_are_refused_on_every_local_address() -> None:
     async def work(port: int, accepted: list[Any]) -> None:
         policy = egress.Policy.of("loopback,127.0.0.0/8,0.0.0.0/0", loopback=True, own_ports=[port])
         for host in ("127.0.0.1", "localhost", "[::1]", "2130706433"):
@@ -249,7 +249,7 @@ def test_denied_name_is_refused_before_it_is_resolved(host: str) -> None:
     assert "WINDSOCK_EGRESS_DENY" in str(asyncio.run(dial(policy, f"http://{host}/", resolve=fails)))
 
 
-def test_blocking_request_passes_the_policy_too() -> None:
+def test_blocking_request_is_subject_to_policy() -> None:
     async def work(port: int, accepted: list[Any]) -> None:
         def send(policy: egress.Policy) -> egress.BlockingResponse:
             url = f"http://127.0.0.1:{port}/token"
@@ -258,18 +258,18 @@ def test_blocking_request_passes_the_policy_too() -> None:
         assert (await asyncio.to_thread(send, LAPTOP)).status == 302
         with pytest.raises(egress.ConnectError) as caught:
             await asyncio.to_thread(send, SERVER)
-        assert isinstance(caught.value.__cause__, egress.Refused)
+        assert isinstance(caught.value.__cause__, egress.BlockedByPolicy)
         assert len(accepted) == 1
 
     with_server(work)
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 70 + ".invalid"])
-def test_name_that_is_not_known_is_no_refusal_of_the_policy(host: str) -> None:
+def test_unresolvable_name_is_not_reported_as_policy_refusal(host: str) -> None:
     async def work() -> None:
         async with egress.open_client(LAPTOP, tls=TLS, timeout_seconds=20) as client:
             with pytest.raises(egress.ConnectError) as caught:
                 await client.get(f"http://{host}/")
-        assert not isinstance(caught.value.__cause__, egress.Refused)
+        assert not isinstance(caught.value.__cause__, egress.BlockedByPolicy)
 
     asyncio.run(work())

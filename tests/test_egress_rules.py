@@ -47,7 +47,7 @@ LAPTOP = egress.Policy.of(loopback=True)
         ("fd00:ec2::254", None, "a.example.com", "fd00:ec2::254", None),
     ],
 )
-def test_rules_decide_about_an_address(
+def test_egress_rules_allow_or_refuse_address(
     allow: str | None, deny: str | None, host: str, address: str, refused_by: str | None
 ) -> None:
     refusal = egress.Policy.of(allow, deny, loopback=False).refusal(host, address, 443)
@@ -57,7 +57,7 @@ def test_rules_decide_about_an_address(
 @pytest.mark.parametrize(
     "rule", ["10.0.0.0/33", "127.1", "0x7f.1", "http://a.example.com", "a b", "*", "a.*.com", "ü.de"]
 )
-def test_rule_that_is_none_is_named(rule: str) -> None:
+def test_invalid_egress_rule_is_reported(rule: str) -> None:
     with pytest.raises(WindsockError, match="WINDSOCK_EGRESS_DENY holds"):
         egress.Policy.of(None, f"10.0.0.0/8, {rule}", loopback=False)
 
@@ -78,7 +78,7 @@ def test_worker_reaches_loopback_only_if_setting_allows() -> None:
     assert egress_policy(Settings(egress_allow="loopback"), serves=False).refusal("h", "127.0.0.1", 1) is None
 
 
-def test_ports_of_windsock_are_its_own() -> None:
+def test_own_ports_include_server_and_database_ports() -> None:
     settings = Settings(port=8421, database_url="postgresql://owner:planted@127.0.0.1:5439/windsock")
     assert egress_policy(settings, serves=True).own_ports == {8421, 5439}
     assert egress_policy(settings, serves=True).refusal("h", "127.0.0.1", 5439) == "its own port 5439"
@@ -93,7 +93,7 @@ def test_machine_identity_alone_reaches_the_metadata_service() -> None:
     assert denied.refusal("h", "169.254.169.254", 80) is not None
 
 
-def test_embedded_addresses_are_found() -> None:
+def test_ipv4_addresses_embedded_in_ipv6_are_extracted() -> None:
     def found(text: str) -> set[str]:
         return {str(destination) for destination in destinations(parse_address(text))[1:]}
 

@@ -48,7 +48,7 @@ def test_credential_like_text_is_redacted(text: str, expected: str) -> None:
     assert log.redact(text) == expected
 
 
-def test_every_key_we_make_is_redacted() -> None:
+def test_generated_api_keys_are_redacted() -> None:
     for _ in range(200):
         assert log.redact(f"({new_key()})") == "([redacted])"
 
@@ -66,7 +66,7 @@ def fail(error: Exception) -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
 @pytest.mark.parametrize("secret", SECRETS, ids=["key", "jwt", "url"])
-def test_no_line_holds_a_secret_wherever_it_was(
+def test_secrets_are_redacted_in_every_part_of_log_record(
     output: Callable[[], str], log_format: Literal["json", "text"], secret: str
 ) -> None:
     log.configure(log_format, "info")
@@ -94,7 +94,7 @@ def test_no_line_holds_a_secret_wherever_it_was(
     assert text.count("Traceback") >= 4
 
 
-def test_json_is_one_object_a_line_with_the_names_bound(output: Callable[[], str]) -> None:
+def test_json_log_is_one_object_per_line_with_bound_context(output: Callable[[], str]) -> None:
     log.configure("json", "info")
     with log.bound(request_id="r-1", space="finance"):
         log.get("windsock.test").info("saïd\nmore", number=1, nothing=None)
@@ -126,7 +126,7 @@ def test_unwritable_log_raises_no_error(output: Callable[[], str], monkeypatch: 
 
 
 @pytest.mark.parametrize(("level", "expected"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_less_than_the_level_is_not_logged(output: Callable[[], str], level: str, expected: int) -> None:
+def test_records_below_log_level_are_not_logged(output: Callable[[], str], level: str, expected: int) -> None:
     log.configure("json", level)
     logger = log.get("windsock.test")
     for name in ("debug", "info", "warning", "error"):
@@ -155,7 +155,7 @@ def test_noisy_libraries_log_warnings_and_above(output: Callable[[], str]) -> No
 
 
 @pytest.mark.parametrize("value", ["\ud800", 2**64, nested(300)], ids=["surrogate", "large", "deep"])
-def test_value_that_orjson_refuses_is_logged_all_the_same(output: Callable[[], str], value: Any) -> None:
+def test_value_rejected_by_orjson_is_logged_anyway(output: Callable[[], str], value: Any) -> None:
     log.configure("json", "info")
     log.get("windsock.test").info("refused", value=value)
     assert json.loads(output())["value"] == value

@@ -38,9 +38,7 @@ def test_defaults_need_no_environment() -> None:
 
 
 @pytest.mark.parametrize("uid", [0, 1000])
-def test_the_data_folder_is_a_services_for_root_and_the_platforms_for_others(
-    monkeypatch: pytest.MonkeyPatch, uid: int
-) -> None:
+def test_default_data_folder_depends_on_root_privileges(monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     assert Settings().data == (Path("/var/lib/windsock") if uid == 0 else user_data_path("windsock"))
 
@@ -64,13 +62,13 @@ VALUES = {
 }
 
 
-def test_each_setting_is_tested_here() -> None:
+def test_every_setting_has_test_value_and_description() -> None:
     assert set(VALUES) == set(Settings.model_fields)
     assert all(field.description for field in Settings.model_fields.values())
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_each_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_setting_is_read_from_its_environment_variable(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     text, value = VALUES[name]
     monkeypatch.setenv(f"WINDSOCK_{name.upper()}", text)
     settings = read_settings(None)
@@ -93,7 +91,7 @@ def test_each_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch, name: st
         ("worker_concurrency", "0"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
+def test_invalid_value_is_reported_with_variable_name(monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
     monkeypatch.setenv(f"WINDSOCK_{name.upper()}", text)
     with pytest.raises(click.ClickException, match=rf"^WINDSOCK_{name.upper()}: Input should be ") as caught:
         read_settings(None)
@@ -101,7 +99,7 @@ def test_a_value_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, n
     assert caught.value.__cause__ is None
 
 
-def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_line_overrides_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDSOCK_DATA", "/from/the/environment")
     monkeypatch.setenv("WINDSOCK_PORT", "1")
     assert read_settings(None).data == Path("/from/the/environment")
@@ -109,17 +107,17 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
     assert (settings.data, settings.port, settings.host) == (Path("/given"), 2, "127.0.0.1")
 
 
-def test_the_data_folder_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_relative_data_folder_becomes_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert read_settings(Path("here")).data == tmp_path / "here"
 
 
-def test_other_variables_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_environment_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDSOCK_TOMORROW", "1")
     assert Settings() == Settings(data=Settings().data)
 
 
-def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_environment_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """As compose files leave them: an empty URL must not mean whatever database libpq finds."""
     monkeypatch.setenv("WINDSOCK_DATABASE_URL", "")
     monkeypatch.setenv("WINDSOCK_PORT", "")

@@ -37,7 +37,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("cancels", "ends"), [(0, True), (1, True), (2, True), (100, False)])
-async def test_task_that_catches_its_cancellation_is_cancelled_again_and_at_last_left(
+async def test_task_that_suppresses_cancellation_is_cancelled_again_and_finally_abandoned(
     cancels: int, *, ends: bool
 ) -> None:
     task = asyncio.create_task(stubborn(cancels))
@@ -58,7 +58,7 @@ async def test_task_that_ends_in_time_is_not_cancelled() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, 0.003, 0.03])
-async def test_process_that_is_closed_just_after_opening_ends(
+async def test_process_closed_just_after_opening_leaves_no_tasks(
     make_database: "Callable[[str], str]", seconds: float
 ) -> None:
     url = make_database(f"closed_after_{round(seconds * 1000)}")

@@ -78,7 +78,7 @@ async def catch_up(windsock: Mirroring, most: int | None) -> tuple[float, float,
         requests += len(windsock.recorder.requests)
         windsock.recorder.requests.clear()
         done += 1
-        is_complete = (await windsock.state())["history"]["is_complete"]
+        is_complete = (await windsock.state())["backfill"]["is_complete"]
     return first, whole, plain, rows, requests
 
 

@@ -159,7 +159,7 @@ class ProviderBadResponse(ProviderFailed):
         super().__init__(502, sentence, is_transient=is_transient, hints=hints)
 
 
-class ProviderCannotTell(ProviderFailed):
+class ProviderInconclusive(ProviderFailed):
     """Whether an object exists cannot be found out: its address is not usable, and no list was named to look in."""
 
     def __init__(self, sentence: str) -> None:

@@ -26,7 +26,7 @@ async def test_trigger_with_lost_response_causes_lookup_not_resend(
     assert (len(runs.posts), runs.gets, len(runs.stored)) == (1, 1, 1)
 
 
-async def test_what_airflow_never_got_is_sent_again_under_the_same_run_id(
+async def test_undelivered_trigger_is_resent_with_same_run_id(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs
 ) -> None:
     runs.faults = [(503, "starting"), (502, "gateway")]
@@ -36,7 +36,7 @@ async def test_what_airflow_never_got_is_sent_again_under_the_same_run_id(
     assert (len(runs.posts), len(runs.stored)) == (3, 1)
 
 
-async def test_ambiguous_trigger_with_same_key_does_lookup_first(
+async def test_ambiguous_trigger_repeated_with_same_key_does_lookup_before_resend(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs
 ) -> None:
     runs.faults, runs.lookups_fail = ["lost"], True
@@ -53,9 +53,7 @@ async def test_ambiguous_trigger_with_same_key_does_lookup_first(
     assert again.json()["triggered_by_user"]["name"] == "Editor"
 
 
-async def test_trigger_certainly_not_sent_is_reported_to_caller(
-    client: ValidatingClient, tenants: TwoTenants, runs: Runs
-) -> None:
+async def test_unsent_trigger_is_502_without_lookup(client: ValidatingClient, tenants: TwoTenants, runs: Runs) -> None:
     runs.faults = ["unsent"]
     response = await trigger(client, tenants)
     assert response.status_code == 502
@@ -79,7 +77,7 @@ async def test_database_outage_after_accepted_trigger_is_reported_as_ambiguous(
     assert lost.headers["Retry-After"] == "5"
 
 
-async def test_an_earlier_refusal_is_not_taken_for_the_end_of_a_later_attempt(
+async def test_earlier_rejection_does_not_conclude_later_attempt(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs, db: RolledBackDatabase
 ) -> None:
     """As when the process of the later attempt was killed: its lease runs out, and Airflow may have the run."""
@@ -126,7 +124,7 @@ class Hanging:
 
 
 @pytest.mark.parametrize(("was_sent", "message"), [(False, "No run was started."), (True, "is not known")])
-async def test_trigger_that_takes_too_long_is_in_doubt_only_if_it_was_sent(
+async def test_trigger_timeout_is_ambiguous_only_if_request_sent(
     client: ValidatingClient,
     tenants: TwoTenants,
     runs: Runs,

@@ -16,7 +16,7 @@ from validating_client import ValidatingClient
 pytestmark = pytest.mark.anyio
 
 
-async def test_without_a_body_a_run_is_started_and_listed_at_once(
+async def test_trigger_without_body_starts_run_listed_immediately(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs
 ) -> None:
     response = await trigger(client, tenants)
@@ -38,7 +38,7 @@ async def test_without_a_body_a_run_is_started_and_listed_at_once(
     assert (await client.as_(tenants.keys["viewer"], "GET", path)).json()["summary"]["running_count"] >= 1
 
 
-async def test_conf_logical_date_and_note_are_handed_on(
+async def test_conf_logical_date_and_note_are_sent_to_airflow(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs
 ) -> None:
     body = {"conf": {"day": "monday", "n": [1, 2]}, "logical_date": "2026-11-20T02:00:00+02:00", "note": "  again  "}
@@ -65,7 +65,7 @@ async def test_conf_logical_date_and_note_are_handed_on(
         "run",
     ],
 )
-async def test_a_body_that_makes_no_sense_sends_nothing(
+async def test_invalid_body_is_rejected_without_request(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs, body: Any
 ) -> None:
     response = await trigger(client, tenants, body)
@@ -73,7 +73,7 @@ async def test_a_body_that_makes_no_sense_sends_nothing(
     assert runs.posts == []
 
 
-async def test_numbers_that_are_no_json_are_refused(client: ValidatingClient, tenants: TwoTenants, runs: Runs) -> None:
+async def test_non_finite_number_in_conf_is_rejected(client: ValidatingClient, tenants: TwoTenants, runs: Runs) -> None:
     path = f"{SPACE}/pipelines/{tenants.finance.pipelines['daily_report']}/trigger"
     for word in (b"NaN", b"Infinity", b"1e999"):
         response = await client.as_(
@@ -118,7 +118,7 @@ async def trigger_with(client: ValidatingClient, tenants: TwoTenants, value: str
     ],
     ids=lambda value: str(value)[:12],
 )
-async def test_conf_that_cannot_be_stored_is_refused_with_the_limit(
+async def test_unstorable_conf_is_rejected_with_violated_limit(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs, value: str, status: int, sentence: str
 ) -> None:
     response = await trigger_with(client, tenants, value)
@@ -144,7 +144,7 @@ async def test_conf_is_sent_unaltered(client: ValidatingClient, tenants: TwoTena
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_an_idempotency_key_has_1_to_255_characters(
+async def test_idempotency_key_length_is_limited_to_255(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs, key: str
 ) -> None:
     assert (await trigger(client, tenants, key=key)).status_code == 422
@@ -164,13 +164,13 @@ async def test_same_idempotency_key_and_body_return_first_run(
     assert len(runs.posts) == 1
 
 
-async def test_no_body_and_an_empty_one_are_the_same(client: ValidatingClient, tenants: TwoTenants, runs: Runs) -> None:
+async def test_missing_and_empty_body_are_equivalent(client: ValidatingClient, tenants: TwoTenants, runs: Runs) -> None:
     first, again = await trigger(client, tenants, key="k1"), await trigger(client, tenants, {"conf": None}, key="k1")
     assert first.json() == again.json()
     assert len(runs.posts) == 1
 
 
-async def test_the_same_key_with_another_body_is_a_conflict(
+async def test_same_idempotency_key_with_different_body_is_409(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs
 ) -> None:
     await trigger(client, tenants, {"conf": {"a": 1}}, key="k1")
@@ -181,7 +181,7 @@ async def test_the_same_key_with_another_body_is_a_conflict(
     assert len(runs.posts) == 1
 
 
-async def test_the_same_key_for_another_pipeline_is_another_trigger(
+async def test_same_idempotency_key_for_other_pipeline_starts_new_run(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs
 ) -> None:
     await trigger(client, tenants, key="k1")
@@ -211,7 +211,7 @@ async def test_the_same_key_for_another_pipeline_is_another_trigger(
         (429, "Slow down", "Slow down"),
     ],
 )
-async def test_a_refusal_is_relayed_with_its_status_and_words(
+async def test_airflow_rejection_is_relayed_with_status_and_detail(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs, status: int, detail: Any, text: str
 ) -> None:
     runs.faults = [(status, detail)]
@@ -223,7 +223,7 @@ async def test_a_refusal_is_relayed_with_its_status_and_words(
     assert mended.status_code == 201, "nothing was started, so the same key may try again"
 
 
-async def test_a_failure_of_airflow_itself_keeps_its_status(
+async def test_airflow_server_error_is_relayed_with_status(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs
 ) -> None:
     runs.faults = [(500, "Database error")] * 3
@@ -232,7 +232,9 @@ async def test_a_failure_of_airflow_itself_keeps_its_status(
     assert response.headers["X-Provider"] == "airflow"
 
 
-async def test_inactive_connector_is_not_contacted(client: ValidatingClient, tenants: TwoTenants, runs: Runs) -> None:
+async def test_trigger_on_inactive_connector_is_409_without_request(
+    client: ValidatingClient, tenants: TwoTenants, runs: Runs
+) -> None:
     path = f"/catalog/spaces/finance/connectors/{tenants.finance.connector_id}"
     await client.as_(tenants.keys["editor"], "PATCH", path, json={"is_active": False})
     response = await trigger(client, tenants)
@@ -241,7 +243,7 @@ async def test_inactive_connector_is_not_contacted(client: ValidatingClient, ten
     assert runs.posts == []
 
 
-async def test_connector_change_expedites_next_sync_and_is_audited(
+async def test_trigger_expedites_next_sync_and_is_audited(
     client: ValidatingClient, tenants: TwoTenants, runs: Runs, db: RolledBackDatabase
 ) -> None:
     async with db.tenant_transaction(tenants.finance.id):

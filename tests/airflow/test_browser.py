@@ -65,7 +65,9 @@ def page(windsock: tuple[str, str]) -> Iterator[Page]:
     assert complaints == []
 
 
-def test_a_morning(airflow: AirflowLab, windsock: tuple[str, str], page: Page) -> None:
+def test_browser_user_connects_airflow_comments_on_failed_run_and_triggers(
+    airflow: AirflowLab, windsock: tuple[str, str], page: Page
+) -> None:
     quiet(airflow)
     airflow.trigger(FAILS)
     airflow.trigger(TRIES_AGAIN)

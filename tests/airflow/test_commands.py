@@ -75,7 +75,7 @@ async def _prepare(process: AppContext, database_url: str, airflow: AirflowLab) 
     return str(key["full_key"])
 
 
-def test_from_what_failed_today_to_seeing_it_succeed(airflow: AirflowLab, desk: Desk) -> None:
+def test_cli_user_finds_failed_run_comments_and_triggers_successful_run(airflow: AirflowLab, desk: Desk) -> None:
     quiet(airflow)
     airflow.trigger("invoice_export")
     airflow.wait_quiet()
@@ -110,7 +110,7 @@ def test_from_what_failed_today_to_seeing_it_succeed(airflow: AirflowLab, desk: 
     assert "Airflow answered 400: " in refused.stderr
 
 
-def test_the_team_that_owns_what_failed_finds_it_by_itself(airflow: AirflowLab, desk: Desk) -> None:
+def test_runs_command_filters_failed_runs_by_team(airflow: AirflowLab, desk: Desk) -> None:
     quiet(airflow)
     airflow.trigger("invoice_export")
     airflow.wait_quiet()

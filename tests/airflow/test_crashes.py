@@ -37,7 +37,7 @@ def syncs(server: Installation, **filters: Any) -> list[dict[str, Any]]:
     return list(server.request_json("GET", "/catalog/spaces/finance/sync-history", params=filters))
 
 
-def test_a_killed_first_sync_goes_on_and_the_mirror_equals_airflow(airflow3: AirflowLab, server: Installation) -> None:
+def test_killed_first_sync_resumes_and_mirror_equals_airflow(airflow3: AirflowLab, server: Installation) -> None:
     for dag_id in ("churn_training", "ledger_close", "invoice_export"):
         airflow3.trigger(dag_id)
     quiet(airflow3)

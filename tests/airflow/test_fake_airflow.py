@@ -118,7 +118,7 @@ def _same_rows(real: list[Any], mine: list[Any], where: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/dags/~/dagRuns", "/dags/~/dagRuns/~/taskInstances"])
-def test_rows_come_in_the_order_of_their_ids(airflow3: AirflowLab, path: str) -> None:
+def test_rows_are_listed_in_order_of_id(airflow3: AirflowLab, path: str) -> None:
     """What the double assumes of the order, and of a row that was not touched: it keeps its place."""
     for _ in range(3):
         airflow3.trigger("newsletter")

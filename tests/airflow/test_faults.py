@@ -97,9 +97,7 @@ async def test_provider_fault_is_reported_and_removes_no_rows(
         assert await windsock.marked() == 0
 
 
-async def test_a_fault_half_way_keeps_what_was_read_and_the_next_sync_goes_on(
-    airflow3: AirflowLab, windsock: Windsock
-) -> None:
+async def test_partial_sync_retains_stored_rows_and_next_sync_resumes(airflow3: AirflowLab, windsock: Windsock) -> None:
     for _ in range(2):
         await beside(airflow3.trigger, "churn_training")
     await beside(quiet, airflow3)
@@ -111,7 +109,7 @@ async def test_a_fault_half_way_keeps_what_was_read_and_the_next_sync_goes_on(
         assert sync["coverage"]["expected"] > sync["coverage"]["read"] > 0
         stored = len(await windsock.rows("SELECT id FROM task_runs"))
         assert stored == 15, "three pages of five"
-        history = (await windsock.state())["history"]
+        history = (await windsock.state())["backfill"]
         assert history["window"]["stream"] == "task_runs"
 
         proxy.misbehave(None)
@@ -119,7 +117,7 @@ async def test_a_fault_half_way_keeps_what_was_read_and_the_next_sync_goes_on(
         assert (await windsock.sync())["status"] == "complete"
         window = [request for request in proxy.requests if "dagRuns?run_after" in request]
         assert all("run_after_lte" in request for request in window), "the runs of that window were not read again"
-        while not (await windsock.state())["history"]["is_complete"]:  # in 15 s, where the machine is not busy
+        while not (await windsock.state())["backfill"]["is_complete"]:  # in 15 s, where the machine is not busy
             assert (await windsock.sync())["status"] == "complete"
         total = await beside(airflow3.api, "GET", "/dags/~/dagRuns/~/taskInstances", params={"limit": 1})
         assert len(await windsock.rows("SELECT id FROM task_runs")) == total["total_entries"]
@@ -185,7 +183,7 @@ async def test_wrong_password_is_reported_without_disclosing_it(
     assert PLANTED not in out + err
 
 
-async def test_the_right_password_is_found_nowhere(
+async def test_tokens_of_successful_login_are_neither_stored_nor_logged(
     airflow: AirflowLab, windsock: Windsock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with open_proxy(airflow.url) as proxy:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_lab import AirflowLab
 
 
-def test_the_sample_dags_are_there_and_one_file_is_broken(airflow: AirflowLab) -> None:
+def test_lab_contains_sample_dags_and_broken_files(airflow: AirflowLab) -> None:
     dags = airflow.api("GET", "/dags")["dags"]
     errors = airflow.api("GET", "/importErrors")["import_errors"]
     assert {dag["dag_id"] for dag in dags} == EXPECTED_DAGS | {CATALOGUE}

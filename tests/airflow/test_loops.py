@@ -46,7 +46,7 @@ def instances(lab: AirflowLab, dag_id: str, run_id: str, task_id: str) -> list[d
     return sorted((row for row in rows if row["task_id"] == task_id), key=lambda row: int(row["region_index"]))
 
 
-async def test_the_mirror_equals_an_airflow_with_loops_also_after_clears_and_deletions(
+async def test_mirror_equals_airflow_with_loops_after_clears_and_deletions(
     airflow34: AirflowLab, windsock: Windsock
 ) -> None:
     await windsock.connect(airflow34.url)
@@ -104,7 +104,7 @@ async def test_the_mirror_equals_an_airflow_with_loops_also_after_clears_and_del
     await assert_mirror_equals(airflow34, windsock)
 
 
-async def test_a_draining_dag_is_shown_as_such(airflow34: AirflowLab, windsock: Windsock) -> None:
+async def test_draining_dag_is_mirrored(airflow34: AirflowLab, windsock: Windsock) -> None:
     await windsock.connect(airflow34.url)
     await windsock.sync()
     for state, is_draining, is_paused in (("draining", True, False), ("paused", False, True), ("active", False, False)):
@@ -114,7 +114,7 @@ async def test_a_draining_dag_is_shown_as_such(airflow34: AirflowLab, windsock: 
         assert (mine["is_draining"], mine["is_paused"]) == (is_draining, is_paused)
 
 
-async def test_tries_of_one_iteration_are_returned(airflow34: AirflowLab) -> None:
+async def test_tries_of_single_loop_iteration_are_returned(airflow34: AirflowLab) -> None:
     await beside(airflow34.trigger, "shop_calls", None, "tries")
     await beside(airflow34.wait_quiet, 240)
     (_, row) = await beside(instances, airflow34, "shop_calls", "tries", "calls.call")

@@ -20,9 +20,7 @@ async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsoc
         yield new_windsock
 
 
-async def test_the_mirror_equals_airflow_after_syncs_while_runs_went_on(
-    airflow: AirflowLab, windsock: Windsock
-) -> None:
+async def test_mirror_equals_airflow_after_syncs_during_runs(airflow: AirflowLab, windsock: Windsock) -> None:
     await windsock.connect(airflow.url)
     await beside(airflow.unpause, "heartbeat")
     await beside(seed_runs, airflow, long_running=False)
@@ -45,9 +43,7 @@ async def test_the_mirror_equals_airflow_after_syncs_while_runs_went_on(
     assert {"success", "failed", "skipped", "upstream_failed"} <= states
 
 
-async def test_a_sync_with_nothing_changed_writes_no_row_and_costs_few_requests(
-    airflow: AirflowLab, windsock: Windsock
-) -> None:
+async def test_idle_sync_writes_no_rows_and_sends_few_requests(airflow: AirflowLab, windsock: Windsock) -> None:
     await windsock.connect(airflow.url)
     await beside(quiet, airflow)
     first = await windsock.sync()
@@ -56,7 +52,7 @@ async def test_a_sync_with_nothing_changed_writes_no_row_and_costs_few_requests(
     # As if two minutes had passed: what changed within the overlap is read again, though not written.
     later = (
         "UPDATE sync_states SET pipelines_listed_at = NULL, watermark = now() + interval '2 minutes',"
-        " vouched_until = now() + interval '2 minutes'"
+        " verified_watermark = now() + interval '2 minutes'"
     )
     await windsock.execute(later)
     before = await windsock.row_versions()
@@ -74,9 +70,7 @@ async def test_a_sync_with_nothing_changed_writes_no_row_and_costs_few_requests(
         assert all(with_list[kind][outcome] == 0 for outcome in ("created", "updated", "removed")), with_list[kind]
 
 
-async def test_the_next_sync_finds_notes_and_what_was_deleted_where_the_log_may_be_read(
-    airflow: AirflowLab, windsock: Windsock
-) -> None:
+async def test_next_sync_mirrors_notes_and_deletions_from_event_log(airflow: AirflowLab, windsock: Windsock) -> None:
     await windsock.connect(airflow.url)
     run_id = await beside(airflow.trigger, "newsletter")
     deleted_id = await beside(airflow.trigger, "newsletter")
@@ -101,7 +95,7 @@ async def test_the_next_sync_finds_notes_and_what_was_deleted_where_the_log_may_
     assert task_rows, "what is gone from Airflow stays here, with its task runs"
 
 
-async def test_a_dag_that_vanishes_is_inactive_and_keeps_its_history(airflow3: AirflowLab, windsock: Windsock) -> None:
+async def test_deleted_dag_becomes_inactive_and_retains_its_runs(airflow3: AirflowLab, windsock: Windsock) -> None:
     file = airflow3.dags / "vanishing.py"
     file.write_text(
         "from airflow.sdk import DAG\n"

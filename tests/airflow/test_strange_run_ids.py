@@ -33,7 +33,7 @@ def delete_by_hand(lab: AirflowLab, run_id: str) -> None:
 
 
 async def full_check(windsock: Windsock) -> None:
-    soon = "UPDATE sync_states SET failures = 1, checked_at = NULL, pipelines_listed_at = NULL"
+    soon = "UPDATE sync_states SET failures = 1, reconciled_at = NULL, pipelines_listed_at = NULL"
     await windsock.execute(soon)  # so that it asks who answers, and compares the totals
     sync = await windsock.sync(trigger="schedule")
     assert sync["status"] == "complete", sync["error"]
@@ -49,16 +49,16 @@ async def test_strange_run_ids_are_mirrored_and_only_a_deletion_removes_one(
     await beside(quiet, airflow)
     await windsock.connect(airflow.url)
     assert (await windsock.sync(is_full=True))["status"] == "complete"
-    # All witnesses have ids without an address.
+    # All identity samples have ids without an address.
     await windsock.execute(
-        "UPDATE sync_states SET witnesses = (SELECT jsonb_agg(w) FROM ("
+        "UPDATE sync_states SET identity_samples = (SELECT jsonb_agg(w) FROM ("
         " SELECT %(dag)s AS dag_id, r.external_id AS run_id, rfc3339(r.started_at) AS started_at FROM runs r"
         " WHERE r.external_id LIKE '%%/%%') w)",
         {"dag": CATALOGUE},
     )
     for _ in range(3):
         await full_check(windsock)
-    assert (await windsock.state())["held"] is None
+    assert (await windsock.state())["quarantine"] is None
     rows = await windsock.rows("SELECT external_id, removed_at FROM runs")
     assert set(IDS) <= {row["external_id"] for row in rows}
     assert {row["removed_at"] for row in rows} == {None}

@@ -88,7 +88,7 @@ def paused(airflow: AirflowLab) -> Iterator[str]:
         airflow.api("DELETE", f"/dags/legacy_backup/dagRuns/{run['dag_run_id']}")
 
 
-async def test_a_trigger_runs_in_airflow_and_is_seen_to_succeed(airflow: AirflowLab, ada: Person) -> None:
+async def test_trigger_runs_in_airflow_and_success_is_mirrored(airflow: AirflowLab, ada: Person) -> None:
     body = {"conf": {"campaign": "autumn", "country": "FR"}, "note": "Ana asked for it"}
     response = await ada.trigger("campaign_report", body)
     assert response.status_code == 201, response.text
@@ -109,7 +109,9 @@ async def test_a_trigger_runs_in_airflow_and_is_seen_to_succeed(airflow: Airflow
     assert [task["external_id"] for task in detail["task_runs"]] == ["read_clicks", "render_report"]
 
 
-async def test_the_run_of_a_paused_dag_is_accepted_and_waits(airflow: AirflowLab, ada: Person, paused: str) -> None:
+async def test_trigger_of_paused_dag_is_accepted_and_stays_queued(
+    airflow: AirflowLab, ada: Person, paused: str
+) -> None:
     response = await ada.trigger(paused)
     assert (response.status_code, response.json()["status"]) == (201, "queued")
     pipeline = (await ada.ask("GET", f"{SPACE}/pipelines/{response.json()['pipeline_id']}")).json()
@@ -117,9 +119,7 @@ async def test_the_run_of_a_paused_dag_is_accepted_and_waits(airflow: AirflowLab
     assert [run["state"] for run in await beside(runs_of, airflow, paused)] == ["queued"]
 
 
-async def test_what_airflow_refuses_is_relayed_with_its_status_and_words(
-    airflow: AirflowLab, ada: Person, paused: str
-) -> None:
+async def test_refused_trigger_relays_airflow_status_and_message(airflow: AirflowLab, ada: Person, paused: str) -> None:
     ghost = ProviderPipeline(
         external_id="no_such_dag", name="no_such_dag", description=None, owner=None, owners=[], tags=[],
         schedule=None, schedule_description=None, next_run_at=None, is_paused=False, is_active=True,
@@ -180,7 +180,9 @@ async def test_trigger_of_broken_or_removed_dag_relays_airflow_error(airflow: Ai
     assert theirs.status_code == 404
 
 
-async def test_credentials_and_permissions_that_airflow_refuses(airflow: AirflowLab, ada: Person, paused: str) -> None:
+async def test_trigger_with_refused_credentials_or_permissions_relays_refusal(
+    airflow: AirflowLab, ada: Person, paused: str
+) -> None:
     as_viewer = {"auth_type": "password", "username": "viewer", "password": "viewer"}
     await ada.use(airflow, credentials=as_viewer)
     theirs, ours = await beside(ask_airflow, airflow, paused, {}, "viewer"), await ada.trigger(paused)
@@ -251,7 +253,7 @@ async def test_concurrent_triggers_with_one_key_create_one_run_and_equal_respons
     assert run["dag_run_id"] == responses[0].json()["external_id"]
 
 
-async def test_task_runs_come_in_the_order_of_the_graph(airflow: AirflowLab, ada: Person) -> None:
+async def test_task_runs_are_ordered_by_task_graph(airflow: AirflowLab, ada: Person) -> None:
     for dag_id in ("web_sessions", "invoice_export", "churn_scoring"):
         await beside(airflow.trigger, dag_id)
     await beside(airflow.wait_quiet)

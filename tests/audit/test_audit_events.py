@@ -46,14 +46,14 @@ async def test_change_event_records_actor_object_and_previous_values(
     }
 
 
-async def test_what_changes_nothing_leaves_nothing(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_update_without_change_records_no_event(client: ValidatingClient, tenants: TwoTenants) -> None:
     pipeline = str(tenants.finance.pipelines["daily_report"])
     path = f"{PIPELINES}/{pipeline}/criticality"
     await client.as_(tenants.keys["editor"], "PATCH", path, json={"criticality": "medium"})
     assert await events(client, tenants, target_id=pipeline) == []
 
 
-async def test_of_credentials_only_that_they_were_written(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_credentials_change_event_omits_secret_values(client: ValidatingClient, tenants: TwoTenants) -> None:
     path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     secret = {"auth_type": "api_token", "token": "planted-token-0815"}
     await client.as_(tenants.keys["editor"], "PATCH", path, json={"credentials": secret, "name": "moved"})
@@ -63,7 +63,7 @@ async def test_of_credentials_only_that_they_were_written(client: ValidatingClie
     assert "planted" not in str(event)
 
 
-async def test_an_edited_and_deleted_comment_is_still_known_to_admins(
+async def test_comment_events_preserve_content_before_edit_and_deletion(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     path = f"{SPACE}/orchestration/comments/{tenants.finance.comment_id}"
@@ -82,7 +82,7 @@ async def test_an_edited_and_deleted_comment_is_still_known_to_admins(
     assert deleted["after"] is None
 
 
-async def test_a_deleted_connector_is_one_event_and_not_one_for_all_that_went_with_it(
+async def test_connector_deletion_records_single_event_without_cascaded_rows(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     before = {event["id"] for event in await events(client, tenants, size=100)}
@@ -110,7 +110,9 @@ async def test_key_event_is_recorded_in_each_space_of_user_without_key_name(
     assert other.json() == []
 
 
-async def test_filters_narrow_by_time_kind_and_person(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_audit_events_can_be_filtered_by_time_action_type_and_actor(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
     pipeline = tenants.finance.pipelines["daily_report"]
     await client.as_(tenants.keys["editor"], "PUT", f"{PIPELINES}/{pipeline}/watch")
     await client.as_(tenants.keys["admin"], "POST", f"{SPACE}/teams", json={"name": "night shift"})

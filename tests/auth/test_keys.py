@@ -29,7 +29,7 @@ async def status_of(client: ValidatingClient, key: str) -> int:
     return (await client.as_(key, "GET", "/users/me")).status_code
 
 
-async def test_a_new_key_works_at_once_as_its_maker(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_new_key_authenticates_its_creator_immediately(client: ValidatingClient, tenants: TwoTenants) -> None:
     created = await make(client, tenants.keys["viewer"], name="  for the dashboard ")
     assert created["full_key"].startswith("wsk_")
     assert created["full_key"].startswith(created["key_prefix"])
@@ -40,7 +40,9 @@ async def test_a_new_key_works_at_once_as_its_maker(client: ValidatingClient, te
     assert [space["role"] for space in me["spaces"]] == ["viewer"]
 
 
-async def test_a_key_is_shown_once_and_never_cached(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_full_key_is_returned_only_on_creation_and_not_cached(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
     response = await client.as_(tenants.keys["viewer"], "POST", KEYS, json={"name": "once"})
     assert response.headers["cache-control"] == "no-store"
     body = response.json()
@@ -52,7 +54,7 @@ async def test_a_key_is_shown_once_and_never_cached(client: ValidatingClient, te
     assert body["full_key"] not in listed.text
 
 
-async def test_only_the_hash_of_a_key_is_in_the_database(
+async def test_database_stores_only_hash_of_key(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     created = await make(client, tenants.keys["viewer"])
@@ -64,13 +66,13 @@ async def test_only_the_hash_of_a_key_is_in_the_database(
     assert created["full_key"][len(created["key_prefix"]) :] not in row["whole"]
 
 
-async def test_no_two_keys_are_alike(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_created_keys_are_unique_with_256_bits(client: ValidatingClient, tenants: TwoTenants) -> None:
     keys = {(await make(client, tenants.keys["viewer"]))["full_key"] for _ in range(5)}
     assert len(keys) == 5
     assert {len(key) for key in keys} == {4 + 43}  # 32 bytes in base64
 
 
-async def test_a_key_expires(client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase") -> None:
+async def test_expired_key_is_401(client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase") -> None:
     created = await make(client, tenants.keys["viewer"], expires_in_days=30)
     expires = datetime.fromisoformat(created["expires_at"])
     assert abs(expires - datetime.now(UTC) - timedelta(days=30)) < timedelta(minutes=5)
@@ -82,14 +84,14 @@ async def test_a_key_expires(client: ValidatingClient, tenants: TwoTenants, db: 
 
 
 @pytest.mark.parametrize("days", [0, -1, 3651, 1.5, "soon"])
-async def test_key_expiry_ranges_from_one_day_to_ten_years(
+async def test_key_expiry_outside_1_to_3650_days_is_rejected(
     client: ValidatingClient, tenants: TwoTenants, days: object
 ) -> None:
     response = await client.as_(tenants.keys["viewer"], "POST", KEYS, json={"name": "k", "expires_in_days": days})
     assert response.status_code == 422
 
 
-async def test_a_revoked_key_is_dead_at_once_and_not_listed(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_revoked_key_is_401_immediately_and_not_listed(client: ValidatingClient, tenants: TwoTenants) -> None:
     viewer = tenants.keys["viewer"]
     created = await make(client, viewer)
     assert await status_of(client, created["full_key"]) == 200
@@ -103,7 +105,7 @@ async def test_a_revoked_key_is_dead_at_once_and_not_listed(client: ValidatingCl
     assert (await client.as_(viewer, "DELETE", f"{KEYS}/{created['id']}")).status_code == 404
 
 
-async def test_a_key_can_revoke_itself(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_key_can_revoke_itself(client: ValidatingClient, tenants: TwoTenants) -> None:
     created = await make(client, tenants.keys["viewer"])
     assert (await client.as_(created["full_key"], "DELETE", f"{KEYS}/{created['id']}")).status_code == 204
     assert await status_of(client, created["full_key"]) == 401
@@ -119,7 +121,7 @@ async def test_key_of_another_user_cannot_be_revoked(client: ValidatingClient, t
 
 
 @pytest.mark.parametrize(("seconds_ago", "is_written"), [(None, True), (61, True), (59, False)])
-async def test_last_use_is_written_at_most_once_a_minute(
+async def test_last_used_at_is_written_at_most_once_per_minute(
     client: ValidatingClient,
     tenants: TwoTenants,
     db: "RolledBackDatabase",
@@ -144,7 +146,7 @@ async def test_last_use_is_written_at_most_once_a_minute(
     assert bool(row["is_now"]) is is_written
 
 
-async def test_an_inactive_users_keys_are_dead(
+async def test_keys_of_deactivated_user_are_401_until_reactivation(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     change = "UPDATE users SET is_active = %s WHERE id = %s"

@@ -17,7 +17,7 @@ WHERE r.id = %(run_id)s
 """
 
 
-def test_iterations_unfold_below_their_task(visitor: Visitor) -> None:
+def test_task_in_grid_expands_to_loop_iterations(visitor: Visitor) -> None:
     finance, page = visitor.live.tenants.finance, visitor.page
     names = {"run_id": finance.run_id}
     with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=True) as connection:

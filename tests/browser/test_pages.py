@@ -18,7 +18,7 @@ def rows(page: Page) -> list[str]:
     return page.locator("tr.row a.open").all_inner_texts()
 
 
-def test_user_signs_in_opens_failed_run_and_reads_comments(visitor: Visitor) -> None:
+def test_user_can_sign_in_open_failed_run_and_comment(visitor: Visitor) -> None:
     page = visitor.page
     page.goto(f"{visitor.live.url}/spaces/finance/pipelines?sort=-failed_count")
     page.get_by_label("API key").fill("wsk_not_a_key_of_this_server")
@@ -45,7 +45,7 @@ def test_user_signs_in_opens_failed_run_and_reads_comments(visitor: Visitor) -> 
     assert set(page.locator("tbody .state").all_inner_texts()) == {"failed"}
 
 
-def test_the_list_follows_what_is_typed_and_the_address_follows_the_list(visitor: Visitor) -> None:
+def test_search_input_updates_list_and_url_with_debounce(visitor: Visitor) -> None:
     visitor.sign_in()
     page = visitor.page
     all_rows = rows(page)
@@ -62,7 +62,7 @@ def test_the_list_follows_what_is_typed_and_the_address_follows_the_list(visitor
     expect(page.locator("tr.row")).to_have_count(len(all_rows))
 
 
-def test_a_star_stays_and_the_keys_do_what_they_say(visitor: Visitor) -> None:
+def test_keyboard_shortcuts_navigate_and_toggle_persistent_watch(visitor: Visitor) -> None:
     visitor.sign_in("editor")
     page = visitor.page
     star = page.locator("tr.row .star button").nth(1)
@@ -85,7 +85,7 @@ def test_a_star_stays_and_the_keys_do_what_they_say(visitor: Visitor) -> None:
     expect(page.locator("h1")).to_have_text(name)
 
 
-def test_the_list_renews_itself_without_losing_the_place(visitor: Visitor) -> None:
+def test_list_refresh_preserves_selected_and_focused_row(visitor: Visitor) -> None:
     visitor.sign_in()
     page = visitor.page
     page.keyboard.press("j")
@@ -126,7 +126,7 @@ def test_user_text_is_rendered_inert(visitor: Visitor) -> None:
     assert alarms == []
 
 
-def test_who_signs_out_is_out_also_in_another_tab(visitor: Visitor, context: BrowserContext) -> None:
+def test_sign_out_ends_session_in_other_tab(visitor: Visitor, context: BrowserContext) -> None:
     visitor.sign_in()
     other = context.new_page()
     other.goto(f"{visitor.live.url}/spaces/finance/pipelines")
@@ -153,7 +153,7 @@ def every_page(visitor: Visitor) -> list[str]:
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_is_wider_than_the_window(visitor: Visitor, width: int, scheme: str) -> None:
+def test_pages_fit_viewport_width(visitor: Visitor, width: int, scheme: str) -> None:
     page = visitor.page
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": 800})
@@ -164,7 +164,7 @@ def test_no_page_is_wider_than_the_window(visitor: Visitor, width: int, scheme: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(visitor: Visitor, scheme: str) -> None:
+def test_pages_have_no_serious_axe_violations(visitor: Visitor, scheme: str) -> None:
     """What it can find: names of controls, contrast, structure."""
     page = visitor.page
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

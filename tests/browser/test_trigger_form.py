@@ -120,7 +120,7 @@ def submit_untouched(visitor: Visitor, params: dict[str, dict[str, Any]]) -> dic
     return conf
 
 
-def test_untouched_form_sends_every_default_as_it_was(visitor: Visitor) -> None:
+def test_untouched_form_sends_defaults_unaltered(visitor: Visitor) -> None:
     conf = submit_untouched(visitor, DEFAULTS)
     sent = {name: conf.pop(name, "left out") for name in DEFAULTS}
     assert conf == {}, "nothing else is sent"
@@ -131,12 +131,12 @@ def test_untouched_form_sends_every_default_as_it_was(visitor: Visitor) -> None:
     assert wrong == {}
 
 
-def test_default_that_cannot_be_sent_is_left_to_airflow(visitor: Visitor) -> None:
+def test_unsendable_default_is_omitted_from_conf(visitor: Visitor) -> None:
     assert submit_untouched(visitor, LEFT_OUT | {"other": param("x", STRING)}) == {"other": "x"}
 
 
 @pytest.mark.parametrize("number", [299, 1_200, 5_000])
-def test_form_may_have_any_number_of_params(visitor: Visitor, number: int) -> None:
+def test_form_with_thousands_of_params_sends_all_defaults(visitor: Visitor, number: int) -> None:
     params = {f"param {index}": param(f"value\r\n{index}" if index % 50 == 0 else index) for index in range(number)}
     assert submit_untouched(visitor, params) == {name: item["value"] for name, item in params.items()}
 
@@ -161,7 +161,7 @@ def test_changed_fields_are_sent_and_others_unchanged(visitor: Visitor) -> None:
     assert runs.posts[-1]["conf"] == expected
 
 
-def test_missing_required_flag_is_an_error_not_false(visitor: Visitor) -> None:
+def test_required_flag_without_value_blocks_submit(visitor: Visitor) -> None:
     runs, page, tenants = visitor.live.runs, visitor.page, visitor.live.tenants
     runs.details, before = (200, {"params": {"sure": param(None, BOOLEAN)}}), len(runs.posts)
     visitor.sign_in("editor")

@@ -24,7 +24,7 @@ WHERE r.id = %(run_id)s
 """
 
 
-def test_a_team_is_set_for_many_and_seen_in_the_list(visitor: Visitor) -> None:
+def test_bulk_edit_sets_team_and_criticality_of_selected_pipelines(visitor: Visitor) -> None:
     visitor.sign_in("editor")
     page = visitor.page
     boxes = page.locator("tr.row input[type=checkbox]")
@@ -40,7 +40,7 @@ def test_a_team_is_set_for_many_and_seen_in_the_list(visitor: Visitor) -> None:
     expect(page.locator("tr.row .whose").first).to_contain_text("ingestion")
 
 
-def test_a_run_is_triggered_with_params_and_what_is_refused_is_shown(visitor: Visitor) -> None:
+def test_trigger_form_shows_airflow_rejection_and_sends_corrected_params(visitor: Visitor) -> None:
     live, page = visitor.live, visitor.page
     live.runs.details = (
         200,
@@ -67,7 +67,7 @@ def test_a_run_is_triggered_with_params_and_what_is_refused_is_shown(visitor: Vi
     assert live.runs.posts[-1]["conf"] == {"day": "2026-11-27", "many": 7}
 
 
-def test_connector_is_tested_before_it_is_stored(visitor: Visitor) -> None:
+def test_connector_form_tests_connection_before_creation(visitor: Visitor) -> None:
     visitor.sign_in("editor")
     page = visitor.page
     page.get_by_role("link", name="Connectors").click()
@@ -109,7 +109,7 @@ UPDATE sync_states SET last_sync_at = now(), last_sync_status = 'complete' WHERE
 """
 
 
-def test_tasks_that_are_stored_after_the_end_of_their_run_come_by_themselves(visitor: Visitor) -> None:
+def test_run_page_polls_for_late_tasks_until_sync_completes(visitor: Visitor) -> None:
     finance, page = visitor.live.tenants.finance, visitor.page
     names = {"space_id": finance.id, "run_id": finance.run_id}
     with psycopg.connect(visitor.live.database_url, options=CONNECTION_OPTIONS, autocommit=True) as connection:
@@ -133,7 +133,7 @@ def in_document(page: Page) -> int:
     return page.locator("#grid .view .line").count()
 
 
-def test_of_thousands_of_tasks_only_those_in_sight_are_in_the_document(visitor: Visitor, large_run: str) -> None:
+def test_grid_with_thousands_of_tasks_renders_only_visible_rows(visitor: Visitor, large_run: str) -> None:
     visitor.sign_in()
     page = visitor.page
     page.goto(large_run)
@@ -152,7 +152,7 @@ def test_of_thousands_of_tasks_only_those_in_sight_are_in_the_document(visitor: 
     expect(page.get_by_role("button", name="mapped")).to_have_count(0)
 
 
-def test_a_comment_on_a_task_from_the_grid(visitor: Visitor, large_run: str) -> None:
+def test_task_can_be_commented_on_from_grid(visitor: Visitor, large_run: str) -> None:
     visitor.sign_in()
     page = visitor.page
     page.goto(large_run)
@@ -163,7 +163,7 @@ def test_a_comment_on_a_task_from_the_grid(visitor: Visitor, large_run: str) -> 
     expect(page.locator("#comments h3")).to_contain_text(["group.inner.task_2501"])
 
 
-def test_times_are_on_the_readers_clock_or_in_utc_as_the_browser_keeps_it(visitor: Visitor) -> None:
+def test_time_zone_toggle_persists_across_reload(visitor: Visitor) -> None:
     visitor.sign_in()
     page = visitor.page
     zone, time = page.locator("#zone"), page.locator("tr.row time").first

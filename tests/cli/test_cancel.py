@@ -69,7 +69,7 @@ def status(live: LiveServer) -> str:
 
 
 @BOTH
-def test_a_running_sync_is_followed_until_it_is_cancelled(
+def test_cancel_waits_until_running_sync_is_cancelled(
     live: LiveServer, where: str, silent_url: str, tmp_path: Path
 ) -> None:
     name = f"silent {where}"
@@ -88,7 +88,7 @@ def test_a_running_sync_is_followed_until_it_is_cancelled(
 
 
 @BOTH
-def test_cancel_ends_the_running_sync_and_the_full_one_behind_it(
+def test_cancel_ends_running_sync_and_queued_full_sync(
     live: LiveServer, where: str, silent_url: str, tmp_path: Path
 ) -> None:
     name = f"silent with a follow-up {where}"
@@ -104,7 +104,7 @@ def test_cancel_ends_the_running_sync_and_the_full_one_behind_it(
 
 
 @BOTH
-def test_a_queued_sync_never_begins(idle: LiveServer, where: str, tmp_path: Path) -> None:
+def test_cancel_of_queued_sync_prevents_start(idle: LiveServer, where: str, tmp_path: Path) -> None:
     result = cancel(idle, where, tmp_path, "--json")
     assert result.exit_code == 0, result.output
     output = orjson.loads(result.stdout)
@@ -113,7 +113,7 @@ def test_a_queued_sync_never_begins(idle: LiveServer, where: str, tmp_path: Path
     assert status(idle) == "cancelled"
 
 
-def test_sync_of_dead_worker_is_expired_and_shown_as_ended(idle: LiveServer, tmp_path: Path) -> None:
+def test_cancel_of_sync_with_expired_lease_reports_failure(idle: LiveServer, tmp_path: Path) -> None:
     with psycopg.connect(owner_url(idle.database_url)) as connection:
         connection.execute(
             "UPDATE windsock.sync_runs SET status = 'running', lease_holder = 'gone',"
@@ -125,7 +125,7 @@ def test_sync_of_dead_worker_is_expired_and_shown_as_ended(idle: LiveServer, tmp
     assert "The worker of this sync stopped in the middle" in result.stderr
 
 
-def test_a_sync_that_ends_before_it_is_cancelled_is_shown_as_it_ended(
+def test_cancel_of_sync_that_completes_first_reports_its_status(
     idle: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really_cancel = Client.cancel_sync
@@ -141,14 +141,14 @@ def test_a_sync_that_ends_before_it_is_cancelled_is_shown_as_it_ended(
     assert result.stdout.startswith("complete: read 0 rows")
 
 
-def test_a_viewer_cancels_nothing(idle: LiveServer, tmp_path: Path) -> None:
+def test_viewer_cannot_cancel_sync(idle: LiveServer, tmp_path: Path) -> None:
     refused = cancel(idle, "there", tmp_path, kind="viewer")
     assert (refused.exit_code, "Only the role editor" in refused.stderr) == (3, True)
     assert status(idle) == "queued"
 
 
 @BOTH
-def test_to_ask_for_a_sync_and_to_end_it_is_wrong_usage(idle: LiveServer, where: str, tmp_path: Path) -> None:
+def test_cancel_combined_with_full_is_usage_error(idle: LiveServer, where: str, tmp_path: Path) -> None:
     result = cancel(idle, where, tmp_path, "--full")
     assert (result.exit_code, "give one of them" in result.stderr) == (2, True)
     assert status(idle) == "queued"

@@ -113,7 +113,7 @@ def saved_connector(live: LiveServer, name: str) -> Any:
 @pytest.mark.parametrize(
     ("stdin", "environment"), [(None, {"WINDSOCK_AIRFLOW_TOKEN": TOKEN}), (f"{TOKEN}\n", {})], ids=["variable", "asked"]
 )
-def test_astronomer_takes_a_token(
+def test_astronomer_accepts_token_from_environment_or_prompt(
     live: LiveServer, cloud: Cloud, add: Add, stdin: str | None, environment: dict[str, str]
 ) -> None:
     name = f"astro {uuid4()}"
@@ -125,7 +125,7 @@ def test_astronomer_takes_a_token(
     assert saved_connector(live, name) == {"auth_type": "astronomer", "token": TOKEN}
 
 
-def test_composer_takes_a_service_account_from_a_file(
+def test_composer_accepts_service_account_file(
     live: LiveServer, cloud: Cloud, add: Add, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("windsock.providers.airflow.config.TOKEN_URIS", {f"{cloud.url}/token"})
@@ -155,7 +155,7 @@ def test_composer_takes_a_service_account_from_a_file(
     ],
     ids=["mwaa", "composer"],
 )
-def test_without_keys_it_is_the_machine_if_the_operator_allows_that(
+def test_add_without_keys_uses_machine_identity_only_if_enabled(
     live: LiveServer, cloud: Cloud, add: Add, arguments: tuple[str, ...], words: str
 ) -> None:
     name = f"machine {arguments[1]}"
@@ -213,7 +213,7 @@ def test_prompt_leaves_single_json_value_on_stdout(live: LiveServer, add: Add) -
     assert saved_connector(live, "asked") == {"auth_type": "password", "username": "ana", "password": SECRET}
 
 
-def test_without_the_library_both_the_command_and_the_api_say_what_to_install(
+def test_missing_optional_library_is_reported_with_install_command(
     live: LiveServer, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def not_there(name: str) -> None:
@@ -256,7 +256,7 @@ def test_without_the_library_both_the_command_and_the_api_say_what_to_install(
         (("--url", "airflow.example.com"), {}, "--url: Value error, must be a URL that starts with http"),
     ],
 )
-def test_what_is_not_clear_is_one_sentence_and_wrong_usage(
+def test_invalid_or_conflicting_options_are_usage_errors(
     live: LiveServer, cloud: Cloud, add: Add, arguments: tuple[str, ...], environment: dict[str, str], words: str
 ) -> None:
     """Nobody is at the terminal."""
@@ -266,7 +266,7 @@ def test_what_is_not_clear_is_one_sentence_and_wrong_usage(
     assert (wrong.stdout, cloud.requests, saved_connector(live, "unclear")) == ("", [], None)
 
 
-def test_a_file_that_is_another_kind_of_key_is_named_with_what_is_wrong_in_it(live: LiveServer, add: Add) -> None:
+def test_service_account_file_of_wrong_type_is_usage_error(live: LiveServer, add: Add) -> None:
     user = orjson.dumps({"type": "authorized_user", "refresh_token": SECRET}).decode()
     wrong = add("user", "--auth", "composer", "--service-account", "-", stdin=user)
     assert wrong.exit_code == 2

@@ -29,14 +29,14 @@ def run(live: LiveServer) -> Run:
     return runner(live)
 
 
-def test_conf_is_shown_as_json(run: Run) -> None:
+def test_run_detail_prints_conf_as_json(run: Run) -> None:
     started = json_of(run("trigger", "UPPER-case", "--conf", orjson.dumps(CONF).decode(), "--json"))
     (line,) = [line for line in run("runs", started["id"]).stdout.splitlines() if line.startswith("  conf")]
     assert orjson.loads(line.removeprefix("  conf").strip()) == CONF
 
 
 @pytest.mark.parametrize("status", ["FAILED", "Failed", " failed "])
-def test_states_and_kinds_are_taken_in_any_case(run: Run, status: str) -> None:
+def test_status_and_run_type_filters_ignore_case(run: Run, status: str) -> None:
     assert {row["status"] for row in json_of(run("runs", "--status", status, "--json"))} == {"failed"}
     assert json_of(run("runs", "--run-type", "SCHEDULED", "--json"))
     assert json_of(run("pipelines", "--status", status, "--criticality", "MEDIUM", "--json"))
@@ -44,14 +44,14 @@ def test_states_and_kinds_are_taken_in_any_case(run: Run, status: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["failed,running", "failed running", "", "fäiled", "x" * 65])
-def test_a_state_that_is_no_word_is_wrong_usage_in_a_sentence(run: Run, status: str) -> None:
+def test_malformed_status_filter_is_usage_error(run: Run, status: str) -> None:
     for command in ("runs", "pipelines"):
         wrong = run(command, "--status", status)
         assert (wrong.exit_code, "is no such word" in wrong.stderr, "^" in wrong.stderr) == (2, True, False)
 
 
 @pytest.mark.parametrize("charset", ["ascii", "latin-1", "cp1252", "cp437"])
-def test_terminal_that_cannot_show_every_character_gets_others(run: Run, live: LiveServer, charset: str) -> None:
+def test_terminal_with_limited_charset_gets_replacement_characters(run: Run, live: LiveServer, charset: str) -> None:
     run("comment", str(live.tenants.finance.run_id), "größer 😀")
     for command in (
         ("pipelines",), ("runs",),
@@ -67,7 +67,7 @@ def test_terminal_that_cannot_show_every_character_gets_others(run: Run, live: L
     assert orjson.loads(result.stdout.encode())[-1]["content"] == "größer 😀", "JSON stays what it is"
 
 
-def test_command_in_a_process_with_ascii_output_ends_well(live: LiveServer) -> None:
+def test_command_with_ascii_stdout_succeeds_without_traceback(live: LiveServer) -> None:
     environment = {
         "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii", "WINDSOCK_URL": live.url,
         "WINDSOCK_API_KEY": live.tenants.keys["editor"],
@@ -87,7 +87,7 @@ async def _done(environment: dict[str, str], *arguments: str | bytes) -> tuple[i
     return process.returncode, out, err
 
 
-def test_comment_that_is_no_text_is_wrong_usage(run: Run, live: LiveServer) -> None:
+def test_comment_with_undecodable_stdin_is_usage_error(run: Run, live: LiveServer) -> None:
     wrong = run("comment", str(live.tenants.finance.run_id), "-", stdin=b"\xff\xfe")
     assert (wrong.exit_code, "not text" in wrong.stderr) == (2, True)
 

@@ -43,7 +43,7 @@ def json_of(result: Result) -> Any:
     return orjson.loads(result.stdout)
 
 
-def test_pipelines_are_a_table_for_people(run: Run) -> None:
+def test_pipelines_command_prints_table_with_status_and_runs(run: Run) -> None:
     lines = run("pipelines").stdout.splitlines()
     assert lines[0].split()[:2] == ["pipeline", "status"]
     report = next(line for line in lines if "daily_report" in line)
@@ -67,18 +67,18 @@ def test_pipelines_are_a_table_for_people(run: Run) -> None:
         (("--watched",), []),
     ],
 )
-def test_pipelines_are_filtered(run: Run, arguments: tuple[str, ...], expected: list[str]) -> None:
+def test_pipelines_command_applies_filters_and_sort(run: Run, arguments: tuple[str, ...], expected: list[str]) -> None:
     assert [row["name"] for row in json_of(run("pipelines", *arguments, "--json"))] == expected
 
 
-def test_what_is_watched_is_listed(run: Run) -> None:
+def test_watch_command_adds_and_removes_pipeline_from_watched_list(run: Run) -> None:
     assert run("watch", "daily_report").stdout == "You watch daily_report.\n"
     assert [row["name"] for row in json_of(run("pipelines", "--watched", "--json"))] == ["daily_report"]
     assert run("watch", "daily_report", "--off").exit_code == 0
     assert run("pipelines", "--watched").stdout == "No pipeline matches.\n"
 
 
-def test_runs_are_found_by_time_status_team_and_pipeline(run: Run) -> None:
+def test_runs_command_filters_by_time_status_team_and_pipeline(run: Run) -> None:
     table: list[tuple[tuple[str, ...], list[str]]] = [
         (("--status", "failed"), ["daily_report"]),
         (("--status", "failed", "--since", "2d"), ["daily_report"]),
@@ -94,7 +94,7 @@ def test_runs_are_found_by_time_status_team_and_pipeline(run: Run) -> None:
     assert run("runs", "--since", "1min").stdout == "No run matches.\n"
 
 
-def test_run_page_shows_tasks_and_comments(run: Run, live: LiveServer) -> None:
+def test_run_detail_prints_tasks_and_comments(run: Run, live: LiveServer) -> None:
     run_id = str(live.tenants.finance.run_id)
     assert run("comment", run_id, "the bank, [again]").exit_code == 0
     shown = run("runs", run_id).stdout
@@ -105,7 +105,7 @@ def test_run_page_shows_tasks_and_comments(run: Run, live: LiveServer) -> None:
     assert len(whole["task_runs"]) == 5
 
 
-def test_comments_on_tasks_from_standard_input_and_replies(run: Run, live: LiveServer) -> None:
+def test_comment_command_supports_tasks_stdin_and_replies(run: Run, live: LiveServer) -> None:
     run_id = str(live.tenants.finance.run_id)
     text = json_of(run("comment", run_id, "-", "--task", "check:1", "--json", stdin="from a file\n"))
     assert text["content"] == "from a file"
@@ -120,7 +120,7 @@ def test_comments_on_tasks_from_standard_input_and_replies(run: Run, live: LiveS
     assert run("comment", run_id, "   ").exit_code == 3
 
 
-def test_a_run_is_started_once_with_conf_from_anywhere(run: Run, live: LiveServer, tmp_path: Any) -> None:
+def test_trigger_command_accepts_conf_sources_and_idempotency_key(run: Run, live: LiveServer, tmp_path: Any) -> None:
     file = tmp_path / "conf.json"
     file.write_text('{"day": "tuesday"}')
     before = len(live.runs.posts)
@@ -141,7 +141,7 @@ def test_a_run_is_started_once_with_conf_from_anywhere(run: Run, live: LiveServe
     ["{", "[1]", "@nowhere.json", "null", f'{{"a": {2**64}}}', f'{{"a": {"[" * 300}{"]" * 300}}}', '{"a": NaN}'],
     ids=lambda conf: conf[:12],
 )
-def test_a_conf_that_is_none_is_wrong_usage(run: Run, live: LiveServer, conf: str) -> None:
+def test_invalid_conf_is_usage_error_and_sends_no_trigger(run: Run, live: LiveServer, conf: str) -> None:
     before = len(live.runs.posts)
     result = run("trigger", "daily_report", "--conf", conf)
     assert (result.exit_code, "--conf" in result.stderr) == (2, True)
@@ -186,7 +186,7 @@ def ends(live: LiveServer, postgres: EmbeddedPostgres, status: str) -> threading
 
 
 @pytest.mark.parametrize(("status", "code"), [("success", 0), ("failed", 1)])
-def test_waiting_ends_with_the_run_and_exits_by_its_outcome(
+def test_trigger_wait_exits_with_status_of_finished_run(
     run: Run, live: LiveServer, postgres: EmbeddedPostgres, status: str, code: int
 ) -> None:
     thread = ends(live, postgres, status)
@@ -198,12 +198,12 @@ def test_waiting_ends_with_the_run_and_exits_by_its_outcome(
     assert result.stderr.splitlines()[-1] == f"{status}: 1 {status}", "its task run was waited for, too"
 
 
-def test_wait_command_respects_timeout(run: Run) -> None:
+def test_trigger_wait_beyond_timeout_exits_with_5(run: Run) -> None:
     result = run("trigger", "daily_report", "--wait", "--timeout", "1")
     assert (result.exit_code, "it goes on" in result.stderr) == (5, True)
 
 
-def test_airflow_refusal_is_relayed_verbatim(run: Run, live: LiveServer) -> None:
+def test_airflow_rejection_is_relayed_verbatim(run: Run, live: LiveServer) -> None:
     live.runs.faults = [(400, "Invalid input for param day")]
     result = run("trigger", "daily_report")
     assert result.exit_code == 3
@@ -211,7 +211,7 @@ def test_airflow_refusal_is_relayed_verbatim(run: Run, live: LiveServer) -> None
     assert result.stdout == ""
 
 
-def test_a_sync_is_followed_to_its_end(run: Run) -> None:
+def test_sync_command_waits_until_sync_finishes(run: Run) -> None:
     result = run("sync", "--connector", "prod")
     assert result.exit_code == 1, "nobody answers at the connector's address"
     assert "failed: read 0 rows" in result.stdout
@@ -237,7 +237,7 @@ def test_a_sync_is_followed_to_its_end(run: Run) -> None:
     ],
 )
 @pytest.mark.usefixtures("_no_pauses")
-def test_what_goes_wrong_is_one_sentence_and_a_status(
+def test_command_error_prints_message_and_exits_with_documented_status(
     run: Run, arguments: tuple[str, ...], environment: dict[str, str], code: int, words: str
 ) -> None:
     result = run(*arguments, **environment)
@@ -274,7 +274,7 @@ FROM generate_series(0, 1) AS i (iteration), generate_series(0, 1) AS m (index)
 """
 
 
-def test_a_task_in_a_loop_is_named_by_its_iteration(run: Run, live: LiveServer) -> None:
+def test_loop_task_is_addressed_by_iteration_and_region(run: Run, live: LiveServer) -> None:
     finance = live.tenants.finance
     with psycopg.connect(live.database_url) as connection:
         connection.execute("SELECT set_config('windsock.space_id', %s, true)", (str(finance.id),))

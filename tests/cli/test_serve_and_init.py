@@ -30,7 +30,7 @@ def installation(open_folder: Path) -> Iterator[Installation]:
         yield new_installation
 
 
-def test_the_first_user_is_superadmin_and_admin_of_the_space(installation: Installation) -> None:
+def test_first_user_of_init_is_superadmin_and_space_admin(installation: Installation) -> None:
     me = installation.ask("GET", "/users/me").json()
     assert (me["email"], me["is_superadmin"]) == ("ana@example.com", True)
     assert [(space["slug"], space["name"], space["role"]) for space in me["spaces"]] == [
@@ -46,7 +46,7 @@ def test_repeated_init_creates_no_second_key_and_prints_instructions(installatio
     assert installation.facts("init", "--email", "ana@example.com", "--space", "finance")["key"] is None
 
 
-def test_init_beside_the_server_makes_a_user_who_sees_only_the_new_space(installation: Installation) -> None:
+def test_init_on_running_server_creates_user_limited_to_new_space(installation: Installation) -> None:
     other = installation.facts("init", "--email", "bob@example.com", "--space", "marketing", "--role", "viewer")["key"]
     me = installation.ask("GET", "/users/me", key=other).json()
     assert me["is_superadmin"] is False
@@ -65,7 +65,7 @@ def test_init_beside_the_server_makes_a_user_who_sees_only_the_new_space(install
         (("sync", "--space", "finance", "--connector", "nothing"), "no connector nothing"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_status_1(
+def test_invalid_argument_prints_message_and_exits_with_1(
     installation: Installation, arguments: tuple[str, ...], word: str
 ) -> None:
     done = installation.run(*arguments)
@@ -74,7 +74,7 @@ def test_a_mistake_is_one_sentence_and_status_1(
     assert "Traceback" not in done.stderr
 
 
-def test_a_bad_setting_is_named(installation: Installation) -> None:
+def test_invalid_setting_is_reported_by_name(installation: Installation) -> None:
     done = installation.run("migrate", WINDSOCK_PORT="many")
     assert done.returncode == 1
     assert "WINDSOCK_PORT" in done.stderr
@@ -92,7 +92,7 @@ def test_keys_can_be_created_listed_and_revoked_immediately(installation: Instal
     assert installation.facts("migrate") == {"revision": "v0002"}
 
 
-def test_a_link_signs_in_to_the_pages(installation: Installation) -> None:
+def test_login_link_command_prints_link_that_signs_in(installation: Installation) -> None:
     address = f"http://127.0.0.1:{installation.port}"
     link = installation.facts("login-link", "--email", "ana@example.com", "--url", f"{address}/")
     assert link["url"].startswith(f"{address}/sign-in/link?token=wsl_")
@@ -111,7 +111,7 @@ def test_a_link_signs_in_to_the_pages(installation: Installation) -> None:
     assert token not in installation.log.read_text()
 
 
-def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installation: Installation) -> None:
+def test_connector_commands_never_print_or_log_password(installation: Installation) -> None:
     closed_port_url = "http://127.0.0.1:9"
     added = installation.run(
         *("connector", "add", "--space", "finance", "--name", "prod", "--url", closed_port_url, "--username", "ana"),
@@ -136,7 +136,7 @@ def test_a_connector_is_added_tried_synced_and_its_password_is_nowhere(installat
     assert installation.key not in log
 
 
-def test_a_sync_that_a_killed_process_left_behind_does_not_block_the_next(installation: Installation) -> None:
+def test_expired_sync_of_killed_worker_does_not_block_next_sync(installation: Installation) -> None:
     """As the command finds it when no server runs: claimed by a worker that is gone."""
     installation.stop()
     with EmbeddedPostgres(installation.data) as embedded:
@@ -189,11 +189,11 @@ def test_foreign_bind_address_is_reported(installation: Installation) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_the_key_file_is_for_its_owner_only(installation: Installation) -> None:
+def test_secret_key_file_is_readable_by_owner_only(installation: Installation) -> None:
     assert stat.S_IMODE((installation.data / "secret.key").stat().st_mode) == 0o600
 
 
-def test_a_killed_postgres_is_started_again(installation: Installation) -> None:
+def test_killed_postgres_is_restarted_by_server(installation: Installation) -> None:
     killed = installation.postmaster()
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: not is_alive(killed), "the postmaster to be gone")
@@ -203,7 +203,7 @@ def test_a_killed_postgres_is_started_again(installation: Installation) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_server_that_is_stopped_or_killed_serves_again(installation: Installation, number: signal.Signals) -> None:
+def test_server_restarts_after_stop_or_kill(installation: Installation, number: signal.Signals) -> None:
     postmaster = installation.postmaster()
     status = installation.stop(number=number)
     if number is not signal.SIGKILL:

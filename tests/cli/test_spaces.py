@@ -55,9 +55,7 @@ def runs(database_url: str) -> dict[str, int]:
         return dict(found.fetchall())
 
 
-def test_a_space_deletes_what_is_older_than_it_keeps_and_the_others_nothing(
-    run: Callable[..., Result], database_url: str
-) -> None:
+def test_retention_deletes_expired_runs_of_its_space_only(run: Callable[..., Result], database_url: str) -> None:
     assert runs(database_url) == {"finance": 4, "marketing": 4}
     result = run("set", "--space", "finance", "--retention-days", "1")
     assert result.stdout == "finance keeps runs for 1 day; a worker deletes what is older, every ten minutes.\n"
@@ -66,7 +64,7 @@ def test_a_space_deletes_what_is_older_than_it_keeps_and_the_others_nothing(
     assert runs(database_url) == {"finance": 3, "marketing": 4}
 
 
-def test_a_space_may_keep_all_again(run: Callable[..., Result]) -> None:
+def test_keep_all_removes_retention_limit(run: Callable[..., Result]) -> None:
     changed = orjson.loads(run("set", "--space", "marketing", "--retention-days", "90", "--json").stdout)
     assert (changed["slug"], changed["name"], changed["retention_days"]) == ("marketing", "Marketing", 90)
     rows = [line.split() for line in run("list").stdout.splitlines()]
@@ -88,7 +86,7 @@ def test_a_space_may_keep_all_again(run: Callable[..., Result]) -> None:
         (("--space", "nowhere", "--keep-all"), 1, "no space nowhere"),
     ],
 )
-def test_what_is_wrong_changes_nothing(
+def test_invalid_retention_options_leave_setting_unchanged(
     run: Callable[..., Result], arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     run("set", "--space", "finance", "--retention-days", "30")

@@ -47,7 +47,7 @@ def test_pipeline_is_found_by_dag_id_before_name(run: Run, which: str, dag_id: s
 
 
 @pytest.mark.parametrize("spelt", [str, lambda id_: str(id_).upper(), lambda id_: id_.hex, lambda id_: f"{{{id_}}}"])
-def test_id_of_a_pipeline_goes_before_a_name_that_reads_so(
+def test_pipeline_id_takes_precedence_over_identical_name(
     run: Run, live: LiveServer, spelt: Callable[[UUID], str]
 ) -> None:
     found = json_of(run("watch", spelt(live.tenants.finance.pipelines["daily_report"]), "--json"))
@@ -69,7 +69,9 @@ def test_id_of_a_pipeline_goes_before_a_name_that_reads_so(
         (("runs", "--connector", "nowhere"), 3, "there is: crm, prod, staging"),
     ],
 )
-def test_missing_or_ambiguous_name_is_reported(run: Run, arguments: tuple[str, ...], code: int, words: str) -> None:
+def test_missing_or_ambiguous_pipeline_name_is_reported(
+    run: Run, arguments: tuple[str, ...], code: int, words: str
+) -> None:
     result = run(*arguments)
     assert (result.exit_code, words in result.stderr) == (code, True), result.output
 
@@ -88,7 +90,7 @@ def test_connector_distinguishes_pipelines_with_same_dag_id(run: Run, connector:
     assert ("other" in of_it) == (connector == "staging")
 
 
-def test_lists_show_the_airflow_where_there_are_several(run: Run, live: LiveServer) -> None:
+def test_lists_show_connector_column_only_with_several_connectors(run: Run, live: LiveServer) -> None:
     for command in (("pipelines", "--q", "daily"), ("runs", "--status", "failed")):
         lines = run(*command).stdout.splitlines()
         assert lines[0].split()[:2] == ["pipeline", "connector"]
@@ -99,7 +101,7 @@ def test_lists_show_the_airflow_where_there_are_several(run: Run, live: LiveServ
     assert "connector" not in run("pipelines", **only).stdout.splitlines()[0]
 
 
-def test_connector_is_found_by_its_id_before_a_name_that_reads_so(run: Run, live: LiveServer, tmp_path: Path) -> None:
+def test_connector_id_takes_precedence_over_identical_name(run: Run, live: LiveServer, tmp_path: Path) -> None:
     """By the commands that ask a server and by those on this machine's database."""
     prod = live.tenants.finance.connector_id
     named_so = ("connector", "add", "--space", "finance", "--name", str(prod), "--url", "http://127.0.0.1:9", "--json")

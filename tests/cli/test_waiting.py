@@ -60,7 +60,7 @@ class Hanging(httpx2.BaseTransport):
     ],
 )
 @pytest.mark.usefixtures("_no_pauses")
-def test_only_a_trigger_that_was_sent_may_have_started_a_run(
+def test_connection_error_reports_ambiguous_trigger_only_if_sent(
     run: Run, monkeypatch: pytest.MonkeyPatch, nothing_from: str, error: type[httpx2.TransportError], words: str | None
 ) -> None:
     keys, make = set[str | None](), Client.__init__
@@ -78,7 +78,7 @@ def test_only_a_trigger_that_was_sent_may_have_started_a_run(
         assert f"--idempotency-key {key} " in result.stderr
 
 
-def test_tasks_of_a_run_that_has_ended_are_waited_for_until_they_have(
+def test_trigger_wait_continues_until_tasks_of_finished_run_are_final(
     run: Run, live: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the sync is slow: the run is there as failed, one of its tasks as failed, another still as running."""

@@ -29,7 +29,7 @@ def work(apart: Installation) -> subprocess.Popen[bytes]:
     return worker
 
 
-def test_a_sync_waits_for_a_worker_and_goes_to_whichever_is_there(apart: Installation) -> None:
+def test_queued_sync_waits_for_worker_and_survives_worker_replacement(apart: Installation) -> None:
     connector = apart.connect("http://127.0.0.1:9")
 
     def ask() -> str:

@@ -13,16 +13,16 @@ from fastapi import FastAPI
 from conftest import SECRET_KEY
 from live_server import LiveServer, serve_two_tenants
 from windsock.client import (
+    ApiError,
     AsyncClient,
     Client,
     ClientError,
+    ConnectionFailed,
     Forbidden,
     Invalid,
     NotAuthenticated,
     NotFound,
-    Refused,
-    ServerFailed,
-    Unreachable,
+    ServerError,
 )
 
 ME = {"id": str(uuid4()), "email": "a@example.com", "name": "A", "is_superadmin": False, "spaces": []}
@@ -94,7 +94,7 @@ BUSY_AIRFLOW = (429, {"detail": "slow down"}, {"X-Provider": "airflow"})
     ],
 )
 @pytest.mark.usefixtures("pauses")
-def test_only_what_may_be_sent_again_is(what: str, responses: list[Any], requests: int) -> None:
+def test_client_retries_only_requests_that_are_safe_to_repeat(what: str, responses: list[Any], requests: int) -> None:
     client, script = scripted(*responses)
     calls: dict[str, Callable[[], Any]] = {
         "get": client.me,
@@ -113,15 +113,15 @@ def test_only_what_may_be_sent_again_is(what: str, responses: list[Any], request
     assert (None in keys) == (what != "trigger")
 
 
-def test_a_server_that_names_a_pause_gets_it_and_no_longer_than_half_a_minute(pauses: list[float]) -> None:
+def test_client_honours_retry_after_up_to_30_seconds(pauses: list[float]) -> None:
     client, _ = scripted(AWAY, (503, {"detail": "x"}, {"Retry-After": "9999"}), (200, ME))
     client.me()
     assert pauses == [7.0, 30.0]
 
 
-def test_a_key_of_the_callers_own_is_sent_as_it_is() -> None:
+def test_explicit_idempotency_key_is_sent_unaltered() -> None:
     client, script = scripted((409, {"detail": "another body."}))
-    with pytest.raises(Refused):
+    with pytest.raises(ApiError):
         client.trigger(RUN_ID, idempotency_key="monday")
     assert script.requests[0].headers["idempotency-key"] == "monday"
 
@@ -132,15 +132,19 @@ def test_a_key_of_the_callers_own_is_sent_as_it_is() -> None:
         ((401, {"detail": "Make another key."}), NotAuthenticated, "Make another key."),
         ((403, {"detail": "Not a member."}), Forbidden, "Not a member."),
         ((404, {"detail": "There is no such run."}), NotFound, "There is no such run."),
-        ((401, {"detail": "Invalid credentials"}, {"X-Provider": "airflow"}), Refused, "Airflow answered 401: Invalid"),
+        (
+            (401, {"detail": "Invalid credentials"}, {"X-Provider": "airflow"}),
+            ApiError,
+            "Airflow answered 401: Invalid",
+        ),
         (
             (422, {"detail": [{"loc": ["body", "content"], "msg": "too short", "type": "x"}]}),
             Invalid,
             "body.content: too short.",
         ),
-        ((500, {"detail": "A fault."}, {"X-Request-ID": "r-1"}), ServerFailed, r"A fault\. \(X-Request-ID r-1\)"),
-        ((418, {"nothing": 1}), Refused, "not as Windsock does"),
-        ((200, {"nothing": 1}), ServerFailed, "does not understand"),
+        ((500, {"detail": "A fault."}, {"X-Request-ID": "r-1"}), ServerError, r"A fault\. \(X-Request-ID r-1\)"),
+        ((418, {"nothing": 1}), ApiError, "not as Windsock does"),
+        ((200, {"nothing": 1}), ServerError, "does not understand"),
     ],
 )
 def test_client_error_message_is_actionable(response: Any, kind: type[ClientError], words: str) -> None:
@@ -151,32 +155,32 @@ def test_client_error_message_is_actionable(response: Any, kind: type[ClientErro
 
 
 @pytest.mark.usefixtures("pauses")
-def test_an_unreachable_server_is_named_and_the_key_is_not() -> None:
+def test_connection_error_names_server_without_api_key() -> None:
     client = Client("http://127.0.0.1:9", "wsk_secret", space="finance")
-    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9 cannot be reached") as caught:
+    with pytest.raises(ConnectionFailed, match=r"127\.0\.0\.1:9 cannot be reached") as caught:
         client.me()
     assert "wsk_secret" not in str(caught.value) + repr(client) + repr(client._target)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8420", "ftp://x", "http://[", "http://"])
-def test_an_address_that_is_none_is_one_sentence(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_url_raises_actionable_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("windsock.client.request_flow.DEFAULT_URL", "nothing at all")
-    with pytest.raises(Unreachable, match="Check the address"):
+    with pytest.raises(ConnectionFailed, match="Check the address"):
         Client(url, "wsk_x").me()
 
 
 @pytest.mark.parametrize("key", ["", "wsk_ü", "two words", "wsk_a\nb"])
-def test_a_key_that_is_none_is_refused_before_it_is_sent(key: str) -> None:
+def test_malformed_api_key_is_rejected_at_construction(key: str) -> None:
     with pytest.raises(ClientError, match="key"):
         Client("http://w.test", key)
 
 
-def test_command_without_space_reports_it() -> None:
+def test_client_without_space_raises_error_naming_setting() -> None:
     with pytest.raises(ClientError, match="WINDSOCK_SPACE"):
         next(Client("http://w.test", "wsk_x").pipelines())
 
 
-def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
+def test_client_and_async_client_have_identical_signatures() -> None:
     def methods(kind: type) -> dict[str, Any]:
         return {
             name.removeprefix("a") if name == "aclose" else name: str(inspect.signature(method)).split(
@@ -190,7 +194,7 @@ def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
     assert len(methods(Client)) > 20
 
 
-def test_lists_are_read_page_by_page_as_they_are_used(client: Client, live: LiveServer) -> None:
+def test_list_methods_paginate_lazily(client: Client, live: LiveServer) -> None:
     names = [pipeline.name for pipeline in client.pipelines(size=1)]
     assert names == ["daily_report", "hourly_load", "never_run"]
     few = client.runs(size=1)
@@ -198,7 +202,7 @@ def test_lists_are_read_page_by_page_as_they_are_used(client: Client, live: Live
     assert [run.external_id for run in client.runs_of(live.tenants.finance.pipelines["daily_report"])][-1] == "r1"
 
 
-def test_filters_are_those_of_the_api(client: Client, live: LiveServer) -> None:
+def test_list_methods_support_api_filters(client: Client, live: LiveServer) -> None:
     assert [p.name for p in client.pipelines(owner=["bob", "nobody"], watched_only=False)] == ["hourly_load"]
     assert [p.name for p in client.pipelines(team_id=live.tenants.finance.team_id)] == ["hourly_load"]
     since = datetime(2020, 1, 1, tzinfo=UTC)
@@ -220,7 +224,7 @@ def test_filters_are_those_of_the_api(client: Client, live: LiveServer) -> None:
         ("audit_events", "/spaces/{slug}/audit-events"),
     ],
 )
-def test_list_methods_take_the_parameters_of_the_api_and_no_others(bare_app: FastAPI, method: str, path: str) -> None:
+def test_list_methods_accept_exactly_api_parameters(bare_app: FastAPI, method: str, path: str) -> None:
     operation = bare_app.openapi()["paths"][f"/api/v1.0{path}"]["get"]
     known = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "query"}
     for kind in (Client, AsyncClient):
@@ -234,7 +238,7 @@ def test_list_methods_take_the_parameters_of_the_api_and_no_others(bare_app: Fas
             getattr(client, method)(*ids, staus="failed")
 
 
-def test_a_day_at_work(client: Client, live: LiveServer) -> None:
+def test_client_covers_read_edit_comment_trigger_and_sync_workflow(client: Client, live: LiveServer) -> None:
     pipeline = client.pipeline(live.tenants.finance.pipelines["daily_report"], days=30)
     assert pipeline.summary.failed_count == 1
     assert client.set_criticality(pipeline.id, "critical").criticality == "critical"
@@ -269,7 +273,7 @@ def test_a_day_at_work(client: Client, live: LiveServer) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_same_with_asyncio(live: LiveServer) -> None:
+async def test_async_client_lists_comments_and_raises_not_found(live: LiveServer) -> None:
     async with AsyncClient(live.url, live.tenants.keys["admin"], space="finance") as client:
         assert (await client.me()).name == "Admin"
         assert [pipeline.name async for pipeline in client.pipelines(size=2)] == [

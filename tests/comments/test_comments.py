@@ -44,7 +44,7 @@ async def test_comments_are_listed_oldest_first_on_their_object(client: Validati
 
 
 @pytest.mark.parametrize("body", [{}, {"content": ""}, {"content": " \n"}, {"content": "x" * 10_001}, {"text": "x"}])
-async def test_nothing_and_too_much_is_refused(client: ValidatingClient, tenants: TwoTenants, body: Any) -> None:
+async def test_empty_or_too_long_comment_is_rejected(client: ValidatingClient, tenants: TwoTenants, body: Any) -> None:
     path = f"{ORCHESTRATION}/runs/{tenants.finance.run_id}/comments"
     assert (await client.as_(tenants.keys["viewer"], "POST", path, json=body)).status_code == 422
     assert (await client.as_(tenants.keys["viewer"], "POST", path, json={"content": "é" * 10_000})).status_code == 201
@@ -65,7 +65,7 @@ async def test_reply_must_target_comment_on_same_object(client: ValidatingClient
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_both_verbs_edit_alike_and_only_a_change_counts(
+async def test_put_and_patch_edit_comment_only_for_author_and_mark_real_changes(
     client: ValidatingClient, tenants: TwoTenants, method: str
 ) -> None:
     created = await say(client, tenants, "viewer", f"runs/{tenants.finance.run_id}", content="one")
@@ -78,7 +78,7 @@ async def test_both_verbs_edit_alike_and_only_a_change_counts(
         assert (await client.as_(tenants.keys[who], method, path, json={"content": "x"})).status_code == 403
 
 
-async def test_replies_outlive_what_they_reply_to(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_replies_survive_deletion_of_parent_comment(client: ValidatingClient, tenants: TwoTenants) -> None:
     run = f"runs/{tenants.finance.run_id}"
     first = await say(client, tenants, "viewer", run, content="first")
     reply = await say(client, tenants, "editor", run, content="reply", parent_id=first["id"])
@@ -89,7 +89,7 @@ async def test_replies_outlive_what_they_reply_to(client: ValidatingClient, tena
     assert await list_comments(client, tenants, run) == [{**reply, "parent_id": None}]
 
 
-async def test_comments_outlive_a_cleared_run_and_the_placeholder_of_a_mapped_task(
+async def test_comments_survive_cleared_run_and_expansion_of_mapped_task(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     space = tenants.finance

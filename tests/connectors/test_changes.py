@@ -49,7 +49,7 @@ async def state(db: "RolledBackDatabase", tenants: TwoTenants) -> Row:
     return row
 
 
-async def test_an_empty_change_changes_nothing(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_empty_change_leaves_connector_unchanged(client: ValidatingClient, tenants: TwoTenants) -> None:
     path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     before = (await client.as_(tenants.keys["viewer"], "GET", path)).json()
     after = await patch(client, tenants)
@@ -58,7 +58,7 @@ async def test_an_empty_change_changes_nothing(client: ValidatingClient, tenants
     assert after == before
 
 
-async def test_only_the_config_keys_that_are_sent_change(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_config_change_affects_only_sent_keys(client: ValidatingClient, tenants: TwoTenants) -> None:
     before = await patch(client, tenants)
     first = await patch(client, tenants, config={"history_days": 30, "include_dags": ["a*"]})
     assert first["config"] == before["config"] | {"history_days": 30, "include_dags": ["a*"]}
@@ -66,14 +66,14 @@ async def test_only_the_config_keys_that_are_sent_change(client: ValidatingClien
     assert second["config"] == first["config"] | {"verify_tls": False}
 
 
-async def test_null_sets_a_config_key_back_to_its_default(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_null_resets_config_key_to_default(client: ValidatingClient, tenants: TwoTenants) -> None:
     before = await patch(client, tenants)
     await patch(client, tenants, config={"history_days": 30, "web_url": "https://a.example.com", "include_tags": ["x"]})
     after = await patch(client, tenants, config={"history_days": None, "web_url": None, "include_tags": None})
     assert after["config"] == before["config"]
 
 
-async def test_null_clears_the_source_system_and_leaving_it_out_does_not(
+async def test_source_system_is_cleared_by_null_and_retained_when_omitted(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     system = "00000000-0000-7000-8000-000000000001"
@@ -82,7 +82,9 @@ async def test_null_clears_the_source_system_and_leaving_it_out_does_not(
     assert (await patch(client, tenants, source_system_id=None))["source_system_id"] is None
 
 
-async def test_a_connector_is_renamed_and_switched_off_and_on(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_connector_can_be_renamed_deactivated_and_reactivated(
+    client: ValidatingClient, tenants: TwoTenants
+) -> None:
     assert (await patch(client, tenants, name=" renamed "))["name"] == "renamed"
     assert (await patch(client, tenants, is_active=False))["is_active"] is False
     changed = await patch(client, tenants, is_active=True)
@@ -90,14 +92,14 @@ async def test_a_connector_is_renamed_and_switched_off_and_on(client: Validating
 
 
 @pytest.mark.parametrize("body", [{"connector_type": "other"}, {"id": "x"}, {"name": ""}, {"is_active": "perhaps"}])
-async def test_read_only_fields_cannot_be_changed(
+async def test_read_only_or_invalid_fields_are_refused(
     client: ValidatingClient, tenants: TwoTenants, body: dict[str, Any]
 ) -> None:
     path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     assert (await client.as_(tenants.keys["editor"], "PATCH", path, json=body)).status_code == 422
 
 
-async def test_another_address_needs_the_credentials_again(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_base_url_change_requires_credentials(client: ValidatingClient, tenants: TwoTenants) -> None:
     path = f"{CONNECTORS}/{tenants.finance.connector_id}"
     config = {"base_url": "https://evil.example.com"}
     refused = await client.as_(tenants.keys["editor"], "PATCH", path, json={"config": config})
@@ -147,7 +149,7 @@ async def test_connector_change_affecting_reads_triggers_resync(
         {"config": {"history_days": 14, "web_url": "https://a.example.com"}},
     ],
 )
-async def test_what_changes_nothing_of_that_keeps_the_watermark(
+async def test_connector_change_not_affecting_reads_retains_watermark(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", body: dict[str, Any]
 ) -> None:
     await begin(db, tenants)
@@ -159,7 +161,7 @@ async def test_what_changes_nothing_of_that_keeps_the_watermark(
     assert (after["failures"], after["is_due"]) == (0, True)
 
 
-async def test_a_sync_of_what_the_connector_was_before_can_write_no_more(
+async def test_sync_started_before_connector_change_loses_its_lease(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     """Else it would leave its watermark behind, and what the new filters let in would never be read."""

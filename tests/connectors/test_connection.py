@@ -68,7 +68,7 @@ async def test_silent_listener_is_reported(client: ValidatingClient, tenants: Tw
     assert body["hints"]
 
 
-async def test_a_connector_that_is_switched_off_can_be_tested(
+async def test_inactive_connector_can_be_tested(
     client: ValidatingClient, tenants: TwoTenants, closed_port: int
 ) -> None:
     path = f"{CONNECTORS}/{tenants.finance.connector_id}"
@@ -81,7 +81,7 @@ NEEDS_LEAVE, GOES_TO_COMPOSER = "may not sign in as the machine", "are sent to C
 
 
 @pytest.mark.parametrize(("is_allowed", "message"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
-async def test_whether_the_machine_signs_in_is_the_operators_setting(
+async def test_connection_test_uses_machine_identity_only_if_operator_allows_it(
     client: ValidatingClient, tenants: TwoTenants, process: AppContext, closed_port: int, is_allowed: bool, message: str
 ) -> None:
     process.settings = Settings(machine_identity=is_allowed)
@@ -94,7 +94,7 @@ async def test_whether_the_machine_signs_in_is_the_operators_setting(
 
 
 @pytest.mark.parametrize(("is_allowed", "message"), [(False, NEEDS_LEAVE), (True, GOES_TO_COMPOSER)])
-async def test_sync_uses_same_setting(
+async def test_sync_uses_machine_identity_only_if_operator_allows_it(
     tenants: TwoTenants, process: AppContext, monkeypatch: pytest.MonkeyPatch, is_allowed: bool, message: str
 ) -> None:
     monkeypatch.setattr(process, "settings", Settings(machine_identity=is_allowed))

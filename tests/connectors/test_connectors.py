@@ -38,7 +38,7 @@ async def create(client: ValidatingClient, key: str, **body: Any) -> dict[str, A
     return payload
 
 
-async def test_connectors_are_listed_by_name_each_with_its_pipelines_counted(
+async def test_connectors_are_listed_by_name_with_pipeline_counts(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     await create(client, tenants.keys["editor"], name="another")
@@ -52,7 +52,7 @@ async def test_connectors_are_listed_by_name_each_with_its_pipelines_counted(
     assert error.json() == response.json()[2]
 
 
-async def test_a_connector_starts_active_and_never_synced_with_every_default_filled_in(
+async def test_new_connector_is_active_and_unsynced_with_default_config(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     system = str(uuid4())
@@ -92,7 +92,7 @@ async def test_a_connector_starts_active_and_never_synced_with_every_default_fil
         ("http://[::1]:8080/", "http://[::1]:8080"),
     ],
 )
-async def test_what_was_pasted_after_the_address_is_cut_off(
+async def test_base_url_is_stored_without_pasted_path_and_query(
     client: ValidatingClient, tenants: TwoTenants, value: str, stored: str
 ) -> None:
     created = await create(client, tenants.keys["editor"], config={"base_url": value, "web_url": value})
@@ -119,7 +119,7 @@ async def test_what_was_pasted_after_the_address_is_cut_off(
         ({"base_url": URL, "include_tags": [""]}, "include_tags", "at least 1 character"),
     ],
 )
-async def test_a_configuration_that_cannot_work_is_refused_in_words(
+async def test_invalid_config_is_refused_with_message(
     client: ValidatingClient, tenants: TwoTenants, config: dict[str, Any], loc: str, words: str
 ) -> None:
     body = {"name": "new", "connector_type": "airflow", "config": config}
@@ -135,7 +135,7 @@ async def test_a_configuration_that_cannot_work_is_refused_in_words(
         assert words in error["msg"]
 
 
-async def test_names_are_unique_in_space(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_connector_names_are_unique_in_space(client: ValidatingClient, tenants: TwoTenants) -> None:
     body = {"name": " prod ", "connector_type": "airflow", "config": {"base_url": URL}}
     response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=body)
     path = f"{CONNECTORS}/{tenants.finance.other_connector_id}"
@@ -163,7 +163,7 @@ async def test_connectors_of_other_types_are_stored_unchanged(
     assert changed.json()["config"] == config | {"more": 1}
 
 
-async def test_deleting_a_connector_takes_its_pipelines_with_it(
+async def test_deleting_connector_deletes_its_pipelines_and_syncs(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     path = f"{CONNECTORS}/{tenants.finance.connector_id}"
@@ -191,7 +191,7 @@ async def test_unusable_base_url_is_refused_on_input(
     assert response.json()["detail"][0]["loc"] == ["body", "config", "base_url"]
 
 
-async def test_space_has_a_limited_number_of_connectors(
+async def test_connectors_beyond_limit_of_space_are_refused(
     client: ValidatingClient, app: FastAPI, tenants: TwoTenants
 ) -> None:
     app.state.settings = app.state.settings.model_copy(update={"max_connectors_per_space": 3})

@@ -51,7 +51,7 @@ async def stored(db: "RolledBackDatabase", space_id: UUID, connector_id: object)
 
 
 @pytest.mark.parametrize("credentials", CREDENTIALS, ids=lambda item: item["auth_type"])
-async def test_credentials_are_encrypted_and_in_no_response(
+async def test_credentials_are_encrypted_and_absent_from_responses(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", app: FastAPI, credentials: dict[str, Any]
 ) -> None:
     editor = tenants.keys["editor"]
@@ -148,7 +148,7 @@ NOT_THE_TOKEN_SERVER = (
         (MWAA | {"session_token": PLANTED}, ["mwaa"]),
     ],
 )
-async def test_credentials_that_cannot_work_are_refused_without_repeating_them(
+async def test_invalid_credentials_are_refused_without_disclosing_them(
     client: ValidatingClient, tenants: TwoTenants, credentials: dict[str, Any], loc: list[str]
 ) -> None:
     response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=BODY | {"credentials": credentials})
@@ -160,7 +160,7 @@ async def test_credentials_that_cannot_work_are_refused_without_repeating_them(
         assert PLANTED not in reply.text
 
 
-async def test_a_change_without_credentials_keeps_them(
+async def test_connector_change_without_credentials_retains_them(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     before = await stored(db, tenants.finance.id, tenants.finance.connector_id)
@@ -170,7 +170,7 @@ async def test_a_change_without_credentials_keeps_them(
         assert await stored(db, tenants.finance.id, tenants.finance.connector_id) == before
 
 
-async def test_credentials_of_a_lost_key_are_a_conflict_in_words(
+async def test_credentials_encrypted_with_lost_key_are_reported_as_conflict(
     client: ValidatingClient, tenants: TwoTenants, app: FastAPI
 ) -> None:
     app.state.secrets = Encryption([Fernet.generate_key().decode()])
@@ -189,7 +189,7 @@ async def test_credentials_of_a_lost_key_are_a_conflict_in_words(
     assert (await client.as_(tenants.keys["editor"], "POST", f"{path}/sync")).status_code == 202
 
 
-async def test_rotated_secrets_are_read_by_the_new_key_alone(
+async def test_rotated_secrets_are_decrypted_by_new_key_only(
     tenants: TwoTenants, db: "RolledBackDatabase", process: AppContext
 ) -> None:
     old, new = process.secrets, Fernet.generate_key().decode()

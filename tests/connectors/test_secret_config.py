@@ -62,7 +62,7 @@ def other(config: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("config", "place"), SECRETS, ids=[str(place) for _, place in SECRETS])
-async def test_secret_in_the_config_is_refused_with_its_place(
+async def test_secret_in_config_is_refused_with_its_location(
     client: ValidatingClient, tenants: TwoTenants, config: dict[str, Any], place: list[str | int]
 ) -> None:
     response = await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=other(config))
@@ -77,7 +77,7 @@ async def test_config_without_secrets_is_stored_unchanged(client: ValidatingClie
     assert (response.status_code, response.json()["config"]) == (201, HARMLESS)
 
 
-async def test_secret_is_refused_in_a_change_too(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_secret_in_config_change_is_refused(client: ValidatingClient, tenants: TwoTenants) -> None:
     body = (await client.as_(tenants.keys["editor"], "POST", CONNECTORS, json=other({"host": "a"}))).json()
     path = f"{CONNECTORS}/{body['id']}"
     refused = await client.as_(tenants.keys["editor"], "PATCH", path, json={"config": {"token": PLANTED}})
@@ -123,7 +123,7 @@ async def test_former_secret_appears_in_neither_responses_nor_audit_log(
         {"base_url": "https://a.example.com", "ca_certificate": f"-----BEGIN PRIVATE KEY-----\n{PLANTED}\n"},
     ],
 )
-async def test_secret_in_the_config_of_an_airflow_is_refused(
+async def test_secret_in_airflow_config_is_refused(
     client: ValidatingClient, tenants: TwoTenants, config: dict[str, Any]
 ) -> None:
     body = {"name": "a", "connector_type": "airflow", "config": config}

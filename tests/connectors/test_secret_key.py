@@ -55,7 +55,7 @@ def test_restore_without_the_key_file_is_refused_until_a_new_key_is_accepted(ser
 
 
 @pytest.mark.anyio
-async def test_keys_of_the_setting_are_checked_in_every_space(make_database: Callable[[str], str]) -> None:
+async def test_secret_keys_setting_is_checked_against_every_space(make_database: Callable[[str], str]) -> None:
     url, key = make_database(f"keys_{uuid4().hex}"), Fernet.generate_key().decode()
     other = Fernet.generate_key().decode()
     db = Database(url, pool_size=2)

@@ -28,7 +28,7 @@ async def create(client: ValidatingClient, tenants: TwoTenants, name: str = "new
 
 
 @pytest.mark.parametrize("base", [SPACE, CATALOG])
-async def test_a_sync_is_queued_and_can_be_followed(
+async def test_requested_sync_is_queued_and_returned_at_its_location(
     client: ValidatingClient, tenants: TwoTenants, app: FastAPI, base: str
 ) -> None:
     connector_id = await create(client, tenants)
@@ -138,7 +138,7 @@ async def test_sync_request_while_scheduled_sync_waits_returns_it(
     assert app.state.jobs.woken == 0
 
 
-async def test_after_a_sync_has_ended_another_one_begins(
+async def test_sync_request_after_finished_sync_queues_new_sync(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     path = f"{SPACE}/connectors/{await create(client, tenants)}/sync"
@@ -153,7 +153,7 @@ async def test_after_a_sync_has_ended_another_one_begins(
     assert second["is_full"] is True
 
 
-async def test_a_connector_that_is_switched_off_is_not_synced(
+async def test_sync_of_inactive_connector_is_refused(
     client: ValidatingClient, tenants: TwoTenants, app: FastAPI
 ) -> None:
     path = f"{CATALOG}/connectors/{tenants.finance.connector_id}"
@@ -167,7 +167,7 @@ async def test_a_connector_that_is_switched_off_is_not_synced(
 
 
 @pytest.mark.parametrize("body", [{"full": True}, {"is_full": "perhaps"}, []])
-async def test_a_body_that_makes_no_sense_starts_nothing(
+async def test_sync_request_with_invalid_body_queues_nothing(
     client: ValidatingClient, tenants: TwoTenants, app: FastAPI, body: object
 ) -> None:
     path = f"{SPACE}/connectors/{await create(client, tenants)}/sync"
@@ -175,9 +175,7 @@ async def test_a_body_that_makes_no_sense_starts_nothing(
     assert app.state.jobs.woken == 0
 
 
-async def test_a_connector_of_another_space_is_not_synced_from_here(
-    client: ValidatingClient, tenants: TwoTenants
-) -> None:
+async def test_sync_of_connector_of_another_space_is_not_found(client: ValidatingClient, tenants: TwoTenants) -> None:
     for connector_id in (tenants.marketing.connector_id, uuid4()):
         response = await client.as_(tenants.keys["editor"], "POST", f"{SPACE}/connectors/{connector_id}/sync")
         assert (response.status_code, response.json()) == (404, {"detail": "There is no such connector in this space."})
@@ -219,7 +217,7 @@ async def past(client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDat
         ({"page": 2, "size": 2}, [3, 4]),
     ],
 )
-async def test_the_history_is_newest_first_and_filtered(
+async def test_sync_history_is_newest_first_and_filtered(
     client: ValidatingClient, tenants: TwoTenants, past: dict[str, str], params: dict[str, Any], expected: list[int]
 ) -> None:
     names = params.get("connector_id", [])
@@ -229,7 +227,7 @@ async def test_the_history_is_newest_first_and_filtered(
     assert [row["provider_requests"] for row in response.json()] == expected
 
 
-async def test_a_malformed_filter_is_refused(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_sync_history_with_malformed_filter_is_refused(client: ValidatingClient, tenants: TwoTenants) -> None:
     for params in ({"connector_id": "prod"}, {"status": "Complete"}, {"size": 0}, {"page": 0}):
         response = await client.as_(tenants.keys["viewer"], "GET", HISTORY, params=params)
         assert response.status_code == 422

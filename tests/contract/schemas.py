@@ -7,13 +7,13 @@ Pipeline   id space_id provider("airflow") external_id(dag_id) name description
            connector_id connector{id,name} owner(raw provider string) owners[] tags[]
            schedule schedule_description next_run_at is_next_run_due is_paused is_active has_import_errors
            status criticality team_id team{id,name}|null is_watched
-           last_run RunBrief|null   recent_runs [RunBrief] (the newest 14, oldest first)
+           last_run RunSummary|null   recent_runs [RunSummary] (the newest 14, oldest first)
            summary {days total_runs success_count failed_count running_count success_rate
                     avg_duration_seconds p50_duration_seconds p95_duration_seconds}
            provider_url last_synced_at created_at updated_at
            provider_metadata{} (only when one pipeline is fetched)
-RunBrief   id external_id status run_type started_at ended_at duration_seconds
-Run        RunBrief + pipeline_id pipeline{id,name} space_id provider queued_at run_after logical_date
+RunSummary   id external_id status run_type started_at ended_at duration_seconds
+Run        RunSummary + pipeline_id pipeline{id,name} space_id provider queued_at run_after logical_date
            data_interval_start data_interval_end conf{} note
            triggered_by(provider's user) triggered_by_user{id,name}|null (ours)
            task_counts{status: n} comment_count provider_url last_synced_at created_at updated_at
@@ -50,7 +50,7 @@ def _shapes() -> dict[str, set[str]]:
             named[name] = ""
         named[name] += f" {line}"
     shapes = {name: _keys(text) for name, text in named.items()}
-    shapes["Run"] |= shapes["RunBrief"]
+    shapes["Run"] |= shapes["RunSummary"]
     return shapes
 
 

@@ -128,13 +128,13 @@ def caller_for(row: Row, tenants: TwoTenants) -> str:
     return tenants.keys["viewer" if "/comments/" in row.path or "key_id" in row.path else "superadmin"]
 
 
-def test_the_tables_are_all_there_is(bare_app: FastAPI) -> None:
+def test_documented_operations_equal_contract_tables(bare_app: FastAPI) -> None:
     assert {f"{method} {path}" for method, path in documented(bare_app)} == {str(row) for row in ROWS} | OURS
 
 
-def test_the_shapes_are_read_from_the_contract() -> None:
+def test_contract_schemas_have_expected_field_counts() -> None:
     assert {name: len(keys) for name, keys in SHAPES.items()} == {
-        "Pipeline": 31, "RunBrief": 7, "Run": 28, "TaskRun": 20, "Comment": 10, "SyncRun": 15, "Connector": 11,
+        "Pipeline": 31, "RunSummary": 7, "Run": 28, "TaskRun": 20, "Comment": 10, "SyncRun": 15, "Connector": 11,
     }  # fmt: skip
 
 
@@ -180,7 +180,7 @@ ADDED = {
 
 
 @EVERY_ROW
-def test_every_row_has_its_parameters(bare_app: FastAPI, row: Row) -> None:
+def test_every_contract_row_has_its_query_parameters(bare_app: FastAPI, row: Row) -> None:
     has = parameters(documented(bare_app)[row.method, row.path], "query")
     if row.parameters:
         assert set(has) - ADDED.get(row.path, set()) == set(row.parameters.split())
@@ -188,7 +188,7 @@ def test_every_row_has_its_parameters(bare_app: FastAPI, row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.shape.startswith("[")], ids=str)
-async def test_every_list_has_the_page_sizes_of_the_contract(
+async def test_every_list_has_page_sizes_of_contract(
     client: ValidatingClient, tenants: TwoTenants, key_ids: dict[str, UUID], row: Row
 ) -> None:
     is_large = row.shape in {"[Pipeline]", "[Run]"}
@@ -205,7 +205,7 @@ async def test_every_list_has_the_page_sizes_of_the_contract(
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.method == "GET"], ids=str)
-async def test_every_get_is_conditional(
+async def test_every_get_with_current_etag_is_304(
     client: ValidatingClient, tenants: TwoTenants, key_ids: dict[str, UUID], row: Row
 ) -> None:
     path = row.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
@@ -215,7 +215,7 @@ async def test_every_get_is_conditional(
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.body], ids=str)
-async def test_every_body_refuses_unknown_keys(
+async def test_every_body_rejects_unknown_keys(
     client: ValidatingClient, tenants: TwoTenants, key_ids: dict[str, UUID], row: Row
 ) -> None:
     path = row.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))

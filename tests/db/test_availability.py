@@ -50,7 +50,7 @@ def test_locked_key_blocks_no_request(live: LiveServer, postgres: EmbeddedPostgr
         connection.rollback()
 
 
-def test_use_of_a_key_is_written_within_seconds(live: LiveServer, postgres: EmbeddedPostgres) -> None:
+def test_api_key_use_is_recorded_within_seconds(live: LiveServer, postgres: EmbeddedPostgres) -> None:
     with owner(live, postgres) as connection:
         connection.execute("UPDATE api_keys SET last_used_at = NULL")
         connection.commit()
@@ -78,7 +78,7 @@ def no_connections_left(live: LiveServer, postgres: EmbeddedPostgres) -> Iterato
             connection.execute(change.format(sql.Identifier(name), -1))
 
 
-def test_readiness_and_requests_agree_when_there_are_no_connections(
+def test_readiness_and_requests_agree_when_connections_are_exhausted(
     live: LiveServer, postgres: EmbeddedPostgres
 ) -> None:
     assert ask(live, "/health/ready").status_code == 200

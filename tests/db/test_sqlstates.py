@@ -70,7 +70,7 @@ async def _nothing() -> None:
 
 
 @pytest.mark.parametrize("state", RAISED)
-async def test_sqlstate_is_mapped_the_same_in_transactions_and_in_pipelined_reads(db: Database, state: str) -> None:
+async def test_sqlstate_is_mapped_equally_in_transactions_and_batches(db: Database, state: str) -> None:
     query = Query(f"DO $$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{state}'; END $$")
     with pytest.raises(RAISED[state]) as in_transaction:
         async with db.transaction() as tx:
@@ -89,15 +89,15 @@ async def test_sqlstate_is_mapped_the_same_in_transactions_and_in_pipelined_read
 @pytest.mark.parametrize(
     "error", [psycopg.OperationalError("lost"), psycopg.InterfaceError("closed"), PoolTimeout("no connection")]
 )
-def test_error_of_the_client_without_a_sqlstate_is_an_outage(error: psycopg.Error) -> None:
+def test_client_error_without_sqlstate_is_an_outage(error: psycopg.Error) -> None:
     assert type(classify(error)) is Unavailable
 
 
-def test_full_queue_of_the_pool_is_overload() -> None:
+def test_full_pool_queue_is_reported_as_overload() -> None:
     assert type(classify(TooManyRequests("too many"))) is Overloaded
 
 
-async def test_row_that_is_too_large_for_an_index_is_the_fault_of_its_value(db: Database) -> None:
+async def test_row_too_large_for_index_is_reported_as_invalid_value(db: Database) -> None:
     with pytest.raises(psycopg.OperationalError) as raised:  # noqa: PT012 - raised by psycopg, inside the transaction
         async with db._pool.connection() as connection, connection.transaction(force_rollback=True):
             await connection.execute("CREATE TEMPORARY TABLE large (text text UNIQUE)")

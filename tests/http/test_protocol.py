@@ -157,7 +157,7 @@ def test_url_at_length_limit_is_served(connect: Connect) -> None:
         (b"GET /health HTTP/1.0\r\n\r\n", 200),
     ],
 )
-def test_request_has_exactly_one_host(connect: Connect, request_: bytes, status: int) -> None:
+def test_request_with_duplicate_or_malformed_host_is_refused(connect: Connect, request_: bytes, status: int) -> None:
     connection = connect()
     connection.sendall(request_)
     response = receive(connection, until=b"\r\n\r\n")
@@ -165,7 +165,7 @@ def test_request_has_exactly_one_host(connect: Connect, request_: bytes, status:
     assert b"x-content-type-options: nosniff" in response.lower()
 
 
-def test_more_than_so_many_headers_are_refused(connect: Connect) -> None:
+def test_excessive_number_of_headers_is_refused(connect: Connect) -> None:
     connection = connect()
     connection.sendall(GET + b"".join(b"X-%d: 1\r\n" % number for number in range(250)) + b"\r\n")
     assert_refused(receive(connection), 431)
@@ -179,7 +179,7 @@ def test_trailers_do_not_become_headers(connect: Connect) -> None:
     assert b"x-late: none" in response.lower()
 
 
-def test_small_body_after_a_large_one_on_the_same_connection_is_taken(connect: Connect) -> None:
+def test_small_body_after_large_body_on_same_connection_is_accepted(connect: Connect) -> None:
     connection = connect()
     for size in (500_000, 20, 200_000, 0, 20):
         head = b"".join((POST, f"Content-Length: {size}\r\n\r\n".encode(), b"x" * min(size, 10)))
@@ -199,7 +199,7 @@ def test_pipelined_requests_are_served_in_order_up_to_limit(connect: Connect) ->
     assert receive(many).count(b"HTTP/1.1 200") < 1000
 
 
-def test_unsupported_protocol_is_refused(connect: Connect) -> None:
+def test_upgrade_request_is_served_without_upgrade_and_closed(connect: Connect) -> None:
     for upgrade in (b"websocket", b"h2c"):
         connection = connect()
         connection.sendall(GET + b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n\r\n" + b"\x00" * 100_000)
@@ -216,12 +216,12 @@ def test_error_in_pipelined_request_leaves_first_response_intact(connect: Connec
     assert not response or response.startswith((b"HTTP/1.1 200", b"HTTP/1.1 400"))
 
 
-def test_idle_connection_is_closed_after_a_time(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connection_is_closed_after_timeout(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_BYTE_SECONDS", 0.3)
     assert receive(connect()) == b""
 
 
-def test_headers_that_come_slowly_are_refused(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_headers_are_refused(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "FIRST_BYTE_SECONDS", 0.5)
     monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.5)
     first = connect()
@@ -247,7 +247,7 @@ def test_idle_keepalive_connection_is_not_timed_out_as_slow(connect: Connect, mo
         time.sleep(0.5)
 
 
-def test_idle_connections_beyond_the_limit_make_room_for_others() -> None:
+def test_idle_connections_beyond_limit_are_closed_for_new_connections() -> None:
     """Also with the address of those that ask: behind a reverse proxy all have the same."""
     with serving(make_app(), max_connections=50) as url, contextlib.ExitStack() as stack:
         port = int(url.rpartition(":")[2])

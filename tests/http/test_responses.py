@@ -44,13 +44,13 @@ def test_changed_response_has_new_etag() -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("POST", 200), ("PATCH", 200), ("GET", 201)])
-def test_only_a_get_is_conditional(method: str, status: int) -> None:
+def test_only_successful_get_is_conditional(method: str, status: int) -> None:
     response = json_response(make_request(method=method, if_none_match="*"), {}, status=status)
     assert response.status_code == status
     assert "etag" not in response.headers
 
 
-def test_json_writes_times_in_utc_with_a_z_and_ids_as_text() -> None:
+def test_json_writes_utc_times_with_z_and_uuids_as_text() -> None:
     at = datetime(2026, 11, 23, 12, 0, 0, 5, tzinfo=UTC)
     elsewhere = at.astimezone(timezone(timedelta(hours=5, minutes=30)))
     value = {"at": at, "there": elsewhere, "id": UUID(int=7), "raw": b'{"x":1.0}', "é": None}
@@ -64,7 +64,7 @@ def test_json_writes_times_in_utc_with_a_z_and_ids_as_text() -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 253, 254, 300, 5000])
-def test_json_of_any_depth_is_written(depth: int) -> None:
+def test_json_of_any_depth_is_serialised(depth: int) -> None:
     value: Any = {"é": [1, None, True, datetime(2026, 1, 2, tzinfo=UTC), b'{"stored":1}']}
     for number in range(depth):
         value = [value, number] if number % 2 else {"a": value, 'b"': [], "c": {}}

@@ -26,7 +26,7 @@ def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
         yield server
 
 
-def test_every_line_of_the_guide_works(live: LiveServer) -> None:
+def test_api_guide_commands_succeed_in_order(live: LiveServer) -> None:
     script = "set -euo pipefail\n" + "\n".join(
         f'echo ">>> block {number}" >&2\n{block}' for number, block in enumerate(BLOCKS, start=1)
     )
@@ -42,7 +42,7 @@ def test_every_line_of_the_guide_works(live: LiveServer) -> None:
     assert sent["conf"] == {"day": "2026-11-23"}
 
 
-def test_every_endpoint_is_in_the_guide(bare_app: FastAPI) -> None:
+def test_every_endpoint_is_in_api_guide(bare_app: FastAPI) -> None:
     documented_codes = set()
     for block in BLOCKS:
         lines = block.replace("\\\n", " ").splitlines()
@@ -53,7 +53,7 @@ def test_every_endpoint_is_in_the_guide(bare_app: FastAPI) -> None:
     assert documented_codes == set(documented(bare_app))
 
 
-def test_every_filter_is_in_the_guide(bare_app: FastAPI) -> None:
+def test_every_query_parameter_is_in_api_guide(bare_app: FastAPI) -> None:
     for (method, path), operation in documented(bare_app).items():
         for parameter in operation.get("parameters", []):
             if parameter["in"] == "query":

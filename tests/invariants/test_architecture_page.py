@@ -29,13 +29,13 @@ def names_in(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(("walk", "number", "file", "name"), STEPS, ids=lambda part: part or "-")
-def test_step_names_a_file_and_a_function(walk: str, number: str, file: str, name: str) -> None:
+def test_walk_step_names_existing_file_and_function(walk: str, number: str, file: str, name: str) -> None:
     path = ROOT / "src" / "windsock" / file
     assert path.is_file(), f"{walk}{number}"
     assert not name or name in names_in(path), f"{walk}{number}"
 
 
-def test_each_walk_is_numbered_and_within_its_limit() -> None:
+def test_walk_step_numbers_are_consecutive_and_files_within_limit() -> None:
     files: dict[str, set[str]] = defaultdict(set)
     numbers: dict[str, list[int]] = defaultdict(list)
     for walk, number, file, _ in STEPS:

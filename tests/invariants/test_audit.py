@@ -49,7 +49,7 @@ def test_every_tenant_table_is_audited_or_never_written(
     assert {row["name"] for row in audited} & of_a_space == of_a_space - NEVER_WRITTEN.keys()
 
 
-def test_every_column_that_the_trail_names_exists(catalogue: psycopg.Connection[DictRow]) -> None:
+def test_audit_triggers_name_existing_columns(catalogue: psycopg.Connection[DictRow]) -> None:
     """The trigger reads them by name; a wrong one would only be null."""
     triggers = catalogue.execute(
         "SELECT t.tgrelid::regclass::text AS name, encode(t.tgargs, 'escape') AS arguments,"
@@ -81,7 +81,7 @@ SELECT set_config('windsock.space_id',
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("operation", WRITING, ids=str)
-async def test_every_operation_that_writes_is_in_the_trail_with_who_and_which_request(
+async def test_every_write_operation_records_event_with_actor_and_request_id(
     client: ValidatingClient,
     db: RolledBackDatabase,
     tenants: TwoTenants,

@@ -49,14 +49,14 @@ def same_response(first: httpx2.Response, other: httpx2.Response) -> bool:
     return first.status_code == other.status_code and first.content == other.content and headers[0] == headers[1]
 
 
-async def test_every_documented_operation_is_in_the_table(bare_app: FastAPI) -> None:
+async def test_every_documented_operation_is_in_matrix(bare_app: FastAPI) -> None:
     in_table = [(operation.method, operation.path) for operation in OPERATIONS]
     assert len(in_table) == len(set(in_table))
     assert set(documented(bare_app)) == set(in_table), "say in tests/invariants/operations.py who may call it"
 
 
 @EVERY_OPERATION
-async def test_without_a_valid_key_there_is_nothing(
+async def test_every_operation_without_valid_key_is_401(
     ask: Ask, tenants: TwoTenants, keys: dict[str, Any], key_ids: dict[str, UUID], operation: Operation
 ) -> None:
     path = operation.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
@@ -67,9 +67,7 @@ async def test_without_a_valid_key_there_is_nothing(
         assert "finance" not in response.text
 
 
-async def test_a_person_who_was_switched_off_has_no_valid_key(
-    ask: Ask, tenants: TwoTenants, db: RolledBackDatabase
-) -> None:
+async def test_key_of_deactivated_user_is_401(ask: Ask, tenants: TwoTenants, db: RolledBackDatabase) -> None:
     await db.connection.execute("UPDATE users SET is_active = false WHERE id = %s", (tenants.users["admin"],))
     assert (await ask(tenants.keys["admin"], "GET", "/users/me")).status_code == 401
 
@@ -113,7 +111,7 @@ async def test_foreign_space_is_indistinguishable_from_missing_space(
 
 
 @EVERY_OPERATION_OF_A_SPACE
-async def test_who_may_not_be_here_learns_nothing_about_ids_and_bodies(
+async def test_unauthorized_response_is_independent_of_ids_and_body(
     ask: Ask, tenants: TwoTenants, key_ids: dict[str, UUID], operation: Operation
 ) -> None:
     ids = ids_of(tenants, tenants.finance, key_ids)
@@ -132,7 +130,7 @@ WITH_IDS = [operation for operation in OPERATIONS if re.search(r"\{(?!slug)", op
 
 
 @pytest.mark.parametrize("operation", WITH_IDS, ids=str)
-async def test_things_of_another_space_do_not_exist_and_stay_as_they_are(
+async def test_objects_of_other_space_are_404_and_unchanged(
     ask: Ask,
     client: ValidatingClient,
     two_tenants_full: TwoTenants,
@@ -158,7 +156,7 @@ async def test_things_of_another_space_do_not_exist_and_stay_as_they_are(
     assert operation.takes_any_user or same_response(foreign, unknown)
 
 
-async def test_ids_of_another_space_in_filters_and_bodies_do_not_exist_either(
+async def test_ids_of_other_space_in_filters_and_bodies_are_treated_as_unknown(
     ask: Ask, two_tenants_full: TwoTenants, bare_app: FastAPI, key_ids: dict[str, UUID]
 ) -> None:
     here, there = (

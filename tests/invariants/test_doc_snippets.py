@@ -45,7 +45,7 @@ def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
 
 
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.stem)
-def test_snippets_of_a_page_run_in_order(live: LiveServer, page: Path) -> None:
+def test_doc_page_snippets_succeed_in_order(live: LiveServer, page: Path) -> None:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("WINDSOCK_")},
         "WINDSOCK_URL": live.url,
@@ -63,7 +63,7 @@ def test_snippets_of_a_page_run_in_order(live: LiveServer, page: Path) -> None:
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_command_line_is_accepted(line: str) -> None:
+def test_documented_command_line_is_accepted(line: str) -> None:
     """Checks the command and the names of its options, without running it."""
     words = shlex.split(re.split(r" [|&]", line)[0], comments=True)[1:]
     command: click.Command = main
@@ -73,6 +73,6 @@ def test_command_line_is_accepted(line: str) -> None:
     command.make_parser(context).parse_args(list(words))
 
 
-def test_enough_snippets_are_checked() -> None:
+def test_snippet_parametrization_is_not_empty() -> None:
     assert len(RUNNABLE) >= 5
     assert len(LINES) >= 25

@@ -46,7 +46,7 @@ EVERYWHERE = {"--help", "--json", "--data", "--url", "--api-key", "--space"}
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_every_setting_is_in_the_reference(name: str) -> None:
+def test_every_setting_is_in_reference(name: str) -> None:
     assert re.search(rf"^\| `WINDSOCK_{name.upper()}` \|", read("reference/settings.md"), re.MULTILINE)
 
 
@@ -56,7 +56,7 @@ def test_every_setting_has_a_description(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_every_command_is_in_the_reference_with_its_options(name: str) -> None:
+def test_every_command_is_in_reference_with_its_options(name: str) -> None:
     page = read("reference/cli.md")
     row = re.search(rf"^\| `{name}[` ].*$", page, re.MULTILINE)
     assert row is not None
@@ -74,7 +74,7 @@ def test_every_command_has_a_help_text(name: str) -> None:
     assert COMMANDS[name].help
 
 
-def test_every_endpoint_is_in_the_reference(bare_app: FastAPI) -> None:
+def test_every_endpoint_is_in_reference(bare_app: FastAPI) -> None:
     page = read("reference/api.md")
     assert bare_app.openapi_url in PUBLIC
     for path in (path for path in PUBLIC if path.count("/docs/") == 0):
@@ -98,7 +98,7 @@ def test_every_metric_is_documented() -> None:
             assert re.search(rf"`{metric.name}(_total)?`", page), metric.name
 
 
-def test_every_kind_of_error_has_a_status_in_the_reference() -> None:
+def test_every_error_class_has_documented_status() -> None:
     kinds = list(kinds_of_error())
     assert len(kinds) > 8
     page = read("reference/api.md")
@@ -112,7 +112,7 @@ def test_every_kind_of_error_has_a_status_in_the_reference() -> None:
         assert kind.status in listed or issubclass(kind, errors.ProviderFailed), kind
 
 
-def test_every_exception_of_the_client_is_documented() -> None:
+def test_every_client_exception_is_documented() -> None:
     page = read("guides/python-client.md")
     table = page[page.index("| Exception in") :]
     named = {name for name in windsock.client.__all__ if isinstance(getattr(windsock.client, name), type)}
@@ -120,7 +120,7 @@ def test_every_exception_of_the_client_is_documented() -> None:
     assert exceptions == {name for name in re.findall(r"`(\w+)`", table) if name in dir(windsock.client)}
 
 
-def test_readme_is_short() -> None:
+def test_readme_is_within_line_limit() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_MAX_LINES
 
 
@@ -132,7 +132,7 @@ def test_every_relative_link_has_a_target(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def test_every_page_is_in_the_navigation() -> None:
+def test_every_page_is_in_navigation() -> None:
     navigation = (ROOT / "zensical.toml").read_text(encoding="utf-8")
     for page in DOCS.glob("**/*.md"):
         name = page.relative_to(DOCS).as_posix()

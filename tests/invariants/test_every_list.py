@@ -46,13 +46,13 @@ def pages(response: httpx2.Response) -> dict[str, int]:
     }
 
 
-async def test_every_paged_operation_is_covered(bare_app: FastAPI) -> None:
+async def test_every_paginated_operation_is_covered(bare_app: FastAPI) -> None:
     paged = {key for key, operation in documented(bare_app).items() if "page" in parameters(operation, "query")}
     assert paged == {(operation.method, operation.path) for operation in LISTS}
 
 
 @EVERY_LIST
-async def test_sizes_are_capped_and_nonsense_is_refused(
+async def test_page_size_is_capped_and_invalid_pagination_is_rejected(
     ask: Ask, tenants: TwoTenants, path_of: Any, operation: Operation
 ) -> None:
     key, path = tenants.keys["superadmin"], path_of(operation)
@@ -67,7 +67,7 @@ async def test_sizes_are_capped_and_nonsense_is_refused(
 
 
 @EVERY_LIST
-async def test_a_page_past_the_end_is_empty_with_the_true_total(
+async def test_page_past_end_is_empty_with_correct_total(
     ask: Ask, two_tenants_full: TwoTenants, path_of: Any, operation: Operation
 ) -> None:
     key, path = two_tenants_full.keys["superadmin"], path_of(operation)
@@ -82,7 +82,7 @@ async def test_a_page_past_the_end_is_empty_with_the_true_total(
 
 
 @EVERY_LIST
-async def test_small_pages_one_after_the_other_are_the_large_one(
+async def test_concatenated_small_pages_equal_large_page(
     ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path_of: Any, operation: Operation
 ) -> None:
     await grow(db, tenants)
@@ -112,7 +112,7 @@ async def test_small_pages_one_after_the_other_are_the_large_one(
         ("/pipelines/{daily}/runs", [("status", "success"), ("status", "failed")]),
     ],
 )
-async def test_links_keep_the_filters(
+async def test_pagination_links_preserve_filters(
     ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path: str, filters: list[tuple[str, str]]
 ) -> None:
     await grow(db, tenants)
@@ -127,7 +127,7 @@ async def test_links_keep_the_filters(
 
 
 @EVERY_GET
-async def test_three_times_the_rows_cost_no_more_queries(
+async def test_query_count_is_independent_of_row_count(
     ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path_of: Any, operation: Operation
 ) -> None:
     key, path = tenants.keys["superadmin"], path_of(operation)
@@ -147,7 +147,7 @@ async def test_three_times_the_rows_cost_no_more_queries(
 
 
 @EVERY_GET
-async def test_current_etag_gets_304(
+async def test_get_with_current_etag_is_304(
     ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path_of: Any, operation: Operation
 ) -> None:
     key, path = tenants.keys["superadmin"], path_of(operation)

@@ -25,14 +25,14 @@ VERSIONS = Path(migrations.__file__).parent / "versions"
 
 SHA_256 = {
     "01_tenancy.sql": "ab2bc23f46fc510f47ba0ee919385e4bb82b0bf7d7b544d69ecb4e39e1c72940",
-    "02_connectors_and_syncs.sql": "9180f9159ed6cfaae5b5efea3a41b8e75872c47c2aadf1bc5e7ca944a3b9d156",
-    "03_mirror.sql": "803f9b7bfe0fbefaa067d4f758ae9a9c9189fe1a31022f18ca115619f27a9e24",
+    "02_connectors_and_syncs.sql": "62a00a000bcaa9114e59dcad34a00807e7103ea5e5bf1576d239b5630bf5b5c2",
+    "03_mirror.sql": "1f2eff0b5693b25df6c23c1618945af4894dfc49db90a5fa6130d896949df7f2",
     "04_user_data.sql": "eab0b9ca920edb61afd1ce4785b09e25b96385a1ce7c20c5381551c2c72d21a0",
     "05_statistics.sql": "c215d16c24c8b7c4e723696a683fbbbcef1ca59811623d5634c51ede42d8477d",
     "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",
     "07_counters.sql": "9bc89a05a22198a586a91ba2274ca1aa0f9edd18394346d50f52ff07626014bc",
     "08_audit.sql": "6f3643227f9ad17bfe81b9dc5c5df5c734ab2fd7005e41abb9546c7bb4a6daf2",
-    "09_worker_functions.sql": "1e6dbb5cc7d909f3374274951bf49fc06161d6552b7355706e1ce223d3e6e4fe",
+    "09_worker_functions.sql": "364d0b14960e9dcb0fbc826e7e70158f744472b68016ff7815b39a9945624428",
     "10_authorization.sql": "38f9a1d95db42562838d5fba7c9a9487fc8f69f97890858ae67cddc207b9c9f4",
     "11_row_level_security.sql": "dc1e31afde86537c12fe6a634a9ac79aea993e02ea1be085e6ed9187e0b2f99b",
     "v0002_jobs.sql": "30cb657faafede68920642280401dbeeff217d96013ba153148695f33a79201a",
@@ -54,11 +54,11 @@ def description_of(url: str) -> str:
         return describe(connection)
 
 
-def test_migrations_from_zero_give_the_documented_schema(empty_database: Callable[[str], str]) -> None:
+def test_migrations_from_empty_database_produce_documented_schema(empty_database: Callable[[str], str]) -> None:
     assert description_of(empty_database(OWNER)) == SCHEMA.read_text(encoding="utf-8"), "run `make schema`"
 
 
-def test_the_documented_schema_can_be_run(new_database: str) -> None:
+def test_documented_schema_can_be_executed(new_database: str) -> None:
     """A description that PostgreSQL understands leaves nothing to guess."""
     with psycopg.connect(new_database) as connection:
         connection.execute("CREATE SCHEMA windsock")
@@ -73,14 +73,14 @@ def without_comments(text: str) -> list[str]:
     return [line for line in re.sub(r" *-- .*", "", text).splitlines() if line]
 
 
-def test_migrating_twice_is_harmless(new_database: str) -> None:
+def test_repeated_migration_changes_no_schema(new_database: str) -> None:
     migrate(new_database, APPLICATION)
     once = description_of(new_database)
     migrate(new_database, APPLICATION)
     assert description_of(new_database) == once == SCHEMA.read_text(encoding="utf-8")
 
 
-def test_two_processes_that_migrate_at_once_are_harmless(new_database: str) -> None:
+def test_concurrent_migrations_produce_documented_schema(new_database: str) -> None:
     code = "import sys; from windsock.db.migrations.runner import migrate; migrate(*sys.argv[1:])"
     command = [sys.executable, "-W", "error", "-c", code, new_database, APPLICATION]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
@@ -90,12 +90,12 @@ def test_two_processes_that_migrate_at_once_are_harmless(new_database: str) -> N
     assert description_of(new_database) == SCHEMA.read_text(encoding="utf-8")
 
 
-def test_released_revisions_stay_as_they_are() -> None:
+def test_released_revisions_match_recorded_checksums() -> None:
     now = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(VERSIONS.rglob("*.sql"))}
     assert now == SHA_256, "write another revision instead of editing one; before 0.1.0, put the new sums here"
 
 
-def test_revisions_form_one_line_and_their_files_are_named_by_it() -> None:
+def test_revisions_are_linear_and_match_file_names() -> None:
     earlier = None
     for path in sorted(VERSIONS.glob("v*.py")):
         revision = importlib.import_module(f"windsock.db.migrations.versions.{path.stem}")

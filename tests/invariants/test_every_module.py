@@ -49,7 +49,7 @@ def test_parametrization_is_not_empty() -> None:
 
 
 @EVERY_MODULE
-def test_every_module_opens_with_one_sentence(module: Path) -> None:
+def test_every_module_docstring_is_single_sentence(module: Path) -> None:
     opening = (ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
     assert opening, "says nothing"
     assert opening.endswith("."), opening
@@ -58,7 +58,7 @@ def test_every_module_opens_with_one_sentence(module: Path) -> None:
 
 
 @EVERY_MODULE
-def test_no_module_imports_within_a_function(module: Path) -> None:
+def test_every_module_imports_at_top_level_only(module: Path) -> None:
     for function in functions(module):
         inside = [node for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]
         assert inside == [], f"line {inside[0].lineno}"
@@ -76,11 +76,11 @@ def test_no_module_swallows_every_error(module: Path) -> None:
 
 
 @EVERY_MODULE
-def test_every_module_is_named_by_what_it_is_for(module: Path) -> None:
+def test_no_module_has_generic_name(module: Path) -> None:
     assert not GENERIC_NAMES & {module.stem, *module.relative_to(ROOT).parts[:-1]}
 
 
-def test_no_file_is_longer_than_can_be_read() -> None:
+def test_no_file_exceeds_line_limit() -> None:
     lengths = {
         relative(path): len(path.read_text(encoding="utf-8").splitlines())
         for path in CODE

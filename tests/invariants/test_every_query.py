@@ -66,7 +66,7 @@ def kind(query: str) -> str:
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))
-def test_every_query_can_be_prepared_by_the_application(connection: psycopg.Connection, name: str) -> None:
+def test_every_query_can_be_prepared_by_application_role(connection: psycopg.Connection, name: str) -> None:
     query = sql.SQL(to_positional(QUERIES[name]))
     if kind(QUERIES[name]) == "CREATE":
         connection.execute(query)
@@ -119,12 +119,12 @@ def test_optional_parameter_is_separate_condition_line() -> None:
         ("-- name: a\nSELECT %(space_id)s {missing}", "there is no fragment missing"),
     ],
 )
-def test_a_file_that_breaks_a_rule_cannot_be_loaded(text: str, complaint: str) -> None:
+def test_sql_file_that_violates_rule_is_rejected(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         Queries("some.sql", text)
 
 
-def test_a_space_named_in_a_fragment_counts_and_a_reason_does_too() -> None:
+def test_space_condition_in_fragment_or_stated_reason_is_accepted() -> None:
     loaded = Queries(
         "some.sql",
         "-- fragment: here\nWHERE space_id = %(space_id)s\n-- name: a\nSELECT 1 FROM runs {here}\n"
@@ -164,7 +164,7 @@ def own_condition(text: str) -> str:
 
 
 @pytest.mark.parametrize(("source", "name"), LISTS)
-def test_every_list_and_its_count_share_their_conditions(source: str, name: str) -> None:
+def test_every_list_query_shares_conditions_with_its_count(source: str, name: str) -> None:
     of_file = blocks(source)
     count = of_file["count_" + name.removeprefix("list_").partition("_sorted")[0]]
     shared = set(INCLUDE.findall(of_file[name])) & set(INCLUDE.findall(count))
@@ -173,6 +173,6 @@ def test_every_list_and_its_count_share_their_conditions(source: str, name: str)
 
 
 @pytest.mark.parametrize(("source", "name"), LISTS)
-def test_every_list_ends_its_order_with_an_id(source: str, name: str) -> None:
+def test_every_list_query_orders_by_id_last(source: str, name: str) -> None:
     order = re.split(r"LIMIT|\n\)", REGISTRY[source][name].rpartition("ORDER BY")[2])[0].strip()
     assert re.search(r"\bid( DESC)?$", order), f"ordered by {order}: rows alike would change places between pages"

@@ -32,7 +32,7 @@ def key_of(operation: Operation, tenants: TwoTenants) -> str:
 
 
 @EVERY_OPERATION
-async def test_unknown_query_parameter_is_refused_with_the_nearest_known_one(
+async def test_unknown_query_parameter_is_rejected_with_nearest_valid_name(
     ask: Ask, tenants: TwoTenants, key_ids: dict[str, UUID], bare_app: FastAPI, operation: Operation
 ) -> None:
     path, key = path_of(operation, tenants, key_ids), key_of(operation, tenants)
@@ -64,7 +64,7 @@ async def test_unknown_query_parameter_is_refused_with_the_nearest_known_one(
         ("%73tat%75=failed", "status"),
     ],
 )
-async def test_misspelled_filters_of_runs_name_the_right_one(
+async def test_misspelled_run_filter_is_rejected_with_suggestion(
     ask: Ask, tenants: TwoTenants, query: str, nearest: str
 ) -> None:
     refused = await ask(tenants.keys["viewer"], "GET", f"/spaces/finance/orchestration/runs?{query}")
@@ -80,16 +80,14 @@ async def test_many_invalid_parameters_yield_short_response(ask: Ask, tenants: T
 
 
 @pytest.mark.parametrize("query", ["page=1&page=2", "days=7&days=7", "q=a&q=b", "watched_only=true&watched_only=false"])
-async def test_a_parameter_that_takes_one_value_is_refused_when_it_is_repeated(
-    ask: Ask, tenants: TwoTenants, query: str
-) -> None:
+async def test_repeated_single_value_parameter_is_rejected(ask: Ask, tenants: TwoTenants, query: str) -> None:
     pipelines = "/spaces/finance/orchestration/pipelines"
     refused = await ask(tenants.keys["viewer"], "GET", f"{pipelines}?{query}")
     assert (refused.status_code, refused.json()["detail"][0]["type"]) == (422, "repeated_parameter")
     assert (await ask(tenants.keys["viewer"], "GET", f"{pipelines}?status=failed&status=failed")).status_code == 200
 
 
-async def test_a_page_ignores_parameters_of_others(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_pages_and_public_routes_ignore_unknown_parameters(client: ValidatingClient, tenants: TwoTenants) -> None:
     """A link that was shared gets some from mail programs; load balancers add some against caches."""
     signed_in = await client.post(f"{SITE}/sign-in", headers=OWN, data={"api_key": tenants.keys["viewer"]})
     assert signed_in.status_code == 303
@@ -101,7 +99,7 @@ async def test_a_page_ignores_parameters_of_others(client: ValidatingClient, ten
 
 
 @pytest.mark.parametrize("operation", WITH_BODY, ids=str)
-async def test_a_body_must_say_that_it_is_json(
+async def test_body_without_json_content_type_is_415(
     ask: Ask, tenants: TwoTenants, key_ids: dict[str, UUID], operation: Operation
 ) -> None:
     path, key = path_of(operation, tenants, key_ids), key_of(operation, tenants)
@@ -127,7 +125,7 @@ async def test_a_body_must_say_that_it_is_json(
         assert (await ask(None, operation.method, path, content=content, headers=headers)).status_code == 401
 
 
-async def test_a_body_that_may_be_left_out_needs_no_content_type(ask: Ask, tenants: TwoTenants) -> None:
+async def test_empty_body_needs_no_content_type(ask: Ask, tenants: TwoTenants) -> None:
     sync = f"/spaces/finance/orchestration/connectors/{tenants.finance.connector_id}/sync"
     for headers in ({}, {"Content-Type": "application/json"}, {"Content-Type": "text/plain"}):
         assert (await ask(tenants.keys["editor"], "POST", sync, headers=headers)).status_code == 202
@@ -169,23 +167,23 @@ async def test_head_responds_like_get_without_body(
 
 
 @pytest.mark.parametrize("path", sorted(PUBLIC - {"/metrics"}))
-async def test_head_of_what_is_public(ask: Ask, path: str) -> None:
+async def test_head_of_public_path_responds_like_get(ask: Ask, path: str) -> None:
     same(await ask(None, "HEAD", SITE + path), await ask(None, "GET", SITE + path))
 
 
-async def test_head_of_metrics_has_the_length_of_what_it_leaves_out(ask: Ask) -> None:
+async def test_head_of_metrics_has_content_length_without_body(ask: Ask) -> None:
     head = await ask(None, "HEAD", f"{SITE}/metrics")
     assert (head.status_code, head.content, int(head.headers["content-length"]) > 100) == (200, b"", True)
 
 
 @pytest.mark.parametrize("name", ["windsock.css", "windsock.js", "icon.svg", "nothing.js"])
-async def test_head_of_a_static_file(ask: Ask, name: str) -> None:
+async def test_head_of_static_file_responds_like_get(ask: Ask, name: str) -> None:
     for headers in ({}, {"If-None-Match": "*"}):
         path = f"{SITE}/static/{name}"
         same(await ask(None, "HEAD", path, headers=headers), await ask(None, "GET", path, headers=headers))
 
 
-async def test_head_of_every_page(
+async def test_head_of_every_page_has_empty_body(
     client: ValidatingClient, tenants: TwoTenants, bare_app: FastAPI, key_ids: dict[str, UUID]
 ) -> None:
     signed_in = await client.post(f"{SITE}/sign-in", headers=OWN, data={"api_key": tenants.keys["admin"]})
@@ -203,7 +201,7 @@ async def test_head_of_every_page(
     assert seen > 10
 
 
-async def test_head_is_refused_where_nothing_can_be_read(ask: Ask, tenants: TwoTenants) -> None:
+async def test_head_of_path_without_get_is_405(ask: Ask, tenants: TwoTenants) -> None:
     sync = f"/spaces/finance/orchestration/connectors/{tenants.finance.connector_id}/sync"
     refused = await ask(tenants.keys["editor"], "HEAD", sync)
     assert (refused.status_code, refused.headers["allow"], refused.content) == (405, "POST", b"")
@@ -211,7 +209,7 @@ async def test_head_is_refused_where_nothing_can_be_read(ask: Ask, tenants: TwoT
     assert body.headers["allow"] == "GET, HEAD"
 
 
-async def test_head_is_carried_out_once_and_counted_as_head(ask: Ask, tenants: TwoTenants) -> None:
+async def test_head_request_is_counted_as_head_in_metrics(ask: Ask, tenants: TwoTenants) -> None:
     path = "/spaces/finance/orchestration/pipelines"
     await ask(tenants.keys["viewer"], "HEAD", f"{path}?size=3")
     numbers = (await ask(None, "GET", f"{SITE}/metrics")).text
@@ -221,5 +219,5 @@ async def test_head_is_carried_out_once_and_counted_as_head(ask: Ask, tenants: T
     assert any("/pipelines" in line and 'status="200"' in line for line in heads), heads
 
 
-def test_head_is_not_in_the_document(bare_app: FastAPI) -> None:
+def test_head_is_absent_from_openapi_document(bare_app: FastAPI) -> None:
     assert not [path for path, methods in bare_app.openapi()["paths"].items() if "head" in methods]

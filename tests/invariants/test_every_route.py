@@ -66,7 +66,7 @@ def called_by(dependant: Dependant) -> set[Any]:
     return {dependant.call}.union(*(called_by(inner) for inner in dependant.dependencies))
 
 
-def test_no_route_waits_for_a_thread(bare_app: FastAPI) -> None:
+def test_every_endpoint_and_dependency_is_coroutine(bare_app: FastAPI) -> None:
     """FastAPI calls what is no coroutine function in a thread of a pool: for each of them a request waits twice."""
     for route in routes(bare_app):
         for call in called_by(route.dependant) if isinstance(route.route, APIRoute) else ():
@@ -105,7 +105,7 @@ def test_every_route_is_in_the_openapi_document(bare_app: FastAPI) -> None:
             assert (method, str(route.path).removeprefix(API)) in shown, f"{method} {route.path}"
 
 
-def test_no_two_routes_are_at_the_same_place(bare_app: FastAPI) -> None:
+def test_route_methods_and_paths_are_unique(bare_app: FastAPI) -> None:
     seen = [(method, route.path_format) for route in routes(bare_app) for method in sorted(route.methods or set())]
     assert len(seen) == len(set(seen))
 
@@ -121,7 +121,7 @@ def test_every_response_body_declares_its_schema(bare_app: FastAPI) -> None:
         assert (route.response_model is None) == (route.status_code == 204), f"{route.methods} {route.path}"
 
 
-def test_every_list_documents_the_pagination_headers(bare_app: FastAPI) -> None:
+def test_every_list_documents_pagination_headers(bare_app: FastAPI) -> None:
     lists = [route for route in guarded(bare_app) if get_origin(route.response_model) is list]
     assert len(lists) > 5
     for route in lists:
@@ -130,7 +130,7 @@ def test_every_list_documents_the_pagination_headers(bare_app: FastAPI) -> None:
         assert {"page", "size"} <= {parameter["name"] for parameter in operation["parameters"]}, route.path
 
 
-def test_pages_ask_for_a_session_and_the_api_for_a_key(bare_app: FastAPI) -> None:
+def test_pages_require_session_and_api_requires_key(bare_app: FastAPI) -> None:
     """A cookie that opened the API would let any other site call it; a key has no business in a page."""
     assert len(pages(bare_app)) > 10
     for route in pages(bare_app):
@@ -142,7 +142,7 @@ def test_pages_ask_for_a_session_and_the_api_for_a_key(bare_app: FastAPI) -> Non
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("session", [None, "stranger", "viewer"])
-async def test_no_page_is_shown_or_used_without_a_session_and_a_membership(
+async def test_pages_require_session_membership_and_same_origin(
     client: ValidatingClient, bare_app: FastAPI, tenants: TwoTenants, key_ids: dict[str, Any], session: str | None
 ) -> None:
     """Whoever signed in, by whatever: a page of a space is for its members, and a form only from a page of ours."""
@@ -170,7 +170,7 @@ async def test_no_page_is_shown_or_used_without_a_session_and_a_membership(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
-async def test_a_slash_at_the_end_changes_nothing(
+async def test_trailing_slash_yields_same_response(
     ask: Ask, tenants: TwoTenants, key_ids: dict[str, Any], operation: Operation
 ) -> None:
     path = operation.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
@@ -183,6 +183,6 @@ async def test_a_slash_at_the_end_changes_nothing(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", sorted(PUBLIC))
-async def test_what_is_public_needs_no_key(ask: Ask, path: str) -> None:
+async def test_public_route_needs_no_key(ask: Ask, path: str) -> None:
     for end in ("", "/"):
         assert (await ask(None, "GET", f"http://windsock.test{path}{end}")).status_code == 200

@@ -85,7 +85,7 @@ def json_of(body: object) -> dict[str, Any]:
 
 
 @EVERY_OPERATION
-async def test_hostile_paths(
+async def test_hostile_path_parameter_is_client_error(
     send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], bare_app: FastAPI, operation: Operation
 ) -> None:
     ids = {"slug": "finance", **ids_of(tenants, tenants.finance, key_ids)}
@@ -98,7 +98,7 @@ async def test_hostile_paths(
 
 
 @EVERY_OPERATION
-async def test_hostile_queries(
+async def test_hostile_query_never_causes_server_error(
     send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], bare_app: FastAPI, operation: Operation
 ) -> None:
     path = operation.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
@@ -113,7 +113,7 @@ async def test_hostile_queries(
 
 
 @WITH_BODY
-async def test_hostile_fields(
+async def test_hostile_body_field_never_causes_server_error(
     send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], bare_app: FastAPI, operation: Operation
 ) -> None:
     path = operation.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
@@ -129,7 +129,9 @@ async def test_hostile_fields(
 
 
 @WITH_BODY
-async def test_hostile_bodies(send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], operation: Operation) -> None:
+async def test_hostile_body_never_causes_server_error(
+    send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], operation: Operation
+) -> None:
     path = operation.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
     for body in BODIES:
         for content_type in ("application/json", "text/plain"):
@@ -141,7 +143,7 @@ async def test_hostile_bodies(send: Send, tenants: TwoTenants, key_ids: dict[str
 
 
 @EVERY_OPERATION
-async def test_bodies_that_are_too_large(
+async def test_body_beyond_size_limit_is_413(
     send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], operation: Operation
 ) -> None:
     path = operation.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
@@ -156,7 +158,9 @@ async def test_bodies_that_are_too_large(
 
 
 @EVERY_OPERATION
-async def test_hostile_headers(send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], operation: Operation) -> None:
+async def test_hostile_header_never_causes_server_error(
+    send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], operation: Operation
+) -> None:
     path = operation.path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
     for headers in HEADERS:
         encoded = {name: value.encode() for name, value in headers.items()}
@@ -171,7 +175,9 @@ async def test_hostile_headers(send: Send, tenants: TwoTenants, key_ids: dict[st
 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "x" * 1_000])
-async def test_hostile_methods(send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], method: str) -> None:
+async def test_hostile_method_is_200_or_405(
+    send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], method: str
+) -> None:
     for path in sorted({operation.path for operation in OPERATIONS}):
         filled = path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
         assert (await send(method, filled, method)).status_code in {200, 405}
@@ -200,7 +206,7 @@ CREDENTIALS: list[dict[str, Any]] = [
 ]
 
 
-async def test_hostile_configurations_of_a_connector(send: Send, tenants: TwoTenants) -> None:
+async def test_hostile_connector_config_never_causes_server_error(send: Send, tenants: TwoTenants) -> None:
     right = {"base_url": "http://127.0.0.1:9"}
     connectors = "/catalog/spaces/finance/connectors"
     path = f"{connectors}/{tenants.finance.connector_id}"
@@ -212,7 +218,7 @@ async def test_hostile_configurations_of_a_connector(send: Send, tenants: TwoTen
             await send("PATCH", path, f"config.{name}={value!r}", **json_of({"config": {name: value}}))
 
 
-async def test_hostile_credentials_of_a_connector(send: Send, tenants: TwoTenants) -> None:
+async def test_hostile_connector_credentials_never_cause_server_error(send: Send, tenants: TwoTenants) -> None:
     path = f"/catalog/spaces/finance/connectors/{tenants.finance.connector_id}"
     for credentials in CREDENTIALS:
         for name in (*credentials, "unknown"):
@@ -228,5 +234,5 @@ async def test_hostile_credentials_of_a_connector(send: Send, tenants: TwoTenant
 @pytest.mark.parametrize(
     "path", ["/", "//", "/%00", "/..", "/%2e%2e/%2e%2e/etc/passwd", "/spaces//", "/x" * 2_000, "/" + quote("😀\\;")]
 )
-async def test_places_where_there_is_nothing(send: Send, path: str) -> None:
+async def test_nonexistent_path_never_causes_server_error(send: Send, path: str) -> None:
     assert (await send("GET", path, path)).status_code in {200, 404}

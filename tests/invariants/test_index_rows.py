@@ -80,12 +80,12 @@ def indexed(catalogue: psycopg.Connection[DictRow]) -> dict[str, set[str]]:
     return found
 
 
-def test_every_indexed_text_has_a_longest_value(catalogue: psycopg.Connection[DictRow]) -> None:
+def test_every_indexed_text_column_has_maximum_length(catalogue: psycopg.Connection[DictRow]) -> None:
     found = {(table, name) for table, names in indexed(catalogue).items() for name in names}
     assert found == LONGEST.keys(), "say how long it may be, or index a prefix or a hash of it"
 
 
-async def test_the_longest_values_fit_into_every_index(
+async def test_longest_values_of_tenant_tables_fit_into_every_index(
     db: RolledBackDatabase,
     tenants: TwoTenants,
     catalogue: psycopg.Connection[DictRow],
@@ -108,7 +108,7 @@ async def test_the_longest_values_fit_into_every_index(
             await db.connection.execute(*table.copy_of(row))
 
 
-async def test_the_longest_values_of_what_belongs_to_no_space_fit(
+async def test_longest_values_of_global_tables_fit_into_every_index(
     catalogue: psycopg.Connection[DictRow], tenant_tables: list[TenantTable], db: RolledBackDatabase
 ) -> None:
     tenants = {table.name for table in tenant_tables}

@@ -100,14 +100,14 @@ async def _errors(ask: Ask, tenants: TwoTenants, recorder: Recorder) -> dict[str
     return {str(response.status_code): recorder.normalize(response.json()) for response in requests}
 
 
-def test_the_document_in_docs_is_the_one_that_is_served(bare_app: FastAPI) -> None:
+def test_openapi_document_in_docs_equals_served_document(bare_app: FastAPI) -> None:
     served = written(bare_app.openapi())
     if WRITES:
         DOCUMENT.write_text(served, encoding="utf-8")
     assert DOCUMENT.read_text(encoding="utf-8") == served, HINT
 
 
-def test_the_document_is_valid(bare_app: FastAPI) -> None:
+def test_openapi_document_is_valid(bare_app: FastAPI) -> None:
     assert bare_app.openapi()["openapi"].startswith("3.1")
     OpenAPIV31SpecValidator(bare_app.openapi()).validate()
 
@@ -120,7 +120,7 @@ def operations_of(app: FastAPI) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_every_operation_has_a_readable_name_and_a_described_tag(bare_app: FastAPI) -> None:
+def test_every_operation_has_unique_name_and_described_tag(bare_app: FastAPI) -> None:
     document = bare_app.openapi()
     names = [operation["operationId"] for _, operation in operations_of(bare_app)]
     assert len(names) == len(set(names))
@@ -140,7 +140,7 @@ def test_every_response_documents_its_headers(bare_app: FastAPI) -> None:
             assert ("304" in operation["responses"]) == name.startswith("GET"), name
 
 
-def test_every_parameter_is_described_and_none_can_be_null(bare_app: FastAPI) -> None:
+def test_every_parameter_is_described_and_not_nullable(bare_app: FastAPI) -> None:
     for name, operation in operations_of(bare_app):
         for parameter in operation.get("parameters", []):
             assert "null" not in json.dumps(parameter["schema"]), f"{name}: {parameter['name']}"
@@ -172,16 +172,16 @@ def test_every_body_and_response_has_valid_example(bare_app: FastAPI) -> None:
     assert seen > 100
 
 
-def test_closed_sets_are_enums_and_those_of_airflow_are_not(bare_app: FastAPI) -> None:
+def test_closed_sets_are_enums_unlike_airflow_states(bare_app: FastAPI) -> None:
     schemas = bare_app.openapi()["components"]["schemas"]
     assert schemas["Criticality"]["enum"] == ["low", "medium", "high", "critical"]
     assert schemas["Role"]["enum"] == list(get_args(Role.__value__))
-    for name in ("Pipeline", "Run", "TaskRun", "RunBrief"):
+    for name in ("Pipeline", "Run", "TaskRun", "RunSummary"):
         assert "enum" not in schemas[name]["properties"]["status"]
     assert "enum" not in schemas["Run"]["properties"]["run_type"]
 
 
-def test_nothing_secret_is_in_it() -> None:
+def test_openapi_document_contains_no_secrets() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     assert "wsk_8Jq2fT…" in text
     assert "planted" not in text
@@ -189,7 +189,7 @@ def test_nothing_secret_is_in_it() -> None:
 
 
 @pytest.mark.anyio
-async def test_page_loads_no_external_resources(client: ValidatingClient, process: AppContext) -> None:
+async def test_api_docs_page_loads_no_external_resources(client: ValidatingClient, process: AppContext) -> None:
     page = await client.get(f"http://windsock.test{API}/docs")
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]

@@ -24,11 +24,11 @@ from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import validate_config, validate_credentials
 from windsock.errors import Invalid
 from windsock.providers.airflow.config import TOKEN_URIS, URL_PATTERN, AirflowConfig
-from windsock.spaces.models import ApiKeyIn, SpaceChange, TeamBody, UserIn
+from windsock.spaces.models import ApiKeyIn, SpaceUpdate, TeamInput, UserIn
 
 
 @pytest.mark.parametrize(("name", "values"), [("Criticality", 4), ("Role", 3), ("Action", 3), ("TargetType", 11)])
-def test_a_closed_set_is_one_component_wherever_it_is_used(bare_app: FastAPI, name: str, values: int) -> None:
+def test_closed_set_is_single_shared_component(bare_app: FastAPI, name: str, values: int) -> None:
     """Otherwise a generator makes several types of it that do not fit each other."""
     document = bare_app.openapi()
     listed = document["components"]["schemas"][name]["enum"]
@@ -38,11 +38,11 @@ def test_a_closed_set_is_one_component_wherever_it_is_used(bare_app: FastAPI, na
     assert text.count(f'"#/components/schemas/{name}"') > 1
 
 
-def test_a_thing_beside_its_id_is_one_component(bare_app: FastAPI) -> None:
+def test_id_and_name_pair_is_single_shared_component(bare_app: FastAPI) -> None:
     schemas = bare_app.openapi()["components"]["schemas"]
     properties = {name: schema.get("properties", {}) for name, schema in schemas.items()}
     named = [name for name, item in properties.items() if set(item) == {"id", "name"} and "anyOf" not in item["id"]]
-    assert named == ["NamedRef"]
+    assert named == ["Ref"]
 
 
 VERBS = "list|get|create|update|replace|delete|trigger|sync|cancel|test|accept|watch|unwatch"
@@ -147,12 +147,12 @@ def composer(**key: str) -> dict[str, Any]:
         ("ApiKeyIn", {"name": "a", "expires_in_days": "30"}, False),
         ("ApiKeyIn", {"name": NUL}, False),
         ("ApiKeyIn", {"name": " \u0085\t"}, False),
-        ("SpaceChange", {"retention_days": 1.0}, True),
-        ("SpaceChange", {"retention_days": 0.0}, False),
+        ("SpaceUpdate", {"retention_days": 1.0}, True),
+        ("SpaceUpdate", {"retention_days": 0.0}, False),
         ("CommentIn", {"content": NUL}, False),
         ("CommentIn", {"content": "\0 "}, False),
         ("UserIn", {"email": "a\0@b", "name": "x"}, False),
-        ("TeamBody", {"name": NUL}, False),
+        ("TeamInput", {"name": NUL}, False),
         ("TriggerIn", {"logical_date": "1970-01-01T00:00:00+14:00"}, True),
         ("TriggerIn", {"logical_date": "2199-12-31T23:59:59.999999-12:00"}, True),
         ("TriggerIn", {"logical_date": "2026-01-01t00:00:00z"}, True),
@@ -161,9 +161,7 @@ def composer(**key: str) -> dict[str, Any]:
         ("TriggerIn", {"note": NUL}, False),
     ],
 )
-def test_schema_and_server_agree_on_a_body(
-    bare_app: FastAPI, schema: str, body: dict[str, Any], is_right: bool
-) -> None:
+def test_schema_and_server_agree_on_body(bare_app: FastAPI, schema: str, body: dict[str, Any], is_right: bool) -> None:
     components = bare_app.openapi()["components"]
     described = {"$ref": f"#/components/schemas/{schema}", "components": components}
     assert jsonschema_rs.is_valid(described, body, validate_formats=False) == is_right
@@ -173,7 +171,7 @@ def test_schema_and_server_agree_on_a_body(
 def accepts(name: str, body: dict[str, Any]) -> bool:
     """Whether the server takes it: a connector is looked through once more, when its type is known."""
     models = {
-        item.__name__: item for item in (ApiKeyIn, CommentIn, ConnectorIn, SpaceChange, TeamBody, TriggerIn, UserIn)
+        item.__name__: item for item in (ApiKeyIn, CommentIn, ConnectorIn, SpaceUpdate, TeamInput, TriggerIn, UserIn)
     }
     try:
         created = models[name].model_validate(body)
@@ -187,20 +185,20 @@ def accepts(name: str, body: dict[str, Any]) -> bool:
 
 @given(strategies.from_regex(URL_PATTERN, fullmatch=True))
 @settings(database=None, deadline=None, max_examples=100)
-def test_server_accepts_every_url_of_the_pattern(url: str) -> None:
+def test_server_accepts_every_url_matching_pattern(url: str) -> None:
     host = urlsplit(url).netloc if "[" not in url else ""
     assume(host.isascii() and host)  # others: only outlined by the pattern
     AirflowConfig(base_url=url)
 
 
-def test_base_url_of_a_change_cannot_be_null(bare_app: FastAPI) -> None:
+def test_base_url_of_config_change_is_not_nullable(bare_app: FastAPI) -> None:
     """It has no default to which null could set it back."""
     properties = bare_app.openapi()["components"]["schemas"]["AirflowConfigChange"]["properties"]
     nullable = {name for name, schema in properties.items() if {"type": "null"} in schema.get("anyOf", [])}
     assert nullable == set(properties) - {"base_url"}
 
 
-def test_exemptions_from_the_schema_are_stated_in_the_document(bare_app: FastAPI) -> None:
+def test_schema_exemptions_are_stated_in_openapi_document(bare_app: FastAPI) -> None:
     document = bare_app.openapi()
     text = json.dumps(document)
     ids = {operation["operationId"] for _, operation in operations_of(bare_app)}
@@ -219,7 +217,7 @@ def test_exemptions_from_the_schema_are_stated_in_the_document(bare_app: FastAPI
         ((0, 0, bytes(16)), False),
     ],
 )
-async def test_schema_and_server_agree_on_a_cursor(
+async def test_schema_and_server_agree_on_cursor(
     client: ValidatingClient, bare_app: FastAPI, tenants: TwoTenants, packed: tuple[int, int, bytes], is_right: bool
 ) -> None:
     path = f"{API}/spaces/{{slug}}/orchestration/runs"

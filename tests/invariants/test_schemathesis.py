@@ -74,7 +74,7 @@ def assert_passed(text: str, *phases: str) -> None:
 
 
 @pytest.mark.timeout(SECONDS + 60)
-def test_on_things_that_are_there(live: LiveServer, tmp_path: Path) -> None:
+def test_schemathesis_with_existing_ids_finds_no_failures(live: LiveServer, tmp_path: Path) -> None:
     """Every operation but the deletions, on real ids: examples, edge cases of each parameter, random input."""
     space = live.tenants.finance
     with Client(live.url, live.tenants.keys["superadmin"], space="finance") as client:
@@ -105,7 +105,7 @@ def test_on_things_that_are_there(live: LiveServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(SECONDS + 60)
-def test_on_things_that_come_and_go(live: LiveServer, tmp_path: Path) -> None:
+def test_schemathesis_with_stateful_ids_finds_no_failures(live: LiveServer, tmp_path: Path) -> None:
     """Every operation but the end of the space, on ids that earlier answers gave or that nobody has."""
     not_the_space = ["--exclude-operation-id", "delete_space"]
     text = run(live, tmp_path, {"slug": "finance"}, *not_the_space, "--max-examples", "10")

@@ -35,7 +35,7 @@ GLOBAL_TABLES = {"alembic_version", "api_keys", "login_links", "sessions", "spac
 """Tables of no space."""
 
 
-def test_every_table_belongs_to_a_space_or_is_on_the_list(
+def test_every_table_is_tenant_table_or_listed_as_global(
     catalogue: psycopg.Connection[DictRow], tenant_tables: list[TenantTable]
 ) -> None:
     rows = catalogue.execute(
@@ -46,7 +46,7 @@ def test_every_table_belongs_to_a_space_or_is_on_the_list(
     assert {row["relkind"] for row in rows} == {"r"}, "a view would look past row-level security"
 
 
-def test_every_tenant_table_is_walled_in(
+def test_every_tenant_table_has_row_level_security_policy(
     catalogue: psycopg.Connection[DictRow], tenant_tables: list[TenantTable]
 ) -> None:
     walled = catalogue.execute(
@@ -61,7 +61,7 @@ def test_every_tenant_table_is_walled_in(
     assert [tuple(row.values()) for row in other] == [("memberships", "own_memberships", "r")]
 
 
-def test_every_tenant_table_has_its_space_first_in_its_primary_key(
+def test_every_tenant_table_has_space_id_first_in_primary_key(
     catalogue: psycopg.Connection[DictRow], tenant_tables: list[TenantTable]
 ) -> None:
     first = catalogue.execute(
@@ -72,7 +72,7 @@ def test_every_tenant_table_has_its_space_first_in_its_primary_key(
     assert with_space == {table.name for table in tenant_tables}
 
 
-def test_nothing_is_unique_beyond_a_space(
+def test_every_unique_index_of_tenant_table_starts_with_space_id(
     catalogue: psycopg.Connection[DictRow], tenant_tables: list[TenantTable]
 ) -> None:
     """Such a key would tell one space what another has, and could not be distributed."""
@@ -86,7 +86,7 @@ def test_nothing_is_unique_beyond_a_space(
     assert [row["index"] for row in unique if row["name"] in names and row["attname"] != "space_id"] == []
 
 
-def test_a_child_can_only_hang_on_a_parent_of_its_own_space(
+def test_foreign_keys_between_tenant_tables_include_space_id(
     catalogue: psycopg.Connection[DictRow], tenant_tables: list[TenantTable]
 ) -> None:
     keys = catalogue.execute(
@@ -127,12 +127,12 @@ def test_application_role_is_unprivileged(catalogue: psycopg.Connection[DictRow]
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
-def test_the_application_can_make_nothing(catalogue: psycopg.Connection[DictRow], schema: str) -> None:
+def test_application_role_cannot_create_objects(catalogue: psycopg.Connection[DictRow], schema: str) -> None:
     cursor = catalogue.execute("SELECT has_schema_privilege(%s, %s, 'CREATE') AS may", (APPLICATION, schema))
     assert cursor.fetchall() == [{"may": False}]
 
 
-def test_the_application_only_reads_and_writes_rows(catalogue: psycopg.Connection[DictRow]) -> None:
+def test_application_role_has_row_privileges_only(catalogue: psycopg.Connection[DictRow]) -> None:
     grants = catalogue.execute(
         "SELECT c.relname AS name, g.privilege_type AS right FROM pg_class c, aclexplode(c.relacl) g"
         " WHERE c.relnamespace = 'windsock'::regnamespace AND g.grantee IN (0, %s::regrole)",
@@ -144,7 +144,7 @@ def test_the_application_only_reads_and_writes_rows(catalogue: psycopg.Connectio
         assert {grant["right"] for grant in grants if grant["name"] == name} == {"SELECT"}, name
 
 
-def test_only_the_known_functions_run_as_their_owner(catalogue: psycopg.Connection[DictRow]) -> None:
+def test_only_listed_functions_are_security_definer(catalogue: psycopg.Connection[DictRow]) -> None:
     functions = catalogue.execute(
         "SELECT proname AS name, prosecdef AS is_definer, proconfig AS settings,"
         " has_function_privilege('public', oid, 'EXECUTE') AS is_for_all"
@@ -170,7 +170,7 @@ async def test_application_refuses_to_start_with_privileged_role(
 
 
 @pytest.mark.anyio
-async def test_who_names_no_space_sees_and_changes_nothing(
+async def test_transaction_without_space_reads_and_writes_no_tenant_rows(
     two_tenants_full: TwoTenants, db: RolledBackDatabase, tenant_tables: list[TenantTable]
 ) -> None:
     theirs = await rows_of_each(db, tenant_tables, two_tenants_full.marketing.id)
@@ -181,7 +181,7 @@ async def test_who_names_no_space_sees_and_changes_nothing(
 
 
 @pytest.mark.anyio
-async def test_who_names_a_space_cannot_reach_another(
+async def test_tenant_transaction_cannot_reach_rows_of_other_space(
     two_tenants_full: TwoTenants, db: RolledBackDatabase, tenant_tables: list[TenantTable]
 ) -> None:
     finance, marketing = two_tenants_full.finance.id, two_tenants_full.marketing.id
@@ -198,7 +198,7 @@ async def test_who_names_a_space_cannot_reach_another(
 
 
 @pytest.mark.anyio
-async def test_people_see_their_own_memberships_and_can_change_none_of_them(
+async def test_user_transaction_reads_own_memberships_and_changes_none(
     two_tenants_full: TwoTenants, db: RolledBackDatabase
 ) -> None:
     stranger = two_tenants_full.users["stranger"]

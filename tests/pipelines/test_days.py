@@ -94,7 +94,7 @@ def counted(runs: list[Row], days: int, now: datetime) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_every_number_of_every_window_is_what_the_runs_say(
+async def test_window_summary_equals_aggregation_of_runs(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - histories, not secrets
@@ -143,7 +143,7 @@ async def test_daily_stats_exist_for_finished_runs_only(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_how_many_runs_there_are_of_each_kind_is_known(
+async def test_run_counters_equal_count_of_runs_by_status_and_type(
     tenants: TwoTenants, db: "RolledBackDatabase", seed: int
 ) -> None:
     await live(db, tenants, Random(seed))  # noqa: S311 - histories, not secrets
@@ -164,7 +164,7 @@ async def test_how_many_runs_there_are_of_each_kind_is_known(
     )
 
 
-async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database: Callable[[str], str]) -> None:
+async def test_concurrent_writers_lose_no_runs_in_daily_stats(make_database: Callable[[str], str]) -> None:
     url = make_database(f"days_{uuid4().hex}")
     db = Database(url, pool_size=3)
     await db.open()
@@ -196,7 +196,9 @@ async def test_two_who_write_at_once_lose_none_of_each_others_runs(make_database
         await db.close()
 
 
-async def test_a_deleted_connector_takes_its_days_with_it(tenants: TwoTenants, db: "RolledBackDatabase") -> None:
+async def test_connector_deletion_removes_daily_stats_and_counters(
+    tenants: TwoTenants, db: "RolledBackDatabase"
+) -> None:
     async with db.tenant_transaction(tenants.finance.id) as tx:
         assert await tx.fetch_all(DAYS)
         await tx.execute(Query("DELETE FROM connectors WHERE id = %(id)s"), id=tenants.finance.connector_id)

@@ -70,7 +70,7 @@ async def test_pipeline_combines_airflow_fields_and_user_fields(client: Validati
     )
 
 
-async def test_the_list_has_all_of_it_but_the_providers_own(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_list_rows_equal_detail_without_provider_metadata(client: ValidatingClient, tenants: TwoTenants) -> None:
     listed = (await client.as_(tenants.keys["viewer"], "GET", LIST)).json()
     for row in listed:
         pipeline = await get(client, tenants, row["name"])
@@ -78,7 +78,7 @@ async def test_the_list_has_all_of_it_but_the_providers_own(client: ValidatingCl
         assert row == pipeline
 
 
-async def test_a_pipeline_that_never_ran_is_unknown_and_empty(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_pipeline_without_runs_has_unknown_status(client: ValidatingClient, tenants: TwoTenants) -> None:
     pipeline = await get(client, tenants, "never_run")
     assert (pipeline["status"], pipeline["last_run"], pipeline["recent_runs"], pipeline["is_paused"]) == (
         "unknown",
@@ -88,7 +88,7 @@ async def test_a_pipeline_that_never_ran_is_unknown_and_empty(client: Validating
     )
 
 
-async def test_a_paused_pipeline_keeps_the_status_of_its_newest_run(
+async def test_paused_pipeline_has_status_of_newest_run(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     space = tenants.finance
@@ -100,7 +100,7 @@ async def test_a_paused_pipeline_keeps_the_status_of_its_newest_run(
     assert (pipeline["status"], pipeline["is_paused"]) == ("success", True)
 
 
-async def test_the_newest_fourteen_runs_stand_oldest_first(
+async def test_recent_runs_are_newest_fourteen_oldest_first(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     assert [run["external_id"] for run in (await get(client, tenants))["recent_runs"]] == ["r1", "r2"]
@@ -129,7 +129,7 @@ async def test_the_newest_fourteen_runs_stand_oldest_first(
     assert brief["duration_seconds"] == 300.0
 
 
-async def test_a_backfill_of_the_past_is_not_the_newest_run(
+async def test_backfill_of_past_date_is_not_newest_run(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     await store(db, tenants.finance, [make_run("daily_report", "old", "failed", hours_ago=400, run_type="backfill")])
@@ -138,7 +138,7 @@ async def test_a_backfill_of_the_past_is_not_the_newest_run(
     assert [run["external_id"] for run in pipeline["recent_runs"]] == ["old", "r1", "r2"]
 
 
-async def test_every_brief_is_the_run_itself(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_recent_runs_equal_fields_of_run_detail(client: ValidatingClient, tenants: TwoTenants) -> None:
     for brief in (await get(client, tenants))["recent_runs"]:
         path = f"/spaces/finance/orchestration/runs/{brief['id']}"
         run = (await client.as_(tenants.keys["viewer"], "GET", path)).json()
@@ -154,7 +154,7 @@ async def test_every_brief_is_the_run_itself(client: ValidatingClient, tenants: 
         (None, None, "http://127.0.0.1:9/dags/daily_report"),
     ],
 )
-async def test_the_address_is_where_people_open_it_in_that_airflow(
+async def test_pipeline_provider_url_follows_api_version_and_web_url(
     client: ValidatingClient,
     tenants: TwoTenants,
     db: "RolledBackDatabase",
@@ -169,7 +169,7 @@ async def test_the_address_is_where_people_open_it_in_that_airflow(
 
 
 @pytest.mark.parametrize(("age", "is_later"), [("-1 hour", False), ("1 hour", True)])
-async def test_it_is_true_as_of_its_row_or_the_last_complete_pass(
+async def test_pipeline_last_synced_at_is_later_of_row_and_last_complete_sync(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", age: str, *, is_later: bool
 ) -> None:
     written = datetime.fromisoformat((await get(client, tenants))["last_synced_at"])
@@ -223,7 +223,7 @@ async def test_draining_pipeline_is_marked_in_detail_and_list(
         (None, None),
     ],
 )
-async def test_the_team_that_airflow_names_is_a_suggestion_and_no_more(
+async def test_airflow_team_name_is_suggested_but_not_assigned(
     client: ValidatingClient,
     tenants: TwoTenants,
     db: "RolledBackDatabase",

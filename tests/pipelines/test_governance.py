@@ -22,9 +22,7 @@ async def names(client: ValidatingClient, tenants: TwoTenants, who: str = "viewe
 
 
 @pytest.mark.parametrize("who", ["viewer", "stranger"])
-async def test_watching_is_everybody_s_own_and_idempotent(
-    client: ValidatingClient, tenants: TwoTenants, who: str
-) -> None:
+async def test_watch_is_per_user_and_idempotent(client: ValidatingClient, tenants: TwoTenants, who: str) -> None:
     path = f"{PIPELINES}/{tenants.finance.pipelines['daily_report']}/watch"
     status = 204 if who == "viewer" else 403
     for _ in range(2):
@@ -53,7 +51,7 @@ async def test_team_and_criticality_can_be_set_found_and_cleared(client: Validat
     assert (refused.status_code, "'low', 'medium', 'high' or 'critical'" in refused.text) == (422, True)
 
 
-async def test_a_sync_touches_nothing_of_it(
+async def test_sync_preserves_criticality_team_and_watch(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     space = tenants.finance
@@ -89,13 +87,13 @@ async def test_a_sync_touches_nothing_of_it(
         ({"sort": "-p95_duration_seconds", "size": 1, "page": 2}, ["hourly_load"]),
     ],
 )
-async def test_filters_and_orders(
+async def test_pipeline_list_applies_filters_and_sort(
     client: ValidatingClient, tenants: TwoTenants, query: Any, expected: list[str]
 ) -> None:
     assert await names(client, tenants, **query) == expected
 
 
-async def test_the_window_of_the_summary_can_be_chosen(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_summary_window_follows_days_parameter(client: ValidatingClient, tenants: TwoTenants) -> None:
     totals = {}
     for days in (1, 2):
         rows = (await client.as_(tenants.keys["viewer"], "GET", PIPELINES, params={"days": days})).json()
@@ -107,5 +105,5 @@ async def test_the_window_of_the_summary_can_be_chosen(client: ValidatingClient,
     "query",
     ["provider=dagster", "criticality=urgent", "sort=size", "days=0", "days=366", "team_id=x", "watched_only=x"],
 )
-async def test_what_cannot_be_meant_is_refused(client: ValidatingClient, tenants: TwoTenants, query: str) -> None:
+async def test_invalid_query_value_is_rejected(client: ValidatingClient, tenants: TwoTenants, query: str) -> None:
     assert (await client.as_(tenants.keys["viewer"], "GET", f"{PIPELINES}?{query}")).status_code == 422

@@ -51,7 +51,7 @@ LIST = "/spaces/finance/orchestration/pipelines"
         ({"page": 10**18}, []),
     ],
 )
-async def test_filters_and_pages(
+async def test_pipeline_list_applies_filters_and_pagination(
     client: ValidatingClient, tenants: TwoTenants, query: dict[str, Any], expected: list[str]
 ) -> None:
     response = await client.as_(tenants.keys["viewer"], "GET", LIST, params=query)
@@ -59,7 +59,7 @@ async def test_filters_and_pages(
     assert [row["name"] for row in response.json()] == expected
 
 
-async def test_what_a_sync_changes_is_found_by_its_new_words(
+async def test_search_finds_text_changed_by_sync(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     long = "word " * 3_000 + "needle-at-the-end"
@@ -78,7 +78,7 @@ async def test_what_a_sync_changes_is_found_by_its_new_words(
     assert response.json() == []
 
 
-async def test_pipelines_of_several_connectors_are_any_of_them(
+async def test_connector_filter_with_several_ids_matches_any(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     new = ConnectorIn(name="new", connector_type="airflow", config={"base_url": "https://a.example.com"})
@@ -102,7 +102,7 @@ async def test_pipelines_of_several_connectors_are_any_of_them(
         assert response.headers["x-total-count"] == str(len(expected))
 
 
-async def test_pipelines_of_one_name_keep_their_order_over_pages(
+async def test_pipelines_with_equal_name_have_stable_order_across_pages(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     mirror = MirrorWriter(tenants.finance.id, tenants.finance.connector_id)
@@ -117,7 +117,7 @@ async def test_pipelines_of_one_name_keep_their_order_over_pages(
     assert ids == sorted(ids)
 
 
-async def test_a_vanished_pipeline_stays_listed_as_not_active(
+async def test_deleted_pipeline_is_listed_as_inactive(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     space = tenants.finance
@@ -147,7 +147,7 @@ async def test_list_and_object_respond_with_and_without_trailing_slash(
 
 
 @pytest.mark.parametrize("query", [{"status": "Success"}, {"status": "a b"}, {"connector_id": "x"}, {"q": "a\0b"}])
-async def test_a_filter_that_makes_no_sense_is_refused(
+async def test_invalid_filter_is_rejected_with_its_location(
     client: ValidatingClient, tenants: TwoTenants, query: dict[str, str]
 ) -> None:
     response = await client.as_(tenants.keys["viewer"], "GET", LIST, params=query)

@@ -45,7 +45,7 @@ def loops(plan: dict[str, Any]) -> Iterator[int]:
         ("list_window_histograms", None, SIZE),
     ],
 )
-async def test_each_row_of_page_is_rendered_once(
+async def test_list_query_plan_loops_are_bounded_by_page_size(
     db: "RolledBackDatabase", tenants: TwoTenants, name: str, by: str | None, most: int, days: int
 ) -> None:
     space = tenants.finance

@@ -91,7 +91,7 @@ def a_history(random: Random, number: int) -> list[ProviderRun]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_the_summary_is_what_its_runs_say(
+async def test_summary_of_random_history_equals_computed_stats(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", seed: int
 ) -> None:
     random = Random(seed)  # noqa: S311 - histories, not secrets
@@ -163,7 +163,7 @@ async def test_running_runs_count_regardless_of_age_and_yield_no_rate(
     assert await summary(client, tenants) == EMPTY | {"running_count": 3}
 
 
-async def test_a_run_counts_by_its_end_not_by_its_start(
+async def test_run_is_counted_by_end_not_start(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     await store(
@@ -178,7 +178,7 @@ async def test_a_run_counts_by_its_end_not_by_its_start(
     assert (found["total_runs"], found["success_rate"], found["avg_duration_seconds"]) == (1, 1.0, 6 * 3600.0)
 
 
-async def test_runs_deleted_in_airflow_do_not_count(
+async def test_runs_deleted_in_airflow_are_not_counted(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     runs = [make_run("never_run", "done", "failed"), make_run("never_run", "on", "running", minutes=None)]
@@ -192,7 +192,7 @@ async def test_runs_deleted_in_airflow_do_not_count(
 
 
 @pytest.mark.parametrize("minutes", [-20 / 60_000, -5 * 60, -24 * 60 * 365])
-async def test_a_run_that_ends_before_it_starts_has_no_known_duration(
+async def test_run_that_ends_before_start_has_no_duration(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", minutes: float
 ) -> None:
     await store(db, tenants, [make_run("never_run", "odd", "success", minutes=minutes, hours_ago=1)])
@@ -209,7 +209,7 @@ async def test_a_run_that_ends_before_it_starts_has_no_known_duration(
 
 @pytest.mark.parametrize("logical_date", [NOW - timedelta(days=400), NOW + timedelta(days=1_900)])
 @pytest.mark.parametrize("status", ["queued", "running", "failed"])
-async def test_the_newest_run_is_the_one_queued_or_started_last_whatever_its_date(
+async def test_newest_run_is_last_queued_or_started_regardless_of_logical_date(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", logical_date: datetime, status: str
 ) -> None:
     """As Airflow 2 tells it: without run_after and queued_at."""
@@ -232,7 +232,7 @@ async def test_the_newest_run_is_the_one_queued_or_started_last_whatever_its_dat
     assert (pipeline["status"], pipeline["last_run"]["external_id"]) == ("success", "after")
 
 
-async def test_the_list_and_the_pipeline_agree_and_spaces_do_not_mix(
+async def test_list_and_detail_summaries_agree_within_each_space(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     await store(db, tenants, [make_run("daily_report", f"more {n}", "success", hours_ago=n + 1) for n in range(5)])

@@ -45,14 +45,14 @@ class Door:
         return self.lab.Reply({"detail": self.refusal[1]}, status=self.refusal[0])
 
 
-def test_user_and_password_of_airflow_2_go_along_with_each_request(lab: "Lab") -> None:
+def test_airflow_2_password_is_sent_with_each_request(lab: "Lab") -> None:
     requests, scripted = lab.against(lambda _: lab.Reply(NOT_FOUND, status=404), one_run, "v1", kind="password")
     expected = base64.b64encode(f"windsock:{lab.password}".encode()).decode()
     assert scripted.requests[0].headers["authorization"] == f"Basic {expected}"
     assert requests == 1
 
 
-def test_user_and_password_of_airflow_3_are_exchanged_once_for_a_token(lab: "Lab") -> None:
+def test_airflow_3_password_is_exchanged_once_for_token(lab: "Lab") -> None:
     door = Door(lab)
     requests, scripted = lab.against(door.script, one_run, kind="password")
     assert scripted.paths == ["POST /auth/token", "GET /api/v2/dags/d/dagRuns/r"]
@@ -63,14 +63,14 @@ def test_user_and_password_of_airflow_3_are_exchanged_once_for_a_token(lab: "Lab
 
 
 @pytest.mark.parametrize("refusal", [EXPIRED, MALFORMED])
-def test_a_token_that_is_refused_is_renewed_once(lab: "Lab", refusal: tuple[int, str]) -> None:
+def test_refused_token_is_renewed_once(lab: "Lab", refusal: tuple[int, str]) -> None:
     lab.tokens.put("c", "of yesterday".replace(" ", "-"))
     door = Door(lab, refusal)
     requests, scripted = lab.against(door.script, one_run, kind="password")
     assert (requests, scripted.paths.count("POST /auth/token")) == (3, 1)
 
 
-def test_a_renewed_token_that_is_refused_too_is_the_end(lab: "Lab") -> None:
+def test_renewed_token_that_is_refused_fails_permanently(lab: "Lab") -> None:
     lab.tokens.put("c", "of-yesterday")
     door = Door(lab, opens=False)
     with pytest.raises(ProviderRejectedCredentials) as caught:
@@ -194,14 +194,14 @@ def test_failed_renewal_shows_the_first_refusal_unless_the_password_is_wrong(lab
             lab.against(script, one_run, kind="password")
 
 
-def test_a_wrong_password_is_tried_once(lab: "Lab") -> None:
+def test_wrong_password_is_tried_once(lab: "Lab") -> None:
     with pytest.raises(ProviderRejectedCredentials, match="POST /auth/token with 401: Invalid credentials"):
         lab.against(lambda _: lab.Reply({"detail": "Invalid credentials"}, status=401), one_run, kind="password")
     assert lab.slept == []
 
 
 @pytest.mark.parametrize(("api", "status"), [("v1", 401), ("v1", 403), ("v2", 401)])
-def test_a_fixed_token_that_is_refused_is_the_end(lab: "Lab", api: str, status: int) -> None:
+def test_refused_static_token_is_reported_as_rejected_credentials(lab: "Lab", api: str, status: int) -> None:
     with pytest.raises(ProviderRejectedCredentials) as caught:
         lab.against(lambda _: lab.Reply({"title": "Forbidden"}, status=status), one_run, api)
     assert caught.value.status == status
@@ -215,7 +215,7 @@ def test_airflow_with_all_admins_issues_token_without_credentials(lab: "Lab") ->
     assert requests == 1
 
 
-def test_airflow_requiring_credentials_is_diagnosed_without_them(lab: "Lab") -> None:
+def test_airflow_requiring_credentials_refuses_connector_without_them(lab: "Lab") -> None:
     def script(request: "Request") -> "Reply":
         return lab.Reply({"detail": "no"}, status=403 if request.path == "/auth/token" else 401)
 
@@ -224,12 +224,12 @@ def test_airflow_requiring_credentials_is_diagnosed_without_them(lab: "Lab") -> 
 
 
 @pytest.mark.parametrize("body", [{}, [], {"access_token": 3}, {"access_token": ""}])
-def test_a_sign_in_without_a_token_is_nonsense(lab: "Lab", body: Any) -> None:
+def test_login_response_without_token_is_bad_response(lab: "Lab", body: Any) -> None:
     with pytest.raises(ProviderBadResponse, match="without a token"):
         lab.against(lambda _: lab.Reply(body, status=201), one_run, kind="password")
 
 
-def test_the_cache_is_bounded_and_shows_nothing() -> None:
+def test_token_cache_is_bounded_and_hides_tokens_in_repr() -> None:
     tokens = TokenCache(largest=2)
     for key in "abc":
         tokens.put(key, f"secret-{key}")
@@ -237,7 +237,7 @@ def test_the_cache_is_bounded_and_shows_nothing() -> None:
     assert "secret" not in repr(tokens)
 
 
-def test_another_password_or_address_is_another_key(lab: "Lab") -> None:
+def test_token_cache_key_depends_on_connector_url_and_credentials(lab: "Lab") -> None:
     keys = {
         token_key(connector, url, lab.credentials(kind))
         for connector in (1, 2)
@@ -248,7 +248,7 @@ def test_another_password_or_address_is_another_key(lab: "Lab") -> None:
     assert not [key for key in keys if lab.password in key]
 
 
-def test_each_part_of_the_credentials_of_a_cloud_is_in_the_key() -> None:
+def test_token_cache_key_depends_on_every_part_of_cloud_credentials() -> None:
     account = {
         "type": "service_account",
         "client_email": "a@b",

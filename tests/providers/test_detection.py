@@ -62,7 +62,9 @@ def failure_of(lab: "Lab", script: "Script", use: Any, api_version: str | None =
 @pytest.mark.parametrize(
     ("use", "api_version"), [(identify, None), (list_dags, None), (list_dags, "v2"), (list_dags, "v1")]
 )
-def test_words_of_another_program_are_not_shown(lab: "Lab", reply: str, use: Any, api_version: str | None) -> None:
+def test_response_text_of_another_program_is_not_shown(
+    lab: "Lab", reply: str, use: Any, api_version: str | None
+) -> None:
     failure = failure_of(lab, lambda _: lab.Reply(**OTHER_PROGRAMS[reply]), use, api_version)
     assert PLANTED not in " ".join((str(failure), failure.provider_message, *failure.hints))
     assert str(failure)
@@ -87,7 +89,7 @@ def test_airflow_message_is_shown_after_version_check(lab: "Lab", api_version: s
     assert len([path for path in requests if path.endswith("/version")]) == 1
 
 
-def test_server_at_another_address_is_recognised_anew(lab: "Lab") -> None:
+def test_response_text_is_not_shown_after_server_changes_its_url(lab: "Lab") -> None:
     """A name that leads elsewhere after the first sync shows nothing of what is there."""
     first = lab.Server(lambda _: lab.Reply({"version": "3.3.2"}))
     other = lab.Server(lambda _: lab.Reply({"detail": PLANTED}, status=500))
@@ -128,5 +130,5 @@ def test_server_at_another_address_is_recognised_anew(lab: "Lab") -> None:
         ("v2", ["3.3.2"], False),
     ],
 )
-def test_an_airflow_is_recognised_by_the_whole_of_its_version(api_version: Any, body: Any, is_one: bool) -> None:
+def test_airflow_is_recognised_only_by_complete_version(api_version: Any, body: Any, is_one: bool) -> None:
     assert (recognize(api_version, body) is not None) is is_one

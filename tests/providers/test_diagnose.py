@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("api", "version", "requests"), [("v2", "3.3.2", 7), ("v1", "2.11.2", 8)])
-def test_a_good_connection(lab: "Lab", api: str, version: str, requests: int) -> None:
+def test_successful_connection_reports_version_and_dag_count(lab: "Lab", api: str, version: str, requests: int) -> None:
     found, paths = diagnosing(lab, airflow_of(lab, api))
     assert (found.success, found.provider_version, found.api_version) == (True, version, api)
     assert found.message == f"Connected to Airflow {version}; the account sees 3 DAGs."
@@ -25,13 +25,13 @@ def test_a_good_connection(lab: "Lab", api: str, version: str, requests: int) ->
     assert found.latency_ms > 0
 
 
-def test_a_user_and_password_are_signed_in(lab: "Lab") -> None:
+def test_password_is_exchanged_for_token_by_connection_test(lab: "Lab") -> None:
     found, paths = diagnosing(lab, airflow_of(lab, "v2"), "password")
     assert found.success
     assert paths[:2] == ["GET /api/v2/version", "POST /auth/token"]
 
 
-def test_a_scheduler_that_is_down_is_a_hint(lab: "Lab") -> None:
+def test_unhealthy_scheduler_is_reported_as_hint(lab: "Lab") -> None:
     health = lab.sample("v2_health")
     health["scheduler"]["status"] = "unhealthy"
     found, _ = diagnosing(lab, airflow_of(lab, "v2", health=lab.Reply(health)))
@@ -42,7 +42,7 @@ def test_a_scheduler_that_is_down_is_a_hint(lab: "Lab") -> None:
     assert "health" in found.hints[0]
 
 
-def test_an_account_that_sees_nothing_is_a_hint(lab: "Lab") -> None:
+def test_account_without_visible_dags_is_reported_as_hint(lab: "Lab") -> None:
     found, _ = diagnosing(lab, airflow_of(lab, "v1", dags=lab.Reply({"dags": [], "total_entries": 0})))
     assert found.success
     assert "0 DAGs" in found.message
@@ -71,7 +71,7 @@ def test_refusal_reports_detected_version(
 
 
 @pytest.mark.parametrize(("forced", "api", "version"), [("v1", "v2", "3.3.2"), ("v2", "v1", "2.11.2")])
-def test_the_wrong_api_version_is_named(lab: "Lab", forced: str, api: str, version: str) -> None:
+def test_wrong_api_version_is_reported(lab: "Lab", forced: str, api: str, version: str) -> None:
     found, _ = diagnosing(lab, airflow_of(lab, api), api_version=forced)
     assert found.message == f"This is Airflow {version}, which has /api/{api} and no /api/{forced}."
     assert found.hints == [f"Set api_version to auto or {api}."]
@@ -79,13 +79,13 @@ def test_the_wrong_api_version_is_named(lab: "Lab", forced: str, api: str, versi
 
 @pytest.mark.parametrize("version", ["2.5.3", "1.10.15", "2.0.0rc1"])
 @pytest.mark.parametrize("forced", ["auto", "v1"])
-def test_an_airflow_that_is_too_old_is_refused(lab: "Lab", version: str, forced: str) -> None:
+def test_too_old_airflow_is_refused(lab: "Lab", version: str, forced: str) -> None:
     reply = lab.Reply({"version": version})
     found, _ = diagnosing(lab, airflow_of(lab, "v1", version=reply), api_version=forced)
     assert found.message == f"This is Airflow {version}; Windsock needs 2.6 or newer."
 
 
-def test_the_oldest_airflow_that_will_do(lab: "Lab") -> None:
+def test_oldest_supported_airflow_is_accepted(lab: "Lab") -> None:
     assert diagnosing(lab, airflow_of(lab, "v1", version=lab.Reply({"version": "2.6.0+composer"})))[0].success
 
 
@@ -96,7 +96,7 @@ def test_other_product_is_distinguished_from_airflow(lab: "Lab", body: object) -
     assert "Another program" in found.hints[0]
 
 
-def test_a_wrong_path_is_named(lab: "Lab") -> None:
+def test_wrong_path_is_reported(lab: "Lab") -> None:
     def script(_: "Request") -> "Reply":
         return lab.Reply(HTML, status=404, content_type="text/html")
 
@@ -106,7 +106,7 @@ def test_a_wrong_path_is_named(lab: "Lab") -> None:
     assert paths == ["GET /wrong/api/v2/version", "GET /wrong/api/v1/version"]
 
 
-def test_a_login_page_in_front_is_named(lab: "Lab") -> None:
+def test_login_page_in_front_of_airflow_is_reported(lab: "Lab") -> None:
     for reply in (
         lab.Reply(HTML, content_type="text/html"),
         lab.Reply(b"", status=302, headers={"Location": "/oauth2/start"}),
@@ -116,7 +116,7 @@ def test_a_login_page_in_front_is_named(lab: "Lab") -> None:
         assert "sign in" in found.hints[-1]
 
 
-def test_a_server_that_hangs_and_one_in_trouble_are_named(lab: "Lab") -> None:
+def test_hanging_or_failing_server_is_reported(lab: "Lab") -> None:
     found, _ = diagnosing(lab, lambda _: lab.Reply({}, delay=3), timeout_seconds=1)
     assert "within 1 s" in found.message
     assert "timeout_seconds" in found.hints[0]
@@ -133,7 +133,7 @@ def failing_with(error: Exception, lab: "Lab") -> Diagnosis:
     return asyncio.run(trying(config, lab.credentials(), transport=httpx2.MockTransport(handler)))
 
 
-def test_trouble_with_tls_and_names_is_named(lab: "Lab") -> None:
+def test_tls_and_connection_errors_are_reported(lab: "Lab") -> None:
     untrusted = ssl.SSLCertVerificationError(1, "self-signed")
     untrusted.verify_message = "self-signed certificate"
     assert "verify_tls" in failing_with(untrusted, lab).hints[0]
@@ -142,14 +142,14 @@ def test_trouble_with_tls_and_names_is_named(lab: "Lab") -> None:
     assert "refused" in failing_with(ConnectionRefusedError(111, "x"), lab).message
 
 
-def test_a_host_that_is_not_known_is_named(lab: "Lab") -> None:
+def test_unknown_host_is_reported(lab: "Lab") -> None:
     found = asyncio.run(trying(AirflowConfig(base_url="http://airflow.invalid"), lab.credentials()))
     assert not found.success
     assert "host" in found.hints[0]
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_the_version_is_found_once_and_only_when_it_is_not_known(lab: "Lab", api: str) -> None:
+def test_version_is_detected_once_and_only_if_not_configured(lab: "Lab", api: str) -> None:
     async def twice(airflow: "Airflow") -> int:
         await airflow.list_pipelines()
         await airflow.list_pipelines()

@@ -35,7 +35,7 @@ def forbidding(lab: "Lab", api: str, *parts: str) -> "Script":
         ("/taskInstances", "task instances cannot be read", "can read on Task Instances (role Viewer)"),
     ],
 )
-def test_list_that_is_refused_fails_the_test_and_names_the_permission(
+def test_refused_list_fails_connection_test_and_names_permission(
     lab: "Lab", api: str, part: str, what: str, permission: str
 ) -> None:
     """Before, the test said Connected, and every sync failed."""
@@ -49,7 +49,9 @@ def test_list_that_is_refused_fails_the_test_and_names_the_permission(
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize("parts", [("~/dagRuns",), ("~/dagRuns/~/taskInstances",), ("~/dagRuns", "~/taskInstances")])
-def test_account_with_rights_on_single_dags_works_dag_by_dag(lab: "Lab", api: str, parts: tuple[str, ...]) -> None:
+def test_account_with_rights_on_single_dags_passes_connection_test(
+    lab: "Lab", api: str, parts: tuple[str, ...]
+) -> None:
     def script(request: "Request") -> "Reply":
         if "/dags/~/" in request.path and request.path.endswith(parts):
             return lab.Reply(FORBIDDEN[api], status=403)
@@ -69,7 +71,9 @@ def test_account_with_rights_on_single_dags_works_dag_by_dag(lab: "Lab", api: st
         ("/importErrors", "Import errors cannot be read", "can read on ImportError"),
     ],
 )
-def test_what_a_mirror_can_do_without_is_a_hint(lab: "Lab", api: str, part: str, message: str, permission: str) -> None:
+def test_refused_optional_list_is_reported_as_hint(
+    lab: "Lab", api: str, part: str, message: str, permission: str
+) -> None:
     found, _ = diagnosing(lab, forbidding(lab, api, part))
     assert found.success
     hint = next(hint for hint in found.hints if message in hint)
@@ -77,14 +81,14 @@ def test_what_a_mirror_can_do_without_is_a_hint(lab: "Lab", api: str, part: str,
 
 
 @pytest.mark.parametrize("status", [500, 502, 504])
-def test_list_in_trouble_fails_the_test(lab: "Lab", status: int) -> None:
+def test_failing_list_fails_connection_test(lab: "Lab", status: int) -> None:
     found, _ = diagnosing(lab, airflow_of(lab, "v2", taskInstances=lab.Reply({"detail": "x"}, status=status)))
     assert not found.success
     assert "task instances cannot be read: Airflow answered" in found.message
     assert str(status) in found.message
 
 
-def test_test_leaves_its_sign_in_to_the_next_sync(lab: "Lab") -> None:
+def test_connection_test_caches_token_for_next_sync(lab: "Lab") -> None:
     tokens, scripted = TokenCache(), lab.Server(airflow_of(lab, "v2"))
     tokens.put("c", "of-yesterday")
 
@@ -98,7 +102,7 @@ def test_test_leaves_its_sign_in_to_the_next_sync(lab: "Lab") -> None:
 
 
 @pytest.mark.parametrize("kind", ["password", "api_token", "none"])
-def test_policy_that_forbids_the_address_is_named(lab: "Lab", kind: str) -> None:
+def test_connection_test_reports_address_forbidden_by_egress_policy(lab: "Lab", kind: str) -> None:
     config = AirflowConfig(base_url="http://169.254.169.254")
     found = asyncio.run(trying(config, lab.credentials(kind)))
     assert found.message == (

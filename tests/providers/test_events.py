@@ -37,7 +37,7 @@ def hints(
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_recent_log_entry_is_followed_at_once_and_again_after_commit(lab: "Lab", api: str) -> None:
+def test_recent_log_entry_yields_hint_at_once_and_again_after_commit(lab: "Lab", api: str) -> None:
     """Airflow commits the entry before it acts; a look between the two reads what was there before."""
     young, old = serving(lab, [entry(7, age=3)]), serving(lab, [entry(7, age=30)])
     first, _ = hints(lab, young, api)
@@ -50,7 +50,7 @@ def test_recent_log_entry_is_followed_at_once_and_again_after_commit(lab: "Lab",
     assert (after.runs, after.processed_ids, after.recheck_ids) == ([], [7], [])
 
 
-def test_an_entry_that_is_old_at_first_sight_is_followed_once(lab: "Lab") -> None:
+def test_old_log_entry_yields_hint_once(lab: "Lab") -> None:
     found, _ = hints(lab, serving(lab, [entry(7, age=21)]))
     assert (found.runs, found.processed_ids, found.recheck_ids) == ([("d", "r7")], [7], [])
 
@@ -63,7 +63,7 @@ def test_deleted_or_paused_dag_is_checked_twice(lab: "Lab") -> None:
             assert (found.pipelines_changed, found.deleted_pipelines) == (True, deleted)
 
 
-def test_previous_tries_cache_is_bounded_and_expires(lab: "Lab") -> None:
+def test_number_of_log_entries_read_is_bounded_and_log_is_incomplete(lab: "Lab") -> None:
     rows = [entry(number, age=1 if number > 3000 else 60) for number in range(6000, 0, -1)]
     found, _ = hints(lab, serving(lab, rows), seen=[9999], once=[8888])
     assert (len(found.processed_ids or []), len(found.recheck_ids), found.is_complete) == (2000, 3000, False)
@@ -88,7 +88,7 @@ def older(lab: "Lab", rows: list[dict[str, Any]]) -> "Script":
     return script
 
 
-def test_an_older_airflow_is_read_past_its_commands_and_heartbeats_and_forgets_them(lab: "Lab") -> None:
+def test_older_airflow_log_is_read_past_commands_and_heartbeats(lab: "Lab") -> None:
     noise = ["cli_task_run", "task_instance_heartbeat", "success", "cli_some_plugin"]
     rows = [entry(1000 - number, noise[number % 4], run_id=None) for number in range(350)]
     rows += [entry(5), entry(4, age=500)]
@@ -98,7 +98,7 @@ def test_an_older_airflow_is_read_past_its_commands_and_heartbeats_and_forgets_t
     assert len(scripted.requests) == 1 + 4
 
 
-def test_an_older_airflow_is_not_read_without_end(lab: "Lab") -> None:
+def test_older_airflow_log_is_read_for_a_bounded_number_of_pages(lab: "Lab") -> None:
     rows = [entry(9000 - number, "cli_task_run") for number in range(3000)]
     found, scripted = hints(lab, older(lab, rows), "v1")
     assert (found.runs, found.processed_ids, found.is_complete) == ([], [], False)
@@ -120,13 +120,13 @@ LEFT_TO_THE_SWEEP = [
 
 
 @pytest.mark.parametrize(("api", "event"), FOLLOWED)
-def test_what_may_carry_a_note_and_what_deletes_is_followed(lab: "Lab", api: str, event: str) -> None:
+def test_log_entry_of_note_or_deletion_yields_hint(lab: "Lab", api: str, event: str) -> None:
     found, _ = hints(lab, serving(lab, [entry(7, event)]), api)
     assert (found.runs, found.processed_ids) == ([("d", "r7")], [7])
 
 
 @pytest.mark.parametrize(("api", "event"), LEFT_TO_THE_SWEEP)
-def test_what_changes_updated_at_is_left_to_the_lists_of_changes(lab: "Lab", api: str, event: str) -> None:
+def test_log_entry_of_change_to_updated_at_yields_no_hint(lab: "Lab", api: str, event: str) -> None:
     sent = '{"dag_run_id": "r", "note": null, "method": "POST"}'
     for run_id in ("r7", None):
         found, _ = hints(lab, serving(lab, [entry(7, event, run_id=run_id, extra=sent)]), api)
@@ -134,7 +134,7 @@ def test_what_changes_updated_at_is_left_to_the_lists_of_changes(lab: "Lab", api
 
 
 @pytest.mark.parametrize("event", ["clear_dag_run", "post_clear_task_instances"])
-def test_a_clear_that_leaves_a_note_is_followed(lab: "Lab", event: str) -> None:
+def test_log_entry_of_clear_with_note_yields_hint(lab: "Lab", event: str) -> None:
     sent = '{"dag_run_id": "r8", "note": "again, please", "method": "POST"}'
     found, _ = hints(lab, serving(lab, [entry(7, event, run_id=None, extra=sent)]))
     assert found.runs == [("d", "r8")]
@@ -158,12 +158,12 @@ BULK = [
 
 
 @pytest.mark.parametrize(("sent", "runs"), BULK)
-def test_runs_of_a_bulk_request_are_each_followed(lab: "Lab", sent: str, runs: list[tuple[str, str]]) -> None:
+def test_log_entry_of_bulk_request_yields_hint_for_each_run(lab: "Lab", sent: str, runs: list[tuple[str, str]]) -> None:
     found, _ = hints(lab, serving(lab, [entry(7, "bulk_dag_runs", run_id=None, extra=sent)]))
     assert (found.runs, found.pipelines_changed, found.processed_ids) == (runs, False, [7])
 
 
-def test_runs_of_a_bulk_clear_are_followed_where_it_leaves_a_note(lab: "Lab") -> None:
+def test_log_entry_of_bulk_clear_yields_hints_only_with_note(lab: "Lab") -> None:
     sent = '{"dag_runs": [{"dag_run_id": "r1"}, {"dag_run_id": "r2"}], "note": "again"}'
     found, _ = hints(lab, serving(lab, [entry(7, "clear_dag_runs", run_id=None, extra=sent)]))
     assert found.runs == [("d", "r1"), ("d", "r2")]
@@ -173,7 +173,7 @@ def test_runs_of_a_bulk_clear_are_followed_where_it_leaves_a_note(lab: "Lab") ->
     assert found.runs == []
 
 
-def test_bulk_request_to_all_dags_is_followed_where_its_entities_name_their_dag(lab: "Lab") -> None:
+def test_bulk_request_to_all_dags_yields_hints_for_entities_with_dag_id(lab: "Lab") -> None:
     sent = '{"actions": [{"action": "delete", "entities": [{"dag_id": "d", "dag_run_id": "r1"}, "r2"]}]}'
     found, _ = hints(lab, serving(lab, [entry(7, "bulk_dag_runs", dag_id="~", run_id=None, extra=sent)]))
     assert found.runs == [("d", "r1")]
@@ -182,6 +182,6 @@ def test_bulk_request_to_all_dags_is_followed_where_its_entities_name_their_dag(
 @pytest.mark.parametrize(
     "sent", ['{"actions": 5}', '{"actions": [5, {"entities": {}}]}', '{"actions": [{"entities": [5, null, [], ""]}]}']
 )
-def test_bulk_request_that_cannot_be_understood_makes_the_dags_be_listed(lab: "Lab", sent: str) -> None:
+def test_unreadable_bulk_request_marks_pipelines_as_changed(lab: "Lab", sent: str) -> None:
     found, _ = hints(lab, serving(lab, [entry(7, "bulk_dag_runs", run_id=None, extra=sent)]))
     assert (found.runs, found.pipelines_changed) == ([], True)

@@ -39,7 +39,7 @@ def failing(lab: "Lab", *replies: "Reply", **options: Any) -> ProviderFailed:
     return caught.value
 
 
-def test_one_503_is_tried_again_after_a_pause(lab: "Lab") -> None:
+def test_single_503_is_retried_after_a_pause(lab: "Lab") -> None:
     replies = [lab.Reply({}, status=503), lab.Reply(RUN)]
     found, scripted = lab.against(lambda _: replies.pop(0), one_run)
     assert found is not None
@@ -49,7 +49,7 @@ def test_one_503_is_tried_again_after_a_pause(lab: "Lab") -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_trouble_that_stays_is_tried_three_times(lab: "Lab", status: int) -> None:
+def test_persistent_transient_error_is_tried_three_times(lab: "Lab", status: int) -> None:
     failure = failing(lab, lab.Reply({}, status=status))
     assert isinstance(failure, ProviderHTTPError)
     assert (failure.status, failure.is_transient, len(lab.slept)) == (status, True, 2)
@@ -57,7 +57,7 @@ def test_trouble_that_stays_is_tried_three_times(lab: "Lab", status: int) -> Non
 
 
 @pytest.mark.parametrize("status", [400, 409, 422, 500, 501])
-def test_retried_page_is_requested_once(lab: "Lab", status: int) -> None:
+def test_permanent_error_status_is_not_retried(lab: "Lab", status: int) -> None:
     failure = failing(lab, lab.Reply({"detail": "no"}, status=status))
     assert (failure.status, lab.slept) == (status, [])
     assert str(failure) == f"Airflow answered GET /api/v2/dags/d/dagRuns/r with {status}: no."
@@ -80,19 +80,19 @@ def test_retry_after_is_capped_at_one_hour(lab: "Lab", value: str) -> None:
     assert (lab.slept, failure.retry_after) == ([], 3600)
 
 
-def test_a_pause_may_be_a_date_and_may_be_nonsense(lab: "Lab") -> None:
+def test_retry_after_accepts_date_and_ignores_invalid_value(lab: "Lab") -> None:
     past = {"Retry-After": "Mon, 23 Nov 2020 14:35:33 GMT"}
     assert failing(lab, lab.Reply({}, status=503, headers=past)).retry_after == 0
     assert failing(lab, lab.Reply({}, status=503, headers={"Retry-After": "soon"})).retry_after is None
 
 
-def test_a_connection_that_is_reset_once_is_tried_again(lab: "Lab") -> None:
+def test_connection_that_is_reset_once_is_retried(lab: "Lab") -> None:
     replies = [lab.Reply(drops=True), lab.Reply(RUN)]
     found, _ = lab.against(lambda _: replies.pop(0), one_run)
     assert found is not None
 
 
-def test_a_connection_that_is_always_reset_is_unreachable(lab: "Lab") -> None:
+def test_connection_that_is_always_reset_is_unreachable(lab: "Lab") -> None:
     failure = failing(lab, lab.Reply(drops=True))
     assert isinstance(failure, ProviderUnreachable)
     assert len(lab.slept) == 2
@@ -102,7 +102,7 @@ def test_truncated_response_is_an_error(lab: "Lab") -> None:
     assert isinstance(failing(lab, lab.Reply(RUN, cuts=True)), ProviderUnreachable)
 
 
-def test_json_that_is_cut_off_is_nonsense(lab: "Lab") -> None:
+def test_malformed_json_is_bad_response(lab: "Lab") -> None:
     failure = failing(lab, lab.Reply(b'{"dag_id": "d"'))
     assert isinstance(failure, ProviderBadResponse)
     assert "cut off" in str(failure)
@@ -110,7 +110,7 @@ def test_json_that_is_cut_off_is_nonsense(lab: "Lab") -> None:
     assert isinstance(failing(lab, lab.Reply(b'"\xff"')), ProviderBadResponse)
 
 
-def test_a_login_page_is_named_and_not_shown(lab: "Lab") -> None:
+def test_login_page_is_reported_without_its_text(lab: "Lab") -> None:
     page = lab.Reply(b"<html>Sign in, please</html>", content_type="text/html; charset=utf-8")
     failure = failing(lab, page)
     assert isinstance(failure, ProviderBadResponse)
@@ -119,7 +119,7 @@ def test_a_login_page_is_named_and_not_shown(lab: "Lab") -> None:
     assert "sign in" in failure.hints[0]
 
 
-def test_a_redirect_is_not_followed(lab: "Lab") -> None:
+def test_redirect_is_reported_and_not_followed(lab: "Lab") -> None:
     location = "https://user:pw@login.example.com/realms/x?token=abc"
     failure = failing(lab, lab.Reply(b"", status=302, headers={"Location": location}))
     assert isinstance(failure, ProviderBadResponse)
@@ -129,7 +129,7 @@ def test_a_redirect_is_not_followed(lab: "Lab") -> None:
     assert isinstance(failing(lab, lab.Reply(b"", status=307)), ProviderBadResponse)
 
 
-def test_not_found_page_is_not_taken_for_deleted_run(lab: "Lab") -> None:
+def test_not_found_page_is_not_mistaken_for_deleted_run(lab: "Lab") -> None:
     assert isinstance(failing(lab, lab.Reply(b"<html>", status=404, content_type="text/html")), ProviderBadResponse)
     assert isinstance(failing(lab, lab.Reply({"detail": "Not Found"}, status=404)), ProviderBadResponse)
     assert isinstance(failing(lab, lab.Reply(b"{", status=404)), ProviderBadResponse)
@@ -142,12 +142,12 @@ def test_not_found_page_is_not_taken_for_deleted_run(lab: "Lab") -> None:
         {"detail": None, "status": 404, "title": "DAGRun not found", "type": "x"},
     ],
 )
-def test_deleted_run_is_none(lab: "Lab", body: object) -> None:
+def test_lookup_of_deleted_run_returns_none(lab: "Lab", body: object) -> None:
     found, _ = lab.against(lambda _: lab.Reply(body, status=404, content_type="application/problem+json"), one_run)
     assert found is None
 
 
-def test_the_names_in_a_path_are_quoted(lab: "Lab") -> None:
+def test_path_segments_are_quoted(lab: "Lab") -> None:
     dag_id, run_id = "a ü?", "manual__2026-11-23T14:32:22+00:00"
 
     async def use(airflow: "Airflow") -> None:
@@ -165,7 +165,7 @@ def test_upgraded_airflow_is_detected(lab: "Lab") -> None:
     assert "api_version" in failure.hints[0]
 
 
-def test_a_server_that_hangs_times_out(lab: "Lab") -> None:
+def test_hanging_server_times_out(lab: "Lab") -> None:
     failure = failing(lab, lab.Reply(RUN, delay=3), timeout_seconds=1)
     assert isinstance(failure, ProviderTimedOut)
     assert "within 1 s" in str(failure)
@@ -218,14 +218,14 @@ def test_undecodable_response_is_bad_response() -> None:
         sent_through(transport)
 
 
-def test_large_response_is_parsed_in_thread() -> None:
+def test_large_response_is_parsed_and_sanitised() -> None:
     body = b"[" + b",".join([rb'"\u0000"'] * 200_000) + b"]"
     headers = {"content-type": "application/json"}
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, headers=headers, content=body))
     assert sent_through(transport) == ["\ufffd"] * 200_000
 
 
-def test_a_certificate_that_is_none_is_named() -> None:
+def test_invalid_ca_certificate_is_reported() -> None:
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200))
     with pytest.raises(ProviderUnreachable, match="ca_certificate"):
         sent_through(transport, base_url="https://a", ca_certificate="x")
@@ -254,7 +254,7 @@ def test_plain_body_with_unknown_encoding_is_read(lab: "Lab") -> None:
     ("status", "words"),
     [(203, "a proxy has changed the answer"), (206, "only a part"), (202, "not how"), (204, "without")],
 )
-def test_a_success_that_is_not_plain_is_named_by_its_status(lab: "Lab", status: int, words: str) -> None:
+def test_unexpected_success_status_is_reported(lab: "Lab", status: int, words: str) -> None:
     failure = failing(lab, lab.Reply(RUN, status=status))
     assert isinstance(failure, ProviderBadResponse)
     assert str(status) in str(failure)

@@ -20,7 +20,7 @@ def ids(pages: list[Page[ProviderRun]]) -> list[str]:
 
 
 @pytest.mark.parametrize("cursor", [True, False])
-def test_an_interrupted_scan_goes_on_where_it_was(lab: "Lab", *, cursor: bool) -> None:
+def test_interrupted_scan_resumes_at_last_page(lab: "Lab", *, cursor: bool) -> None:
     script = lab.by_cursor(lab.runs(250)) if cursor else lab.by_offset(lab.runs(250))
     before, _ = lab.against(script, lab.reading(most=1))
     after, scripted = lab.against(script, lab.reading(resume=before[-1].resume))
@@ -29,14 +29,14 @@ def test_an_interrupted_scan_goes_on_where_it_was(lab: "Lab", *, cursor: bool) -
     assert after[0].as_of == before[0].as_of
 
 
-def test_a_scan_that_goes_on_by_offset_sees_that_rows_have_slipped(lab: "Lab") -> None:
+def test_scan_resumed_by_offset_reads_shifted_rows(lab: "Lab") -> None:
     before, _ = lab.against(lab.by_offset(lab.runs(250)), lab.reading(most=1), "v1")
     left = lab.runs(250)[30:]
     after, _ = lab.against(lab.by_offset(left), lab.reading(resume=before[-1].resume), "v1")
     assert set(ids(before) + ids(after)) >= {row["dag_run_id"] for row in left}
 
 
-def test_a_cursor_that_has_become_invalid_starts_the_scan_again(lab: "Lab") -> None:
+def test_invalid_cursor_restarts_scan(lab: "Lab") -> None:
     script = lab.by_cursor(lab.runs(150))
 
     def forgetful(request: "Request") -> "Reply":
@@ -51,12 +51,12 @@ def test_a_cursor_that_has_become_invalid_starts_the_scan_again(lab: "Lab") -> N
 
 
 @pytest.mark.parametrize("resume", [{}, {"cursor": "x"}, {"offset": 3, "as_of": "?"}, {"windows": []}])
-def test_a_token_that_cannot_be_read_is_as_good_as_none(lab: "Lab", resume: Resume) -> None:
+def test_unreadable_resume_token_restarts_scan(lab: "Lab", resume: Resume) -> None:
     pages, _ = lab.against(lab.by_cursor(lab.runs(3)), lab.reading(resume=resume))
     assert len(ids(pages)) == 3
 
 
-def test_a_run_that_was_deleted_and_started_again_does_not_hide_that_rows_have_slipped(lab: "Lab") -> None:
+def test_recreated_run_at_page_end_does_not_hide_shifted_rows(lab: "Lab") -> None:
     """It stands at the end of the same page, which proves nothing about the rows before it."""
     rows = lab.runs(6)
 
@@ -90,7 +90,7 @@ def test_list_with_pages_that_never_overlap_is_abandoned(lab: "Lab") -> None:
 )
 @example(changes=[(0, False), (379, True), (0, False)], cap=100, api="v1")
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_is_deleted_or_appears_no_row_that_stays_is_lost(
+def test_remaining_rows_are_not_lost_while_others_are_deleted_or_inserted(
     lab: "Lab", changes: list[tuple[int, bool]], cap: int, api: str
 ) -> None:
     """Between two requests a stretch of rows is deleted, or rows that did not match before do now."""

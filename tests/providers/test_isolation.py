@@ -38,7 +38,9 @@ from windsock.providers.scopes import (
 @pytest.mark.parametrize("scope", [CHANGED, BETWEEN])
 @pytest.mark.parametrize("numbers", [[0], [39], [7], [8, 9], [0, 17, 38, 39]])
 @pytest.mark.parametrize("kind", KINDS)
-def test_poisoned_runs_are_named_and_all_others_are_read(kind: str, numbers: list[int], scope: Any, page: int) -> None:
+def test_poisoned_runs_are_reported_and_all_others_are_read(
+    kind: str, numbers: list[int], scope: Any, page: int
+) -> None:
     fake = make_fake_airflow(kind)
     every = set(fake.model.runs)
     poisoned = {(f"dag_{number % 3:02}", f"run_{number:03}") for number in numbers}
@@ -53,7 +55,7 @@ def test_poisoned_runs_are_named_and_all_others_are_read(kind: str, numbers: lis
 
 @pytest.mark.parametrize("numbers", [[0], [79], [33], [5, 6], [0, 40, 78, 79]])
 @pytest.mark.parametrize("kind", KINDS)
-def test_poisoned_task_runs_are_named_and_all_others_are_read(kind: str, numbers: list[int]) -> None:
+def test_poisoned_task_runs_are_reported_and_all_others_are_read(kind: str, numbers: list[int]) -> None:
     fake = make_fake_airflow(kind)
     every = list(fake.model.tasks)
     poisoned = {every[number] for number in numbers}
@@ -86,7 +88,7 @@ def test_unreadable_task_run_in_unordered_list_is_skipped(scope: Any, instances:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_instances_of_a_mapped_task_are_named_by_their_index(kind: str) -> None:
+def test_poisoned_mapped_instance_is_reported_by_map_index(kind: str) -> None:
     fake = make_fake_airflow(kind, runs=3)
     for key in list(fake.model.runs):
         for _ in range(8):
@@ -100,7 +102,7 @@ def test_instances_of_a_mapped_task_are_named_by_their_index(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_poisoned_task_run_in_the_list_of_its_run(kind: str) -> None:
+def test_poisoned_task_run_in_list_of_its_run_is_skipped(kind: str) -> None:
     fake = make_fake_airflow(kind)
     key = ("dag_01", "run_001", "load", -1)
     fake.api.oddities.poisoned = {key}
@@ -111,7 +113,7 @@ def test_a_poisoned_task_run_in_the_list_of_its_run(kind: str) -> None:
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize("numbers", [[0], [119], [50, 51], [3, 99, 100]])
-def test_poisoned_dags_are_named_and_all_others_are_listed(api: str, numbers: list[int]) -> None:
+def test_poisoned_dags_are_reported_and_all_others_are_listed(api: str, numbers: list[int]) -> None:
     fake = make_fake_airflow(api, dags=120, runs=120)
     poisoned = {(f"dag_{number:02}",) for number in numbers}
     fake.api.oddities.poisoned = set(poisoned)
@@ -135,7 +137,7 @@ def test_unreadable_row_without_id_is_described_by_its_neighbours() -> None:
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_a_poisoned_entry_of_the_log_is_passed_over(api: str) -> None:
+def test_poisoned_event_log_entry_is_skipped_and_log_is_incomplete(api: str) -> None:
     fake = make_fake_airflow(api)
     for number in range(5):
         fake.model.note_run(("dag_00", "run_000") if number == 2 else ("dag_01", "run_001"), "x")
@@ -149,7 +151,7 @@ def test_a_poisoned_entry_of_the_log_is_passed_over(api: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", ["runs", "task_runs"])
-def test_a_server_that_fails_at_every_row_stays_a_failure(kind: str, what: str) -> None:
+def test_server_that_fails_at_every_row_raises_error(kind: str, what: str) -> None:
     fake = make_fake_airflow(kind, dags=3, runs=9)
     fake.api.oddities.poisoned = {*fake.model.runs, *fake.model.tasks}
     with pytest.raises(ProviderHTTPError):
@@ -169,7 +171,7 @@ def test_constantly_failing_server_gets_few_further_requests(kind: str, status: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_only_changed_run_may_be_the_poisoned_one(kind: str) -> None:
+def test_poisoned_run_is_skipped_when_it_is_the_only_change(kind: str) -> None:
     """Others are shown to be readable by a list without the filter."""
     fake = make_fake_airflow(kind)
     fake.model.let_pass(3600)
@@ -182,7 +184,7 @@ def test_the_only_changed_run_may_be_the_poisoned_one(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_single_500_costs_one_request_more(kind: str) -> None:
+def test_single_500_costs_few_extra_requests(kind: str) -> None:
     fake = make_fake_airflow(kind)
     clean = make_fake_airflow(kind)
     pages = use(clean, reading("runs", CHANGED), Limits(page=10))
@@ -194,7 +196,7 @@ def test_a_single_500_costs_one_request_more(kind: str) -> None:
     assert len(fake.requests) <= len(clean.requests) + 3
 
 
-def test_pages_grow_again_after_a_large_row() -> None:
+def test_page_size_recovers_after_poisoned_row() -> None:
     fake = make_fake_airflow("v2", runs=1200)
     fake.api.oddities.poisoned = {("dag_00", "run_006")}
     fake.faults = Faults()
@@ -204,7 +206,7 @@ def test_pages_grow_again_after_a_large_row() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_rows_deleted_while_a_page_is_taken_apart_do_not_hide_others(kind: str) -> None:
+def test_rows_deleted_while_poisoned_row_is_isolated_do_not_hide_others(kind: str) -> None:
     for when in range(2, 14):
         fake = make_fake_airflow(kind, runs=30)
         fake.api.oddities.poisoned = {("dag_02", "run_011")}
@@ -226,7 +228,7 @@ def test_rows_deleted_while_a_page_is_taken_apart_do_not_hide_others(kind: str) 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", ["runs", "task_runs"])
-def test_an_interrupted_scan_goes_on_behind_a_poisoned_row(kind: str, what: str) -> None:
+def test_interrupted_scan_resumes_after_poisoned_row(kind: str, what: str) -> None:
     fake = make_fake_airflow(kind)
     every: list[Key] = list(fake.model.runs if what == "runs" else fake.model.tasks)
     fake.api.oddities.poisoned = {every[12]}

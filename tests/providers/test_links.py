@@ -35,5 +35,5 @@ QUOTED = "manual__2026-11-23T14%3A32%3A22%2B00%3A00"
         ),
     ],
 )
-def test_links_lead_into_airflow(url: str, expected: str) -> None:
+def test_airflow_ui_urls_are_quoted(url: str, expected: str) -> None:
     assert url == "https://airflow.example.com/team" + expected

@@ -14,7 +14,7 @@ from fake_airflow.faults import FakeAirflow
 from fake_airflow.model import Model
 from fake_airflow.responses import Reply
 from windsock import egress
-from windsock.errors import ProviderCannotTell, ProviderFailed, ProviderLacksObject
+from windsock.errors import ProviderFailed, ProviderInconclusive, ProviderLacksObject
 from windsock.providers.airflow import Airflow, AirflowConfig, TokenCache
 from windsock.providers.airflow.config import PasswordCredentials
 from windsock.providers.scopes import RunRequest, SingleRun
@@ -63,7 +63,7 @@ async def tasks_of(airflow: Airflow, run: SingleRun) -> set[tuple[str, str, str]
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("run_id", STRANGE)
-async def test_a_run_with_any_id_is_found_with_its_task_runs(model: Model, run_id: str) -> None:
+async def test_run_with_any_id_is_found_with_its_task_runs(model: Model, run_id: str) -> None:
     key = ("bills", run_id)
     airflow, its = airflow_of(FakeAirflow(Api(model, cap=3)), model.api), model.runs[key]
     found = await airflow.run(*key, its.run_after)
@@ -76,7 +76,7 @@ async def test_a_run_with_any_id_is_found_with_its_task_runs(model: Model, run_i
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("run_id", STRANGE)
-async def test_a_run_that_was_deleted_is_missing_by_airflows_word_or_by_a_whole_list(model: Model, run_id: str) -> None:
+async def test_deleted_run_with_any_id_is_missing(model: Model, run_id: str) -> None:
     key, at = ("bills", run_id), model.runs["bills", run_id].run_after
     model.delete_run(key)
     airflow = airflow_of(FakeAirflow(Api(model)), model.api)
@@ -85,12 +85,12 @@ async def test_a_run_that_was_deleted_is_missing_by_airflows_word_or_by_a_whole_
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("run_id", ["2026/11/23", "..", "~", "x/taskInstances"])
-async def test_run_without_url_and_time_has_no_link(model: Model, run_id: str) -> None:
+async def test_lookup_of_unaddressable_run_without_date_is_inconclusive(model: Model, run_id: str) -> None:
     fake = FakeAirflow(Api(model))
     airflow = airflow_of(fake, model.api)
-    with pytest.raises(ProviderCannotTell):
+    with pytest.raises(ProviderInconclusive):
         await airflow.run("bills", run_id)
-    with pytest.raises(ProviderCannotTell):
+    with pytest.raises(ProviderInconclusive):
         await tasks_of(airflow, SingleRun("bills", run_id))
     assert not [path for path in fake.requests if quote(run_id, safe="") in path]
 
@@ -125,7 +125,7 @@ class Behind(httpx2.AsyncBaseTransport):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("router", ROUTERS)
-async def test_a_404_that_is_not_airflows_word_about_this_run_is_no_evidence(model: Model, router: str) -> None:
+async def test_router_404_is_no_evidence_that_run_is_missing(model: Model, router: str) -> None:
     key, at = ("bills", "a b"), model.runs["bills", "a b"].run_after
     airflow = airflow_of(Behind(FakeAirflow(Api(model)), ROUTERS[router]), model.api)
     found = await airflow.run(*key, at)
@@ -139,7 +139,7 @@ async def test_a_404_that_is_not_airflows_word_about_this_run_is_no_evidence(mod
 
 
 @pytest.mark.anyio
-async def test_response_about_another_run_is_rejected(model: Model) -> None:
+async def test_response_about_another_run_is_replaced_by_list_lookup(model: Model) -> None:
     """As a proxy that decodes twice brings it about."""
     key, at = ("bills", "a%2Fb"), model.runs["bills", "a%2Fb"].run_after
     other = {"dag_id": "bills", "dag_run_id": "a/b", "run_after": "2026-11-23T14:00:00Z", "state": "failed"}
@@ -152,7 +152,7 @@ async def test_response_about_another_run_is_rejected(model: Model) -> None:
 
 
 @pytest.mark.anyio
-async def test_task_runs_of_run_deleted_in_airflow(model: Model) -> None:
+async def test_task_runs_of_deleted_run_are_empty_or_raise_object_missing(model: Model) -> None:
     airflow = airflow_of(FakeAirflow(Api(model)), model.api)
     if model.api == "v1":  # gives an empty list (measured on 2.11.2)
         assert await tasks_of(airflow, SingleRun("bills", "nope", AT)) == set()
@@ -162,7 +162,7 @@ async def test_task_runs_of_run_deleted_in_airflow(model: Model) -> None:
 
 
 @pytest.mark.anyio
-async def test_deleted_dag_removes_its_runs(model: Model) -> None:
+async def test_runs_of_deleted_dag_are_missing(model: Model) -> None:
     del model.dags["bills"]
     for key in [key for key in model.runs if key[0] == "bills"]:
         model._drop_run(key)
@@ -172,12 +172,12 @@ async def test_deleted_dag_removes_its_runs(model: Model) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_lost_trigger_is_not_sent_again_on_the_word_of_a_router(model: Model) -> None:
+async def test_lost_trigger_is_not_resent_after_router_404(model: Model) -> None:
     fake = FakeAirflow(Api(model))
     airflow = airflow_of(Behind(fake, ROUTERS["3.3.2"]), model.api)
     request = RunRequest(
         pipeline_external_id="bills", external_id="windsock__1", conf={}, logical_date=None, note="by hand"
     )
-    with pytest.raises(ProviderCannotTell):
+    with pytest.raises(ProviderInconclusive):
         await airflow.trigger(request, may_exist=True)
     assert not [parameters for parameters in fake.requests if parameters.startswith("POST /api/v")]

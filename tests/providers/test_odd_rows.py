@@ -52,7 +52,7 @@ def skipped(pages: list[Page[Any]]) -> list[SkippedRow]:
         ("pipeline", "next_dagrun_create_after", "soon", None),
     ],
 )
-def test_optional_field_that_cannot_be_read_is_dropped_and_named(
+def test_unreadable_optional_field_is_dropped_and_reported(
     api: str, kind: str, field: str, value: Any, instead: Any
 ) -> None:
     parse = {"run": "parse_run", "task": "parse_task_run", "pipeline": "parse_pipeline"}[kind]
@@ -86,7 +86,7 @@ def test_conf_of_any_type_is_passed_through(api: str, conf: object) -> None:
 
 
 @pytest.mark.parametrize("map_index", [2**31, 2**40, -2, "x", [], 1e300, True])
-def test_map_index_that_cannot_be_stored_leaves_the_row_out(lab: "Lab", map_index: object) -> None:
+def test_row_with_unstorable_map_index_is_skipped(lab: "Lab", map_index: object) -> None:
     """It is part of what identifies the row: another number would make it another one."""
     rows = [{**TASK, "task_id": f"t{number}", "id": f"i{number}"} for number in range(3)]
     rows[1]["map_index"] = map_index
@@ -117,9 +117,7 @@ BAD_RUNS: list[Any] = [
 @pytest.mark.parametrize("how", ["v2 cursor", "v2 offset", "v1"])
 @pytest.mark.parametrize("bad", BAD_RUNS, ids=[json.dumps(bad)[:40] for bad in BAD_RUNS])
 @pytest.mark.parametrize("places", [[0], [99], [100], [149], [3, 99, 100]])
-def test_row_that_cannot_be_parsed_is_left_out_and_counts_as_received(
-    lab: "Lab", how: str, bad: Any, places: list[int]
-) -> None:
+def test_unparsable_row_is_skipped_and_counts_as_received(lab: "Lab", how: str, bad: Any, places: list[int]) -> None:
     """With as many requests as a list of good rows."""
     rows: list[Any] = lab.runs(150)
     for place in places:
@@ -137,7 +135,7 @@ def test_row_that_cannot_be_parsed_is_left_out_and_counts_as_received(
     assert len(fake.requests) <= len(clean.requests) + (4 if len(places) > 1 else 0)
 
 
-def test_every_fiftieth_row_unreadable_costs_no_request_more(lab: "Lab") -> None:
+def test_every_fiftieth_row_unreadable_costs_no_extra_requests(lab: "Lab") -> None:
     rows: list[Any] = lab.runs(1000)
     for place in range(25, 1000, 50):
         rows[place] = {**rows[place], "run_after": "never", "logical_date": None}
@@ -162,7 +160,7 @@ def test_dropped_field_is_reported_once_per_row_across_overlapping_pages(lab: "L
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_incomplete_dag_list_reports_missing_dags(lab: "Lab", api: str) -> None:
+def test_unreadable_dags_and_dag_fields_are_reported(lab: "Lab", api: str) -> None:
     rows = [*lab.dags(3), {"dag_id": 5}, {"dag_id": "odd", "owners": "x", "tags": []}, None]
 
     def script(request: "Request") -> "Reply":
@@ -177,7 +175,7 @@ def test_incomplete_dag_list_reports_missing_dags(lab: "Lab", api: str) -> None:
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize("kind", ["dag", "run", "task"])
-def test_no_odd_value_of_the_double_keeps_a_row_away_but_one(api: str, kind: str) -> None:
+def test_odd_values_other_than_map_index_do_not_reject_row(api: str, kind: str) -> None:
     model = Model(api)
     model.add_dag("d")
     run = model.start_run("d", "r")
@@ -190,7 +188,7 @@ def test_no_odd_value_of_the_double_keeps_a_row_away_but_one(api: str, kind: str
             assert getattr(PARSERS[api], parse)(Fields(raw)) is not None
 
 
-def test_entries_of_the_log_that_cannot_be_read_are_passed_over(lab: "Lab") -> None:
+def test_unreadable_event_log_entries_are_skipped(lab: "Lab") -> None:
     entry = {"event_log_id": 7, "when": "2026-11-23T14:00:00Z", "event": "patch_dag_run", "dag_id": "d", "run_id": "r"}
     for bad in (None, {}, {**entry, "event_log_id": "x"}, {**entry, "event_log_id": 9, "when": "today"}):
         body = {"event_logs": [bad, entry], "total_entries": 2}

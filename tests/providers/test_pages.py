@@ -21,7 +21,7 @@ def ids(pages: list[Page[ProviderRun]]) -> list[str]:
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
-def test_a_cursor_is_followed_to_its_end(lab: "Lab", count: int) -> None:
+def test_cursor_is_followed_to_last_page(lab: "Lab", count: int) -> None:
     pages, scripted = lab.against(lab.by_cursor(lab.runs(count)), lab.reading())
     assert ids(pages) == [row["dag_run_id"] for row in lab.runs(count)]
     assert len(scripted.requests) == max(1, -(-count // 100))
@@ -37,21 +37,21 @@ def test_a_cursor_is_followed_to_its_end(lab: "Lab", count: int) -> None:
 @pytest.mark.parametrize("api", ["v1", "v2"])
 @pytest.mark.parametrize("cap", [10, 50, 100])
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 250])
-def test_offsets_overlap_by_a_row_and_give_each_row_once(lab: "Lab", api: str, cap: int, count: int) -> None:
+def test_offset_pages_overlap_by_one_row_and_yield_each_row_once(lab: "Lab", api: str, cap: int, count: int) -> None:
     pages, scripted = lab.against(lab.by_offset(lab.runs(count), cap), lab.reading(), api)
     assert ids(pages) == [row["dag_run_id"] for row in lab.runs(count)]
     assert len(scripted.requests) == max(1, -(-(count - 1) // (cap - 1)))
     assert ("cursor" in scripted.requests[0].params) == (api == "v2")
 
 
-def test_an_idle_scan_costs_one_request(lab: "Lab") -> None:
+def test_idle_scan_sends_one_request(lab: "Lab") -> None:
     for api, script in (("v2", lab.by_cursor([])), ("v2", lab.by_offset([])), ("v1", lab.by_offset([]))):
         pages, scripted = lab.against(script, lab.reading(), api)
         assert (len(scripted.requests), len(pages), pages[0].expected, pages[0].resume) == (1, 1, 0, None)
 
 
 @pytest.mark.parametrize("deleted", [1, 5, 60, 190])
-def test_rows_that_slip_back_over_the_bound_of_a_page_are_fetched(lab: "Lab", deleted: int) -> None:
+def test_rows_shifted_across_page_boundary_are_fetched(lab: "Lab", deleted: int) -> None:
     rows = lab.runs(330)
     request_count = 0
 
@@ -66,7 +66,7 @@ def test_rows_that_slip_back_over_the_bound_of_a_page_are_fetched(lab: "Lab", de
     assert set(ids(pages)) == {row["dag_run_id"] for row in lab.runs(330)}
 
 
-def test_rows_that_appear_before_the_page_do_no_harm(lab: "Lab") -> None:
+def test_rows_inserted_before_page_cause_no_loss(lab: "Lab") -> None:
     rows = lab.runs(250, start=200)
     count = 0
 
@@ -81,7 +81,7 @@ def test_rows_that_appear_before_the_page_do_no_harm(lab: "Lab") -> None:
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_a_server_that_ignores_the_offset_is_found_out(lab: "Lab", api: str) -> None:
+def test_server_that_ignores_offset_is_detected(lab: "Lab", api: str) -> None:
     for total in (250, 100_000):
         body = {"dag_runs": lab.runs(100), "total_entries": total}
         with pytest.raises(ProviderIncomplete):
@@ -93,26 +93,26 @@ def test_single_row_pages_cannot_verify_completeness(lab: "Lab") -> None:
         lab.against(lab.by_offset(lab.runs(9), cap=1), lab.reading(), "v1")
 
 
-def test_fewer_rows_than_promised_are_an_error(lab: "Lab") -> None:
+def test_fewer_rows_than_total_is_an_error(lab: "Lab") -> None:
     with pytest.raises(ProviderIncomplete, match="promised 20 dag runs and gave 9"):
         lab.against(lab.by_cursor(lab.runs(9), total_entries=20), lab.reading())
     with pytest.raises(ProviderIncomplete):
         lab.against(lambda _: lab.Reply({"dag_runs": [], "total_entries": 9}), lab.reading(), "v1")
 
 
-def test_a_count_that_is_missing_promises_nothing(lab: "Lab") -> None:
+def test_missing_total_is_accepted_in_cursor_scan(lab: "Lab") -> None:
     pages, _ = lab.against(lab.by_cursor(lab.runs(40), total_entries=None), lab.reading())
     assert (len(ids(pages)), pages[0].expected) == (40, None)
 
 
-def test_a_count_that_came_to_its_limit_promises_as_many_and_maybe_more(lab: "Lab") -> None:
+def test_capped_total_is_a_lower_bound(lab: "Lab") -> None:
     capped: dict[str, Any] = {"total_entries": 50, "total_entries_limit": 50}
     assert len(ids(lab.against(lab.by_cursor(lab.runs(250), **capped), lab.reading())[0])) == 250
     with pytest.raises(ProviderIncomplete, match="promised 50 dag runs and gave 40"):
         lab.against(lab.by_cursor(lab.runs(40), **capped), lab.reading())
 
 
-def test_rows_deleted_while_a_cursor_is_followed_are_no_loss(lab: "Lab") -> None:
+def test_rows_deleted_during_cursor_scan_are_no_error(lab: "Lab") -> None:
     rows = lab.runs(250)
 
     def script(request: "Request") -> "Reply":
@@ -125,7 +125,7 @@ def test_rows_deleted_while_a_cursor_is_followed_are_no_loss(lab: "Lab") -> None
 
 
 @pytest.mark.parametrize(("stored", "before"), [(100, ""), (200, "100")])
-def test_all_rows_behind_a_cursor_may_have_been_deleted(lab: "Lab", stored: int, before: str) -> None:
+def test_deletion_of_all_rows_after_cursor_is_no_error(lab: "Lab", stored: int, before: str) -> None:
     rows = lab.runs(250)
 
     def script(request: "Request") -> "Reply":
@@ -139,7 +139,7 @@ def test_all_rows_behind_a_cursor_may_have_been_deleted(lab: "Lab", stored: int,
 
 
 @pytest.mark.parametrize("emptied", ["100", "200"])
-def test_an_empty_page_that_a_cursor_had_promised_is_not_the_end(lab: "Lab", emptied: str) -> None:
+def test_empty_page_in_middle_of_cursor_scan_is_an_error(lab: "Lab", emptied: str) -> None:
     def script(request: "Request") -> "Reply":
         if request.params["cursor"] == emptied:
             return lab.Reply({"dag_runs": [], "total_entries": None, "next_cursor": None})
@@ -149,7 +149,7 @@ def test_an_empty_page_that_a_cursor_had_promised_is_not_the_end(lab: "Lab", emp
         lab.against(script, lab.reading())
 
 
-def test_a_cursor_that_repeats_is_found_out(lab: "Lab") -> None:
+def test_repeated_cursor_is_detected(lab: "Lab") -> None:
     """Even where each answer brings rows that are new."""
     starts = iter(range(0, 100, 5))
 
@@ -161,7 +161,7 @@ def test_a_cursor_that_repeats_is_found_out(lab: "Lab") -> None:
     assert next(starts) == 10
 
 
-def test_cursors_without_new_rows_are_found_out(lab: "Lab") -> None:
+def test_cursors_without_new_rows_are_detected(lab: "Lab") -> None:
     def script(request: "Request") -> "Reply":
         body = {"dag_runs": lab.runs(5), "total_entries": None, "next_cursor": request.params["cursor"] + "x"}
         return lab.Reply(body)
@@ -170,14 +170,14 @@ def test_cursors_without_new_rows_are_found_out(lab: "Lab") -> None:
         lab.against(script, lab.reading())
 
 
-def test_a_scan_has_an_end(lab: "Lab") -> None:
+def test_scan_is_bounded_in_rows_and_requests(lab: "Lab") -> None:
     with pytest.raises(ProviderIncomplete, match="More than 150"):
         lab.against(lab.by_cursor(lab.runs(250)), lab.reading(), limits=Limits(rows=150))
     with pytest.raises(ProviderIncomplete, match="After 2 requests"):
         lab.against(lab.by_cursor(lab.runs(250)), lab.reading(), limits=Limits(requests=2))
 
 
-def test_server_time_is_clock_before_response(lab: "Lab") -> None:
+def test_server_time_is_slightly_before_date_header(lab: "Lab") -> None:
     pages, _ = lab.against(lab.by_cursor(lab.runs(250)), lab.reading())
     date = datetime(2026, 11, 23, 14, 35, 33, tzinfo=UTC)
     assert {page.as_of for page in pages} == {pages[0].as_of}
@@ -185,14 +185,14 @@ def test_server_time_is_clock_before_response(lab: "Lab") -> None:
 
 
 @pytest.mark.parametrize("date", ["", "yesterday"])
-def test_without_a_date_our_own_clock_counts_less_what_the_server_s_may_be_behind(lab: "Lab", date: str) -> None:
+def test_server_time_without_date_header_is_local_time_minus_max_lag(lab: "Lab", date: str) -> None:
     before_scan = datetime.now(UTC)
     body = {"dag_runs": [], "total_entries": 0}
     pages, _ = lab.against(lambda _: lab.Reply(body, headers={"Date": date}), lab.reading())
     assert before_scan <= pages[0].as_of + MOST_BEHIND <= datetime.now(UTC)
 
 
-def test_run_range_is_requested_by_run_after(lab: "Lab") -> None:
+def test_run_range_is_filtered_by_run_after_or_execution_date(lab: "Lab") -> None:
     start, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     for api, field in (("v2", "run_after"), ("v1", "execution_date")):
         _, scripted = lab.against(lab.by_offset([]), lab.reading(RunRange(start, end)), api)
@@ -223,7 +223,7 @@ def test_run_range_can_be_limited_to_one_pipeline(lab: "Lab", api: str) -> None:
     assert [request.params for request in of_one.requests] == [request.params for request in of_all.requests]
 
 
-def test_task_instances_that_get_a_new_id_at_a_retry_are_not_taken_for_a_circle(lab: "Lab") -> None:
+def test_task_instances_with_new_ids_after_retry_are_not_mistaken_for_a_cycle(lab: "Lab") -> None:
     """The same three tasks, cleared while they were read: measured on 3.x, they come again under later ids."""
 
     def script(request: "Request") -> "Reply":
@@ -243,6 +243,6 @@ def test_task_instances_that_get_a_new_id_at_a_retry_are_not_taken_for_a_circle(
     assert found == [0, 0, 0, 3, 3, 3, 6, 6, 6]
 
 
-def test_a_list_without_a_count_is_nonsense_where_there_is_no_cursor(lab: "Lab") -> None:
+def test_list_without_total_and_cursor_is_bad_response(lab: "Lab") -> None:
     with pytest.raises(ProviderBadResponse):
         lab.against(lambda _: lab.Reply({"dag_runs": []}), lab.reading())

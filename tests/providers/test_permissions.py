@@ -40,7 +40,7 @@ OPERATIONS: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_refusal_has_the_words_of_airflow_and_the_permission(lab: "Lab", api: str, operation: str) -> None:
+def test_refusal_reports_airflow_message_and_missing_permission(lab: "Lab", api: str, operation: str) -> None:
     use, permission = OPERATIONS[operation]
     body = {"detail": "Forbidden"} if api == "v2" else {"title": "Forbidden", "status": 403}
     with pytest.raises(ProviderHTTPError, match="with 403: Forbidden") as caught:
@@ -61,6 +61,6 @@ def test_refusal_has_the_words_of_airflow_and_the_permission(lab: "Lab", api: st
         ("POST", "/auth/token", None),
     ],
 )
-def test_hint_is_of_the_operation(method: str, path: str, message: str | None) -> None:
+def test_permission_hint_matches_operation(method: str, path: str, message: str | None) -> None:
     hint = permission_hint(method, path)
     assert (hint is None) if message is None else (message in (hint or ""))

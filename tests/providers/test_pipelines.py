@@ -31,7 +31,7 @@ def serving(lab: "Lab", rows: list[dict[str, Any]], cap: int = 100) -> "Script":
     ("count", "cap", "requests"),
     [(0, 100, 2), (1, 100, 2), (100, 100, 2), (101, 100, 3), (250, 100, 4), (101, 50, 4), (250, 10, 26), (101, 10, 12)],
 )
-def test_every_dag_is_listed_whatever_the_server_caps(
+def test_all_dags_are_listed_under_any_server_page_cap(
     lab: "Lab", api: str, count: int, cap: int, requests: int
 ) -> None:
     found, scripted = lab.against(serving(lab, lab.dags(count), cap), listing, api)
@@ -45,7 +45,7 @@ def test_every_dag_is_listed_whatever_the_server_caps(
     assert (first["order_by"], first["limit"]) == ("dag_id", "100")
 
 
-def test_a_total_that_shrinks_while_it_is_read_starts_the_list_again(lab: "Lab") -> None:
+def test_dag_list_restarts_when_its_total_shrinks(lab: "Lab") -> None:
     rows = lab.dags(150)
     pages = 0
 
@@ -62,7 +62,7 @@ def test_a_total_that_shrinks_while_it_is_read_starts_the_list_again(lab: "Lab")
     assert [request.params["offset"] for request in scripted.requests[:4]] == ["0", "100", "0", "100"]
 
 
-def test_a_dag_pushed_over_the_bound_of_a_page_is_found_though_the_total_stays(lab: "Lab") -> None:
+def test_dag_shifted_across_page_boundary_is_found_with_unchanged_total(lab: "Lab") -> None:
     rows = lab.dags(150)
     pages = 0
 
@@ -91,14 +91,14 @@ def test_list_that_changes_on_every_read_is_an_error(lab: "Lab") -> None:
 
 
 @pytest.mark.parametrize("rows", [10, 0])
-def test_fewer_dags_than_promised_are_not_taken_for_all(lab: "Lab", rows: int) -> None:
+def test_fewer_dags_than_total_is_an_error(lab: "Lab", rows: int) -> None:
     with pytest.raises(ProviderIncomplete):
         lab.against(lambda _: lab.Reply({"dags": lab.dags(rows), "total_entries": 11}), listing)
 
 
 @pytest.mark.parametrize("status", [200, 403, 404, 500, 503])
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_the_list_of_dags_is_whole_though_its_import_errors_cannot_be_had(lab: "Lab", api: str, status: int) -> None:
+def test_dag_list_is_complete_without_readable_import_errors(lab: "Lab", api: str, status: int) -> None:
     def script(request: "Request") -> "Reply":
         if request.path.endswith("/importErrors"):
             return lab.Reply({"detail": "No"}, status=status)
@@ -108,7 +108,7 @@ def test_the_list_of_dags_is_whole_though_its_import_errors_cannot_be_had(lab: "
     assert (len(found.rows), found.import_errors) == (3, None)
 
 
-def test_the_list_of_dags_is_whole_though_the_connection_drops_at_its_import_errors(lab: "Lab") -> None:
+def test_dag_list_is_complete_when_connection_drops_at_import_errors(lab: "Lab") -> None:
     def script(request: "Request") -> "Reply":
         is_last = request.path.endswith("/importErrors")
         return lab.Reply(drops=True) if is_last else lab.page("dags", lab.dags(3), request)
@@ -117,7 +117,7 @@ def test_the_list_of_dags_is_whole_though_the_connection_drops_at_its_import_err
     assert (len(found.rows), found.import_errors) == (3, None)
 
 
-def test_a_forbidden_list_of_dags_is_an_error(lab: "Lab") -> None:
+def test_forbidden_dag_list_is_an_error(lab: "Lab") -> None:
     with pytest.raises(ProviderHTTPError) as caught:
         lab.against(lambda _: lab.Reply({"detail": "Forbidden"}, status=403), listing)
     assert caught.value.status == 403
@@ -147,7 +147,7 @@ def test_response_of_unexpected_schema_is_bad_response(lab: "Lab", body: object)
     ("files", "repeats", "repeats_rows", "requests"),
     [(1, 7, True, 1), (1, 7, False, 1), (3, 2, True, 1), (2, 70, True, 2), (2, 70, False, 2), (0, 1, True, 1)],
 )
-def test_a_broken_file_counts_once_however_many_dags_it_has(
+def test_broken_file_with_many_dags_counts_as_one_import_error(
     lab: "Lab", api: str, files: int, repeats: int, repeats_rows: bool, requests: int
 ) -> None:
     """The total counts each DAG of a file; the rows repeat it, too, or are folded behind the limit."""

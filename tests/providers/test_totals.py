@@ -25,7 +25,7 @@ def read_ids(pages: "list[Page[ProviderRun]]") -> list[str]:
 
 
 @pytest.mark.parametrize("how", ["v2 cursor", "v2 offset", "v1"])
-def test_rows_committed_between_the_list_and_its_count_are_no_loss(lab: "Lab", how: str) -> None:
+def test_rows_committed_between_list_and_count_are_not_lost(lab: "Lab", how: str) -> None:
     """The total is asked for once more before a list is called short."""
     for late in (1, 3):
         rows, request_count = lab.runs(40), 0
@@ -65,7 +65,7 @@ def reads_all_and_then_refuses(pages: "list[Page[Any]]", resume: "Resume | None"
 
 @pytest.mark.parametrize("how", ["v2 cursor", "v2 offset", "v1"])
 @pytest.mark.parametrize("count", [0, 40, 250])
-def test_a_total_that_never_fits_is_believed_at_the_third_pass(lab: "Lab", how: str, count: int) -> None:
+def test_persistent_total_mismatch_is_accepted_in_third_pass(lab: "Lab", how: str, count: int) -> None:
     rows, pages, seen = lab.runs(count), no_pages(), Miscounts()
     script = lab.by_cursor(rows, total_entries=count + 1) if how == "v2 cursor" else None
     script = script or (lambda parameters: lab.page("dag_runs", rows, parameters, total_entries=count + 1))
@@ -81,7 +81,7 @@ def test_a_total_that_never_fits_is_believed_at_the_third_pass(lab: "Lab", how: 
     assert len(scripted.requests) <= max(1, -(-count // 99)) + 3
 
 
-def test_another_difference_in_each_pass_is_never_believed(lab: "Lab") -> None:
+def test_total_mismatch_that_varies_between_passes_is_never_accepted(lab: "Lab") -> None:
     rows, pages, seen = lab.runs(40), no_pages(), Miscounts()
     for number in range(3 * ENOUGH_PASSES):
 
@@ -93,7 +93,7 @@ def test_another_difference_in_each_pass_is_never_believed(lab: "Lab") -> None:
         assert len(read_ids(pages)) == 40
 
 
-def test_the_difference_of_a_scan_that_is_read_twice_in_a_pass_counts_once(lab: "Lab") -> None:
+def test_total_mismatch_of_scan_repeated_within_pass_counts_once(lab: "Lab") -> None:
     rows, pages, seen = lab.runs(40), no_pages(), Miscounts()
     for _ in range(ENOUGH_PASSES + 1):
         lab.against(
@@ -105,7 +105,7 @@ def test_the_difference_of_a_scan_that_is_read_twice_in_a_pass_counts_once(lab: 
     assert [passes for _, _, passes in seen.recorded()] == [1]
 
 
-def test_a_list_that_adds_up_again_is_believed_no_more(lab: "Lab") -> None:
+def test_matching_total_resets_accepted_mismatch(lab: "Lab") -> None:
     name = "/api/v1/dags/~/dagRuns order_by updated_at"
     seen = Miscounts([(name, 1, ENOUGH_PASSES)])
     assert seen.expected(name) == 1
@@ -113,7 +113,7 @@ def test_a_list_that_adds_up_again_is_believed_no_more(lab: "Lab") -> None:
     assert seen.recorded() == []
 
 
-def test_a_list_that_lacked_rows_is_read_from_its_start(lab: "Lab") -> None:
+def test_list_with_missing_rows_is_rescanned_from_start(lab: "Lab") -> None:
     """What goes on behind a row that was not seen would lack it as often as is needed to believe that."""
     rows, pages, seen = lab.runs(250), no_pages(), Miscounts()
 
@@ -139,7 +139,7 @@ def test_total_that_differs_at_second_read_is_read_again(lab: "Lab") -> None:
     assert [row.reason for page in pages for row in page.skipped] == ["Airflow counts 4 more dag runs than it lists."]
 
 
-def test_a_lost_page_stays_an_error(lab: "Lab") -> None:
+def test_lost_page_is_an_error(lab: "Lab") -> None:
     """The cursor ends too early, and there are rows behind that no page shows."""
 
     def script(request: "Request") -> "Reply":
@@ -152,7 +152,7 @@ def test_a_lost_page_stays_an_error(lab: "Lab") -> None:
         lab.against(script, lab.reading())
 
 
-def test_a_server_that_ignores_the_offset_is_not_taken_for_one_that_hides_rows(lab: "Lab") -> None:
+def test_server_that_ignores_offset_is_not_mistaken_for_hidden_rows(lab: "Lab") -> None:
     body = {"dag_runs": lab.runs(100), "total_entries": 103}
     for api in ("v1", "v2"):
         with pytest.raises(ProviderIncomplete):
@@ -162,7 +162,7 @@ def test_a_server_that_ignores_the_offset_is_not_taken_for_one_that_hides_rows(l
 @pytest.mark.parametrize("too_many", ["slow", "drop", "cut", "504"])
 @pytest.mark.parametrize("most", [1, 7, 30])
 @pytest.mark.parametrize("kind", KINDS)
-def test_pages_that_are_too_much_at_once_shrink(kind: str, most: int, too_many: Any) -> None:
+def test_pages_that_overload_the_server_shrink(kind: str, most: int, too_many: Any) -> None:
     scripted = make_fake_airflow(kind, runs=90)
     scripted.api.oddities.most_rows, scripted.api.oddities.too_many = most, too_many
     if most == 1:  # nothing proves that pages of one row belong together, but that is said
@@ -212,7 +212,7 @@ def test_hidden_but_counted_dags_are_reported_by_count(api: str) -> None:
 
 
 @pytest.mark.parametrize("api", ["v1", "v2"])
-def test_a_list_of_dags_that_is_believed_costs_what_it_would_cost_without(api: str) -> None:
+def test_accepted_dag_list_mismatch_costs_no_extra_requests(api: str) -> None:
     scripted = make_fake_airflow(api, dags=130, runs=2)
     requests: list[int] = []
     for hidden in (set(), {("dag_07",)}):

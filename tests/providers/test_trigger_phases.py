@@ -63,7 +63,7 @@ def airflow_at(lab: "Lab", base_url: str) -> Airflow:
 
 @pytest.mark.parametrize("phase", ["GET /api/v2/version", "POST /auth/token", "POST /api/v2/dags/d/dagRuns"])
 @pytest.mark.parametrize("way", ["hangs", "drops", "500"])
-def test_first_trigger_is_in_doubt_only_if_it_was_sent(lab: "Lab", phase: str, way: str) -> None:
+def test_first_trigger_is_ambiguous_only_if_it_was_sent(lab: "Lab", phase: str, way: str) -> None:
     bad = {
         "hangs": lab.Reply({}, delay=2.5),
         "drops": lab.Reply(drops=True),
@@ -88,13 +88,13 @@ def test_repeated_trigger_is_ambiguous_until_lookup(lab: "Lab", phase: str) -> N
         {"body": b"<html>Sign in</html>", "content_type": "text/html"},
     ],
 )
-def test_login_page_in_front_of_a_trigger_started_nothing(lab: "Lab", refusal: dict[str, Any]) -> None:
+def test_trigger_rejected_by_login_page_counts_as_not_sent(lab: "Lab", refusal: dict[str, Any]) -> None:
     failure, _, paths = trigger(lab, {"POST /api/v2/dags/d/dagRuns": lab.Reply(**refusal)}, may_exist=False)
     assert failure.request_sent is False
     assert paths.count("POST /api/v2/dags/d/dagRuns") == 1
 
 
-def test_attempt_that_cannot_be_sent_does_not_clear_the_doubt_about_the_one_before(lab: "Lab") -> None:
+def test_unsent_retry_leaves_earlier_trigger_attempt_ambiguous(lab: "Lab") -> None:
     """The first answer is lost, the second connection is refused: the first may still start a run."""
     scripted = lab.Server(lambda _: lab.Reply({}))
 

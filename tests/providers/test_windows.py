@@ -76,7 +76,7 @@ def test_window_larger_than_response_limit_is_split(lab: "Lab", count: int) -> N
 
 
 @pytest.mark.parametrize("count", [50, 400, 1600])
-def test_a_window_is_split_at_once_into_as_many_as_its_total_takes(lab: "Lab", count: int) -> None:
+def test_window_is_split_at_once_into_as_many_parts_as_its_total_needs(lab: "Lab", count: int) -> None:
     tasks = Tasks(lab, count, timedelta(seconds=3600 / count))
     pages, scripted = lab.against(tasks.script, reading(), "v1", limits=Limits(window=10))
     assert names(pages) == set(tasks.times)
@@ -84,7 +84,7 @@ def test_a_window_is_split_at_once_into_as_many_as_its_total_takes(lab: "Lab", c
 
 
 @pytest.mark.parametrize(("count", "every", "requests"), [(40, 0, 8), (40, 10, 8), (400, 10, 240)])
-def test_rows_that_lie_close_together_in_a_long_time_cost_few_requests_more(
+def test_clustered_rows_in_long_window_cost_few_extra_requests(
     lab: "Lab", count: int, every: int, requests: int
 ) -> None:
     """A mapped task has thousands of instances of one moment, which no split parts."""
@@ -94,13 +94,13 @@ def test_rows_that_lie_close_together_in_a_long_time_cost_few_requests_more(
     assert len(scripted.requests) <= requests
 
 
-def test_the_task_instances_of_one_run_cost_two_requests_however_many_they_are(lab: "Lab") -> None:
+def test_task_instances_of_single_run_cost_two_requests_regardless_of_count(lab: "Lab") -> None:
     tasks = Tasks(lab, 500, timedelta(), "execution_date")
     pages, scripted = lab.against(tasks.script, reading(SingleRun("d", "r")), "v1", limits=Limits(window=10))
     assert (len(names(pages)), len(scripted.requests)) == (500, 2)
 
 
-def test_the_last_window_stays_open_and_is_read_last(lab: "Lab") -> None:
+def test_last_window_is_open_ended_and_read_last(lab: "Lab") -> None:
     """A task that is touched while the scan runs leaves its window for a later one."""
     tasks = Tasks(lab, 100, timedelta(seconds=30))
     touched = 0
@@ -133,7 +133,7 @@ def test_withheld_rows_with_equal_timestamps_are_an_error(lab: "Lab") -> None:
         lab.against(script, reading(), "v1", limits=Limits(window=10))
 
 
-def test_a_server_that_caps_is_read_in_smaller_windows(lab: "Lab") -> None:
+def test_server_with_row_cap_is_read_in_smaller_windows(lab: "Lab") -> None:
     tasks = Tasks(lab, 90, timedelta(seconds=30))
 
     def script(request: "Request") -> "Reply":
@@ -145,14 +145,14 @@ def test_a_server_that_caps_is_read_in_smaller_windows(lab: "Lab") -> None:
 
 
 @pytest.mark.parametrize("end", [None, NOW])
-def test_task_instances_of_a_time_are_found_by_the_date_of_their_runs(lab: "Lab", end: datetime | None) -> None:
+def test_task_instances_of_run_range_are_filtered_by_run_date(lab: "Lab", end: datetime | None) -> None:
     tasks = Tasks(lab, 200, timedelta(seconds=60), "execution_date")
     pages, scripted = lab.against(tasks.script, reading(RunRange(START, end)), "v1", limits=Limits(window=30))
     assert names(pages) == {name for name, time in tasks.times.items() if end is None or time <= end}
     assert ("execution_date_lte" in scripted.requests[0].params) == (end is not None)
 
 
-def test_an_interrupted_scan_reads_only_the_windows_that_are_left(lab: "Lab") -> None:
+def test_interrupted_windowed_scan_reads_only_remaining_windows(lab: "Lab") -> None:
     tasks = Tasks(lab, 100, timedelta(seconds=30))
     before, _ = lab.against(tasks.script, reading(most=2), "v1", limits=Limits(window=10))
     after, _ = lab.against(tasks.script, reading(resume=before[-1].resume), "v1", limits=Limits(window=10))
@@ -163,13 +163,13 @@ def test_an_interrupted_scan_reads_only_the_windows_that_are_left(lab: "Lab") ->
 
 
 @pytest.mark.parametrize("resume", [{"windows": [[1]], "as_of": NOW.isoformat()}, {"windows": 3}, {"windows": ["x"]}])
-def test_a_token_that_cannot_be_read_is_as_good_as_none(lab: "Lab", resume: Resume) -> None:
+def test_unreadable_resume_token_restarts_scan(lab: "Lab", resume: Resume) -> None:
     tasks = Tasks(lab, 5, timedelta(seconds=1))
     pages, _ = lab.against(tasks.script, reading(resume=resume), "v1")
     assert len(names(pages)) == 5
 
 
-def test_a_window_that_takes_too_long_is_tried_in_pieces(lab: "Lab") -> None:
+def test_slow_window_is_retried_in_smaller_windows(lab: "Lab") -> None:
     """However many are slow, as long as some are not."""
     tasks = Tasks(lab, 90, timedelta(seconds=30), "execution_date")
     slow = 0
@@ -203,7 +203,7 @@ def test_constantly_slow_server_is_abandoned(lab: "Lab") -> None:
         lab.against(lambda _: lab.Reply({}, delay=2), reading(hanging), "v1", timeout_seconds=1)
 
 
-def test_pieces_share_their_bounds_and_leave_no_gap() -> None:
+def test_split_windows_share_bounds_and_leave_no_gap() -> None:
     pieces = split((START, None), 5, NOW, timedelta(milliseconds=1))
     assert len(pieces) == 5
     assert (pieces[0][0], pieces[-1][1]) == (START, None)
@@ -212,7 +212,7 @@ def test_pieces_share_their_bounds_and_leave_no_gap() -> None:
     assert split((NOW, None), 5, START, timedelta(milliseconds=1)) == []
 
 
-def test_rows_committed_between_the_list_and_its_count_are_no_loss(lab: "Lab") -> None:
+def test_rows_committed_between_list_and_count_are_not_lost(lab: "Lab") -> None:
     tasks, request_count = Tasks(lab, 8, timedelta(seconds=7)), 0
 
     def script(request: "Request") -> "Reply":
@@ -231,7 +231,7 @@ def test_rows_committed_between_the_list_and_its_count_are_no_loss(lab: "Lab") -
     assert len(scripted.requests) <= 3
 
 
-def test_a_total_that_never_fits_ends_with_what_could_be_read(lab: "Lab") -> None:
+def test_window_total_mismatch_is_an_error_unless_hidden_rows_are_expected(lab: "Lab") -> None:
     tasks = Tasks(lab, 40, timedelta(seconds=60))
 
     def script(request: "Request") -> "Reply":

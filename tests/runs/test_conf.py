@@ -38,7 +38,7 @@ IDS = [json.dumps(conf)[:20] for conf in CONFS]
 
 
 @pytest.mark.parametrize("conf", CONFS, ids=IDS)
-async def test_conf_of_any_shape_is_stored_and_shown_as_it_is(
+async def test_conf_of_any_json_type_round_trips_unaltered(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", conf: Any
 ) -> None:
     space = tenants.finance
@@ -62,13 +62,13 @@ async def test_conf_of_any_shape_is_stored_and_shown_as_it_is(
         assert created.run(run_id).conf == orjson.loads(json.dumps(conf))
 
 
-def test_cli_prints_deep_conf_in_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+def test_cli_prints_deeply_nested_conf_in_list(capsys: pytest.CaptureFixture[str]) -> None:
     runs = [{"conf": nested(MAX_NESTING, lambda item: [item]), "note": "ü"}]
     print_json(runs)
     assert json.loads(capsys.readouterr().out) == runs
 
 
-async def test_metadata_of_a_task_run_may_be_nested_as_deeply(
+async def test_deeply_nested_task_run_metadata_round_trips_unaltered(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     space = tenants.finance

@@ -87,7 +87,7 @@ async def test_run_detail_has_list_fields_and_task_runs(client: ValidatingClient
     )
 
 
-async def test_tasks_stand_by_their_start_with_mapped_instances_together(
+async def test_task_runs_are_ordered_by_start_with_mapped_instances_grouped(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     assert order(await get(client, tenants)) == [
@@ -135,7 +135,7 @@ async def test_tasks_stand_by_their_start_with_mapped_instances_together(
     ]
 
 
-async def test_task_counts_follow_the_task_runs(
+async def test_task_counts_follow_task_run_changes(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     assert (await get(client, tenants))["task_counts"] == {"success": 4, "failed": 1}
@@ -150,7 +150,7 @@ async def test_task_counts_follow_the_task_runs(
     assert (await get(client, tenants))["task_counts"] == {"success": 4, "up_for_retry": 1, "none": 1}
 
 
-async def test_a_run_without_task_runs_has_none(
+async def test_run_without_task_runs_has_empty_list_and_counts(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     space = tenants.finance
@@ -162,7 +162,7 @@ async def test_a_run_without_task_runs_has_none(
     assert (run["task_runs"], run["task_counts"], run["comment_count"]) == ([], {}, 0)
 
 
-async def test_comments_are_counted_on_the_run_and_on_the_task_run(
+async def test_comment_counts_of_run_and_task_run_are_separate(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     space = tenants.finance
@@ -177,7 +177,7 @@ async def test_comments_are_counted_on_the_run_and_on_the_task_run(
 
 
 @pytest.mark.parametrize("api_version", ["v1", "v2", None])
-async def test_addresses_are_where_people_open_them_in_that_airflow(
+async def test_run_and_task_provider_urls_follow_api_version(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", api_version: str | None
 ) -> None:
     path = f"/catalog/spaces/finance/connectors/{tenants.finance.connector_id}"
@@ -201,7 +201,7 @@ async def test_addresses_are_where_people_open_them_in_that_airflow(
 @pytest.mark.parametrize(
     ("age", "is_removed", "is_later"), [("-1 hour", False, False), ("1 hour", False, True), ("1 hour", True, False)]
 )
-async def test_it_is_true_as_of_its_row_or_the_last_complete_pass_that_saw_it(
+async def test_run_last_synced_at_is_later_of_row_and_last_complete_sync_unless_removed(
     client: ValidatingClient,
     tenants: TwoTenants,
     db: "RolledBackDatabase",

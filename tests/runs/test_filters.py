@@ -36,14 +36,14 @@ def ago(hours: float) -> str:
         ({"size": 1, "page": 2}, ["hourly_load r1"]),
     ],
 )
-async def test_runs_of_the_space(
+async def test_run_list_of_space_applies_filters_and_pagination(
     client: ValidatingClient, tenants: TwoTenants, query: Any, expected: list[str]
 ) -> None:
     response = await client.as_(tenants.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params=query)
     assert [f"{row['pipeline']['name']} {row['external_id']}" for row in response.json()] == expected
 
 
-async def test_runs_of_a_pipeline_by_time(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_run_list_of_pipeline_filters_by_start_time(client: ValidatingClient, tenants: TwoTenants) -> None:
     path = f"{ORCHESTRATION}/pipelines/{tenants.finance.pipelines['daily_report']}/runs"
     for query, expected in (({"started_from": ago(7)}, ["r2"]), ({"started_to": ago(6)}, ["r1"])):
         response = await client.as_(tenants.keys["viewer"], "GET", path, params=query)
@@ -51,7 +51,7 @@ async def test_runs_of_a_pipeline_by_time(client: ValidatingClient, tenants: Two
 
 
 @pytest.mark.parametrize("time", ["2026-11-24T06:00:00", "2026-11-24", "1700000000", "yesterday", ""])
-async def test_a_time_that_would_have_to_be_guessed_is_refused(
+async def test_timestamp_without_utc_offset_is_rejected(
     client: ValidatingClient, tenants: TwoTenants, time: str
 ) -> None:
     response = await client.as_(tenants.keys["viewer"], "GET", f"{ORCHESTRATION}/runs", params={"started_from": time})
@@ -68,7 +68,9 @@ async def test_a_time_that_would_have_to_be_guessed_is_refused(
         ({"size": 2, "page": 3}, 1),
     ],
 )
-async def test_task_runs_by_the_page(client: ValidatingClient, tenants: TwoTenants, query: Any, expected: int) -> None:
+async def test_task_run_list_applies_filters_and_pagination(
+    client: ValidatingClient, tenants: TwoTenants, query: Any, expected: int
+) -> None:
     run = f"{ORCHESTRATION}/runs/{tenants.finance.run_id}"
     whole = (await client.as_(tenants.keys["viewer"], "GET", run)).json()["task_runs"]
     rows = (await client.as_(tenants.keys["viewer"], "GET", f"{run}/task-runs", params=query)).json()
@@ -123,7 +125,7 @@ async def test_window_contains_and_counts_runs_started_in_it(
         assert await listed(**query, size=7, page=2) == (expected[7:14], str(len(expected))), query
 
 
-async def test_of_a_long_window_only_the_hours_at_its_ends_are_counted_run_by_run(
+async def test_long_window_total_uses_hourly_counters_for_whole_hours(
     client: ValidatingClient, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
     """A number that no count of runs would give tells that it was not counted."""

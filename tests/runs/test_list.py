@@ -44,7 +44,7 @@ async def store(db: "RolledBackDatabase", tenants: TwoTenants, runs: list[Provid
         ({"status": ["success", "failed"], "size": 1, "page": 2}, ["a"]),
     ],
 )
-async def test_runs_are_newest_first_by_when_they_were_due(
+async def test_run_list_is_ordered_newest_first_with_filters_and_pagination(
     client: ValidatingClient,
     tenants: TwoTenants,
     db: "RolledBackDatabase",
@@ -65,7 +65,7 @@ async def test_runs_are_newest_first_by_when_they_were_due(
     assert [run["external_id"] for run in response.json()] == expected
 
 
-async def test_runs_due_at_the_same_time_keep_their_order_over_pages(
+async def test_runs_with_equal_time_have_stable_order_across_pages(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     await store(db, tenants, [make_run("never_run", f"run {n}", "success", hours_ago=1) for n in range(9)])
@@ -80,7 +80,7 @@ async def test_runs_due_at_the_same_time_keep_their_order_over_pages(
 
 @pytest.mark.parametrize("query", [{}, {"status": ["success", "running"]}])
 @pytest.mark.parametrize("where", ["pipeline", "space"])
-async def test_by_cursor_each_page_begins_behind_the_one_before_whatever_comes_meanwhile(
+async def test_cursor_pagination_is_stable_under_concurrent_inserts(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase", where: str, query: dict[str, Any]
 ) -> None:
     path = runs_of(tenants) if where == "pipeline" else "/spaces/finance/orchestration/runs"
@@ -105,13 +105,13 @@ async def test_by_cursor_each_page_begins_behind_the_one_before_whatever_comes_m
 
 
 @pytest.mark.parametrize("cursor", ["", "nonsense", "é", "A" * 38, "A" * 40, "x" * 101, "%00"])
-async def test_what_is_no_cursor_is_refused(client: ValidatingClient, tenants: TwoTenants, cursor: str) -> None:
+async def test_invalid_cursor_is_rejected(client: ValidatingClient, tenants: TwoTenants, cursor: str) -> None:
     response = await client.as_(tenants.keys["viewer"], "GET", runs_of(tenants), params={"cursor": cursor})
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["query", "cursor"]
 
 
-async def test_page_and_cursor_together_are_refused(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_page_combined_with_cursor_is_rejected(client: ValidatingClient, tenants: TwoTenants) -> None:
     path, key = runs_of(tenants, "hourly_load"), tenants.keys["viewer"]
     cursor = (await client.as_(key, "GET", path, params={"size": 1})).headers["x-next-cursor"]
     response = await client.as_(key, "GET", path, params={"cursor": cursor, "page": 2})
@@ -150,7 +150,7 @@ async def test_run_fields_match_airflow(client: ValidatingClient, tenants: TwoTe
     )
 
 
-async def test_who_triggered_it_here_is_named(
+async def test_run_triggered_through_windsock_names_its_user(
     client: ValidatingClient, tenants: TwoTenants, db: "RolledBackDatabase"
 ) -> None:
     async with db.tenant_transaction(tenants.finance.id) as tx:
@@ -187,7 +187,7 @@ async def test_deleted_run_is_listed_only_on_request(
     assert alone.json()["removed_at"] is not None
 
 
-async def test_a_pipeline_without_runs_has_an_empty_list_and_an_unknown_one_is_404(
+async def test_run_list_is_empty_without_runs_and_404_for_unknown_pipeline(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     empty = await client.as_(tenants.keys["viewer"], "GET", runs_of(tenants))
@@ -199,7 +199,7 @@ async def test_a_pipeline_without_runs_has_an_empty_list_and_an_unknown_one_is_4
         assert (response.status_code, response.json()) == (404, {"detail": "There is no such pipeline in this space."})
 
 
-async def test_run_lists_use_large_page_and_accept_trailing_slash(
+async def test_run_list_has_large_page_size_and_accepts_trailing_slash(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     path = runs_of(tenants, "daily_report")

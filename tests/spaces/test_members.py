@@ -34,7 +34,7 @@ async def test_members_are_listed_by_email(client: ValidatingClient, tenants: Tw
     assert list(response.json()[0]) == ["user_id", "email", "name", "role", "created_at"]
 
 
-async def test_a_member_is_added_changed_and_removed(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_member_can_be_added_changed_and_removed(client: ValidatingClient, tenants: TwoTenants) -> None:
     admin, path = tenants.keys["admin"], f"{MEMBERS}/{tenants.users['stranger']}"
     space = "/spaces/finance/orchestration/pipelines"
     assert (await client.as_(tenants.keys["stranger"], "GET", space)).status_code == 403
@@ -49,7 +49,7 @@ async def test_a_member_is_added_changed_and_removed(client: ValidatingClient, t
     assert (await client.as_(admin, "DELETE", path)).status_code == 404
 
 
-async def test_a_role_takes_effect_at_once(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_role_change_takes_effect_immediately(client: ValidatingClient, tenants: TwoTenants) -> None:
     path = f"{MEMBERS}/{tenants.users['viewer']}"
     rename = {"name": "By the viewer"}
     assert (await client.as_(tenants.keys["viewer"], "PATCH", "/spaces/finance", json=rename)).status_code == 403
@@ -57,21 +57,21 @@ async def test_a_role_takes_effect_at_once(client: ValidatingClient, tenants: Tw
     assert (await client.as_(tenants.keys["viewer"], "PATCH", "/spaces/finance", json=rename)).status_code == 200
 
 
-async def test_an_unknown_user_cannot_be_a_member(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_adding_unknown_user_as_member_is_404(client: ValidatingClient, tenants: TwoTenants) -> None:
     response = await client.as_(tenants.keys["admin"], "PUT", f"{MEMBERS}/{uuid4()}", json={"role": "viewer"})
     assert response.status_code == 404
     assert response.json() == {"detail": "There is no such user in this space."}
 
 
 @pytest.mark.parametrize("body", [{}, {"role": "owner"}, {"role": "Admin"}, {"role": None}, {"role": "viewer", "x": 1}])
-async def test_only_the_three_roles_are_known(
+async def test_member_with_invalid_role_is_422(
     client: ValidatingClient, tenants: TwoTenants, body: dict[str, object]
 ) -> None:
     path = f"{MEMBERS}/{tenants.users['viewer']}"
     assert (await client.as_(tenants.keys["admin"], "PUT", path, json=body)).status_code == 422
 
 
-async def test_the_last_admin_can_neither_be_removed_nor_demoted(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_last_admin_cannot_be_removed_or_demoted(client: ValidatingClient, tenants: TwoTenants) -> None:
     admin, path = tenants.keys["admin"], f"{MEMBERS}/{tenants.users['admin']}"
     # While there is another one, admins may come and go.
     assert (await client.as_(admin, "DELETE", f"{MEMBERS}/{tenants.users['revoked']}")).status_code == 204
@@ -87,14 +87,14 @@ async def test_the_last_admin_can_neither_be_removed_nor_demoted(client: Validat
     assert (await client.as_(admin, "DELETE", viewer)).status_code == 204
 
 
-async def test_an_admin_may_leave_while_there_is_another(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_admin_can_leave_space_with_another_admin(client: ValidatingClient, tenants: TwoTenants) -> None:
     path = f"{MEMBERS}/{tenants.users['admin']}"
     assert (await client.as_(tenants.keys["admin"], "DELETE", path)).status_code == 204
     assert (await client.as_(tenants.keys["admin"], "GET", MEMBERS)).status_code == 403
 
 
 @pytest.mark.parametrize("way", ["remove", "demote"])
-async def test_a_superadmin_may_leave_a_space_without_admins(
+async def test_superadmin_can_remove_or_demote_last_admin(
     client: ValidatingClient, tenants: TwoTenants, way: str
 ) -> None:
     boss = tenants.keys["superadmin"]
@@ -107,7 +107,7 @@ async def test_a_superadmin_may_leave_a_space_without_admins(
     assert "admin" not in (await roles(client, tenants)).values()
 
 
-async def test_two_admins_who_remove_each_other_at_once_leave_one(make_database: Callable[[str], str]) -> None:
+async def test_concurrent_mutual_removal_of_admins_leaves_one_admin(make_database: Callable[[str], str]) -> None:
     db = Database(make_database("two_admins"), pool_size=4)
     await db.open()
     try:

@@ -34,7 +34,7 @@ async def test_space_slug_is_unique(client: ValidatingClient, tenants: TwoTenant
 
 
 @pytest.mark.parametrize("slug", ["a", "7", "a-b", "x" * 63, "a--b"])
-async def test_a_slug_is_lower_case_letters_digits_and_hyphens(
+async def test_slug_of_lower_case_letters_digits_and_hyphens_is_accepted(
     client: ValidatingClient, tenants: TwoTenants, slug: str
 ) -> None:
     boss = tenants.keys["superadmin"]
@@ -43,13 +43,13 @@ async def test_a_slug_is_lower_case_letters_digits_and_hyphens(
 
 
 @pytest.mark.parametrize("slug", ["", "A", "-a", "a-", "a_b", "a.b", "a/b", "a b", "x" * 64, "a\n", "é", None, 7])
-async def test_any_other_slug_is_refused(client: ValidatingClient, tenants: TwoTenants, slug: Any) -> None:
+async def test_invalid_slug_is_rejected(client: ValidatingClient, tenants: TwoTenants, slug: Any) -> None:
     response = await client.as_(tenants.keys["superadmin"], "POST", "/spaces", json={"slug": slug, "name": "S"})
     assert response.status_code == 422
     assert response.json()["detail"][0]["loc"] == ["body", "slug"]
 
 
-async def test_an_admin_renames_the_space_and_nothing_else_of_it(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_space_admin_can_change_name_but_not_slug(client: ValidatingClient, tenants: TwoTenants) -> None:
     admin = tenants.keys["admin"]
     before = (await client.as_(admin, "GET", "/spaces/finance")).json()
     renamed = await client.as_(admin, "PATCH", "/spaces/finance", json={"name": "Finance & Co"})
@@ -60,7 +60,7 @@ async def test_an_admin_renames_the_space_and_nothing_else_of_it(client: Validat
     assert slug.status_code == 422
 
 
-async def test_only_a_superadmin_deletes_a_space(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_space_deletion_requires_superadmin(client: ValidatingClient, tenants: TwoTenants) -> None:
     refused = await client.as_(tenants.keys["admin"], "DELETE", "/spaces/finance")
     assert refused.status_code == 403
     assert refused.json() == {"detail": "Deleting a space needs a superadmin."}
@@ -83,7 +83,7 @@ async def test_deleting_space_removes_its_rows_only(
                 assert bool(rows) is left, table
 
 
-async def test_the_callers_own_spaces_are_listed_by_name(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_space_list_contains_only_spaces_of_caller_by_name(client: ValidatingClient, tenants: TwoTenants) -> None:
     boss = tenants.keys["superadmin"]
     await client.as_(boss, "POST", "/spaces", json={"slug": "aaa", "name": "Zoo"})
     for key, slugs in ((boss, ["finance", "marketing", "aaa"]), (tenants.keys["viewer"], ["finance"])):

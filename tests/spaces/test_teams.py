@@ -26,12 +26,12 @@ async def test_team_can_be_created_renamed_joined_and_left(client: ValidatingCli
     assert (await client.as_(admin, "DELETE", f"{path}/members/{tenants.users['editor']}")).status_code == 404
 
 
-async def test_a_name_is_taken_once(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_team_name_is_unique_in_space(client: ValidatingClient, tenants: TwoTenants) -> None:
     again = await client.as_(tenants.keys["admin"], "POST", TEAMS, json={"name": "ingestion"})
     assert (again.status_code, "ingestion" in again.json()["detail"]) == (409, True)
 
 
-async def test_only_members_of_the_space_can_join_and_who_leaves_it_leaves_the_team(
+async def test_team_membership_requires_and_ends_with_space_membership(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     admin, path = tenants.keys["admin"], f"{TEAMS}/{tenants.finance.team_id}"
@@ -41,7 +41,7 @@ async def test_only_members_of_the_space_can_join_and_who_leaves_it_leaves_the_t
     assert (await client.as_(admin, "GET", path)).json()["member_count"] == 0
 
 
-async def test_pipelines_of_a_deleted_team_have_none(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_team_deletion_clears_team_of_its_pipelines(client: ValidatingClient, tenants: TwoTenants) -> None:
     assert (await client.as_(tenants.keys["admin"], "DELETE", f"{TEAMS}/{tenants.finance.team_id}")).status_code == 204
     pipeline = f"/spaces/finance/orchestration/pipelines/{tenants.finance.pipelines['hourly_load']}"
     assert (await client.as_(tenants.keys["viewer"], "GET", pipeline)).json()["team"] is None

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
         ("superadmin", [("Finance", "finance", "admin"), ("Marketing", "marketing", "admin")]),
     ],
 )
-async def test_everybody_sees_themselves_with_their_spaces_and_roles(
+async def test_current_user_is_returned_with_spaces_and_roles(
     client: ValidatingClient, tenants: TwoTenants, kind: str, spaces: list[tuple[str, str, str]]
 ) -> None:
     me = (await client.as_(tenants.keys[kind], "GET", "/users/me")).json()
@@ -43,7 +43,7 @@ async def test_user_without_space_sees_no_spaces(client: ValidatingClient, tenan
     assert listed.headers["x-total-count"] == "0"
 
 
-async def test_a_user_is_created_with_a_lower_case_email(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_user_creation_lower_cases_email(client: ValidatingClient, tenants: TwoTenants) -> None:
     body = {"email": " Ada.Lovelace@Example.COM ", "name": "  Ada  "}
     response = await client.as_(tenants.keys["superadmin"], "POST", "/users", json=body)
     assert response.status_code == 201
@@ -77,7 +77,7 @@ async def test_email_is_unique_ignoring_case(client: ValidatingClient, tenants: 
         ({"email": "n@example.com", "name": "N", "is_admin": True}, ["body", "is_admin"]),
     ],
 )
-async def test_a_user_that_makes_no_sense_is_refused(
+async def test_user_with_invalid_field_is_rejected(
     client: ValidatingClient, tenants: TwoTenants, body: dict[str, object], loc: list[str]
 ) -> None:
     response = await client.as_(tenants.keys["superadmin"], "POST", "/users", json=body)
@@ -94,7 +94,7 @@ async def test_users_are_listed_by_email_in_pages(client: ValidatingClient, tena
     assert first.headers["x-total-pages"] == "2"
 
 
-async def test_a_superadmin_is_admin_in_spaces_without_being_a_member(
+async def test_superadmin_has_admin_role_in_every_space_regardless_of_membership(
     client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     boss = tenants.keys["superadmin"]
@@ -114,7 +114,7 @@ async def test_a_superadmin_is_admin_in_spaces_without_being_a_member(
         assert {space["role"] for space in me["spaces"]} == {"admin"}
 
 
-async def test_an_unknown_id_in_the_path_is_no_member(client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_removing_unknown_member_is_404(client: ValidatingClient, tenants: TwoTenants) -> None:
     response = await client.as_(tenants.keys["admin"], "DELETE", f"/spaces/finance/members/{uuid4()}")
     assert response.status_code == 404
     assert response.json() == {"detail": "There is no such member in this space."}

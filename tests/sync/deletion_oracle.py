@@ -49,7 +49,7 @@ class DeletionOracle:
     async def snapshot(self) -> Marks:
         rows = await self._harness.rows(MARKS)
         syncs = await self._harness.rows("SELECT id FROM sync_runs WHERE status = 'complete'")
-        events = (await self._harness.state())["events"]
+        events = (await self._harness.state())["event_log_cursor"]
         missed, pending = ({tuple(key) for key in events.get(name, [])} for name in ("missed", "pending"))
         self._in_vain = missed | (self._in_vain & pending)
         return Marks({(row["kind"], row["id"]): row for row in rows}, {row["id"] for row in syncs}, self._in_vain)

@@ -28,7 +28,10 @@ from windsock.sync.safeguards import MASS_LOSS, OTHER_AIRFLOW
 from windsock.sync.state_records import BACKLOG_KEYS
 from windsock.sync.store import queue_sync, release_quarantine
 
-SOON = "UPDATE sync_states SET pipelines_listed_at = NULL, checked_at = NULL, events = events - 'asked_again_at'"
+SOON = (
+    "UPDATE sync_states SET pipelines_listed_at = NULL, reconciled_at = NULL, event_log_cursor ="
+    " event_log_cursor - 'asked_again_at'"
+)
 AHEAD = "ahead of Windsock's"
 CHANGED = ("created", "updated", "removed")
 RUNS = (
@@ -127,7 +130,7 @@ class SyncHarness(Windsock):
     async def force_full_check(self) -> None:
         """As if the time for listing, for comparing totals and for a log that did not answer had come."""
         await self.execute(SOON)
-        await self.execute("UPDATE pipeline_reads SET checked_at = NULL, refused_at = NULL")
+        await self.execute("UPDATE pipeline_reads SET reconciled_at = NULL, refused_at = NULL")
 
     async def accept(self, kind: str) -> None:
         self._is_another |= kind == OTHER_AIRFLOW
@@ -145,25 +148,25 @@ class SyncHarness(Windsock):
             await self.force_full_check()
             sync = await self.watched(self.carry_out(await self.queue()))
             state = await self.state()
-            if accepts and (state["held"] or {}).get("kind") == OTHER_AIRFLOW and not self.intact_samples(state):
+            if accepts and (state["quarantine"] or {}).get("kind") == OTHER_AIRFLOW and not self.intact_samples(state):
                 await self.accept(OTHER_AIRFLOW)  # all that it could be known by is gone
                 continue
             assert sync["status"] == "complete", sync["error"]
-            if accepts and (state["held"] or {}).get("kind") == MASS_LOSS:
+            if accepts and (state["quarantine"] or {}).get("kind") == MASS_LOSS:
                 await self.accept(MASS_LOSS)
             changed = sum(sync[kind][what] for kind in ("pipelines", "runs", "task_runs") for what in CHANGED)
-            pending = sum(len(state["events"].get(name, [])) for name in BACKLOG_KEYS)
-            is_behind = state["watermark"] < quiet_since or state["checked_at"] is None or pending > 0
-            if not changed and not state["looks_again"] and not is_behind and state["history"]["is_complete"]:
+            pending = sum(len(state["event_log_cursor"].get(name, [])) for name in BACKLOG_KEYS)
+            is_behind = state["watermark"] < quiet_since or state["reconciled_at"] is None or pending > 0
+            if not changed and not state["recheck_due"] and not is_behind and state["backfill"]["is_complete"]:
                 return
-            place = (state["watermark"], state["history"]["end"], pending)
+            place = (state["watermark"], state["backfill"]["end"], pending)
             most, best = most - (place == best), place  # those that bring it further do not count
         raise AssertionError("the mirror never came to rest")
 
     def intact_samples(self, state: Row) -> int:
         """Of the runs by which this Airflow can be known: how many began when they did, and may be read."""
         intact = 0
-        for sample in state["witnesses"]:
+        for sample in state["identity_samples"]:
             run = self.model.runs.get((sample["dag_id"], sample["run_id"]))
             expected_start = datetime.fromisoformat(sample["started_at"])
             intact += run is not None and self.fake.api.may_see(run.dag_id) and run.started_at == expected_start

@@ -138,7 +138,7 @@ MUTATIONS = (
         "            seen = {'is_readable': hints.processed_ids is not None, 'once': hints.recheck_ids}\n"
         "            seen['seen'] = hints.processed_ids or []\n"
         "            from psycopg.types.json import Jsonb\n"
-        "            await tx._connection.execute('UPDATE sync_states SET events = %s', (Jsonb(seen),))\n"
+        "            await tx._connection.execute('UPDATE sync_states SET event_log_cursor = %s', (Jsonb(seen),))\n"
         "        if hints.pipelines_changed",
     ),
     Mutation(

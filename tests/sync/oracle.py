@@ -52,7 +52,7 @@ class Mirrored:
 
     @property
     def history(self) -> dict[str, Any]:
-        return self.state["history"] or {}
+        return self.state["backfill"] or {}
 
     def time(self, name: str) -> datetime | None:
         """One of the times of the history."""

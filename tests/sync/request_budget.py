@@ -41,7 +41,7 @@ def max_requests(
 ) -> int | None:
     """None where nothing can be said: before the history has been read."""
     state = mirrored.state
-    if state["watermark"] is None or not (state["history"] or {}).get("is_complete"):
+    if state["watermark"] is None or not (state["backfill"] or {}).get("is_complete"):
         return None
     if state["is_per_dag"] or harness.fake.api.is_scoped:  # test_per_dag.py says how much that takes
         return None
@@ -53,9 +53,11 @@ def max_requests(
     tasks = [task for task in model.tasks.values() if task.updated_at >= since]
     events = [event for event in model.events if event["when"] >= since]
     followed = {(event["dag_id"], event["run_id"]) for event in events if event["run_id"]}
-    followed |= {(dag_id, run_id) for name in BACKLOG_KEYS for dag_id, run_id in state["events"].get(name, [])}
+    followed |= {
+        (dag_id, run_id) for name in BACKLOG_KEYS for dag_id, run_id in state["event_log_cursor"].get(name, [])
+    }
     touched = runs | followed | {(task.dag_id, task.run_id) for task in tasks}
-    limit = 12 + ceil(len(events) / page) + len(state["witnesses"])
+    limit = 12 + ceil(len(events) / page) + len(state["identity_samples"])
     limit += pages(len(runs), rows) + pages(len(tasks), rows) + split(len(tasks), config)
     limit += sum(of_one_run(model, key, rows, config) for key in touched)
     waiting = {key for key, row in mirrored.runs.items() if row["status"] in UNFINISHED} - touched
@@ -68,7 +70,7 @@ def max_requests(
         limit += sum(of_one_run(model, key, rows, config) for key in model.runs.keys() - mirrored.runs.keys())
         limit += 2 * WINDOWS + 2 * full_scan + split(len(model.tasks), config) * 2
         limit += (WINDOWS * (6 + pages(len(runs), rows) + pages(len(tasks), rows))) * config.is_slow
-    if checks or state["looks_again"] or state["checked_at"] is None or events or not config.shows_events:
+    if checks or state["recheck_due"] or state["reconciled_at"] is None or events or not config.shows_events:
         limit += COMPARISON_REQUESTS + 2 * full_scan
     late = new + sum(bool(row.get("needs_backfill")) for row in mirrored.pipelines.values())
     limit += late * (2 * WINDOWS + full_scan)

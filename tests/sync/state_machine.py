@@ -59,7 +59,7 @@ class SyncStateMachine(UnreadableRowRules):
                 self.api.model = self.fake.model = mine
             sync = self.do(self._sync("schedule", checks=False, is_calm=False))
             assert sync["status"] == "complete", sync["error"]
-            assert (self.do(self.harness.state())["held"] or {}).get("kind") in {None, MASS_LOSS}
+            assert (self.do(self.harness.state())["quarantine"] or {}).get("kind") in {None, MASS_LOSS}
 
     async def _is_known(self) -> bool:
         """By enough runs that are as they were; one that was cleared tells two Airflows no more apart."""
@@ -75,7 +75,7 @@ class SyncStateMachine(UnreadableRowRules):
             assert unnoticed or sync["status"] == "failed" or not sync["provider_requests"], sync["status"]
 
     async def _verified_until(self) -> datetime | None:
-        at: datetime | None = (await self.harness.state())["vouched_until"]
+        at: datetime | None = (await self.harness.state())["verified_watermark"]
         return at
 
     # --- Rest ------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ async def full_check(harness: SyncHarness) -> Any:
     return await harness.sync(trigger="schedule")
 
 
-async def test_a_reading_that_was_broken_off_is_not_taken_for_one_as_of_now(harness: SyncHarness) -> None:
+async def test_resumed_pass_reads_changes_since_its_interruption(harness: SyncHarness) -> None:
     model, faults = harness.model, harness.fake.faults
     harness._limits, harness.fake.api.cap = Limits(page=3, window=3), 3
     await harness.settle()
@@ -72,7 +72,7 @@ async def test_sync_after_long_absence_reads_one_step_and_reports_lag(
     await harness.assert_equal()
 
 
-async def test_a_full_sync_that_was_cancelled_does_not_go_on_in_the_next_one(
+async def test_cancelled_full_sync_is_not_resumed_by_next_sync(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.settle()
@@ -102,7 +102,7 @@ def changed_last(model: Model, key: RunKey, *, days_ago: int) -> None:
         task.updated_at = at
 
 
-async def test_a_run_from_before_the_history_that_changes_comes_with_all_its_tasks(harness: SyncHarness) -> None:
+async def test_changed_run_before_backfill_is_mirrored_with_all_its_tasks(harness: SyncHarness) -> None:
     model, key = harness.model, ("bills", "ancient")
     model.start_run(*key, at=model.now() - timedelta(days=40))
     for _ in range(14):
@@ -118,7 +118,7 @@ async def test_a_run_from_before_the_history_that_changes_comes_with_all_its_tas
     assert (await harness.runs())[key]["task_counts"] == {"success": 2}
 
 
-async def test_a_run_id_that_is_used_again_on_another_day_is_found_on_that_day(harness: SyncHarness) -> None:
+async def test_run_id_reused_on_another_day_is_stored_with_that_date(harness: SyncHarness) -> None:
     model = harness.model
     await harness.settle()
     model.delete_run(("bills", "run_1"))
@@ -131,7 +131,7 @@ async def test_a_run_id_that_is_used_again_on_another_day_is_found_on_that_day(h
     assert pipeline["last_run"]["external_id"] == "run_1"
 
 
-async def test_a_run_past_the_retention_is_followed_to_its_end_and_no_older_one_is_fetched(
+async def test_run_past_retention_is_updated_until_it_ends_and_older_runs_are_not_fetched(
     harness: SyncHarness,
 ) -> None:
     model, key = harness.model, ("bills", "long")
@@ -163,7 +163,7 @@ async def test_a_run_past_the_retention_is_followed_to_its_end_and_no_older_one_
 # --- What is asked besides -------------------------------------------------------------------------------------------
 
 
-async def test_totals_that_cannot_be_had_do_not_keep_the_news_from_coming(
+async def test_failing_totals_do_not_block_incremental_changes(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.settle()
@@ -194,22 +194,21 @@ async def test_unresponsive_event_log_costs_only_its_hints(harness: SyncHarness)
     assert any("event log" in warning for warning in sync["warnings"])
     assert ("bills", "new") in await harness.runs()
     model.let_pass(3600)
-    events = (await harness.state())["events"] | {"asked_again_at": None}
+    events = (await harness.state())["event_log_cursor"] | {"asked_again_at": None}
     await harness.execute(
-        "UPDATE sync_states SET events = events || '{\"asked_again_at\": null}' WHERE space_id = %(space_id)s"
+        "UPDATE sync_states SET event_log_cursor = event_log_cursor || '{\"asked_again_at\": null}'"
+        " WHERE space_id = %(space_id)s"
     )
     assert events["since"] is not None
     await harness.sync(trigger="schedule")
     assert (await harness.runs())["bills", "run_0"]["note"] == "written while the log was broken"
-    assert "since" not in (await harness.state())["events"]
+    assert "since" not in (await harness.state())["event_log_cursor"]
 
 
-async def test_a_hint_about_what_may_no_longer_be_read_is_dropped(
-    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hint_about_forbidden_run_is_dropped(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     await harness.settle()
     await harness.execute(
-        """UPDATE sync_states SET events = events || '{"pending": [["news", "run_0"]]}'"""
+        """UPDATE sync_states SET event_log_cursor = event_log_cursor || '{"pending": [["news", "run_0"]]}'"""
         " WHERE space_id = %(space_id)s"
     )
     real = harness.fake.api._run
@@ -222,13 +221,13 @@ async def test_a_hint_about_what_may_no_longer_be_read_is_dropped(
     monkeypatch.setattr(harness.fake.api, "_run", refuse)
     for _ in range(2):
         assert (await full_check(harness))["status"] == "complete"
-    assert not (await harness.state())["events"]["pending"]
+    assert not (await harness.state())["event_log_cursor"]["pending"]
     (stored,) = await harness.rows("SELECT removed_at FROM runs WHERE external_id = 'run_0' AND pipeline_id IN"
                                  " (SELECT id FROM pipelines WHERE external_id = 'news')")  # fmt: skip
     assert stored["removed_at"] is None
 
 
-async def test_a_first_sync_that_is_killed_again_and_again_is_as_of_its_first_beginning(harness: SyncHarness) -> None:
+async def test_run_deleted_during_repeatedly_killed_first_sync_is_removed(harness: SyncHarness) -> None:
     """What it stored may be gone when it is read again minutes later, and the word of it in the log not be young."""
     deleted = ("bills", "young")
     harness.model.start_run(*deleted)
@@ -269,8 +268,8 @@ async def test_run_before_backfill_is_deleted_when_missing_twice(harness: SyncHa
     first = await harness.sync(trigger="schedule")
     harness.fake.between = None
     state = await harness.state()
-    assert (first["status"], state["events"]["missed"]) == ("complete", [list(key)])
+    assert (first["status"], state["event_log_cursor"]["missed"]) == ("complete", [list(key)])
     assert (await harness.runs())[key]["removed_at"] is None
     second = await harness.sync(trigger="schedule")
     assert (second["status"], second["runs"]["removed"]) == ("complete", 1)
-    assert (await harness.state())["events"]["missed"] == []
+    assert (await harness.state())["event_log_cursor"]["missed"] == []

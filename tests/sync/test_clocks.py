@@ -40,18 +40,18 @@ async def again(harness: SyncHarness, seconds: float = 1) -> None:
 
 @pytest.mark.parametrize("skew", [0, 400, -400, HOUR])
 @pytest.mark.parametrize("lag", [0, 25, 100, 300, 5 * HOUR, 3 * YEAR, -300])
-async def test_whatever_the_clocks_say_no_change_is_missed(harness: SyncHarness, lag: float, skew: float) -> None:
+async def test_changes_under_clock_skew_are_not_missed(harness: SyncHarness, lag: float, skew: float) -> None:
     """Of runs that have ended too, which only their stamps tell of."""
     await no_change_is_missed(harness, lag, skew)
 
 
 @pytest.mark.parametrize("lag", [100, 300, 5 * HOUR])
-async def test_no_change_is_missed_where_each_dag_is_read_by_itself(harness: SyncHarness, lag: float) -> None:
+async def test_changes_under_clock_lag_are_not_missed_in_per_dag_mode(harness: SyncHarness, lag: float) -> None:
     harness.fake.api.is_scoped = True
     await no_change_is_missed(harness, lag, 0)
 
 
-async def test_difference_found_after_the_first_sync_goes_back_in_each_dag_that_is_read_by_itself(
+async def test_clock_lag_found_after_first_sync_loses_no_change_in_per_dag_mode(
     harness: SyncHarness,
 ) -> None:
     harness.fake.api.is_scoped = True
@@ -82,7 +82,7 @@ async def no_change_is_missed(harness: SyncHarness, lag: float, skew: float) -> 
         assert (await harness.runs())["bills", f"fresh {number}"]["status"] == "success"
 
 
-async def test_changes_of_before_the_clocks_were_known_to_differ_are_read_then(harness: SyncHarness) -> None:
+async def test_changes_before_clock_lag_was_detected_are_read_afterwards(harness: SyncHarness) -> None:
     """The look that decides breaks off, so that passes go on without it for a while."""
     shift(harness, lag=600)
     await again(harness)
@@ -128,7 +128,7 @@ async def test_clock_lag_without_heartbeat_is_derived_from_run_end(harness: Sync
 
 
 @pytest.mark.parametrize("years", [-6, -1, 1, 6])
-async def test_a_date_that_is_years_off_does_not_hide_the_runs(harness: SyncHarness, years: int) -> None:
+async def test_date_header_that_is_years_off_does_not_hide_runs(harness: SyncHarness, years: int) -> None:
     """Of a proxy: the host that stamps agrees with us, and beats or does not."""
     for heartbeats in (False, True):
         shift(harness, lag=years * YEAR, skew=years * YEAR, heartbeats=heartbeats)
@@ -141,7 +141,7 @@ async def test_a_date_that_is_years_off_does_not_hide_the_runs(harness: SyncHarn
         assert ("bills", f"new {heartbeats}") in await harness.runs()
 
 
-async def test_a_scheduler_that_stands_still_is_not_taken_for_a_clock_that_is_behind(
+async def test_stopped_scheduler_is_not_mistaken_for_clock_lag(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped_at = harness.model.now() - timedelta(days=3)

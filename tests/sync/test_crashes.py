@@ -38,7 +38,7 @@ def installation(open_folder: Path) -> Iterator[CrashHarness]:
 
 
 @pytest.mark.timeout(0)
-def test_whatever_is_killed_nothing_is_lost_or_doubled(
+def test_random_process_kills_neither_lose_nor_duplicate_data(
     installation: CrashHarness, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Compared twice: after ordinary syncs, which must have lost nothing, and after full ones."""
@@ -133,21 +133,21 @@ def come_to_rest(installation: CrashHarness, connector_id: UUID) -> None:
         changed = (
             sum(outcome["created"] + outcome["updated"] + outcome["removed"] for outcome in outcomes) if is_good else 1
         )
-        (state,) = installation.rows("SELECT looks_again, history, checked_at, events FROM sync_states")
-        changed += state["looks_again"] or not (state["history"] or {}).get("is_complete")
-        changed += state["checked_at"] is None  # it was one that had begun before
-        changed += any(state["events"].get(name) for name in BACKLOG_KEYS)
+        (state,) = installation.rows("SELECT recheck_due, backfill, reconciled_at, event_log_cursor FROM sync_states")
+        changed += state["recheck_due"] or not (state["backfill"] or {}).get("is_complete")
+        changed += state["reconciled_at"] is None  # it was one that had begun before
+        changed += any(state["event_log_cursor"].get(name) for name in BACKLOG_KEYS)
 
 
 def accept_what_is_held(installation: CrashHarness, connector_id: UUID) -> str | None:
     """Many deletions while the log could not be read look like a lost permission; why it was held, in words."""
-    (state,) = installation.rows("SELECT held FROM sync_states")
-    if state["held"] is None:
+    (state,) = installation.rows("SELECT quarantine FROM sync_states")
+    if state["quarantine"] is None:
         return None
     path = f"/catalog/spaces/finance/connectors/{connector_id}/accept"
-    installation.must("POST", path, json={"kind": state["held"]["kind"]})
+    installation.must("POST", path, json={"kind": state["quarantine"]["kind"]})
     come_to_rest(installation, connector_id)
-    return str(state["held"]["reason"])
+    return str(state["quarantine"]["reason"])
 
 
 def sync_three_times(installation: CrashHarness, connector_id: UUID, *, is_full: bool) -> None:

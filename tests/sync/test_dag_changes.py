@@ -25,7 +25,7 @@ CHANGES: dict[str, tuple[Callable[[Model], Any], str, Any]] = {
 
 @pytest.mark.parametrize("what", CHANGES)
 @pytest.mark.parametrize("shows_events", [True, False])
-async def test_change_of_a_dag_is_seen_by_the_next_sync(harness: SyncHarness, what: str, *, shows_events: bool) -> None:
+async def test_dag_change_is_mirrored_by_next_sync(harness: SyncHarness, what: str, *, shows_events: bool) -> None:
     harness.fake.api.shows_events = shows_events
     await harness.settle()
     change, column, value = CHANGES[what]
@@ -37,7 +37,7 @@ async def test_change_of_a_dag_is_seen_by_the_next_sync(harness: SyncHarness, wh
     assert sync["pipelines"]["updated"] == 1
 
 
-async def test_next_run_is_that_of_airflow_after_each_sync(harness: SyncHarness) -> None:
+async def test_next_run_date_equals_airflow_after_each_sync(harness: SyncHarness) -> None:
     dag = harness.model.dags["bills"]
     for minute in range(3):
         dag.next_run_at = harness.model.now() + timedelta(minutes=minute)
@@ -66,7 +66,7 @@ async def test_quarantined_second_check_is_not_repeated(harness: SyncHarness) ->
     for _ in range(3):
         await harness.sync(trigger="schedule")
     state = await harness.state()
-    assert state["held"]["kind"] == "mass_loss"
+    assert state["quarantine"]["kind"] == "mass_loss"
     assert (state["next_sync_at"] - state["last_sync_at"]).total_seconds() > 30
 
 
@@ -103,7 +103,7 @@ async def test_costly_list_of_dags_is_read_every_five_minutes_only(
     assert (await harness.mirrored()).pipelines["bills"]["name"] == "Invoices"
 
 
-async def test_list_that_changed_is_stored_again_after_a_sync_that_broke_off(harness: SyncHarness) -> None:
+async def test_dag_list_reverted_after_interrupted_sync_is_stored_again(harness: SyncHarness) -> None:
     """The digest is of what is stored: back to what it was, it is stored too."""
     await harness.settle()
     dag = harness.model.dags["bills"]
@@ -119,7 +119,7 @@ async def test_list_that_changed_is_stored_again_after_a_sync_that_broke_off(har
     assert (await harness.mirrored()).pipelines["bills"]["name"] == "bills"
 
 
-async def test_idle_syncs_without_the_log_compare_no_totals_out_of_turn(harness: SyncHarness) -> None:
+async def test_idle_syncs_without_event_log_send_four_requests(harness: SyncHarness) -> None:
     harness.fake.api.shows_events = False
     await harness.settle()
     harness.model.let_pass(1_200)

@@ -77,7 +77,7 @@ async def test_few_deleted_pipelines_are_removed_after_two_checks_and_can_return
     assert (await listed(harness))["news"] is True
 
 
-async def test_hundreds_of_deletions_at_once_are_followed_by_several_syncs_and_not_taken_for_a_mass_loss(
+async def test_hundreds_of_logged_deletions_take_several_syncs_and_are_no_mass_loss(
     harness: SyncHarness,
 ) -> None:
     model = harness.model
@@ -96,7 +96,7 @@ async def test_hundreds_of_deletions_at_once_are_followed_by_several_syncs_and_n
     assert (await freshness(harness))["held"] is None
 
 
-async def test_a_run_id_that_is_used_again_is_the_same_run_with_its_comments(harness: SyncHarness) -> None:
+async def test_run_id_reused_between_syncs_with_same_date_retains_run_and_comments(harness: SyncHarness) -> None:
     await harness.settle()
     (run,) = await harness.rows(
         "SELECT r.id FROM runs r JOIN pipelines p ON p.id = r.pipeline_id"
@@ -128,7 +128,7 @@ async def test_reused_run_id_shows_new_tasks_without_event_log(harness: SyncHarn
     await harness.assert_equal()
 
 
-async def test_history_outlives_the_clean_up_of_airflow(harness: SyncHarness) -> None:
+async def test_runs_removed_by_airflow_db_clean_are_archived(harness: SyncHarness) -> None:
     model = harness.model
     for days in range(8, 14):
         model.start_run("bills", f"old_{days}", at=model.now() - timedelta(days=days))
@@ -148,7 +148,7 @@ async def test_history_outlives_the_clean_up_of_airflow(harness: SyncHarness) ->
     assert len(harness.fake.requests) - before_requests < 15, "what is archived is not looked for again"
 
 
-async def test_another_airflow_is_refused_until_it_is_accepted(harness: SyncHarness) -> None:
+async def test_another_airflow_is_refused_until_accepted(harness: SyncHarness) -> None:
     await harness.settle()
     before = await harness.row_versions()
     mine, other = harness.fake.model, Model(harness.fake.model.api)
@@ -177,17 +177,17 @@ async def test_another_airflow_is_refused_until_it_is_accepted(harness: SyncHarn
     await harness.assert_equal()
 
 
-async def test_a_new_address_of_the_same_airflow_is_recognised(harness: SyncHarness) -> None:
+async def test_same_airflow_at_new_url_is_recognised(harness: SyncHarness) -> None:
     await harness.settle()
     await harness.execute(
         'UPDATE connectors SET config = config || \'{"base_url": "http://moved"}\' WHERE space_id = %(space_id)s'
     )
     assert (await full_check(harness))["status"] == "complete"
-    assert (await harness.state())["address"] == "http://moved"
+    assert (await harness.state())["identity_base_url"] == "http://moved"
 
 
 @pytest.mark.parametrize("harness", ["v2"], indirect=True)
-async def test_task_runs_that_all_vanish_at_once_are_held(harness: SyncHarness) -> None:
+async def test_simultaneous_loss_of_all_task_runs_is_quarantined(harness: SyncHarness) -> None:
     harness.fake.api.shows_events = False
     model = harness.model
     for number in range(30):

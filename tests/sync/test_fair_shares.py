@@ -91,7 +91,7 @@ def real_or_double(space: SyncHarness) -> Callable[[str], httpx2.AsyncBaseTransp
 
 
 @pytest.mark.timeout(120)
-async def test_hundred_hanging_connectors_of_a_space_leave_the_interval_of_another(
+async def test_hundred_hanging_connectors_do_not_delay_syncs_of_another_space(
     spaces: tuple[SyncHarness, SyncHarness],
 ) -> None:
     hostile, victim = spaces
@@ -127,7 +127,7 @@ async def test_single_space_may_use_all_workers(spaces: tuple[SyncHarness, SyncH
             await victim.execute("UPDATE connectors SET is_active = true WHERE space_id = %(space_id)s")
 
 
-async def test_with_several_spaces_one_has_at_most_half_of_the_workers(spaces: tuple[SyncHarness, SyncHarness]) -> None:
+async def test_one_of_several_spaces_uses_at_most_half_of_the_workers(spaces: tuple[SyncHarness, SyncHarness]) -> None:
     hostile, victim = spaces
     async with a_hanging_address() as url:
         await hang_up(hostile, url, 12)
@@ -161,8 +161,8 @@ async def test_sync_waiting_for_one_response_yields_its_slot(
             assert (await ended(victim, by_hand, 20))["status"] == "complete"
             (state,) = await hostile.rows("SELECT is_stuck FROM sync_states WHERE is_stuck")
             assert state["is_stuck"]
-            (row,) = await hostile.rows("SELECT hand_overs FROM sync_runs WHERE trigger = 'manual'")
-            assert row["hand_overs"] == 1, "it hands over once; among the slow ones it keeps its place"
+            (row,) = await hostile.rows("SELECT requeue_count FROM sync_runs WHERE trigger = 'manual'")
+            assert row["requeue_count"] == 1, "it hands over once; among the slow ones it keeps its place"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ async def test_sync_waiting_for_one_response_yields_its_slot(
         ("is_stuck = true", True),
     ],
 )
-async def test_slow_and_failing_connectors_are_in_their_own_queue_also_by_hand(
+async def test_slow_and_failing_connectors_use_slow_queue_for_manual_syncs_too(
     spaces: tuple[SyncHarness, SyncHarness], change: str, expects_slow_queue: bool
 ) -> None:
     _, space = spaces
@@ -187,11 +187,11 @@ async def test_slow_and_failing_connectors_are_in_their_own_queue_also_by_hand(
 
 async def next_sync(db: Database, *, is_slow_queue: bool, holder: str = "nobody", slots: int = 4) -> UUID | None:
     async with db.transaction() as tx:
-        row = await tx.fetch_one(QUERIES["next_sync"], doubtful=is_slow_queue, holder=holder, slots=slots)
+        row = await tx.fetch_one(QUERIES["next_sync"], slow_queue=is_slow_queue, holder=holder, slots=slots)
     return row["sync_id"] if row else None
 
 
-async def test_space_with_fewest_running_syncs_is_next_and_within_it_those_by_hand(
+async def test_next_sync_is_of_space_with_fewest_running_syncs_and_manual_first(
     spaces: tuple[SyncHarness, SyncHarness],
 ) -> None:
     first, second = spaces
@@ -219,7 +219,7 @@ async def queue_of(space: SyncHarness, *, trigger: Any) -> UUID:
     return sync_id
 
 
-async def test_waiting_syncs_and_several_workers_cause_no_failing_statement(
+async def test_several_workers_with_waiting_syncs_cause_no_sql_errors(
     spaces: tuple[SyncHarness, SyncHarness], postgres: EmbeddedPostgres
 ) -> None:
     """Each would be two lines in PostgreSQL's log, every second."""
@@ -241,7 +241,7 @@ async def test_waiting_syncs_and_several_workers_cause_no_failing_statement(
     assert postgres.log.read_text(errors="replace").count("ERROR:") == before
 
 
-async def test_process_without_execution_carries_out_nothing(spaces: tuple[SyncHarness, SyncHarness]) -> None:
+async def test_jobs_without_sync_runner_refuse_to_run_workers(spaces: tuple[SyncHarness, SyncHarness]) -> None:
     with pytest.raises(RuntimeError):
         async with SyncJobs(spaces[0].db).run_workers(1):
             raise AssertionError("it began to work")

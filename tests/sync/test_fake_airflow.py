@@ -15,7 +15,7 @@ async def test_first_sync_mirrors_all_rows(harness: SyncHarness) -> None:
     await harness.assert_equal()
 
 
-async def test_notes_and_deletions_are_seen_by_the_next_sync_where_the_log_may_be_read(harness: SyncHarness) -> None:
+async def test_notes_and_deletions_in_event_log_are_mirrored_by_next_sync(harness: SyncHarness) -> None:
     await harness.settle()
     harness.model.note_run(("bills", "run_0"), "looked at")
     harness.model.note_task(("bills", "run_0", "load", -1), "why")
@@ -28,7 +28,7 @@ async def test_notes_and_deletions_are_seen_by_the_next_sync_where_the_log_may_b
     await harness.assert_equal()
 
 
-async def test_notes_and_deletions_are_found_without_the_log(harness: SyncHarness) -> None:
+async def test_deletions_without_event_log_are_found(harness: SyncHarness) -> None:
     harness.fake.api.shows_events = False
     await harness.settle()
     harness.model.delete_run(("news", "run_1"))
@@ -37,7 +37,7 @@ async def test_notes_and_deletions_are_found_without_the_log(harness: SyncHarnes
     await harness.assert_equal()
 
 
-async def test_an_idle_sync_costs_four_requests_and_writes_nothing(harness: SyncHarness) -> None:
+async def test_idle_sync_sends_four_requests_and_writes_nothing(harness: SyncHarness) -> None:
     await harness.settle()
     before = await harness.row_versions()
     harness.model.let_pass(600)

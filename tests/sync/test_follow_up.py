@@ -44,8 +44,8 @@ async def test_follow_up_is_not_claimed_before_the_running_sync_has_ended(harnes
     await harness.execution.run(harness.space_id, follow_up)
     assert (await sync_run(harness, follow_up))["status"] == "queued"
     async with harness.db.tenant_transaction(harness.space_id) as tx:
-        waiting = await tx.fetch_one(QUERIES["syncs_waiting"], doubtful=False)
-        left = await tx.fetch_all(QUERIES["next_sync"], doubtful=False, holder="another", slots=8)
+        waiting = await tx.fetch_one(QUERIES["syncs_waiting"], slow_queue=False)
+        left = await tx.fetch_all(QUERIES["next_sync"], slow_queue=False, holder="another", slots=8)
     assert waiting == {"total": 0}, "the running sync does not give way to what waits for it"
     assert left == []
     await harness.execute("UPDATE sync_runs SET status = 'failed' WHERE space_id = %(space_id)s AND status = 'running'")
@@ -74,7 +74,7 @@ async def test_concurrent_full_requests_queue_one_follow_up(harness: SyncHarness
     assert len(await harness.rows("SELECT id FROM sync_runs WHERE status IN ('queued', 'running')")) == 2
 
 
-async def test_cancelled_follow_up_never_starts_and_the_running_sync_goes_on(harness: SyncHarness) -> None:
+async def test_cancelled_follow_up_never_starts_and_running_sync_continues(harness: SyncHarness) -> None:
     await harness.settle()
     first = await harness.queue()
     await claim(harness, first)
@@ -111,7 +111,7 @@ async def test_follow_up_starts_when_the_running_sync_is_cancelled_or_its_worker
     assert most["n"] == 0, "still one at a time"
 
 
-async def test_handed_over_sync_goes_on_before_its_follow_up(
+async def test_requeued_sync_finishes_before_its_follow_up_starts(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await harness.settle()

@@ -25,12 +25,12 @@ from windsock.sync.task_graphs import longest_path_depths, read_graphs
         ({"a": ["b"], "b": ["a"]}, {}),
     ],
 )
-def test_a_task_is_as_far_as_the_longest_way_to_it(graph: dict[str, list[str]], levels: dict[str, int]) -> None:
+def test_task_depth_is_length_of_longest_path(graph: dict[str, list[str]], levels: dict[str, int]) -> None:
     assert longest_path_depths(graph) == levels
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=60))
-def test_whatever_waits_for_a_task_is_further(edges: list[tuple[int, int]]) -> None:
+def test_task_depth_exceeds_depth_of_upstream_tasks(edges: list[tuple[int, int]]) -> None:
     graph: dict[str, list[str]] = {f"t{number}": [] for number in range(21)}
     for source, other in edges:
         if source < other:
@@ -71,7 +71,7 @@ async def read(db: RolledBackDatabase, tenants: TwoTenants, graphs: Graphs) -> l
 
 
 @pytest.mark.anyio
-async def test_graphs_are_read_once_and_again_when_a_task_is_new_or_a_day_has_passed(
+async def test_task_graph_is_read_again_only_for_new_task_or_after_a_day(
     db: RolledBackDatabase, tenants: TwoTenants, client: Any
 ) -> None:
     graphs = Graphs()
@@ -97,7 +97,7 @@ async def test_graphs_are_read_once_and_again_when_a_task_is_new_or_a_day_has_pa
 
 
 @pytest.mark.anyio
-async def test_a_graph_that_is_refused_is_left_and_a_failure_ends_the_reading(
+async def test_refused_task_graph_is_skipped_and_outage_stops_reading(
     db: RolledBackDatabase, tenants: TwoTenants
 ) -> None:
     refused = Graphs(daily_report=ProviderHTTPError(404, "no such DAG", is_transient=False))
@@ -111,7 +111,7 @@ async def test_a_graph_that_is_refused_is_left_and_a_failure_ends_the_reading(
 
 
 @pytest.mark.anyio
-async def test_graph_that_is_unreadable_or_cannot_be_stored_keeps_no_other_from_being_read(
+async def test_unreadable_or_unstorable_task_graph_does_not_block_others(
     db: RolledBackDatabase, tenants: TwoTenants
 ) -> None:
     graphs = Graphs(daily_report=ProviderBadResponse("its tasks are no list"))

@@ -35,7 +35,7 @@ async def requests_of_an_idle_sync(harness: SyncHarness) -> int:
     return requests
 
 
-async def test_history_that_lacks_the_same_row_three_times_is_read_on(harness: SyncHarness) -> None:
+async def test_backfill_missing_same_row_in_three_passes_continues(harness: SyncHarness) -> None:
     hide(harness, TASK)
     for _ in range(ENOUGH_PASSES - 1):
         sync = await harness.sync(trigger="schedule")
@@ -52,7 +52,7 @@ async def test_history_that_lacks_the_same_row_three_times_is_read_on(harness: S
     assert row["window_start"] is not None
 
 
-async def test_full_sync_that_lacks_the_same_row_three_times_takes_nothing_away(harness: SyncHarness) -> None:
+async def test_full_sync_missing_same_row_in_three_passes_removes_nothing(harness: SyncHarness) -> None:
     await harness.settle()
     before = await harness.tasks()
     hide(harness, TASK)
@@ -69,7 +69,7 @@ async def test_full_sync_that_lacks_the_same_row_three_times_takes_nothing_away(
     assert all(row["missing_since_sync_id"] is None for row in (await harness.tasks()).values())
 
 
-async def test_changes_that_lack_a_row_hold_the_watermark_until_that_is_believed(harness: SyncHarness) -> None:
+async def test_missing_changed_row_holds_watermark_until_accepted_as_hidden(harness: SyncHarness) -> None:
     await harness.settle()
     watermark = (await harness.state())["watermark"]
     hide(harness, TASK)
@@ -89,7 +89,7 @@ async def test_changes_that_lack_a_row_hold_the_watermark_until_that_is_believed
     assert known["status"] == "complete", "that this account does not see a task run is known"
 
 
-async def test_row_that_is_missing_for_a_short_time_is_not_passed_over(harness: SyncHarness) -> None:
+async def test_temporarily_missing_row_is_mirrored_once_listed(harness: SyncHarness) -> None:
     """As a replica that lags behind has it: counted already, listed by the next sync."""
     await harness.settle()
     for passes in range(1, ENOUGH_PASSES):
@@ -107,7 +107,7 @@ async def test_row_that_is_missing_for_a_short_time_is_not_passed_over(harness: 
         await harness.assert_believable()
 
 
-async def test_difference_that_differs_is_never_believed(harness: SyncHarness) -> None:
+async def test_varying_total_mismatch_is_never_accepted(harness: SyncHarness) -> None:
     await harness.settle()
     watermark = (await harness.state())["watermark"]
     harness.model.mark_task(TASK, "failed")
@@ -123,7 +123,7 @@ async def test_difference_that_differs_is_never_believed(harness: SyncHarness) -
     await harness.assert_equal()
 
 
-async def test_hidden_row_that_is_shown_again_is_mirrored_and_the_warning_goes(harness: SyncHarness) -> None:
+async def test_hidden_row_that_is_listed_again_is_mirrored_and_its_warning_ends(harness: SyncHarness) -> None:
     hide(harness, TASK)
     for _ in range(ENOUGH_PASSES):
         await full_check(harness)
@@ -138,7 +138,7 @@ async def test_hidden_row_that_is_shown_again_is_mirrored_and_the_warning_goes(h
 
 
 @pytest.mark.parametrize("key", [TASK, DAG])
-async def test_idle_sync_with_a_hidden_row_sends_the_usual_requests(harness: SyncHarness, key: tuple[Any, ...]) -> None:
+async def test_idle_sync_with_hidden_row_sends_no_extra_requests(harness: SyncHarness, key: tuple[Any, ...]) -> None:
     await harness.settle()
     clean = await requests_of_an_idle_sync(harness)
     compared = max([(await full_check(harness))["provider_requests"] for _ in range(3)])
@@ -152,14 +152,14 @@ async def test_idle_sync_with_a_hidden_row_sends_the_usual_requests(harness: Syn
     assert (await full_check(harness))["provider_requests"] <= compared + 12, "with the listing a few are read again"
 
 
-async def test_three_hidden_rows_are_counted_when_totals_are_compared(harness: SyncHarness) -> None:
+async def test_three_hidden_rows_cause_no_rescan_when_totals_are_compared(harness: SyncHarness) -> None:
     hide(harness, TASK, OTHER, ("bills", "run_0", "load", -1))
     for _ in range(3 * ENOUGH_PASSES):
         sync = await full_check(harness)
     assert sync["status"] == "complete", sync["error"]
     assert sum(row["unlisted"] for row in await registered(harness)) == 3
     harness.fake.requests.clear()
-    await harness.execute("UPDATE sync_states SET checked_at = NULL")
+    await harness.execute("UPDATE sync_states SET reconciled_at = NULL")
     await harness.sync(trigger="schedule")
     reads = [url for url in harness.fake.requests if "taskInstances" in url and "updated_at" not in url]
     assert len(reads) <= 2, "equal totals are not read again"

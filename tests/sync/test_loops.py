@@ -54,7 +54,7 @@ def gates(harness: SyncHarness) -> list[Task]:
 
 
 @pytest.mark.parametrize("odd", [{"try_number": 2**40}, {"map_index": 2**31}])
-async def test_skipped_iterations_of_a_task_differ_in_their_region(harness: SyncHarness, odd: dict[str, Any]) -> None:
+async def test_skipped_loop_iterations_are_distinguished_by_region(harness: SyncHarness, odd: dict[str, Any]) -> None:
     """Each is named by its region; nothing else of the loop is spared or taken for one of them."""
     go_on(harness)
     await harness.settle()
@@ -88,7 +88,7 @@ async def live(harness: SyncHarness) -> list[Row]:
     )
 
 
-async def test_each_iteration_is_a_task_run_and_each_instance_in_it(harness: SyncHarness) -> None:
+async def test_loop_iterations_and_their_mapped_instances_are_mirrored_as_task_runs(harness: SyncHarness) -> None:
     for steps in (0, 5, 20, 80):
         go_on(harness, steps)
         harness.model.let_pass(5)
@@ -132,7 +132,7 @@ async def test_cleared_loop_iterations_are_removed_by_next_sync(
     assert comment["task_run_id"] == commented["id"], "what was said stays where it was said"
 
 
-async def test_a_whole_run_with_a_loop_is_cleared(harness: SyncHarness) -> None:
+async def test_mirror_equals_airflow_after_run_with_loop_is_cleared(harness: SyncHarness) -> None:
     go_on(harness)
     await harness.settle()
     harness.model.clear_run(RUN)
@@ -164,7 +164,7 @@ async def test_task_run_outside_loops_is_not_removed_at_first_check(harness: Syn
     assert left == [{"removed_at": None}]
 
 
-async def test_an_idle_sync_of_loops_writes_nothing(harness: SyncHarness) -> None:
+async def test_idle_sync_with_loops_writes_nothing(harness: SyncHarness) -> None:
     go_on(harness)
     await harness.settle()
     before = await harness.row_versions()
@@ -194,7 +194,7 @@ def instance(map_index: int, region: str, region_index: int, **more: Any) -> Pro
         ([[("", -1, -1)], [("", 0, -1), ("", 1, -1)]], [("", 0, -1), ("", 1, -1)]),
     ],
 )
-async def test_placeholders_are_those_of_their_region(
+async def test_placeholder_is_replaced_only_by_instances_of_its_region(
     harness: SyncHarness, pages: list[list[tuple[str, int, int]]], expected: list[tuple[str, int, int]]
 ) -> None:
     await harness.sync(trigger="schedule")

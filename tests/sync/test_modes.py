@@ -171,7 +171,9 @@ async def test_slow_but_small_airflow_stays_in_small_mode_and_is_counted_once_a_
     assert (await harness.state())["polling"]["total"] == len(harness.model.tasks)
 
 
-async def test_count_that_fails_leaves_the_mode_as_it_is(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_count_leaves_polling_mode_unchanged(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await harness.settle()
     make_large(monkeypatch)
 
@@ -184,7 +186,7 @@ async def test_count_that_fails_leaves_the_mode_as_it_is(harness: SyncHarness, m
     assert max(requests) <= 4, requests
 
 
-async def test_airflow_that_has_become_quick_leaves_large_mode(
+async def test_airflow_that_becomes_fast_leaves_large_mode(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await become_large(harness, monkeypatch)
@@ -202,7 +204,7 @@ async def test_airflow_that_is_small_leaves_large_mode_at_once(harness: SyncHarn
     assert (await harness.state())["mode"] == "small"
 
 
-async def test_the_first_sync_shows_the_newest_and_the_rest_comes_in_the_background(
+async def test_first_sync_mirrors_newest_runs_and_later_syncs_backfill_the_rest(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync_pass, "HISTORY_SECONDS", 0.0)
@@ -221,7 +223,7 @@ async def test_the_first_sync_shows_the_newest_and_the_rest_comes_in_the_backgro
         state = await harness.state()
         assert (await harness.runs())["news", "today"]["status"] == model.runs["news", "today"].state, "news come first"
         shares.append(len(await harness.runs()))
-        if state["history"]["is_complete"]:
+        if state["backfill"]["is_complete"]:
             break
     assert shares == sorted(shares)
     await harness.assert_equal()

@@ -52,7 +52,7 @@ async def test_idle_sync_sends_two_requests_for_each_dag(scoped: SyncHarness) ->
     assert (await scoped.state())["last_complete_at"] == row["started_at"]
 
 
-async def test_changes_of_every_kind_arrive(scoped: SyncHarness) -> None:
+async def test_changes_of_every_kind_are_mirrored_in_per_dag_mode(scoped: SyncHarness) -> None:
     await scoped.settle()
     model = scoped.model
     for _ in range(3):
@@ -67,7 +67,7 @@ async def test_changes_of_every_kind_arrive(scoped: SyncHarness) -> None:
     await scoped.assert_equal()
 
 
-async def test_deletions_are_found_by_the_totals_of_each_dag(scoped: SyncHarness) -> None:
+async def test_deletions_are_found_by_totals_of_each_dag(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.delete_run(("bills", "run_0"))
     scoped.model.delete_task(("news", "run_1", "load", -1))
@@ -76,7 +76,7 @@ async def test_deletions_are_found_by_the_totals_of_each_dag(scoped: SyncHarness
     await scoped.assert_equal()
 
 
-async def test_full_sync_reads_each_dag_and_removes_what_it_missed_twice(scoped: SyncHarness) -> None:
+async def test_full_sync_reads_each_dag_and_removes_rows_missing_twice(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.delete_run(("bills", "run_0"))
     first = await scoped.sync(is_full=True)
@@ -87,7 +87,7 @@ async def test_full_sync_reads_each_dag_and_removes_what_it_missed_twice(scoped:
     await scoped.assert_equal()
 
 
-async def test_account_that_loses_its_rights_on_all_dags_keeps_its_mirror(harness: SyncHarness) -> None:
+async def test_account_that_loses_rights_on_all_dags_retains_its_mirror(harness: SyncHarness) -> None:
     """From lists over all DAGs to single ones, from the watermark on: nothing is read twice, nothing is lost."""
     await harness.settle()
     runs = await harness.runs()
@@ -152,14 +152,14 @@ async def test_refused_dag_is_not_requested_by_every_sync(scoped: SyncHarness) -
     assert count_requests(scoped, "/bills/") == 0
 
 
-async def test_connector_that_leaves_all_dags_out_has_nothing_to_read(scoped: SyncHarness) -> None:
+async def test_connector_excluding_all_dags_completes_without_runs(scoped: SyncHarness) -> None:
     await scoped.connect_to_double(include_tags=["none has it"])
     row = await sync(scoped)
     assert (row["status"], await scoped.runs()) == ("complete", {})
     await scoped.settle()
 
 
-async def test_account_that_may_read_no_dag_fails_with_the_words_of_airflow(scoped: SyncHarness) -> None:
+async def test_account_without_readable_dags_fails_with_403_in_few_requests(scoped: SyncHarness) -> None:
     scoped.fake.api.refused = {"bills", "mapped", "news"}
     row = await scoped.sync(trigger="schedule")
     assert row["status"] in {"partial", "failed"}
@@ -167,7 +167,7 @@ async def test_account_that_may_read_no_dag_fails_with_the_words_of_airflow(scop
     assert row["provider_requests"] < 15
 
 
-async def test_passing_403_does_not_lead_to_single_dags(harness: SyncHarness) -> None:
+async def test_transient_403_does_not_switch_to_per_dag_mode(harness: SyncHarness) -> None:
     await harness.settle()
     # In Airflow 3 twice: at the first one, Windsock signs in again.
     times = 2 if harness.model.api == "v2" else 1
@@ -192,7 +192,7 @@ async def test_many_dags_rotate_within_request_budget(scoped: SyncHarness, monke
     for _ in range(8):
         await sync(scoped)
     assert not any(row["needs_backfill"] for row in (await reads(scoped)).values())
-    await scoped.execute("UPDATE pipeline_reads SET checked_at = now()")
+    await scoped.execute("UPDATE pipeline_reads SET reconciled_at = now()")
     scoped.model.let_pass(600)
     seen: dict[str, datetime] = {dag_id: row["read_at"] for dag_id, row in (await reads(scoped)).items()}
     for number in range(4):
@@ -206,7 +206,7 @@ async def test_many_dags_rotate_within_request_budget(scoped: SyncHarness, monke
         assert sum(now[dag_id]["read_at"] != at for dag_id, at in seen.items()) == 5 * (number + 1)
 
 
-async def test_dags_with_unfinished_runs_come_first(scoped: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dags_with_unfinished_runs_are_read_first(scoped: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(9):
         scoped.model.add_dag(f"more_{number}")
     for key in list(scoped.model.runs):
@@ -214,7 +214,7 @@ async def test_dags_with_unfinished_runs_come_first(scoped: SyncHarness, monkeyp
     await scoped.settle()
     scoped.model.start_run("more_7", "now")
     await sync(scoped)
-    await scoped.execute("UPDATE pipeline_reads SET checked_at = now()")
+    await scoped.execute("UPDATE pipeline_reads SET reconciled_at = now()")
     monkeypatch.setattr(per_dag, "MAX_REQUESTS", 2)
     for _ in range(3):
         scoped.model.step(("more_7", "now"))
@@ -224,7 +224,7 @@ async def test_dags_with_unfinished_runs_come_first(scoped: SyncHarness, monkeyp
         assert run["status"] == scoped.model.runs["more_7", "now"].state
 
 
-async def test_watermark_of_a_dag_passes_nothing_that_a_broken_sync_has_not_stored(scoped: SyncHarness) -> None:
+async def test_dag_watermark_does_not_pass_rows_unstored_by_interrupted_sync(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.let_pass(300)
     for dag_id in ("bills", "mapped", "news"):
@@ -241,7 +241,7 @@ async def test_watermark_of_a_dag_passes_nothing_that_a_broken_sync_has_not_stor
     await scoped.assert_equal()
 
 
-async def test_new_dag_gets_its_history(scoped: SyncHarness) -> None:
+async def test_new_dag_is_backfilled(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.model.add_dag("fresh")
     scoped.model.start_run("fresh", "old", at=scoped.model.now() - timedelta(days=3))
@@ -252,7 +252,7 @@ async def test_new_dag_gets_its_history(scoped: SyncHarness) -> None:
     assert ("fresh", "old") in await scoped.runs()
 
 
-async def test_connector_reports_per_dag_reading(scoped: SyncHarness) -> None:
+async def test_connector_reports_per_dag_mode(scoped: SyncHarness) -> None:
     await scoped.settle()
     names = {"space_id": scoped.space_id, "connector_id": scoped.connector_id}
     async with scoped.db.tenant_transaction(scoped.space_id) as tx:

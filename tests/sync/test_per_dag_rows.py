@@ -10,7 +10,7 @@ from sync.test_per_dag import sync
 pytestmark = pytest.mark.anyio
 
 
-async def test_dag_with_only_unreadable_rows_stops_no_sync(scoped: SyncHarness) -> None:
+async def test_dag_with_only_unreadable_rows_does_not_stop_sync(scoped: SyncHarness) -> None:
     await scoped.settle()
     oddities = scoped.fake.api.oddities
     bad = {key for key in scoped.model.runs if key[0] == "bills"}
@@ -31,7 +31,7 @@ async def test_dag_with_only_unreadable_rows_stops_no_sync(scoped: SyncHarness) 
 
 
 @pytest.mark.parametrize("is_full", [False, True])
-async def test_old_run_that_changed_while_its_dag_was_refused_or_before_a_full_sync_is_read(
+async def test_old_run_changed_while_dag_was_refused_or_before_full_sync_is_updated(
     scoped: SyncHarness, *, is_full: bool
 ) -> None:
     key = ("bills", "from before the history")
@@ -51,7 +51,7 @@ async def test_old_run_that_changed_while_its_dag_was_refused_or_before_a_full_s
     assert (await scoped.runs())[key]["status"] == "failed"
 
 
-async def test_row_that_breaks_its_lists_does_not_break_the_totals_of_its_dag(scoped: SyncHarness) -> None:
+async def test_poisoned_row_does_not_affect_totals_of_its_dag(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.fake.api.oddities.poisoned.add(("bills", "run_0"))
     await sync(scoped, is_full=True)

@@ -23,7 +23,7 @@ def bad(scoped: SyncHarness) -> UnreadableSet:
 async def check(harness: SyncHarness) -> Row:
     """A sync that compares the totals of each DAG."""
     harness.fake.requests.clear()
-    await harness.execute("UPDATE pipeline_reads SET checked_at = NULL")
+    await harness.execute("UPDATE pipeline_reads SET reconciled_at = NULL")
     return await harness.sync(trigger="schedule")
 
 
@@ -37,7 +37,7 @@ def whole_readings(harness: SyncHarness) -> list[str]:
 @pytest.mark.parametrize("names", [True, False])
 @pytest.mark.parametrize("what", ["runs", "tasks"])
 @pytest.mark.parametrize("is_mirrored", [True, False])
-async def test_skipped_row_is_counted_when_the_totals_of_its_dag_are_compared(
+async def test_skipped_row_causes_no_rescan_when_totals_of_its_dag_are_compared(
     scoped: SyncHarness, bad: UnreadableSet, what: str, *, is_mirrored: bool, names: bool
 ) -> None:
     if is_mirrored:
@@ -55,7 +55,7 @@ async def test_skipped_row_is_counted_when_the_totals_of_its_dag_are_compared(
     assert idle["provider_requests"] == 1 + 1 + 2 * 3
 
 
-async def test_hidden_row_of_one_dag_keeps_no_other_dag_from_being_read(scoped: SyncHarness) -> None:
+async def test_hidden_row_of_one_dag_does_not_block_other_dags(scoped: SyncHarness) -> None:
     await scoped.settle()
     scoped.fake.api.oddities.hidden = {("bills", "run_0", "load", -1)}
     scoped.model.mark_task(("bills", "run_0", "load", -1), "failed")
@@ -67,7 +67,7 @@ async def test_hidden_row_of_one_dag_keeps_no_other_dag_from_being_read(scoped: 
         scoped.model.let_pass(60)
 
 
-async def test_deletion_beside_a_skipped_row_is_found_by_the_totals_of_its_dag(scoped: SyncHarness, bad: Any) -> None:
+async def test_deletion_while_a_row_is_skipped_is_found_by_totals_of_its_dag(scoped: SyncHarness, bad: Any) -> None:
     bad.runs.add(RUN)
     scoped.model.start_run("bills", "another", at=scoped.model.now() - timedelta(hours=2))
     for _ in range(3):

@@ -36,7 +36,7 @@ def life(make_database: Callable[[str], str]) -> Iterator[type[SyncStateMachine]
 
 
 @pytest.mark.timeout(0)
-def test_the_mirror_is_true_whatever_happens(life: type[SyncStateMachine]) -> None:
+def test_mirror_is_correct_after_random_operations(life: type[SyncStateMachine]) -> None:
     run_state_machine_as_test(
         life,
         settings=settings(

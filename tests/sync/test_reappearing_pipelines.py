@@ -25,7 +25,7 @@ async def last_synced(harness: SyncHarness, dag_id: str) -> dict[str, Any]:
     return row
 
 
-async def test_what_happened_while_a_pipeline_was_out_of_sight_is_read_when_it_is_back(harness: SyncHarness) -> None:
+async def test_changes_while_pipeline_was_invisible_are_read_when_it_reappears(harness: SyncHarness) -> None:
     model, key = harness.model, ("news", "began_before")
     model.start_run(*key, at=model.now() - timedelta(hours=2))
     for _ in range(2):
@@ -47,7 +47,7 @@ async def test_what_happened_while_a_pipeline_was_out_of_sight_is_read_when_it_i
     await harness.assert_equal()
 
 
-async def test_a_pipeline_that_becomes_wanted_comes_with_its_history(
+async def test_pipeline_that_newly_matches_filters_is_backfilled(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "MAX_ROWS_REREAD", 0)
@@ -81,7 +81,7 @@ async def test_recreated_pipeline_is_not_quarantined_as_deleted(harness: SyncHar
     for number in range(6):
         model.add_dag(f"more_{number:02}")
     await harness.settle()
-    assert (await harness.state())["held"] is None
+    assert (await harness.state())["quarantine"] is None
     assert not await harness.rows(
         "SELECT id FROM pipelines WHERE deleted_by_sync_id IS NOT NULL OR removed_at IS NOT NULL"
     )
@@ -97,7 +97,7 @@ async def test_sync_during_quarantine_costs_no_more_and_reports_no_change(harnes
     harness.fake.api.visible = {"bills", "mapped", "news"}
     for _ in range(3):
         await full_check(harness)
-    assert (await harness.state())["held"]["kind"] == "mass_loss"
+    assert (await harness.state())["quarantine"]["kind"] == "mass_loss"
 
     before = await harness.row_versions()
     sync = await harness.sync(trigger="schedule")
@@ -110,12 +110,12 @@ async def test_sync_during_quarantine_costs_no_more_and_reports_no_change(harnes
 
     harness.fake.api.visible = None
     await harness.settle()
-    assert (await harness.state())["held"] is None
+    assert (await harness.state())["quarantine"] is None
     await harness.assert_equal()
 
 
 @pytest.mark.parametrize("seen", [{"news"}, set()])
-async def test_of_a_few_pipelines_most_are_not_lost_without_a_word_either(harness: SyncHarness, seen: set[str]) -> None:
+async def test_disappearance_of_most_of_few_pipelines_is_quarantined(harness: SyncHarness, seen: set[str]) -> None:
     harness.model.add_dag("a")
     harness.model.add_dag("b")
     harness.fake.api.shows_events = False
@@ -125,34 +125,34 @@ async def test_of_a_few_pipelines_most_are_not_lost_without_a_word_either(harnes
         await full_check(harness)
     assert not await harness.rows("SELECT id FROM pipelines WHERE removed_at IS NOT NULL")
     # Where nothing at all is to be seen, not one witness either, it may as well be another Airflow.
-    assert (await harness.state())["held"]["kind"] == ("mass_loss" if seen else "other_airflow")
+    assert (await harness.state())["quarantine"]["kind"] == ("mass_loss" if seen else "other_airflow")
 
 
-async def test_a_pipeline_that_comes_does_not_lift_a_hold(harness: SyncHarness) -> None:
+async def test_new_pipeline_does_not_release_quarantine(harness: SyncHarness) -> None:
     """All there was is out of sight, and held; something new to be seen is no sign that it was deleted."""
     harness.fake.api.shows_events = False
     await harness.execute(
         """UPDATE connectors SET config = config || '{"exclude_dags": ["[mn]*"]}' WHERE space_id = %(space_id)s"""
     )
     await harness.settle()
-    await harness.execute("UPDATE sync_states SET witnesses = '[]'")  # it has too few runs to be known by
+    await harness.execute("UPDATE sync_states SET identity_samples = '[]'")  # it has too few runs to be known by
     harness.model.add_dag("fresh")
     harness.fake.api.visible = set()
     for _ in range(2):
         await full_check(harness)
-    held = (await harness.state())["held"]
+    held = (await harness.state())["quarantine"]
     assert (held["kind"], held["missing"]["pipelines"]) == ("mass_loss", 1)
     harness.fake.api.visible = {"fresh"}
     for _ in range(3):
         await full_check(harness)
-    assert (await harness.state())["held"]["since"] == held["since"]
+    assert (await harness.state())["quarantine"]["since"] == held["since"]
     assert not await harness.rows("SELECT id FROM pipelines WHERE removed_at IS NOT NULL")
     await harness.accept("mass_loss")
     await harness.settle()
     await harness.assert_equal()
 
 
-async def test_a_pipeline_that_is_new_after_the_listing_of_a_long_sync_keeps_its_runs(
+async def test_runs_of_pipeline_created_during_full_sync_are_mirrored(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile, "MAX_ROWS_REREAD", 0)

@@ -54,9 +54,7 @@ def assert_parted(found: list[dict[str, Any]], *, failed_tasks: int | None = Non
 
 
 @pytest.mark.parametrize("logs", [True, False])
-async def test_an_id_used_again_between_two_syncs_for_another_time_is_a_new_run(
-    harness: SyncHarness, *, logs: bool
-) -> None:
+async def test_run_id_reused_between_syncs_with_another_date_is_a_new_run(harness: SyncHarness, *, logs: bool) -> None:
     await begin(harness, logs=logs)
     (before,) = await rows(harness)
     harness.model.delete_run(KEY)
@@ -66,7 +64,7 @@ async def test_an_id_used_again_between_two_syncs_for_another_time_is_a_new_run(
 
 
 @pytest.mark.parametrize("logs", [True, False])
-async def test_an_id_used_again_after_the_deletion_was_seen_is_a_new_run_also_for_the_same_time(
+async def test_run_id_reused_after_mirrored_deletion_is_a_new_run_even_with_same_date(
     harness: SyncHarness, *, logs: bool
 ) -> None:
     """As the scheduler makes a scheduled run anew that somebody deleted."""
@@ -81,7 +79,7 @@ async def test_an_id_used_again_after_the_deletion_was_seen_is_a_new_run_also_fo
     await harness.assert_equal()
 
 
-async def test_an_id_used_three_times_is_three_runs(harness: SyncHarness) -> None:
+async def test_run_id_used_three_times_is_three_runs(harness: SyncHarness) -> None:
     await begin(harness)
     for hours in (1, 3):
         harness.model.delete_run(KEY)
@@ -91,7 +89,7 @@ async def test_an_id_used_three_times_is_three_runs(harness: SyncHarness) -> Non
     await harness.assert_equal()
 
 
-async def test_a_run_that_is_cleared_is_the_same_run(harness: SyncHarness) -> None:
+async def test_cleared_run_remains_the_same_run(harness: SyncHarness) -> None:
     await begin(harness)
     harness.model.clear_run(KEY)
     for _ in range(12):
@@ -102,7 +100,7 @@ async def test_a_run_that_is_cleared_is_the_same_run(harness: SyncHarness) -> No
     await harness.assert_equal()
 
 
-async def test_a_run_that_is_back_as_it_was_is_the_same_run(harness: SyncHarness) -> None:
+async def test_restored_run_remains_the_same_run(harness: SyncHarness) -> None:
     """As when Airflow's database was put back."""
     await begin(harness)
     model = harness.model
@@ -119,7 +117,7 @@ async def test_a_run_that_is_back_as_it_was_is_the_same_run(harness: SyncHarness
     assert (row["said"], row["removed_at"]) == (["the disk was full"], None)
 
 
-async def test_an_id_used_again_for_a_run_that_was_cleaned_up_leaves_the_archive_as_it_is(harness: SyncHarness) -> None:
+async def test_reused_id_of_archived_run_leaves_archived_run_unchanged(harness: SyncHarness) -> None:
     await begin(harness)
     await harness.execute("UPDATE runs SET archived_at = now() WHERE external_id = %(id)s", {"id": KEY[1]})
     harness.model.delete_run(KEY)
@@ -130,7 +128,7 @@ async def test_an_id_used_again_for_a_run_that_was_cleaned_up_leaves_the_archive
     assert (new["archived_at"], new["removed_at"], new["status"]) == (None, None, "success")
 
 
-async def test_in_a_page_of_runs_only_the_ids_used_again_are_new(harness: SyncHarness) -> None:
+async def test_only_reused_run_ids_in_a_page_become_new_runs(harness: SyncHarness) -> None:
     await begin(harness)
     before = {key: row["id"] for key, row in (await harness.runs()).items()}
     model = harness.model

@@ -36,7 +36,7 @@ async def full(harness: SyncHarness) -> Any:
 
 
 @pytest.mark.parametrize("names", [True, False])
-async def test_unreadable_run_is_named_while_all_else_is_mirrored(
+async def test_unreadable_run_is_reported_while_other_rows_are_mirrored(
     harness: SyncHarness, bad: UnreadableSet, names: bool
 ) -> None:
     key = ("bills", "run_0")
@@ -57,9 +57,7 @@ async def test_unreadable_run_is_named_while_all_else_is_mirrored(
     await is_whole_again(harness, bad)
 
 
-async def test_idle_sync_with_skipped_rows_sends_same_requests_as_clean_one(
-    harness: SyncHarness, bad: UnreadableSet
-) -> None:
+async def test_idle_sync_with_skipped_rows_sends_no_extra_requests(harness: SyncHarness, bad: UnreadableSet) -> None:
     await harness.settle()
     harness.model.let_pass(1_000)
     clean = [(await harness.sync(trigger="schedule"))["provider_requests"] for _ in range(2)]
@@ -75,7 +73,7 @@ async def test_idle_sync_with_skipped_rows_sends_same_requests_as_clean_one(
 
 
 @pytest.mark.parametrize("names", [True, False])
-async def test_mirrored_run_that_becomes_unreadable_keeps_its_state_and_others_are_removed(
+async def test_mirrored_run_that_becomes_unreadable_retains_its_state_while_others_are_removed(
     harness: SyncHarness,
     bad: UnreadableSet,
     names: bool,
@@ -125,7 +123,7 @@ async def test_mirrored_task_run_that_becomes_unreadable_is_not_removed(
 
 
 @pytest.mark.parametrize("names", [True, False])
-async def test_mirrored_pipeline_that_becomes_unreadable_stays_and_its_runs_are_followed(
+async def test_mirrored_pipeline_that_becomes_unreadable_stays_and_its_runs_are_updated(
     harness: SyncHarness,
     bad: UnreadableSet,
     names: bool,
@@ -149,7 +147,7 @@ async def test_mirrored_pipeline_that_becomes_unreadable_stays_and_its_runs_are_
     await is_whole_again(harness, bad)
 
 
-async def test_new_pipeline_that_is_unreadable_is_named_and_no_reason_to_list_again(
+async def test_new_unreadable_pipeline_is_reported_and_causes_no_extra_listing(
     harness: SyncHarness, bad: UnreadableSet
 ) -> None:
     await harness.settle()
@@ -166,7 +164,7 @@ async def test_new_pipeline_that_is_unreadable_is_named_and_no_reason_to_list_ag
     await is_whole_again(harness, bad)
 
 
-async def test_warning_goes_with_its_row(harness: SyncHarness, bad: UnreadableSet) -> None:
+async def test_warning_about_skipped_row_ends_when_row_is_deleted(harness: SyncHarness, bad: UnreadableSet) -> None:
     bad.runs.add(("bills", "run_0"))
     bad.tasks.add(("news", "run_0", "load", -1))
     assert (await harness.sync())["coverage"]["skipped"] == 2
@@ -177,7 +175,7 @@ async def test_warning_goes_with_its_row(harness: SyncHarness, bad: UnreadableSe
     assert (sync["status"], sync["warnings"], sync["coverage"]["skipped"]) == ("complete", [], 0)
 
 
-async def test_row_among_changes_that_becomes_readable_without_a_change_is_read_again(
+async def test_skipped_changed_row_that_becomes_readable_is_mirrored_without_new_change(
     harness: SyncHarness, bad: UnreadableSet
 ) -> None:
     await harness.settle()
@@ -194,7 +192,7 @@ async def test_row_among_changes_that_becomes_readable_without_a_change_is_read_
     await is_whole_again(harness, bad)
 
 
-async def test_warnings_and_register_are_bounded(
+async def test_skipped_rows_and_their_warnings_are_bounded(
     harness: SyncHarness, bad: UnreadableSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(skips, "MAX_ROWS", 30)
@@ -219,7 +217,7 @@ async def test_warnings_and_register_are_bounded(
     await is_whole_again(harness, bad)
 
 
-async def test_deletion_beside_skipped_rows_is_seen_by_the_totals(harness: SyncHarness, bad: UnreadableSet) -> None:
+async def test_deletion_while_rows_are_skipped_is_found_by_totals(harness: SyncHarness, bad: UnreadableSet) -> None:
     harness.fake.api.shows_events = False
     bad.runs.add(("bills", "run_0"))
     await harness.sync()

@@ -36,7 +36,7 @@ def serve_model(harness: SyncHarness, model: Model) -> None:
     harness.fake.api.model = harness.fake.model = model
 
 
-async def test_not_one_row_of_another_airflow_is_stored_and_the_right_one_goes_on_by_itself(
+async def test_rows_of_another_airflow_are_not_stored_and_original_resumes_automatically(
     harness: SyncHarness,
 ) -> None:
     model = harness.model
@@ -51,13 +51,13 @@ async def test_not_one_row_of_another_airflow_is_stored_and_the_right_one_goes_o
     assert "Another Airflow" in sync["error"]
     await full_check(harness)
     assert await harness.row_versions() == before
-    assert (await harness.state())["held"]["kind"] == "other_airflow"
+    assert (await harness.state())["quarantine"]["kind"] == "other_airflow"
 
     serve_model(harness, model)
     model.start_run("bills", "later")
     model.let_pass(300)
     assert (await full_check(harness))["status"] == "complete"
-    assert (await harness.state())["held"] is None
+    assert (await harness.state())["quarantine"] is None
     await harness.settle()
     await harness.assert_equal()
 
@@ -117,7 +117,7 @@ async def test_idle_sync_sends_four_requests_and_one_more_for_unfinished_runs(ha
     assert await harness.row_versions() == before
 
 
-async def test_an_airflow_that_was_set_up_anew_is_accepted_once(harness: SyncHarness) -> None:
+async def test_reinstalled_airflow_needs_acceptance_only_once(harness: SyncHarness) -> None:
     """Its DAGs have no run yet: what the mirror still holds of the one before says nothing about the new one."""
     await harness.settle()
     new = Model(harness.model.api)
@@ -133,7 +133,7 @@ async def test_an_airflow_that_was_set_up_anew_is_accepted_once(harness: SyncHar
         sync = await full_check(harness)
         assert sync["status"] == "complete", sync["error"]
     state = await harness.state()
-    assert (state["witnesses"], (state["held"] or {}).get("kind")) == ([], None)
+    assert (state["identity_samples"], (state["quarantine"] or {}).get("kind")) == ([], None)
     await harness.settle()
     await harness.assert_equal()
 
@@ -165,10 +165,10 @@ async def test_changes_during_unnoticed_idle_source_are_not_lost(harness: SyncHa
     await harness.sync(trigger="schedule")
     assert ("bills", "meanwhile") in await harness.runs()
     state = await harness.state()
-    assert state["watermark"] == state["vouched_until"]
+    assert state["watermark"] == state["verified_watermark"]
 
 
-async def test_what_another_airflow_in_which_nothing_happened_was_read_as_is_read_again(harness: SyncHarness) -> None:
+async def test_period_read_from_another_idle_airflow_is_read_again_from_original(harness: SyncHarness) -> None:
     """It gives no reason to ask who it is until something changes in it: the watermark has gone on meanwhile."""
     model = harness.model
     finish_runs(model)
@@ -188,7 +188,7 @@ async def test_what_another_airflow_in_which_nothing_happened_was_read_as_is_rea
     other.start_run("bills", "of staging")
     assert (await harness.sync(trigger="schedule"))["status"] == "failed"
     state = await harness.state()
-    assert state["watermark"] == state["vouched_until"] == before["watermark"]
+    assert state["watermark"] == state["verified_watermark"] == before["watermark"]
     assert state["last_complete_at"] <= before["last_complete_at"]
 
     serve_model(harness, model)

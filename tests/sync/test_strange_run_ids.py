@@ -22,7 +22,7 @@ def start(harness: SyncHarness, dag_id: str, run_id: str, *, hours: float = 1, s
         harness.model.step((dag_id, run_id), fails=state == "failed")
 
 
-async def test_airflow_with_only_slash_run_ids_is_not_taken_for_another(harness: SyncHarness) -> None:
+async def test_airflow_with_only_slash_run_ids_is_not_mistaken_for_another(harness: SyncHarness) -> None:
     model = harness.model
     for key in list(model.runs):
         model._drop_run(key)
@@ -30,12 +30,12 @@ async def test_airflow_with_only_slash_run_ids_is_not_taken_for_another(harness:
     await harness.settle()
     await harness.execute("UPDATE sync_states SET failures = 1")  # so that the next sync asks who answers
     await full_check(harness)
-    assert (await harness.state())["held"] is None
+    assert (await harness.state())["quarantine"] is None
     await harness.assert_equal()
 
 
 @pytest.mark.parametrize("run_id", ["2026/11/23", "~", "..", "x/taskInstances", "a%2Fb"])
-async def test_a_note_on_a_run_without_an_address_removes_nothing(harness: SyncHarness, run_id: str) -> None:
+async def test_note_on_unaddressable_run_removes_nothing(harness: SyncHarness, run_id: str) -> None:
     start(harness, "news", "before", hours=5, state="success")
     start(harness, "news", run_id, state="failed")
     await harness.settle()
@@ -48,9 +48,7 @@ async def test_a_note_on_a_run_without_an_address_removes_nothing(harness: SyncH
 
 
 @pytest.mark.parametrize("run_id", ["2026/11/23", "~", "a b?#%;"])
-async def test_a_run_without_an_address_that_is_deleted_is_removed_in_the_next_sync(
-    harness: SyncHarness, run_id: str
-) -> None:
+async def test_deleted_unaddressable_run_is_removed_by_next_sync(harness: SyncHarness, run_id: str) -> None:
     start(harness, "news", run_id)
     await harness.settle()
     harness.model.delete_run(("news", run_id))
@@ -61,7 +59,7 @@ async def test_a_run_without_an_address_that_is_deleted_is_removed_in_the_next_s
     await harness.assert_equal()
 
 
-async def test_a_task_run_of_a_run_without_an_address_is_followed(harness: SyncHarness) -> None:
+async def test_changed_task_run_of_unaddressable_run_is_updated(harness: SyncHarness) -> None:
     """Also one from before the history, of which the run has to be fetched first."""
     start(harness, "news", "2026/01/01", hours=24 * 40)
     await harness.settle()
@@ -74,7 +72,7 @@ async def test_a_task_run_of_a_run_without_an_address_is_followed(harness: SyncH
     assert (await harness.tasks())[key]["note"] == "by hand"
 
 
-async def test_a_proxy_that_lost_the_way_to_single_runs_removes_nothing(harness: SyncHarness) -> None:
+async def test_router_404_on_single_runs_removes_nothing(harness: SyncHarness) -> None:
     """It answers 404 as Airflow's own router does."""
     start(harness, "news", "plain", state="failed")
     await harness.settle()
@@ -88,15 +86,13 @@ async def test_a_proxy_that_lost_the_way_to_single_runs_removes_nothing(harness:
     harness.model.note_run(("news", "plain"), "seen")
     await harness.execute("UPDATE sync_states SET failures = 1")
     await full_check(harness)
-    assert (await harness.state())["held"] is None
+    assert (await harness.state())["quarantine"] is None
     assert (await harness.runs())["news", "plain"]["note"] == "seen"
     await harness.assert_equal()
 
 
 @pytest.mark.parametrize("run_id", ["2026/11/23", "~"])
-async def test_incomplete_task_runs_of_a_run_without_an_address_are_read_again(
-    harness: SyncHarness, run_id: str
-) -> None:
+async def test_incomplete_task_runs_of_unaddressable_run_are_read_again(harness: SyncHarness, run_id: str) -> None:
     harness.fake.api.is_scoped = True
     start(harness, "news", run_id)
     odd = harness.fake.api.oddities.odd

@@ -29,7 +29,7 @@ def backfill(harness: SyncHarness, run_id: str, *, days: float, state: str, idle
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("days", [15, 55, 400])
-async def test_a_first_sync_reads_what_runs_or_ran_just_now_for_a_time_long_ago(
+async def test_first_sync_mirrors_unfinished_or_recently_changed_runs_with_old_dates(
     harness: SyncHarness, state: str, days: float
 ) -> None:
     key = backfill(harness, "for long ago", days=days, state=state)
@@ -42,7 +42,7 @@ async def test_a_first_sync_reads_what_runs_or_ran_just_now_for_a_time_long_ago(
 
 
 @pytest.mark.parametrize(("state", "is_read"), [("queued", True), ("running", True), ("failed", False)])
-async def test_of_runs_from_before_the_history_that_did_not_change_only_the_unfinished_are_read(
+async def test_unchanged_runs_before_backfill_are_mirrored_only_if_unfinished(
     harness: SyncHarness, state: str, *, is_read: bool
 ) -> None:
     key = backfill(harness, "waits", days=55, state=state, idle_days=50)
@@ -51,7 +51,9 @@ async def test_of_runs_from_before_the_history_that_did_not_change_only_the_unfi
 
 
 @pytest.mark.parametrize("state", STATES)
-async def test_a_full_sync_reads_them_too(harness: SyncHarness, state: str) -> None:
+async def test_full_sync_mirrors_unfinished_or_recently_changed_runs_with_old_dates(
+    harness: SyncHarness, state: str
+) -> None:
     await harness.settle()
     key = backfill(harness, "not seen", days=55, state=state, idle_days=1)
     await harness.sync(trigger="schedule")
@@ -60,7 +62,9 @@ async def test_a_full_sync_reads_them_too(harness: SyncHarness, state: str) -> N
     assert [task for task in await harness.tasks() if task[:2] == key]
 
 
-async def test_how_many_older_runs_are_read_is_bounded(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_number_of_runs_read_before_backfill_is_bounded(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unfinished, "MOST_OLDER_RUNS", 100)
     for number in range(230):
         backfill(harness, f"run {number}", days=55, state="queued")
@@ -71,7 +75,7 @@ async def test_how_many_older_runs_are_read_is_bounded(harness: SyncHarness, mon
 
 
 @pytest.mark.parametrize("days", [30, 1_800])
-async def test_a_run_for_a_time_to_come_is_read_at_once_and_its_deletion_found(
+async def test_run_with_future_date_is_mirrored_by_next_sync_and_its_deletion_found(
     harness: SyncHarness, days: float
 ) -> None:
     """As one that is triggered on Airflow 2 for a logical date years ahead."""
@@ -107,9 +111,7 @@ def end(harness: SyncHarness, key: RunKey) -> None:
 
 
 @pytest.mark.parametrize("lag", [0, 200, 3_600, 200_000_000])
-async def test_a_run_that_fails_is_seen_to_fail_by_the_next_sync_whatever_the_clocks_say(
-    harness: SyncHarness, lag: float
-) -> None:
+async def test_run_failure_is_mirrored_by_next_sync_under_any_clock_lag(harness: SyncHarness, lag: float) -> None:
     key = await begin(harness, lag=lag)
     harness.model.let_pass(30)
     end(harness, key)
@@ -128,7 +130,7 @@ async def test_run_deleted_without_event_log_is_removed_after_two_checks(harness
     assert key not in await harness.runs()
 
 
-async def test_a_run_that_waits_costs_one_request_in_each_sync_and_none_once_it_has_ended(harness: SyncHarness) -> None:
+async def test_unfinished_runs_cost_one_request_per_sync_until_they_end(harness: SyncHarness) -> None:
     for key in harness.model.runs:
         end(harness, key)
     await harness.settle()

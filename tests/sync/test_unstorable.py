@@ -15,9 +15,7 @@ def a_task(harness: SyncHarness, dag_id: str = "mapped") -> Task:
 
 
 @pytest.mark.parametrize("levels", [252, 253, 254])
-async def test_deeply_nested_conf_and_trigger_arguments_are_stored_and_shown_as_they_are(
-    harness: SyncHarness, levels: int
-) -> None:
+async def test_deeply_nested_conf_and_trigger_arguments_are_stored_unchanged(harness: SyncHarness, levels: int) -> None:
     run = harness.model.runs["bills", "run_0"]
     run.conf = nested(levels)
     task = a_task(harness)
@@ -35,9 +33,7 @@ async def test_deeply_nested_conf_and_trigger_arguments_are_stored_and_shown_as_
 
 
 @pytest.mark.parametrize("levels", [253, 254, 900])
-async def test_trigger_nested_too_deeply_beside_other_fields_is_left_out_and_named(
-    harness: SyncHarness, levels: int
-) -> None:
+async def test_too_deeply_nested_trigger_is_dropped_and_reported(harness: SyncHarness, levels: int) -> None:
     task = a_task(harness)
     task.trigger = {"kwargs": nested(levels)}
     sync = await harness.sync()
@@ -85,9 +81,7 @@ async def test_task_run_with_oversized_identity_is_skipped_and_reported(
     ("field", "value"),
     [("try_number", 2**40), ("try_number", -(2**70)), ("max_tries", 2**31)],
 )
-async def test_task_run_is_stored_without_the_field_that_does_not_fit_until_it_does(
-    harness: SyncHarness, field: str, value: int
-) -> None:
+async def test_oversized_task_run_field_is_dropped_until_it_fits(harness: SyncHarness, field: str, value: int) -> None:
     task = a_task(harness)
     was = getattr(task, field)
     setattr(task, field, value)
@@ -107,7 +101,7 @@ async def test_task_run_is_stored_without_the_field_that_does_not_fit_until_it_d
     await harness.assert_equal()
 
 
-async def test_many_rows_with_several_bad_values_are_each_stored_without_just_these(harness: SyncHarness) -> None:
+async def test_rows_with_several_oversized_fields_are_stored_without_them(harness: SyncHarness) -> None:
     tasks = list(harness.model.tasks.values())
     for task in tasks[::3]:
         task.try_number, task.max_tries, task.note = 2**40, 2**50, "kept"
@@ -119,7 +113,7 @@ async def test_many_rows_with_several_bad_values_are_each_stored_without_just_th
     assert sum(row["note"] == "kept" for row in stored.values()) == len(tasks[::3])
 
 
-async def test_pipelines_and_runs_with_texts_beyond_an_index_are_skipped_and_named(harness: SyncHarness) -> None:
+async def test_pipelines_and_runs_with_text_too_long_for_index_are_skipped_and_reported(harness: SyncHarness) -> None:
     harness.model.add_dag(cjk(3_000))
     harness.model.start_run("bills", cjk(3_000, 1))
     harness.model.runs["bills", "run_0"].run_type = cjk(3_000, 2)

@@ -27,7 +27,7 @@ STORED = Query("SELECT external_id, map_index, try_number, max_tries FROM task_r
         {"provider_metadata": {"a": "\x00"}},
     ],
 )
-async def test_a_page_with_what_does_not_fit_is_refused(
+async def test_page_with_unstorable_task_run_is_rejected_as_a_whole(
     tenants: TwoTenants, db: "RolledBackDatabase", refused: dict[str, Any]
 ) -> None:
     space = tenants.finance

@@ -106,7 +106,7 @@ async def ask(harness: SyncHarness, *, is_full: bool = False) -> UUID:
     return sync_id
 
 
-async def test_a_sync_is_handed_over_when_its_process_stops_and_goes_on_elsewhere(harness: SyncHarness) -> None:
+async def test_sync_of_stopping_process_is_requeued_and_resumed_by_another_process(harness: SyncHarness) -> None:
     await harness.settle()
     slow = Slow(harness.fake, 0.15)
     async with (
@@ -118,7 +118,7 @@ async def test_a_sync_is_handed_over_when_its_process_stops_and_goes_on_elsewher
             before = await running(harness, sync_id)
             await asyncio.sleep(0.5)
         (left,) = await harness.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": sync_id})
-        assert (left["status"], left["hand_overs"], left["lease_holder"]) == ("queued", 1, None)
+        assert (left["status"], left["requeue_count"], left["lease_holder"]) == ("queued", 1, None)
         async with second.jobs.run_workers(2):
             row = await ended(harness, sync_id)
     assert row["status"] == "complete", row["error"]
@@ -127,7 +127,7 @@ async def test_a_sync_is_handed_over_when_its_process_stops_and_goes_on_elsewher
     await harness.assert_equal()
 
 
-async def test_a_running_sync_can_be_cancelled_and_what_it_stored_stays(harness: SyncHarness) -> None:
+async def test_cancelled_running_sync_retains_stored_rows(harness: SyncHarness) -> None:
     slow = Slow(harness.fake, 0.3)
     async with Worker(harness.process, lambda _: slow, "one") as worker, worker.jobs.run_workers(2):
         sync_id = await ask(harness, is_full=True)
@@ -146,7 +146,7 @@ async def test_a_running_sync_can_be_cancelled_and_what_it_stored_stays(harness:
     assert len(await harness.rows("SELECT id FROM pipelines")) == 3
 
 
-async def test_a_hanging_request_does_not_keep_a_sync_from_being_cancelled(harness: SyncHarness) -> None:
+async def test_sync_with_hanging_request_can_be_cancelled(harness: SyncHarness) -> None:
     await harness.settle()
     stuck = Slow(harness.fake, 0, hangs=True)
     async with Worker(harness.process, lambda _: stuck, "one") as worker, worker.jobs.run_workers(2):
@@ -156,9 +156,7 @@ async def test_a_hanging_request_does_not_keep_a_sync_from_being_cancelled(harne
         assert (await ended(harness, sync_id, 10))["status"] == "cancelled"
 
 
-async def test_a_long_sync_lets_those_that_wait_have_their_turn(
-    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_long_sync_yields_to_waiting_syncs(harness: SyncHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """One worker with one place: the history of one connector is long, another is due meanwhile."""
     monkeypatch.setattr(sync_pass, "LONG_SECONDS", 0.5)
     await harness.settle()
@@ -175,7 +173,7 @@ async def test_a_long_sync_lets_those_that_wait_have_their_turn(
             assert (await ended(harness, short, 20))["status"] == "complete"
             (still,) = await harness.rows("SELECT * FROM sync_runs WHERE id = %(id)s", {"id": long_one})
             assert still["status"] in {"queued", "running"}
-            assert still["hand_overs"] >= 1
+            assert still["requeue_count"] >= 1
             assert (await ended(harness, long_one, 40))["status"] == "complete"
 
 
@@ -193,7 +191,7 @@ async def another(harness: SyncHarness, host: str, *, interval: int) -> UUID:
 
 
 @pytest.mark.timeout(180)
-async def test_of_a_hundred_connectors_ten_hang_and_the_others_keep_their_interval(harness: SyncHarness) -> None:
+async def test_ten_hanging_of_hundred_connectors_do_not_delay_the_others(harness: SyncHarness) -> None:
     """Two workers; each of the ninety is synced again and again, never much later than its interval."""
     await harness.execute("UPDATE connectors SET is_active = false WHERE space_id = %(space_id)s")
     for number in range(100):

@@ -22,7 +22,7 @@ async def governed(client: ValidatingClient, tenants: TwoTenants) -> dict[str, t
     return {row["id"]: (row["criticality"], row["team_id"]) for row in rows}
 
 
-async def test_many_at_once_and_what_is_left_empty_stays(
+async def test_bulk_edit_sets_selected_pipelines_and_ignores_empty_fields(
     editor: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     ids = [str(pipeline) for pipeline in tenants.finance.pipelines.values()]
@@ -41,7 +41,7 @@ async def test_many_at_once_and_what_is_left_empty_stays(
     assert (await governed(client, tenants))[ids[0]] == ("low", None)
 
 
-async def test_the_trail_names_who_did_it(editor: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_bulk_edit_is_audited_with_actor(editor: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
     some = str(next(iter(tenants.finance.pipelines.values())))
     await editor.send_form(GOVERN, pipeline=some, criticality="high")
     trail = (await client.as_(tenants.keys["admin"], "GET", "/spaces/finance/audit-events?size=1")).json()
@@ -59,7 +59,7 @@ async def test_the_trail_names_who_did_it(editor: Browser, client: ValidatingCli
         ({"criticality": "huge"}, 400, "cannot be understood"),
     ],
 )
-async def test_impossible_change_is_reported_without_effect(
+async def test_invalid_bulk_edit_is_reported_without_effect(
     editor: Browser, client: ValidatingClient, tenants: TwoTenants, fields: dict[str, str], status: int, sentence: str
 ) -> None:
     some = str(next(iter(tenants.finance.pipelines.values())))
@@ -71,7 +71,7 @@ async def test_impossible_change_is_reported_without_effect(
     assert await governed(client, tenants) == before
 
 
-async def test_neither_a_viewer_nor_another_space_is_touched(
+async def test_bulk_edit_is_denied_to_viewers_and_ignores_other_spaces(
     browser: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     some = str(next(iter(tenants.finance.pipelines.values())))
@@ -90,7 +90,7 @@ async def test_neither_a_viewer_nor_another_space_is_touched(
     assert "critical" not in {row["criticality"] for row in rows}
 
 
-async def test_the_team_that_airflow_names_is_one_click_away(
+async def test_team_suggested_by_airflow_can_be_assigned_by_editor(
     editor: Browser, client: ValidatingClient, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
     space, source = tenants.finance, "Airflow says Ingestion"

@@ -77,7 +77,7 @@ async def test_connection_test_reports_diagnosis_and_stores_no_rows(
         ({"username": ""}, "username"),
     ],
 )
-async def test_invalid_input_is_reported_at_form(
+async def test_invalid_connector_form_is_reported_without_effect(
     editor: Browser, client: ValidatingClient, tenants: TwoTenants, changes: dict[str, str], sentence: str
 ) -> None:
     before = await connectors(client, tenants)
@@ -88,7 +88,7 @@ async def test_invalid_input_is_reported_at_form(
     assert await connectors(client, tenants) == before
 
 
-async def test_credentials_stay_where_they_are_not_typed_but_never_go_to_another_address(
+async def test_stored_credentials_are_preserved_but_not_reused_for_other_url(
     editor: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     path = f"{PATH}/{tenants.finance.connector_id}/edit"
@@ -113,7 +113,7 @@ async def test_credentials_stay_where_they_are_not_typed_but_never_go_to_another
     assert (await connectors(client, tenants))["prod"]["is_active"] is False
 
 
-async def test_deletion_requires_name_and_admin(
+async def test_connector_deletion_requires_admin_and_matching_name(
     browser: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     path = f"{PATH}/{tenants.finance.connector_id}"
@@ -127,7 +127,7 @@ async def test_deletion_requires_name_and_admin(
     assert "prod" not in await connectors(client, tenants)
 
 
-async def test_viewers_and_other_spaces_are_refused(browser: Browser, tenants: TwoTenants) -> None:
+async def test_connector_form_is_denied_to_viewers_and_other_spaces(browser: Browser, tenants: TwoTenants) -> None:
     await browser.sign_in(tenants.keys["viewer"])
     for path in (f"{PATH}/new", f"{PATH}/{tenants.finance.connector_id}/edit"):
         assert (await browser.open(path)).status_code == 403

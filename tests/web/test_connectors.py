@@ -17,7 +17,7 @@ PATH = "/spaces/finance/connectors"
 API = "/catalog/spaces/finance"
 
 
-async def test_the_connectors_and_their_freshness_are_those_of_the_api(
+async def test_connector_pages_show_freshness_and_syncs_of_api(
     viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     listed = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/connectors")).json()
@@ -37,7 +37,7 @@ async def test_the_connectors_and_their_freshness_are_those_of_the_api(
         assert PASSWORD not in page.text
 
 
-async def test_a_connector_of_another_space_is_not_there(viewer: Browser, tenants: TwoTenants) -> None:
+async def test_connector_pages_hide_other_spaces(viewer: Browser, tenants: TwoTenants) -> None:
     assert "marketing" not in (await viewer.open(PATH)).text.lower()
     for method, path in (("GET", ""), ("POST", "/sync")):
         headers = {"Origin": "http://windsock.test"}
@@ -45,7 +45,7 @@ async def test_a_connector_of_another_space_is_not_there(viewer: Browser, tenant
         assert response.status_code == (404 if method == "GET" else 403), "a viewer may not sync at all"
 
 
-async def test_editor_can_request_sync_and_sees_it(
+async def test_editor_can_request_single_sync_and_follow_progress(
     browser: Browser, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
     await browser.sign_in(tenants.keys["editor"])
@@ -68,7 +68,7 @@ async def test_editor_can_request_sync_and_sees_it(
     assert theirs.status_code == 404
 
 
-async def test_a_viewer_is_offered_no_sync(viewer: Browser, tenants: TwoTenants) -> None:
+async def test_viewer_sees_no_sync_button_and_cannot_sync(viewer: Browser, tenants: TwoTenants) -> None:
     path = f"{PATH}/{tenants.finance.connector_id}"
     assert "Sync now" not in (await viewer.open(path)).text
     refused = await viewer.send_form(f"{path}/sync")
@@ -97,7 +97,7 @@ async def test_pipeline_list_marks_stale_connectors(
     assert found == {"all": 3, "success": 1, "running": 1, "never run": 1, "paused": 1, "late sync": 3}
 
 
-async def test_each_counter_leads_to_as_many_pipelines_and_back(
+async def test_pipeline_list_counters_link_to_matching_filters(
     viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
     async with db.tenant_transaction(tenants.finance.id) as tx:

@@ -44,7 +44,7 @@ async def test_api_reports_whether_next_run_is_due(
     assert row["is_next_run_due"] is is_due
 
 
-async def test_pages_say_since_when_a_run_is_due(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
+async def test_pages_show_since_when_run_is_due(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
     await plan(db, tenants, datetime.now(UTC) - timedelta(minutes=12, seconds=5))
     for path in ("", f"/{tenants.finance.pipelines['daily_report']}"):
         page = await viewer.open(f"/spaces/finance/pipelines{path}")

@@ -16,7 +16,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @pytest.mark.parametrize("value", IN_URLS)
-async def test_no_address_yields_a_fault(viewer: Browser, tenants: TwoTenants, value: str) -> None:
+async def test_hostile_url_never_causes_server_error(viewer: Browser, tenants: TwoTenants, value: str) -> None:
     some = next(iter(tenants.finance.pipelines.values()))
     paths = [f"{page}?{name}={value}" for page in (FLEET, f"{FLEET}/{some}", "/sign-in") for name in QUERIES]
     paths += [f"/sign-in?next={value}", f"/sign-in/link?token={value}", f"/static/{value}", f"/{value}"]
@@ -29,7 +29,7 @@ async def test_no_address_yields_a_fault(viewer: Browser, tenants: TwoTenants, v
 
 
 @pytest.mark.parametrize("value", IN_URLS)
-async def test_no_form_yields_a_fault(editor: Browser, tenants: TwoTenants, value: str) -> None:
+async def test_hostile_form_value_never_causes_server_error(editor: Browser, tenants: TwoTenants, value: str) -> None:
     some = next(iter(tenants.finance.pipelines.values()))
     run = f"/spaces/finance/runs/{tenants.finance.run_id}"
     forms = [
@@ -60,7 +60,9 @@ async def test_no_form_yields_a_fault(editor: Browser, tenants: TwoTenants, valu
 @pytest.mark.parametrize(
     "kind", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain", ""]
 )
-async def test_no_body_yields_a_fault(editor: Browser, tenants: TwoTenants, body: bytes, kind: str) -> None:
+async def test_hostile_form_body_never_causes_server_error(
+    editor: Browser, tenants: TwoTenants, body: bytes, kind: str
+) -> None:
     trigger = f"{FLEET}/{tenants.finance.pipelines['daily_report']}/trigger"
     run = f"/spaces/finance/runs/{tenants.finance.run_id}/comments"
     for path in ("/sign-in/link", run, trigger, f"{FLEET}/govern", "/spaces/finance/connectors/new", "/api-keys"):
@@ -68,7 +70,7 @@ async def test_no_body_yields_a_fault(editor: Browser, tenants: TwoTenants, body
         assert response.status_code < 500 or (path == trigger and response.status_code == 502), path
 
 
-async def test_a_file_where_none_belongs_is_refused(editor: Browser, tenants: TwoTenants) -> None:
+async def test_unexpected_file_upload_is_rejected(editor: Browser, tenants: TwoTenants) -> None:
     trigger = f"{FLEET}/{tenants.finance.pipelines['daily_report']}/trigger"
     for path in (trigger, "/spaces/finance/connectors/new", f"{FLEET}/govern", "/api-keys"):
         response = await editor.post(path, files={"name": ("x.txt", b"x" * 100)}, headers=OWN)
@@ -76,7 +78,7 @@ async def test_a_file_where_none_belongs_is_refused(editor: Browser, tenants: Tw
 
 
 @pytest.mark.parametrize("cookie", [b"", b"\xff\xfe", b"x" * 7000, b'"', b"wss_", b"a=b; c", b"\xed\xa0\x80"])
-async def test_no_cookie_yields_a_fault_or_opens_a_page(client: ValidatingClient, cookie: bytes) -> None:
+async def test_hostile_cookie_redirects_to_sign_in(client: ValidatingClient, cookie: bytes) -> None:
     async with Browser(transport=client._transport, base_url="http://windsock.test") as browser:
         headers = {b"Cookie": COOKIE.encode() + b"=" + cookie, b"Accept": b"text/html"}
         response = await browser.get(FLEET, headers=headers)
@@ -84,7 +86,9 @@ async def test_no_cookie_yields_a_fault_or_opens_a_page(client: ValidatingClient
 
 
 @pytest.mark.parametrize("header", ["referer", "origin", "sec-fetch-site", "user-agent", "hx-request", "accept"])
-async def test_no_header_yields_a_fault(viewer: Browser, tenants: TwoTenants, header: str) -> None:
+async def test_hostile_browser_header_never_causes_server_error(
+    viewer: Browser, tenants: TwoTenants, header: str
+) -> None:
     some = next(iter(tenants.finance.pipelines.values()))
     for value in (b"", b"\xff\xfe", b"x" * 5000, b"http://windsock.test/\xed\xa0\x80", b"http://windsock.test//evil"):
         headers = {**{key.encode(): text.encode() for key, text in OWN.items()}, header.title().encode(): value}

@@ -16,9 +16,7 @@ pytestmark = pytest.mark.anyio
 FLEET = "/spaces/finance/pipelines"
 
 
-async def test_who_is_not_signed_in_is_led_to_where_one_signs_in_and_back(
-    browser: Browser, tenants: TwoTenants
-) -> None:
+async def test_anonymous_user_is_redirected_to_sign_in_and_back(browser: Browser, tenants: TwoTenants) -> None:
     away = await browser.open(f"{FLEET}?q=a%20b&status=failed")
     assert (away.status_code, away.headers["location"]) == (
         303,
@@ -32,7 +30,7 @@ async def test_who_is_not_signed_in_is_led_to_where_one_signs_in_and_back(
     assert (await browser.open(FLEET)).status_code == 200
 
 
-async def test_a_part_of_a_page_is_not_replaced_by_a_form(browser: Browser) -> None:
+async def test_htmx_request_without_session_is_401_with_redirect_header(browser: Browser) -> None:
     response = await browser.open(FLEET, headers={"HX-Request": "true"})
     assert (response.status_code, response.headers["hx-redirect"], response.content) == (401, "/sign-in", b"")
 
@@ -49,12 +47,12 @@ async def test_a_part_of_a_page_is_not_replaced_by_a_form(browser: Browser) -> N
         "/a\nb",
     ],
 )
-async def test_signing_in_leads_to_no_other_site(browser: Browser, tenants: TwoTenants, target: str) -> None:
+async def test_sign_in_never_redirects_to_other_site(browser: Browser, tenants: TwoTenants, target: str) -> None:
     response = await browser.sign_in(tenants.keys["viewer"], target)
     assert (response.status_code, response.headers["location"]) == (303, "/")
 
 
-async def test_the_cookie_is_for_this_server_alone_and_its_token_is_stored_nowhere(
+async def test_session_cookie_is_hardened_and_token_stored_as_hash(
     browser: Browser, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
     response = await browser.sign_in(tenants.keys["viewer"])
@@ -94,7 +92,7 @@ async def test_session_ends_with_its_api_key(viewer: Browser, tenants: TwoTenant
     assert (await viewer.open(FLEET)).status_code == 303
 
 
-async def test_a_session_is_no_key_and_a_key_is_no_session(
+async def test_session_token_and_api_key_are_not_interchangeable(
     browser: Browser, tenants: TwoTenants, client: ValidatingClient
 ) -> None:
     token = (await browser.sign_in(tenants.keys["viewer"])).cookies[COOKIE]
@@ -105,7 +103,7 @@ async def test_a_session_is_no_key_and_a_key_is_no_session(
     assert (await browser.open(FLEET)).status_code == 303
 
 
-async def test_a_form_of_another_site_does_nothing(viewer: Browser, tenants: TwoTenants) -> None:
+async def test_cross_site_form_is_403_without_effect(viewer: Browser, tenants: TwoTenants) -> None:
     some = next(iter(tenants.finance.pipelines.values()))
     for headers in (
         {},
@@ -121,7 +119,7 @@ async def test_a_form_of_another_site_does_nothing(viewer: Browser, tenants: Two
     assert plain_http.status_code == 303
 
 
-async def test_signing_out_ends_the_session_here_and_elsewhere(viewer: Browser) -> None:
+async def test_sign_out_revokes_session_token(viewer: Browser) -> None:
     token = viewer.cookies[COOKIE]
     response = await viewer.send_form("/sign-out")
     assert (response.status_code, response.headers["location"]) == (303, "/sign-in")
@@ -130,7 +128,7 @@ async def test_signing_out_ends_the_session_here_and_elsewhere(viewer: Browser) 
     assert (await viewer.open(FLEET)).status_code == 303
 
 
-async def test_sessions_are_listed_and_ended_by_their_owner_alone(browser: Browser, tenants: TwoTenants) -> None:
+async def test_sessions_are_listed_and_revoked_only_by_owner(browser: Browser, tenants: TwoTenants) -> None:
     for key in ("viewer", "editor"):
         await browser.sign_in(tenants.keys[key])
     other = browser.cookies[COOKIE]
@@ -152,7 +150,7 @@ async def test_sessions_are_listed_and_ended_by_their_owner_alone(browser: Brows
     assert (await browser.open("/sessions")).status_code == 303, "that was this one"
 
 
-async def test_all_others_are_ended_at_once(browser: Browser, tenants: TwoTenants) -> None:
+async def test_end_others_revokes_all_other_sessions_of_user(browser: Browser, tenants: TwoTenants) -> None:
     tokens = []
     for key in ("viewer", "viewer", "editor", "viewer"):
         await browser.sign_in(tenants.keys[key])
@@ -169,7 +167,7 @@ async def test_all_others_are_ended_at_once(browser: Browser, tenants: TwoTenant
     assert list(found.values()) == [303, 303, 200, 200], "somebody else's stays"
 
 
-async def test_an_expired_session_is_none_and_is_forgotten(
+async def test_expired_session_is_invalid_and_deleted_at_next_sign_in(
     viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
     async with db.transaction() as tx:
@@ -180,13 +178,13 @@ async def test_an_expired_session_is_none_and_is_forgotten(
         assert len(await tx.fetch_all(Query("SELECT FROM sessions"))) == 1
 
 
-async def test_a_deactivated_user_is_signed_out(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
+async def test_deactivated_user_is_signed_out(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
     async with db.transaction() as tx:
         await tx.execute(Query("UPDATE users SET is_active = false WHERE id = %(id)s"), id=tenants.users["viewer"])
     assert (await viewer.open(FLEET)).status_code == 303
 
 
-async def test_a_link_signs_in_once_and_looking_at_it_does_not_use_it_up(
+async def test_login_link_signs_in_once_and_is_not_consumed_by_get(
     browser: Browser, tenants: TwoTenants, db: RolledBackDatabase
 ) -> None:
     async with db.transaction() as tx:
@@ -223,14 +221,14 @@ async def test_expired_login_link_cannot_sign_in(browser: Browser, tenants: TwoT
         ("//℀.example", "/"),
     ],
 )
-async def test_signing_in_leads_to_an_address_of_any_characters(
+async def test_sign_in_redirect_encodes_non_ascii_url(
     browser: Browser, tenants: TwoTenants, target: str, location: str
 ) -> None:
     response = await browser.sign_in(tenants.keys["viewer"], target)
     assert (response.status_code, response.headers["location"]) == (303, location)
 
 
-async def test_login_redirect_returns_to_url_with_any_characters(browser: Browser, tenants: TwoTenants) -> None:
+async def test_sign_in_redirect_of_non_ascii_url_can_be_opened(browser: Browser, tenants: TwoTenants) -> None:
     away = await browser.open(f"{FLEET}?q=数据")
     form = await browser.open(away.headers["location"])
     assert form.status_code == 200

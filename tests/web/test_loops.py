@@ -14,7 +14,7 @@ from windsock.sync.writer import MirrorWriter
 pytestmark = pytest.mark.anyio
 
 
-async def test_iterations_and_mapped_instances_have_names_on_the_page_of_a_run(
+async def test_run_page_names_loop_iterations_and_mapped_instances(
     viewer: Browser, db: RolledBackDatabase, tenants: TwoTenants
 ) -> None:
     space = tenants.finance

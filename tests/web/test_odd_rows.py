@@ -16,7 +16,7 @@ FLEET = "/spaces/finance/pipelines"
 
 
 @pytest.mark.parametrize("seconds", [-0.02, -18_000])
-async def test_pages_with_a_run_that_ends_before_it_starts_are_shown(
+async def test_pages_render_run_that_ends_before_start(
     viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase, seconds: float
 ) -> None:
     space = tenants.finance

@@ -46,7 +46,7 @@ def names(text: str) -> list[str]:
         "?status=failed&status=success&sort=-name",
     ],
 )
-async def test_the_fleet_lists_what_the_api_lists(
+async def test_pipeline_list_page_matches_api_list(
     viewer: Browser, client: ValidatingClient, tenants: TwoTenants, query: str
 ) -> None:
     listed = await client.as_(tenants.keys["viewer"], "GET", f"{API}/pipelines{query}")
@@ -58,7 +58,7 @@ async def test_the_fleet_lists_what_the_api_lists(
     assert names(part.text) == names(shown.text)
 
 
-async def test_nothing_of_another_space_is_on_any_page(viewer: Browser, tenants: TwoTenants) -> None:
+async def test_pages_hide_other_spaces(viewer: Browser, tenants: TwoTenants) -> None:
     for path in (
         FLEET,
         f"{FLEET}/{tenants.finance.pipelines['paid']}" if "paid" in tenants.finance.pipelines else FLEET,
@@ -95,19 +95,19 @@ async def test_invalid_url_is_reported(viewer: Browser, query: str) -> None:
     assert "cannot be understood" in response.text
 
 
-async def test_a_form_without_javascript_may_leave_fields_empty(viewer: Browser) -> None:
+async def test_empty_query_parameters_are_removed_by_redirect(viewer: Browser) -> None:
     response = await viewer.open(f"{FLEET}?q=&criticality=&days=7")
     assert (response.status_code, response.headers["location"]) == (303, f"{FLEET}?days=7")
 
 
-async def test_home_redirects_to_first_space_or_reports_none(browser: Browser, tenants: TwoTenants) -> None:
+async def test_home_redirects_to_pipeline_list_of_space(browser: Browser, tenants: TwoTenants) -> None:
     await browser.sign_in(tenants.keys["viewer"])
     for path in ("/", "/spaces/finance"):
         response = await browser.open(path)
         assert (response.status_code, response.headers["location"]) == (303, FLEET)
 
 
-async def test_watching_is_one_click_with_and_without_javascript(
+async def test_watch_button_works_with_and_without_javascript(
     viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     some = next(iter(tenants.finance.pipelines.values()))
@@ -127,7 +127,7 @@ async def test_watching_is_one_click_with_and_without_javascript(
     assert not await is_watched()
 
 
-async def test_a_pipeline_and_its_runs(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_pipeline_page_lists_runs_of_api(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
     for name, pipeline_id in sorted(tenants.finance.pipelines.items()):
         listed = await client.as_(tenants.keys["viewer"], "GET", f"{API}/pipelines/{pipeline_id}/runs?size=2")
         shown = await viewer.open(f"{FLEET}/{pipeline_id}?size=2")
@@ -141,7 +141,7 @@ async def test_a_pipeline_and_its_runs(viewer: Browser, client: ValidatingClient
         assert (await viewer.open(f"{FLEET}/{pipeline_id}?status=failed")).status_code == 200
 
 
-async def test_a_pipeline_is_drawn_run_by_run_and_day_by_day(
+async def test_pipeline_page_charts_runs_and_days(
     viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     drawn = 0
@@ -177,7 +177,7 @@ SYNC_ENDS = Query(
 )
 
 
-async def test_running_run_refreshes_header(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
+async def test_run_header_polls_while_running(viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase) -> None:
     path = f"/spaces/finance/runs/{tenants.finance.run_id}"
     async with db.tenant_transaction(tenants.finance.id) as tx:
         await tx.execute(SYNC_ENDS, space_id=tenants.finance.id, status="complete")
@@ -196,7 +196,7 @@ async def test_running_run_refreshes_header(viewer: Browser, tenants: TwoTenants
     ("complete", "1 minute", False), ("partial", "1 minute", True), ("partial", "61 minutes", False),
     ("partial", "3 hours", False), (None, "1 minute", True),
 ])  # fmt: skip
-async def test_a_run_that_has_ended_goes_on_until_the_sync_that_saw_it_has_its_tasks(
+async def test_finished_run_page_polls_until_sync_has_stored_its_tasks(
     viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase, status: str | None, ago: str, *, goes_on: bool
 ) -> None:
     space, path = tenants.finance, f"/spaces/finance/runs/{tenants.finance.run_id}"
@@ -211,7 +211,7 @@ async def test_a_run_that_has_ended_goes_on_until_the_sync_that_saw_it_has_its_t
         assert ('hx-trigger="every 4s"' in text) is goes_on
 
 
-async def test_run_tasks_as_json_for_grid(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_run_tasks_json_matches_api(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
     path = f"/spaces/finance/runs/{tenants.finance.run_id}"
     run = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/runs/{tenants.finance.run_id}")).json()
     body = (await viewer.open(f"{path}/tasks")).json()
@@ -223,7 +223,9 @@ async def test_run_tasks_as_json_for_grid(viewer: Browser, client: ValidatingCli
     assert f'action="{path}/comments"' in (await viewer.open(f"{path}?about={uuid4()}")).text
 
 
-async def test_run_shows_tasks_and_comments(viewer: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_run_shows_tasks_and_adds_comments(
+    viewer: Browser, client: ValidatingClient, tenants: TwoTenants
+) -> None:
     run_id = tenants.finance.run_id
     path = f"/spaces/finance/runs/{run_id}"
     run = (await client.as_(tenants.keys["viewer"], "GET", f"{API}/runs/{run_id}")).json()

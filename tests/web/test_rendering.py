@@ -12,7 +12,7 @@ from windsock.web.templates import ago, duration_cell, is_past, percent, seconds
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
 
-def test_what_took_no_time_that_is_known_is_a_dash_and_the_rest_as_on_a_terminal() -> None:
+def test_unknown_duration_is_rendered_as_dash_and_others_as_in_cli() -> None:
     assert [duration_cell(seconds) for seconds in (None, 0, 9.96, 65, 7500)] == [
         "\N{EN DASH}", *(format_duration(seconds) for seconds in (0, 9.96, 65, 7500))
     ]  # fmt: skip
@@ -47,11 +47,11 @@ def test_time_is_rendered_relative_to_now(after: int, text: str) -> None:
     ("share", "text"),
     [(None, "\N{EN DASH}"), (0.0, "0 %"), (0.0001, "1 %"), (0.5, "50 %"), (0.9999, "99 %"), (1.0, "100 %")],
 )
-def test_no_share_is_rounded_to_all_or_nothing(share: float | None, text: str) -> None:
+def test_percentage_is_not_rounded_to_0_or_100(share: float | None, text: str) -> None:
     assert percent(share) == text
 
 
-def test_what_has_not_begun_took_nothing_that_is_known() -> None:
+def test_duration_without_start_or_with_negative_length_is_unknown() -> None:
     at, later = NOW.isoformat(), (NOW + timedelta(seconds=5)).isoformat()
     assert seconds_between(None, None, NOW) is None
     assert seconds_between(at, None, NOW + timedelta(seconds=7)) == 7

@@ -28,7 +28,7 @@ async def listed(client: ValidatingClient, tenants: TwoTenants, what: str) -> li
     return found
 
 
-async def test_members_and_teams_are_those_of_the_api(
+async def test_settings_page_shows_members_and_teams_of_api(
     viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     text = (await viewer.open(SETTINGS)).text
@@ -44,7 +44,9 @@ async def test_members_and_teams_are_those_of_the_api(
     assert "stranger@" not in text
 
 
-async def test_a_member_comes_changes_and_goes(admin: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_admin_can_add_change_and_remove_member(
+    admin: Browser, client: ValidatingClient, tenants: TwoTenants
+) -> None:
     async def role() -> str | None:
         return {row["user_id"]: row["role"] for row in await listed(client, tenants, "members")}.get(stranger)
 
@@ -83,7 +85,7 @@ async def test_superadmin_can_create_user(browser: Browser, client: ValidatingCl
         ("teams/{team}/members", {"user_id": str(uuid4())}, 404, "member"),
     ],
 )
-async def test_impossible_action_is_reported(
+async def test_invalid_settings_form_is_reported_without_effect(
     admin: Browser,
     client: ValidatingClient,
     tenants: TwoTenants,
@@ -103,7 +105,9 @@ async def test_impossible_action_is_reported(
     assert (await listed(client, tenants, "members"), await listed(client, tenants, "teams")) == before
 
 
-async def test_a_team_from_its_making_to_its_end(admin: Browser, client: ValidatingClient, tenants: TwoTenants) -> None:
+async def test_admin_can_create_edit_and_delete_team(
+    admin: Browser, client: ValidatingClient, tenants: TwoTenants
+) -> None:
     response = await admin.send_form(f"{SPACE}/teams", name=" On <call> ")
     path = response.headers["location"]
     assert "On &lt;call&gt;" in (await admin.open(path)).text
@@ -119,7 +123,7 @@ async def test_a_team_from_its_making_to_its_end(admin: Browser, client: Validat
     assert (await admin.open(path)).status_code == 404
 
 
-async def test_audit_log_records_who_changed_what(admin: Browser, tenants: TwoTenants) -> None:
+async def test_audit_log_page_shows_changes_with_names_and_filters(admin: Browser, tenants: TwoTenants) -> None:
     some = tenants.finance.pipelines["daily_report"]
     await admin.send_form(f"{SPACE}/pipelines/govern", pipeline=str(some), criticality="critical")
     text = (await admin.open(f"{SPACE}/audit?target_type=pipeline")).text
@@ -134,7 +138,7 @@ async def test_audit_log_records_who_changed_what(admin: Browser, tenants: TwoTe
     assert (await admin.open(f"{SPACE}/audit?target_type=nothing")).status_code == 400
 
 
-async def test_only_admins_change_and_read_the_trail(editor: Browser, tenants: TwoTenants) -> None:
+async def test_settings_changes_and_audit_log_require_admin(editor: Browser, tenants: TwoTenants) -> None:
     assert (await editor.open(f"{SPACE}/audit")).status_code == 403
     team = f"teams/{tenants.finance.team_id}"
     someone = f"members/{tenants.users['viewer']}"
@@ -143,7 +147,7 @@ async def test_only_admins_change_and_read_the_trail(editor: Browser, tenants: T
         assert (await editor.send_form(f"{SPACE}/{path}", **fields)).status_code == 403, path
 
 
-async def test_a_key_is_shown_once_and_works_until_it_is_revoked(
+async def test_api_key_is_shown_once_and_works_until_revoked(
     viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     response = await viewer.send_form("/api-keys", name="<b>report</b>", days="30")
@@ -165,5 +169,5 @@ async def test_a_key_is_shown_once_and_works_until_it_is_revoked(
 
 
 @pytest.mark.parametrize("fields", [{"name": " "}, {"name": "x" * 201}, {"days": "0"}, {"days": "3651"}, {"days": "²"}])
-async def test_a_key_that_cannot_be_is_refused(viewer: Browser, fields: dict[str, str]) -> None:
+async def test_invalid_api_key_form_is_rejected(viewer: Browser, fields: dict[str, str]) -> None:
     assert (await viewer.send_form("/api-keys", **({"name": "x", "days": ""} | fields))).status_code == 400

@@ -24,7 +24,7 @@ def make_run(begins: float, lasts: float | None, status: str = "success") -> dic
     return {"id": f"{begins}", "external_id": f"run {begins}", "status": status, "began": started, "ended_at": ended}
 
 
-def test_runs_that_overlap_are_one_piece_with_the_worst_state() -> None:
+def test_overlapping_runs_are_merged_with_worst_status() -> None:
     runs = [make_run(1, 1), make_run(1.5, 2, "failed"), make_run(3, 0.2), make_run(6, 1), make_run(9, None, "running")]
     found = [
         (item["left"], item["width"], item["many"], item["status"], item["failed"])
@@ -33,12 +33,12 @@ def test_runs_that_overlap_are_one_piece_with_the_worst_state() -> None:
     assert found == [(100, 250, 3, "failed", 1), (600, 100, 1, "success", 0), (900, 100, 1, "running", 0)]
 
 
-def test_what_sticks_out_is_cut_at_the_edge_and_nothing_is_too_small_to_see() -> None:
+def test_timeline_bars_are_clipped_to_span_with_minimum_width() -> None:
     found = merge_overlapping([make_run(-5, 6), make_run(5, 0)], SPAN, NOW)
     assert [(row["left"], row["width"]) for row in found] == [(0, 100), (500, 3)]
 
 
-async def test_the_runs_of_the_api_are_on_it_and_no_others(
+async def test_timeline_shows_finished_runs_of_own_space_only(
     viewer: Browser, client: ValidatingClient, tenants: TwoTenants
 ) -> None:
     runs = (await client.as_(tenants.keys["viewer"], "GET", "/spaces/finance/orchestration/runs?size=500")).json()
@@ -61,11 +61,11 @@ async def test_invalid_url_is_reported(viewer: Browser, query: str) -> None:
 
 
 @pytest.mark.parametrize("until", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-11-27T00:00:00%2B14:00"])
-async def test_the_ends_of_the_calendar_do_no_harm(viewer: Browser, until: str) -> None:
+async def test_timeline_accepts_extreme_dates(viewer: Browser, until: str) -> None:
     assert (await viewer.open(f"{PATH}?until={until}&by=connector&hours=168")).status_code == 200
 
 
-async def test_it_renews_itself_only_where_it_shows_now(viewer: Browser) -> None:
+async def test_timeline_refreshes_only_when_showing_current_time(viewer: Browser) -> None:
     assert 'hx-trigger="every 30s"' in (await viewer.open(PATH)).text
     assert "every 30s" not in (await viewer.open(f"{PATH}?until=2026-11-27T00:00:00Z")).text
     part = await viewer.open(PATH, headers={"HX-Request": "true"})

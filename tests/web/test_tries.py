@@ -93,7 +93,7 @@ async def test_tries_of_loop_iteration_are_requested_by_region(
     assert runs.tried[0].endswith("/taskInstances/load/tries?region_id=a-b&region_index=3")
 
 
-async def test_object_missing_in_airflow_is_reported_as_unknown(
+async def test_tries_missing_in_airflow_are_requested_once_and_counted_missing(
     viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase, runs: Runs
 ) -> None:
     runs.tries = (404, {"detail": "The Task Instance with task_id: `load` was not found"})
@@ -103,7 +103,7 @@ async def test_object_missing_in_airflow_is_reported_as_unknown(
     assert len(runs.tried) == 1
 
 
-async def test_an_airflow_that_fails_is_left_alone_for_a_while(
+async def test_failing_airflow_is_not_retried_before_cooldown(
     viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, runs.tries = runs.tries, (403, {"detail": "Forbidden"})
@@ -120,7 +120,7 @@ async def test_an_airflow_that_fails_is_left_alone_for_a_while(
     assert (await earlier(viewer, tenants))["missing"] == 0
 
 
-async def test_slow_airflow_does_not_block_requests(
+async def test_slow_airflow_yields_pending_response_without_duplicate_request(
     viewer: Browser,
     tenants: TwoTenants,
     db: RolledBackDatabase,
@@ -145,7 +145,7 @@ async def test_slow_airflow_does_not_block_requests(
     assert len(runs.tried) == 1, "the question that was under way was waited for"
 
 
-async def test_connection_limit_bounds_concurrent_connections(
+async def test_tries_requests_and_cache_entries_are_limited(
     viewer: Browser,
     tenants: TwoTenants,
     db: RolledBackDatabase,

@@ -78,7 +78,7 @@ async def test_trigger_form_is_built_from_params_and_submits_values(
     assert len(runs.stored) == 1
 
 
-async def test_what_airflow_refuses_is_shown_in_its_words_and_nothing_typed_is_lost(
+async def test_airflow_rejection_is_shown_and_form_input_preserved(
     editor: Browser, tenants: TwoTenants, runs: Runs
 ) -> None:
     runs.faults = [(400, "Invalid input for param campaign: 'x' is <too> short")]
@@ -120,7 +120,7 @@ async def test_ambiguous_trigger_form_resubmission_finds_run(editor: Browser, te
         ({"param:text:campaign": "a\0b"}, "U+0000"),
     ],
 )
-async def test_unsendable_trigger_is_refused_before_request(
+async def test_unsendable_trigger_is_rejected_before_request(
     editor: Browser, tenants: TwoTenants, runs: Runs, fields: dict[str, str], sentence: str
 ) -> None:
     response = await editor.send_form(path_of(tenants), **fields)
@@ -130,7 +130,7 @@ async def test_unsendable_trigger_is_refused_before_request(
 
 
 @pytest.mark.parametrize("details", [(503, {"detail": "down"}), (200, {"no": "params"}), (404, {"detail": "gone"})])
-async def test_without_its_params_there_is_a_field_for_json(
+async def test_trigger_form_without_readable_params_offers_json_field(
     editor: Browser, tenants: TwoTenants, runs: Runs, details: tuple[int, dict[str, Any]]
 ) -> None:
     runs.details = details
@@ -140,7 +140,9 @@ async def test_without_its_params_there_is_a_field_for_json(
     assert 'name="conf"' in form.text
 
 
-async def test_unauthorized_user_sees_message(browser: Browser, tenants: TwoTenants, runs: Runs) -> None:
+async def test_trigger_form_is_denied_to_viewers_and_other_spaces(
+    browser: Browser, tenants: TwoTenants, runs: Runs
+) -> None:
     await browser.sign_in(tenants.keys["viewer"])
     assert (await browser.open(path_of(tenants))).status_code == 403
     assert (await browser.send_form(path_of(tenants))).status_code == 403
@@ -152,7 +154,7 @@ async def test_unauthorized_user_sees_message(browser: Browser, tenants: TwoTena
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_params_as_each_airflow_gave_them(version: str) -> None:
+def test_params_of_each_api_version_become_form_fields(version: str) -> None:
     """What 2.11.2 and 3.3.2 answered for one DAG."""
     inner: dict[str, dict[str, Any]] = {
         "env": {"value": "dev", "schema": {"enum": ["dev", "prod"], "type": "string"}, "description": "Target"},
@@ -168,7 +170,7 @@ def test_params_as_each_airflow_gave_them(version: str) -> None:
     ]
 
 
-def test_no_schema_yields_a_fault() -> None:
+def test_param_with_malformed_schema_becomes_valid_form_field() -> None:
     schemas: list[Any] = [
         {},
         {"type": 3},
@@ -188,7 +190,7 @@ def test_no_schema_yields_a_fault() -> None:
 
 
 @pytest.mark.parametrize("path", ["trigger", "govern"])
-async def test_form_with_too_many_fields_is_refused_on_a_page(
+async def test_form_with_too_many_fields_is_rejected_with_html_page(
     editor: Browser, tenants: TwoTenants, runs: Runs, path: str
 ) -> None:
     """Not as the API would: nobody sends a key with a form."""
@@ -202,7 +204,7 @@ async def test_form_with_too_many_fields_is_refused_on_a_page(
 
 
 @pytest.mark.parametrize("defaults", ["{", "[1]", "null", "1e999", '{"param:text:x": ', "[" * 2_000])
-async def test_defaults_that_were_changed_on_their_way_are_refused(
+async def test_malformed_defaults_field_is_rejected(
     editor: Browser, tenants: TwoTenants, runs: Runs, defaults: str
 ) -> None:
     response = await editor.send_form(path_of(tenants), defaults=defaults, **{"param:text:x": "y"})
@@ -210,12 +212,12 @@ async def test_defaults_that_were_changed_on_their_way_are_refused(
     assert runs.posts == []
 
 
-async def test_field_with_invalid_name_is_refused(editor: Browser, tenants: TwoTenants, runs: Runs) -> None:
+async def test_field_with_invalid_name_is_rejected(editor: Browser, tenants: TwoTenants, runs: Runs) -> None:
     response = await editor.send_form(path_of(tenants), **{"param:text:a\\x": "y"})
     assert (response.status_code, runs.posts) == (400, [])
 
 
-async def test_comment_from_a_page_has_the_line_breaks_that_were_typed(editor: Browser, tenants: TwoTenants) -> None:
+async def test_comment_from_form_has_normalized_line_breaks(editor: Browser, tenants: TwoTenants) -> None:
     content = "\r\n".join(["x" * 99] * 100)  # 10,000 characters with line breaks of one
     run = f"/spaces/finance/runs/{tenants.finance.run_id}"
     assert (await editor.send_form(f"{run}/comments", content=content)).status_code == 303

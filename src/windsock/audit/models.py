@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType
 
-from windsock.spaces.models import NamedRef
+from windsock.spaces.models import Ref
 
 Action = TypeAliasType("Action", Literal["created", "changed", "deleted"])
 TargetType = TypeAliasType(
@@ -32,7 +32,7 @@ class AuditEvent(BaseModel):
     actor_id: Annotated[
         UUID | None, Field(description="Null: a command on Windsock's own machine, or a person who is gone.")
     ]
-    actor: Annotated[NamedRef | None, Field(description="With the name of then.")]
+    actor: Annotated[Ref | None, Field(description="With the name of then.")]
     api_key_id: Annotated[UUID | None, Field(description="The key with which it was done.")]
     before: Annotated[
         dict[str, Any] | None, Field(description="What changed, as it was; null when it was not there. Never a secret.")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.text import Text
 
 from windsock.formatting import format_duration
-from windsock.pipelines.models import RunBrief
+from windsock.pipelines.models import RunSummary
 
 MARKS = {"success": ("✓", "green"), "failed": ("✗", "red"), "running": ("▸", "yellow"), "queued": ("…", "yellow")}
 WORDS = {**MARKS, "upstream_failed": ("✗", "red"), "skipped": ("»", "dim"), "up_for_retry": ("↻", "yellow")}
@@ -20,7 +20,7 @@ def status_text(status: str) -> Text:
     return Text(f"{mark} {status}", style)
 
 
-def status_marks(runs: Iterable[RunBrief]) -> Text:
+def status_marks(runs: Iterable[RunSummary]) -> Text:
     """A mark for each run, the oldest first."""
     text = Text()
     for run in runs:

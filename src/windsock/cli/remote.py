@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from windsock.client import Client, ClientError, NotFound, Refused, ServerFailed, Unreachable
+from windsock.client import ApiError, Client, ClientError, ConnectionFailed, NotFound, ServerError
 from windsock.client.request_flow import DEFAULT_URL
 from windsock.connectors.models import Connector
 from windsock.pipelines.models import Pipeline
@@ -61,9 +61,9 @@ class translate_client_errors:  # noqa: N801 - used like a function
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, ServerFailed | Unreachable):
+        if isinstance(error, ServerError | ConnectionFailed):
             raise CommandFailed(str(error), EXIT_UNREACHABLE) from error
-        if isinstance(error, Refused):
+        if isinstance(error, ApiError):
             raise CommandFailed(str(error), EXIT_REFUSED) from error
         if isinstance(error, ClientError):
             raise click.UsageError(str(error)) from error

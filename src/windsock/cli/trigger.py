@@ -23,7 +23,7 @@ from windsock.cli.remote import (
     with_client,
 )
 from windsock.cli.runs import TROUBLE, task_table
-from windsock.client import Client, ServerFailed, Unreachable
+from windsock.client import Client, ConnectionFailed, ServerError
 from windsock.formatting import format_duration
 from windsock.http.validation import parse_json
 from windsock.runs.models import RunDetail
@@ -73,9 +73,9 @@ def trigger(
     key = idempotency_key or str(uuid4())
     try:
         run = client.trigger(pipeline.id, conf=_conf(conf), logical_date=logical_date, note=note, idempotency_key=key)
-    except Unreachable as error:
+    except ConnectionFailed as error:
         raise CommandFailed(f"{error} {_what_is_known(key, was_sent=error.was_sent)}", EXIT_UNREACHABLE) from None
-    except ServerFailed as error:
+    except ServerError as error:
         raise CommandFailed(f"{error} {AGAIN.format(key)}", EXIT_UNREACHABLE) from None
     if not wait:
         if as_json:
@@ -111,10 +111,10 @@ def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:
             while True:
                 run = _get_run(client, run_id)
                 if run is not None:
-                    printed = _tell(console, line, run, printed)
+                    printed = _print_outcome(console, line, run, printed)
                     if run.status in ENDED:
                         run = _with_its_tasks(client, run, min(until, time.monotonic() + SETTLING_SECONDS))
-                        _tell(console, line, run, printed)
+                        _print_outcome(console, line, run, printed)
                         return run
                 if time.monotonic() + pause > until:
                     raise CommandFailed(
@@ -141,11 +141,11 @@ def _get_run(client: Client, run_id: UUID) -> RunDetail | None:
     """None while the server is away: the run does not need it, and it may come back."""
     try:
         return client.run(run_id)
-    except (ServerFailed, Unreachable):
+    except (ServerError, ConnectionFailed):
         return None
 
 
-def _tell(console: Console, line: Status, run: RunDetail, printed: str) -> str:
+def _print_outcome(console: Console, line: Status, run: RunDetail, printed: str) -> str:
     counts = ", ".join(f"{count} {status}" for status, count in sorted(run.task_counts.items()))
     now = f"{run.status}{f': {counts}' if counts else ''}"
     line.update(now)

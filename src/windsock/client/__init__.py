@@ -3,27 +3,27 @@
 from windsock.client.async_client import AsyncClient
 from windsock.client.client import Client
 from windsock.client.errors import (
+    ApiError,
     ClientError,
     Conflict,
+    ConnectionFailed,
     Forbidden,
     Invalid,
     NotAuthenticated,
     NotFound,
-    Refused,
-    ServerFailed,
-    Unreachable,
+    ServerError,
 )
 
 __all__ = [
+    "ApiError",
     "AsyncClient",
     "Client",
     "ClientError",
     "Conflict",
+    "ConnectionFailed",
     "Forbidden",
     "Invalid",
     "NotAuthenticated",
     "NotFound",
-    "Refused",
-    "ServerFailed",
-    "Unreachable",
+    "ServerError",
 ]

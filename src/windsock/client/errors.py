@@ -11,7 +11,7 @@ class ClientError(Exception):
     """Everything the client raises."""
 
 
-class Unreachable(ClientError):
+class ConnectionFailed(ClientError):
     """No answer came; whether the server got the request is not known, unless `was_sent` is False."""
 
     def __init__(self, sentence: str, *, was_sent: bool) -> None:
@@ -19,7 +19,7 @@ class Unreachable(ClientError):
         self.was_sent = was_sent
 
 
-class Refused(ClientError):
+class ApiError(ClientError):
     """An answer of 4xx. `provider` is set where it is the orchestrator's own, relayed by Windsock."""
 
     def __init__(self, status: int, detail: str, *, provider: str | None, request_id: str | None) -> None:
@@ -28,31 +28,31 @@ class Refused(ClientError):
         self.status, self.detail, self.provider, self.request_id = status, detail, provider, request_id
 
 
-class NotAuthenticated(Refused):
+class NotAuthenticated(ApiError):
     """401 of Windsock's own: the API key is unknown, expired or revoked."""
 
 
-class Forbidden(Refused):
+class Forbidden(ApiError):
     """403: no such space for this key, or not the role."""
 
 
-class NotFound(Refused):
+class NotFound(ApiError):
     """404: unknown, or of another space."""
 
 
-class Conflict(Refused):
+class Conflict(ApiError):
     """409."""
 
 
-class Invalid(Refused):
+class Invalid(ApiError):
     """422: a value that cannot be accepted; the sentence says which."""
 
 
-class ServerFailed(Refused):
+class ServerError(ApiError):
     """An answer of 5xx, of Windsock or relayed from the orchestrator."""
 
 
-_BY_STATUS: dict[int, type[Refused]] = {
+_BY_STATUS: dict[int, type[ApiError]] = {
     401: NotAuthenticated,
     403: Forbidden,
     404: NotFound,
@@ -61,14 +61,14 @@ _BY_STATUS: dict[int, type[Refused]] = {
 }
 
 
-def error_of(response: httpx2.Response) -> Refused:
+def error_of(response: httpx2.Response) -> ApiError:
     """The error that an answer of 4xx or 5xx means."""
     status, provider = response.status_code, response.headers.get("x-provider")
     request_id = response.headers.get("x-request-id")
     detail = _detail(response)
-    kind = Refused if provider else _BY_STATUS.get(status, Refused)
+    kind = ApiError if provider else _BY_STATUS.get(status, ApiError)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        kind = ServerFailed
+        kind = ServerError
         if request_id and provider is None:
             detail += f" (X-Request-ID {request_id})"
     return kind(status, detail, provider=provider, request_id=request_id)

@@ -13,7 +13,7 @@ import httpx2
 import orjson
 from pydantic import ValidationError
 
-from windsock.client.errors import ClientError, ServerFailed, Unreachable, error_of
+from windsock.client.errors import ClientError, ConnectionFailed, ServerError, error_of
 from windsock.client.operations import Call
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class ClientConfig:
         return _NoResponse(sentence, was_sent=not (unsent or hopeless), is_hopeless=hopeless)
 
 
-class _NoResponse(Unreachable):
+class _NoResponse(ConnectionFailed):
     def __init__(self, sentence: str, *, was_sent: bool, is_hopeless: bool) -> None:
         super().__init__(sentence, was_sent=was_sent)
         self.is_hopeless = is_hopeless
@@ -136,7 +136,7 @@ def _parse_response(response: httpx2.Response, call: Call[Any]) -> PageResult:
     except (ValidationError, orjson.JSONDecodeError):
         detail = f"{response.request.url} answered something that this version of the client does not understand."
         request_id = response.headers.get("x-request-id")
-        raise ServerFailed(response.status_code, detail, provider=None, request_id=request_id) from None
+        raise ServerError(response.status_code, detail, provider=None, request_id=request_id) from None
     pages = response.headers.get("x-total-pages", "1")
     return PageResult(value, int(pages) if pages.isdigit() else 1)
 

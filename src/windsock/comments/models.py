@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, StringConstraints
 
 from windsock.http.validation import NOT_BLANK, RequestBody
-from windsock.spaces.models import NamedRef
+from windsock.spaces.models import Ref
 
 Content = Annotated[
     str,
@@ -22,7 +22,7 @@ class Comment(BaseModel):
     resource_type: Literal["pipeline_run", "task_run"]
     resource_id: UUID
     author_id: Annotated[UUID | None, Field(description="Null when the author's account is gone.")]
-    author: NamedRef | None
+    author: Ref | None
     parent_id: Annotated[UUID | None, Field(description="The comment it replies to; null when that was deleted.")]
     is_edited: bool
     created_at: datetime
@@ -34,5 +34,5 @@ class CommentIn(RequestBody):
     parent_id: Annotated[UUID | None, Field(description="Of a comment on the same run or task run.")] = None
 
 
-class CommentChange(RequestBody):
+class CommentUpdate(RequestBody):
     content: Content

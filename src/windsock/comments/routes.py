@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from windsock.auth.permissions import CanComment, CanView, ViewETag
-from windsock.comments.models import Comment, CommentChange, CommentIn
+from windsock.comments.models import Comment, CommentIn, CommentUpdate
 from windsock.comments.store import change_comment, create_comment, delete_comment, list_comments
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
@@ -63,7 +63,7 @@ async def comment_on_task_run(request: Request, space: CanComment, task_run_id: 
 
 
 @router.put("/comments/{comment_id}", response_model=Comment, summary="Edit one's own comment")
-async def replace_comment(request: Request, space: CanComment, comment_id: UUID, body: CommentChange) -> Response:
+async def replace_comment(request: Request, space: CanComment, comment_id: UUID, body: CommentUpdate) -> Response:
     """Only the author may; PUT and PATCH are the same."""
     return await _change(request, space, comment_id, body)
 
@@ -74,11 +74,11 @@ async def replace_comment(request: Request, space: CanComment, comment_id: UUID,
     name="update_comment",
     summary="Edit one's own comment; the same as PUT",
 )
-async def edit_comment(request: Request, space: CanComment, comment_id: UUID, body: CommentChange) -> Response:
+async def edit_comment(request: Request, space: CanComment, comment_id: UUID, body: CommentUpdate) -> Response:
     return await _change(request, space, comment_id, body)
 
 
-async def _change(request: Request, space: CanComment, comment_id: UUID, body: CommentChange) -> Response:
+async def _change(request: Request, space: CanComment, comment_id: UUID, body: CommentUpdate) -> Response:
     async with space.transaction() as tx:
         row = await change_comment(tx, space, comment_id, body.content)
     return json_response(request, row)

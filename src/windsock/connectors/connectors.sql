@@ -9,7 +9,7 @@ SELECT c.id, c.space_id, c.name, c.connector_type,
            'state', f.state,
            'since', rfc3339(CASE f.state
                WHEN 'failing' THEN s.failing_since WHEN 'partial' THEN s.partial_since
-               WHEN 'held' THEN (s.held ->> 'since')::timestamptz WHEN 'new' THEN c.created_at
+               WHEN 'held' THEN (s.quarantine ->> 'since')::timestamptz WHEN 'new' THEN c.created_at
                ELSE s.last_complete_at END),
            'reason', CASE f.state
                WHEN 'new' THEN coalesce(s.last_error, 'It has not been synced yet.')
@@ -17,8 +17,8 @@ SELECT c.id, c.space_id, c.name, c.connector_type,
                WHEN 'late' THEN CASE WHEN s.is_per_dag AND s.last_sync_status = 'complete'
                    THEN 'The account may not read all DAGs at once: they are read one by one, some in each sync, so that some are older.'
                    ELSE 'No sync has ended complete for three intervals; is a worker running?' END
-               WHEN 'held' THEN s.held ->> 'reason'
-               WHEN 'fresh' THEN coalesce(s.held ->> 'reason', CASE WHEN s.skipped > 0 THEN
+               WHEN 'held' THEN s.quarantine ->> 'reason'
+               WHEN 'fresh' THEN coalesce(s.quarantine ->> 'reason', CASE WHEN s.skipped > 0 THEN
                    s.skipped || CASE s.skipped WHEN 1 THEN ' row' ELSE ' rows' END
                    || ' of Airflow could not be read or stored completely, so that the mirror lacks them or has them as they '
                    || 'were; the warnings of the last sync name them.' END,
@@ -26,20 +26,20 @@ SELECT c.id, c.space_id, c.name, c.connector_type,
                ELSE s.last_error END,
            'as_of', rfc3339(s.last_complete_at), 'next_sync_at', rfc3339(s.next_sync_at),
            'mode', s.mode, 'is_per_dag', s.is_per_dag, 'poll_seconds', round(s.poll_seconds::numeric, 3),
-           'sees_deletions_at_once', coalesce((s.events ->> 'is_readable')::boolean, false),
-           'history', CASE WHEN s.history IS NOT NULL THEN jsonb_build_object(
-               'is_complete', coalesce((s.history ->> 'is_complete')::boolean, false),
-               'read_back_to', rfc3339((s.history ->> 'end')::timestamptz),
-               'goal', rfc3339((s.history ->> 'goal')::timestamptz),
-               'share', CASE WHEN (s.history ->> 'is_complete')::boolean THEN 1
-                   ELSE coalesce(round((extract(epoch FROM (s.history ->> 'as_of')::timestamptz - (s.history ->> 'end')::timestamptz)
-                        / nullif(extract(epoch FROM (s.history ->> 'as_of')::timestamptz - (s.history ->> 'goal')::timestamptz), 0))::numeric, 4), 0) END) END,
+           'sees_deletions_at_once', coalesce((s.event_log_cursor ->> 'is_readable')::boolean, false),
+           'history', CASE WHEN s.backfill IS NOT NULL THEN jsonb_build_object(
+               'is_complete', coalesce((s.backfill ->> 'is_complete')::boolean, false),
+               'read_back_to', rfc3339((s.backfill ->> 'end')::timestamptz),
+               'goal', rfc3339((s.backfill ->> 'goal')::timestamptz),
+               'share', CASE WHEN (s.backfill ->> 'is_complete')::boolean THEN 1
+                   ELSE coalesce(round((extract(epoch FROM (s.backfill ->> 'as_of')::timestamptz - (s.backfill ->> 'end')::timestamptz)
+                        / nullif(extract(epoch FROM (s.backfill ->> 'as_of')::timestamptz - (s.backfill ->> 'goal')::timestamptz), 0))::numeric, 4), 0) END) END,
            'clocks', CASE WHEN s.clocks IS NOT NULL THEN jsonb_build_object(
                'ahead_of_ours_seconds', s.clocks -> 'ahead_of_ours', 'stamps_behind_seconds', s.clocks -> 'applied',
                'sentence', s.clocks -> 'sentence') END,
-           'held', CASE WHEN s.held IS NOT NULL THEN jsonb_build_object(
-               'kind', s.held -> 'kind', 'since', s.held -> 'since', 'reason', s.held -> 'reason',
-               'missing', s.held -> 'missing', 'examples', coalesce(s.held -> 'examples', '[]')) END) END AS freshness,
+           'held', CASE WHEN s.quarantine IS NOT NULL THEN jsonb_build_object(
+               'kind', s.quarantine -> 'kind', 'since', s.quarantine -> 'since', 'reason', s.quarantine -> 'reason',
+               'missing', s.quarantine -> 'missing', 'examples', coalesce(s.quarantine -> 'examples', '[]')) END) END AS freshness,
        c.created_at, c.updated_at
 FROM connectors c
 LEFT JOIN sync_states s ON s.space_id = c.space_id AND s.connector_id = c.id
@@ -101,8 +101,8 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 -- name: reset_sync_state
 UPDATE sync_states
 SET api_version = NULL, provider_version = NULL, watermark = NULL, pipelines_listed_at = NULL, checkpoint = NULL,
-    history = NULL, mode = 'small', poll_seconds = NULL, quick_from = NULL, checked_at = NULL,
-    checked_whole_at = NULL, polling = DEFAULT, listing = NULL, is_per_dag = DEFAULT, clocks = NULL
+    backfill = NULL, mode = 'small', poll_seconds = NULL, recent_watermark = NULL, reconciled_at = NULL,
+    fully_reconciled_at = NULL, polling = DEFAULT, listing = NULL, is_per_dag = DEFAULT, clocks = NULL
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: end_unfinished_sync

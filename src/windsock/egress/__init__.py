@@ -20,13 +20,14 @@ from httpx2 import (
     create_ssl_context,
 )
 
-from windsock.egress.client import BlockingResponse, Refused, Resolve, open_client, resolve, send_blocking
+from windsock.egress.client import BlockedByPolicy, BlockingResponse, Resolve, open_client, resolve, send_blocking
 from windsock.egress.policy import Policy
 
 __all__ = [
     "URL",
     "AsyncBaseTransport",
     "AsyncClient",
+    "BlockedByPolicy",
     "BlockingResponse",
     "CloseError",
     "ConnectError",
@@ -37,7 +38,6 @@ __all__ = [
     "Policy",
     "PoolTimeout",
     "ReadError",
-    "Refused",
     "RemoteProtocolError",
     "RequestError",
     "Resolve",

@@ -22,7 +22,7 @@ MAX_PORT = 65535
 MAX_BLOCKING_BODY_BYTES = 1024 * 1024
 
 
-class Refused(httpcore2.ConnectError):
+class BlockedByPolicy(httpcore2.ConnectError):
     """The egress policy does not allow this connection; nothing was sent."""
 
     def __init__(self, destination: str) -> None:
@@ -79,14 +79,14 @@ class PolicyBackend(httpcore2.AsyncNetworkBackend):
 
     async def _allowed(self, host: str, port: int) -> list[str]:
         if (refusal := self._policy.name_refusal(host)) is not None:
-            raise Refused(refusal)
+            raise BlockedByPolicy(refusal)
         allowed = []
         for address in await self._resolve(host, port):
             refusal = self._policy.refusal(host, address, port)
             if refusal is None:
                 allowed.append(address)
         if not allowed:
-            raise Refused(refusal or "a host without an address")
+            raise BlockedByPolicy(refusal or "a host without an address")
         return allowed
 
     @staticmethod

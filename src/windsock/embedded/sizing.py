@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 LEAST_MB, MOST_MB = 128, 1024
-"""PostgreSQL's own default; and a size beyond which nothing was gained (ADR 0033)."""
+"""PostgreSQL's own default; and a size beyond which nothing was gained (docs/decisions/0001)."""
 SHARE = 8
 LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Of a container: cgroup v2 (`max` for none, https://docs.kernel.org/admin-guide/cgroup-v2.html) and v1."""

@@ -155,7 +155,7 @@ def describe(app: FastAPI, *, permissions: Permissions, require_caller: Callable
 
 
 def _sent(document: Json) -> set[str]:
-    """The schemas that bodies are made of."""
+    """Return the schemas of request and response bodies."""
     bodies = [
         operation["requestBody"]
         for methods in document["paths"].values()

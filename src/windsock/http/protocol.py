@@ -45,7 +45,7 @@ SECURITY_HEADERS = b"content-type: application/json\r\nx-content-type-options: n
 logger = log.get(__name__)
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """Raised in a callback of the parser: the request is answered with this status, and the connection ends."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -182,7 +182,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         except httptools.HttpParserError as error:
             cause = error.__context__
-            if isinstance(cause, Refused):
+            if isinstance(cause, RequestRejected):
                 self._refuse(cause.status, str(cause))
             else:
                 self._refuse(400, "This is not a request in HTTP/1.1.")
@@ -217,14 +217,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         if len(self.url) + len(url) > MAX_URL_BYTES:
-            raise Refused(414, f"The address is longer than {MAX_URL_BYTES} bytes.")
+            raise RequestRejected(414, f"The address is longer than {MAX_URL_BYTES} bytes.")
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._is_in_headers:
             return  # a trailer: uvicorn would add it to the headers of a request that has been let in already
         if len(self.headers) >= MAX_HEADERS:
-            raise Refused(431, f"The request has more than {MAX_HEADERS} headers.")
+            raise RequestRejected(431, f"The request has more than {MAX_HEADERS} headers.")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -233,11 +233,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) != 1 and (hosts or self.parser.get_http_version() != "1.0"):
-            raise Refused(400, "The request must have exactly one Host header.")
+            raise RequestRejected(400, "The request must have exactly one Host header.")
         if hosts and not HOST.fullmatch(hosts[0].strip()):
-            raise Refused(400, "The Host header is not the name of a host.")
+            raise RequestRejected(400, "The Host header is not the name of a host.")
         if len(self.pipeline) >= MAX_PIPELINED:
-            raise Refused(400, f"More than {MAX_PIPELINED} requests were sent before the answer to the first.")
+            raise RequestRejected(400, f"More than {MAX_PIPELINED} requests were sent before the answer to the first.")
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -8,10 +8,10 @@ from pydantic import BaseModel, Field
 
 from windsock.http.validation import RequestBody
 from windsock.pipelines.filters import Criticality
-from windsock.spaces.models import NamedRef
+from windsock.spaces.models import Ref
 
 
-class RunBrief(BaseModel):
+class RunSummary(BaseModel):
     id: UUID
     external_id: str
     status: str
@@ -43,7 +43,7 @@ class Pipeline(BaseModel):
     name: str
     description: str | None
     connector_id: UUID
-    connector: NamedRef
+    connector: Ref
     owner: Annotated[str | None, Field(description="The provider's own string.")]
     owners: list[str]
     tags: list[str]
@@ -66,10 +66,10 @@ class Pipeline(BaseModel):
     status: Annotated[str, Field(description="That of the newest run; unknown when it has never run.")]
     criticality: Criticality
     team_id: UUID | None
-    team: NamedRef | None
+    team: Ref | None
     is_watched: Annotated[bool, Field(description="By the caller.")]
-    last_run: RunBrief | None
-    recent_runs: Annotated[list[RunBrief], Field(description="The newest 14, oldest first.")]
+    last_run: RunSummary | None
+    recent_runs: Annotated[list[RunSummary], Field(description="The newest 14, oldest first.")]
     summary: Summary
     provider_url: str
     last_synced_at: Annotated[datetime, Field(description="As of when this is true.")]
@@ -90,7 +90,7 @@ class PipelineDetail(Pipeline):
     provider_metadata: dict[str, Any]
 
 
-class TeamChange(RequestBody):
+class TeamAssignment(RequestBody):
     team_id: Annotated[UUID | None, Field(description="null: no team owns it.")]
 
 

@@ -10,7 +10,7 @@ from windsock.http.pagination import LIST_HEADERS, PageQuery100
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import StateName
 from windsock.pipelines.filters import PipelineFilterQuery
-from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamChange
+from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamAssignment
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
@@ -76,7 +76,7 @@ async def get_one_pipeline(
     name="update_pipeline_team",
     summary="Assign or clear the owning team",
 )
-async def change_team(request: Request, space: CanAssign, pipeline_id: UUID, body: TeamChange) -> Response:
+async def change_team(request: Request, space: CanAssign, pipeline_id: UUID, body: TeamAssignment) -> Response:
     """`null` clears it. The key must be there; a sync never changes it."""
     async with space.transaction() as tx:
         await set_team(tx, space, [pipeline_id], body.team_id)

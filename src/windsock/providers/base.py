@@ -259,7 +259,7 @@ class Provider(Protocol):
     ) -> ProviderRun | None:
         """One run, or None when the provider itself says that it does not exist.
 
-        `position`: as ProviderRun has it. Raises ProviderCannotTell for a run that has no usable address where it is
+        `position`: as ProviderRun has it. Raises ProviderInconclusive for a run that has no usable address where it is
         None.
         """
         ...

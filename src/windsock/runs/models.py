@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from windsock.spaces.models import NamedRef
+from windsock.spaces.models import Ref
 
 
 class Run(BaseModel):
@@ -18,7 +18,7 @@ class Run(BaseModel):
     ended_at: datetime | None
     duration_seconds: float | None
     pipeline_id: UUID
-    pipeline: NamedRef
+    pipeline: Ref
     space_id: UUID
     provider: Literal["airflow"]
     queued_at: datetime | None
@@ -29,7 +29,7 @@ class Run(BaseModel):
     conf: Annotated[Any, Field(description="Mostly an object; any JSON that the run was given.")]
     note: str | None
     triggered_by: Annotated[str | None, Field(description="The provider's user.")]
-    triggered_by_user: Annotated[NamedRef | None, Field(description="Who triggered it here.")]
+    triggered_by_user: Annotated[Ref | None, Field(description="Who triggered it here.")]
     task_counts: Annotated[dict[str, int], Field(description="Task runs by status.")]
     comment_count: int
     provider_url: str

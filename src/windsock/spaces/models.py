@@ -17,7 +17,7 @@ Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0
 Role = TypeAliasType("Role", Literal["viewer", "editor", "admin"])
 
 
-class NamedRef(BaseModel):
+class Ref(BaseModel):
     """A thing beside its `…_id`."""
 
     id: UUID
@@ -38,7 +38,7 @@ class SpaceIn(RequestBody):
     name: Name
 
 
-class SpaceChange(RequestBody):
+class SpaceUpdate(RequestBody):
     """Only what is sent changes."""
 
     name: Name | None = None
@@ -50,7 +50,7 @@ class SpaceChange(RequestBody):
     ] = None
 
 
-class SpaceOfCaller(BaseModel):
+class CallerSpace(BaseModel):
     id: UUID
     name: str
     slug: str
@@ -65,7 +65,7 @@ class Member(BaseModel):
     created_at: datetime
 
 
-class MemberChange(RequestBody):
+class MemberUpdate(RequestBody):
     role: Role
 
 
@@ -74,7 +74,7 @@ class Me(BaseModel):
     email: str
     name: str
     is_superadmin: bool
-    spaces: list[SpaceOfCaller]
+    spaces: list[CallerSpace]
 
 
 class User(BaseModel):
@@ -128,5 +128,5 @@ class TeamDetail(Team):
     members: list[TeamMember]
 
 
-class TeamBody(RequestBody):
+class TeamInput(RequestBody):
     name: Name

@@ -10,7 +10,7 @@ from windsock.db.database import Row
 from windsock.errors import Conflict, Forbidden
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
-from windsock.spaces.models import Member, MemberChange, SpaceChange, SpaceIn, SpaceOut
+from windsock.spaces.models import Member, MemberUpdate, SpaceIn, SpaceOut, SpaceUpdate
 from windsock.spaces.store import QUERIES, create_space, delete_membership, expect_row, set_role, upsert_member
 
 router = APIRouter(tags=["spaces"])
@@ -51,7 +51,7 @@ async def get_space(request: Request, space: CanView) -> Response:
     name="update_space",
     summary="Rename a space, or say how long it keeps runs",
 )
-async def change_space(request: Request, space: CanAdminister, body: SpaceChange) -> Response:
+async def change_space(request: Request, space: CanAdminister, body: SpaceUpdate) -> Response:
     async with space.transaction() as tx:
         row = await tx.fetch_one(
             QUERIES["update_space"],
@@ -94,7 +94,7 @@ async def list_members(request: Request, space: CanView, paging: PageQuery20) ->
     summary="Add a member, or change the role",
 )
 async def set_member(
-    request: Request, space: CanAdminister, user_id: UUID, body: Annotated[MemberChange, Body()]
+    request: Request, space: CanAdminister, user_id: UUID, body: Annotated[MemberUpdate, Body()]
 ) -> Response:
     async with space.transaction() as tx:
         row = await set_role(tx, space, user_id, body.role)

@@ -12,7 +12,7 @@ from windsock.db.queries import load
 from windsock.errors import Conflict, NotFound
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
-from windsock.spaces.models import Team, TeamBody, TeamDetail
+from windsock.spaces.models import Team, TeamDetail, TeamInput
 from windsock.spaces.store import expect_row
 
 QUERIES = load(__package__, "teams.sql")
@@ -31,7 +31,7 @@ async def list_teams(request: Request, space: CanView, paging: PageQuery20) -> R
 
 
 @router.post("", response_model=TeamDetail, status_code=201, summary="Create a team")
-async def create_team(request: Request, space: CanAdminister, body: TeamBody) -> Response:
+async def create_team(request: Request, space: CanAdminister, body: TeamInput) -> Response:
     async with space.transaction() as tx:
         with name_taken(body.name):
             created = await tx.fetch_one(QUERIES["create_team"], space_id=space.id, name=body.name)
@@ -47,7 +47,7 @@ async def get_team(request: Request, space: CanView, team_id: UUID) -> Response:
 
 
 @router.patch("/{team_id}", response_model=TeamDetail, name="update_team", summary="Rename a team")
-async def rename_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamBody) -> Response:
+async def rename_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamInput) -> Response:
     async with space.transaction() as tx:
         with name_taken(body.name):
             await tx.execute(QUERIES["update_team"], space_id=space.id, team_id=team_id, name=body.name)

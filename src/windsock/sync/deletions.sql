@@ -25,7 +25,7 @@ missing_since_sync_id = CASE WHEN m.is_again THEN coalesce(x.missing_since_sync_
 deleted_by_sync_id = CASE WHEN m.is_again THEN %(sync_id)s::uuid END, updated_at = now()
 
 -- name: mark_missing_pipelines
--- deleted: what the provider's log says was deleted; that and its absence are two witnesses.
+-- deleted: what the provider's log says was deleted; that and its absence are two observations.
 WITH missing AS MATERIALIZED (
     SELECT y.id, y.is_again OR y.external_id = ANY (%(deleted)s) AS is_again
     FROM (SELECT x.id, x.external_id, {seen_missing_before}

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from windsock.errors import (
-    ProviderCannotTell,
     ProviderFailed,
     ProviderHTTPError,
     ProviderIncomplete,
+    ProviderInconclusive,
     ProviderLacksObject,
     ProviderRejectedCredentials,
     ProviderUnreachable,
@@ -51,8 +51,7 @@ class PollResult:
     is_whole: bool
 
 
-ReadPerDag = Callable[[], Awaitable[PollResult]]
-"""Reads each pipeline by itself, where the lists of all of them may not be read."""
+ReadPerDag = Callable[[], Awaitable[PollResult]]  # where the lists of all pipelines may not be read
 
 
 class IncrementalSync:
@@ -213,9 +212,8 @@ class IncrementalSync:
             else:
                 self.event_log_cursor = replace(cursor, since=None, retry_at=None)
                 return hints
-        self._session.progress.warn(
-            f"Airflow's event log could not be read, so notes and deletions are seen later: {failure}"
-        )
+        warning = f"Airflow's event log could not be read, so notes and deletions are seen later: {failure}"
+        self._session.progress.warn(warning)
         self.event_log_cursor = replace(cursor, since=since, retry_at=retry_at)
         return EventLogHints(
             runs=[],
@@ -269,7 +267,7 @@ class IncrementalSync:
         session, scan_started_at = self._session, datetime.now(UTC)
         try:
             run = await self._provider.run(dag_id, run_id, position := await session.position_of(dag_id, run_id))
-        except ProviderCannotTell as unknown:  # where it is not mirrored, there is nothing to take away
+        except ProviderInconclusive as unknown:  # where it is not mirrored, there is nothing to take away
             session.skip_unlisted_run(dag_id, run_id, position, unknown)
             return True
         except ProviderFailed as failure:  # a DAG that the account may no longer read proves nothing, nor a bad row

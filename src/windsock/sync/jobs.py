@@ -128,7 +128,7 @@ class _Queue:
             async with self._db.transaction() as tx:
                 row = await tx.fetch_one(
                     QUERIES["next_sync"],
-                    doubtful=self._is_slow_or_failing,
+                    slow_queue=self._is_slow_or_failing,
                     holder=self._execution.worker_id,
                     slots=self._slots,
                 )

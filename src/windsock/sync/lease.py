@@ -85,5 +85,5 @@ async def _renew(db: Database, progress: "Progress", *, silent_seconds: float) -
 
 async def _others_wait(db: Database) -> bool:
     async with db.transaction() as tx:
-        waiting = await tx.fetch_one(QUERIES["syncs_waiting"], doubtful=False)
+        waiting = await tx.fetch_one(QUERIES["syncs_waiting"], slow_queue=False)
     return waiting is not None and waiting["total"] > 0

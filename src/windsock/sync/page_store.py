@@ -9,7 +9,7 @@ from uuid import UUID
 
 from windsock import log
 from windsock.db.database import Database, Transaction
-from windsock.errors import ProviderBadResponse, ProviderCannotTell, ProviderFailed
+from windsock.errors import ProviderBadResponse, ProviderFailed, ProviderInconclusive
 from windsock.providers.base import Provider, ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.sync.isolation import Kind, Unstorable, store_isolated, storing
 from windsock.sync.progress import Progress
@@ -117,7 +117,7 @@ class PageStore:
         return True
 
     def skip_unlisted_run(
-        self, dag_id: str, run_id: str, position: datetime | None, failure: ProviderCannotTell
+        self, dag_id: str, run_id: str, position: datetime | None, failure: ProviderInconclusive
     ) -> None:
         """A mirrored run without an address, where the list of its moment lacks rows: it may be one of those."""
         if position is not None:

@@ -98,16 +98,16 @@ class PerDag:
         read_at, watermark = datetime.now(UTC), row["watermark"]
         is_new = row["needs_backfill"] or watermark is None
         whole = RunRange(session.goal, None, dag_id)
-        checked_at: datetime | None = row["checked_at"]
+        reconciled_at: datetime | None = row["reconciled_at"]
         as_of = None
         if watermark is not None:  # where nobody vouched since, another Airflow may have answered: see Changes
             since = min(watermark, session.state.verified_watermark or watermark) - OVERLAP
             as_of = await self._scan(UpdatedSince(since, pipeline_external_id=dag_id))
         if as_of is None or is_new or self._is_full:  # runs from before the history are among the changes only
             read_as_of = await self._read_whole(whole, row, finds_missing=not is_new)
-            as_of, checked_at = min(as_of or read_as_of, read_as_of), read_at
-        elif checked_at is None or read_at - checked_at >= CHECK_EVERY:
-            checked_at = await self._compare(row, as_of, read_at)
+            as_of, reconciled_at = min(as_of or read_as_of, read_as_of), read_at
+        elif reconciled_at is None or read_at - reconciled_at >= CHECK_EVERY:
+            reconciled_at = await self._compare(row, as_of, read_at)
         async with session.transaction() as tx:
             await session.progress.save(tx)
             await tx.execute(
@@ -115,7 +115,7 @@ class PerDag:
                 **self._names(row),
                 watermark=as_of,
                 read_at=read_at,
-                checked_at=checked_at,
+                reconciled_at=reconciled_at,
             )
             if row["needs_backfill"]:
                 await session.mirror.mark_backfilled(tx, row["id"])
@@ -171,8 +171,8 @@ class PerDag:
             if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
             session.progress.warn(f"The totals of a DAG could not be compared this time: {refusal}")
-            checked_at: datetime | None = row["checked_at"]
-            return checked_at
+            reconciled_at: datetime | None = row["reconciled_at"]
+            return reconciled_at
         if not is_equal:
             await self._read_whole(compared, row, finds_missing=True)
         return read_at if session.missing == missing else None  # the second look decides
@@ -193,7 +193,7 @@ class PerDag:
         async with session.transaction() as tx:
             await session.progress.save(tx)
             await tx.execute(QUERIES["save_refusal"], **self._names(row))
-            await tx.execute(QUERIES["need_history"], **session.names, pipeline_id=row["id"])
+            await tx.execute(QUERIES["require_backfill"], **session.names, pipeline_id=row["id"])
 
     def _mention(self, found: Row, what: str) -> None:
         self._session.progress.warn(
@@ -245,7 +245,7 @@ async def begin(session: SyncSession) -> None:
             read_at = state.last_complete_at or state.watermark
             await tx.execute(QUERIES["begin_reads"], **session.names, watermark=state.watermark, read_at=read_at)
         else:
-            await tx.execute(QUERIES["need_history"], **session.names, pipeline_id=None)
+            await tx.execute(QUERIES["require_backfill"], **session.names, pipeline_id=None)
     state.is_per_dag = True
 
 

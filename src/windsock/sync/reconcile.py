@@ -98,10 +98,10 @@ def is_due(session: SyncSession, *, mode: str) -> Literal["no", "recent", "whole
     state = session.state
     if not state.is_backfilled:
         return "no"
-    checked_at, whole_at = state.reconciled_at, state.fully_reconciled_at
+    reconciled_at, whole_at = state.reconciled_at, state.fully_reconciled_at
     now, is_slow = datetime.now(UTC), mode == "large" or session.has_excluded_dags
-    if checked_at is None or whole_at is None or state.recheck_due:
+    if reconciled_at is None or whole_at is None or state.recheck_due:
         return "whole"
     if now - whole_at >= (SLOW_FULL_INTERVAL if is_slow else FULL_INTERVAL):
         return "whole"
-    return "recent" if now - checked_at >= (SLOW_INTERVAL if is_slow else INTERVAL) else "no"
+    return "recent" if now - reconciled_at >= (SLOW_INTERVAL if is_slow else INTERVAL) else "no"

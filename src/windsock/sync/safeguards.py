@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from windsock.db.database import Row
-from windsock.errors import ProviderCannotTell, ProviderHTTPError, WindsockError
+from windsock.errors import ProviderHTTPError, ProviderInconclusive, WindsockError
 from windsock.sync.lease import QUERIES
 from windsock.sync.session import SyncSession
 from windsock.sync.state_records import IdentitySample, Quarantine
@@ -58,7 +58,7 @@ async def _sample_matches(session: SyncSession, sample: IdentitySample) -> bool 
     position = await session.position_of(sample.dag_id, sample.run_id)
     try:
         run = await session.provider.run(sample.dag_id, sample.run_id, position)
-    except ProviderCannotTell:
+    except ProviderInconclusive:
         return None
     except ProviderHTTPError as refusal:
         if refusal.status in {401, 403, 500}:  # 500: of a run that cannot be read, perhaps only now

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from windsock.db.database import Transaction
 from windsock.errors import (
-    ProviderCannotTell,
     ProviderFailed,
     ProviderIncomplete,
+    ProviderInconclusive,
 )
 from windsock.providers.base import (
     Page,
@@ -144,7 +144,7 @@ class SyncSession(PipelineSession):
         """
         try:
             return await self.provider.run(dag_id, run_id, position)
-        except ProviderCannotTell as unknown:
+        except ProviderInconclusive as unknown:
             self.skip_unlisted_run(dag_id, run_id, position, unknown)
             return None
         except ProviderFailed as failure:

@@ -34,7 +34,7 @@ QUERIES = load(__package__, "state.sql")
 
 FAILURES = frozenset({"partial", "failed"})
 SLOW_SECONDS = 10.0
-"""As is_doubtful says in the database: for one answer."""
+"""As is_slow_or_failing says in the database: for one answer."""
 
 
 @dataclass(slots=True)

@@ -2,11 +2,11 @@
 
 -- name: get_state
 SELECT y.api_version, y.failures, y.poll_seconds, y.is_per_dag, s.retention_days, y.skipped, y.watermark,
-       y.quick_from AS recent_watermark, y.vouched_until AS verified_watermark, y.last_complete_at, y.mode, y.polling,
-       y.events AS event_log_cursor, y.checkpoint, y.history AS backfill, y.pipelines_listed_at, y.listing,
-       y.unwanted AS excluded_dag_ids, y.checked_at AS reconciled_at, y.checked_whole_at AS fully_reconciled_at,
-       y.looks_again AS recheck_due, y.witnesses AS identity_samples, y.address AS identity_base_url,
-       y.held AS quarantine, y.miscounts, y.clocks
+       y.recent_watermark, y.verified_watermark, y.last_complete_at, y.mode, y.polling,
+       y.event_log_cursor, y.checkpoint, y.backfill, y.pipelines_listed_at, y.listing,
+       y.excluded_dag_ids, y.reconciled_at, y.fully_reconciled_at,
+       y.recheck_due, y.identity_samples, y.identity_base_url,
+       y.quarantine, y.miscounts, y.clocks
 FROM sync_states y JOIN spaces s ON s.id = y.space_id
 WHERE y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
 
@@ -18,34 +18,34 @@ UPDATE sync_states SET checkpoint = %(checkpoint)s
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: save_backfill
-UPDATE sync_states SET history = %(backfill)s
+UPDATE sync_states SET backfill = %(backfill)s
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: save_quarantine
 UPDATE sync_states
-SET held = CASE WHEN %(quarantine)s::jsonb IS NULL THEN NULL
-                ELSE %(quarantine)s::jsonb || jsonb_build_object('since', coalesce(held -> 'since', to_jsonb(rfc3339(now())))) END
+SET quarantine = CASE WHEN %(quarantine)s::jsonb IS NULL THEN NULL
+                ELSE %(quarantine)s::jsonb || jsonb_build_object('since', coalesce(quarantine -> 'since', to_jsonb(rfc3339(now())))) END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: rewind_to_verified_watermark
 -- Another Airflow answers, perhaps for some time: one in which nothing changed gave no reason to ask who it is.
 UPDATE sync_states
-SET watermark = least(watermark, vouched_until), quick_from = least(quick_from, vouched_until),
-    last_complete_at = least(last_complete_at, vouched_at), events = events - 'seen' - 'once',
+SET watermark = least(watermark, verified_watermark), recent_watermark = least(recent_watermark, verified_watermark),
+    last_complete_at = least(last_complete_at, verified_at), event_log_cursor = event_log_cursor - 'seen' - 'once',
     checkpoint = CASE WHEN checkpoint ->> 'kind' = 'changes' THEN NULL ELSE checkpoint END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: release_quarantine
 UPDATE sync_states
-SET accepted = held, accepted_at = now(), held = NULL, next_sync_at = now(), failures = 0,
-    witnesses = CASE WHEN held ->> 'kind' = 'other_airflow' THEN '[]' ELSE witnesses END,
-    vouched_until = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE vouched_until END,
-    vouched_at = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE vouched_at END,
-    watermark = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE watermark END,
-    history = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE history END,
-    miscounts = CASE WHEN held ->> 'kind' = 'other_airflow' THEN '[]' ELSE miscounts END,
-    checkpoint = CASE WHEN held ->> 'kind' = 'other_airflow' THEN NULL ELSE checkpoint END
-WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND held ->> 'kind' = %(kind)s
+SET accepted = quarantine, accepted_at = now(), quarantine = NULL, next_sync_at = now(), failures = 0,
+    identity_samples = CASE WHEN quarantine ->> 'kind' = 'other_airflow' THEN '[]' ELSE identity_samples END,
+    verified_watermark = CASE WHEN quarantine ->> 'kind' = 'other_airflow' THEN NULL ELSE verified_watermark END,
+    verified_at = CASE WHEN quarantine ->> 'kind' = 'other_airflow' THEN NULL ELSE verified_at END,
+    watermark = CASE WHEN quarantine ->> 'kind' = 'other_airflow' THEN NULL ELSE watermark END,
+    backfill = CASE WHEN quarantine ->> 'kind' = 'other_airflow' THEN NULL ELSE backfill END,
+    miscounts = CASE WHEN quarantine ->> 'kind' = 'other_airflow' THEN '[]' ELSE miscounts END,
+    checkpoint = CASE WHEN quarantine ->> 'kind' = 'other_airflow' THEN NULL ELSE checkpoint END
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND quarantine ->> 'kind' = %(kind)s
 RETURNING accepted AS released
 
 -- name: save_clocks
@@ -54,7 +54,7 @@ UPDATE sync_states
 SET clocks = %(clocks)s,
     checkpoint = CASE WHEN watermark > %(watermark)s AND checkpoint ->> 'kind' = 'changes' THEN NULL ELSE checkpoint END,
     watermark = CASE WHEN watermark IS NOT NULL THEN least(watermark, %(watermark)s) END,
-    quick_from = CASE WHEN quick_from IS NOT NULL THEN least(quick_from, %(recent_watermark)s) END
+    recent_watermark = CASE WHEN recent_watermark IS NOT NULL THEN least(recent_watermark, %(recent_watermark)s) END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: save_version
@@ -62,18 +62,18 @@ UPDATE sync_states SET api_version = %(api_version)s, provider_version = %(provi
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: save_listing
-UPDATE sync_states SET pipelines_listed_at = now(), unwanted = %(excluded)s::text[], listing = %(listing)s
+UPDATE sync_states SET pipelines_listed_at = now(), excluded_dag_ids = %(excluded)s::text[], listing = %(listing)s
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: save_pass_result
 -- Of a complete pass, in the transaction in which it ends.
 UPDATE sync_states
-SET mode = %(mode)s, poll_seconds = coalesce(%(poll_seconds)s, poll_seconds), quick_from = %(recent_watermark)s,
+SET mode = %(mode)s, poll_seconds = coalesce(%(poll_seconds)s, poll_seconds), recent_watermark = %(recent_watermark)s,
     polling = %(polling)s,
-    checked_at = %(reconciled_at)s, checked_whole_at = %(fully_reconciled_at)s, looks_again = %(recheck_due)s, events = %(event_log_cursor)s, witnesses = %(identity_samples)s,
-    address = %(base_url)s,
-    vouched_until = CASE WHEN %(source_verified)s THEN %(watermark)s::timestamptz ELSE vouched_until END,
-    vouched_at = CASE WHEN %(source_verified)s THEN %(started_at)s::timestamptz ELSE vouched_at END
+    reconciled_at = %(reconciled_at)s, fully_reconciled_at = %(fully_reconciled_at)s, recheck_due = %(recheck_due)s, event_log_cursor = %(event_log_cursor)s, identity_samples = %(identity_samples)s,
+    identity_base_url = %(base_url)s,
+    verified_watermark = CASE WHEN %(source_verified)s THEN %(watermark)s::timestamptz ELSE verified_watermark END,
+    verified_at = CASE WHEN %(source_verified)s THEN %(started_at)s::timestamptz ELSE verified_at END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: save_miscounts
@@ -113,5 +113,5 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 UPDATE sync_states SET is_per_dag = true WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 
 -- name: end_per_dag
-UPDATE sync_states SET is_per_dag = false, watermark = least(watermark, coalesce(%(watermark)s, watermark)), quick_from = NULL
+UPDATE sync_states SET is_per_dag = false, watermark = least(watermark, coalesce(%(watermark)s, watermark)), recent_watermark = NULL
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s

@@ -64,11 +64,11 @@ SELECT space_id, sync_id FROM abandoned_syncs()
 
 -- name: next_sync
 -- across spaces: ids only; the worker claims it within its space
-SELECT space_id, sync_id FROM next_sync(%(doubtful)s, %(holder)s, %(slots)s)
+SELECT space_id, sync_id FROM next_sync(%(slow_queue)s, %(holder)s, %(slots)s)
 
 -- name: syncs_waiting
 -- across spaces: a long sync lets the others of its lane have their turn
-SELECT syncs_waiting(%(doubtful)s) AS total
+SELECT syncs_waiting(%(slow_queue)s) AS total
 
 -- name: claim_sync
 UPDATE sync_runs r
@@ -85,7 +85,7 @@ SET status = CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled
     phase = CASE WHEN cancel_requested_at IS NULL THEN 'waiting for another worker' ELSE 'cancelled' END,
     error = CASE WHEN cancel_requested_at IS NOT NULL THEN 'Cancelled. What it had stored is kept.' END,
     finished_at = CASE WHEN cancel_requested_at IS NOT NULL THEN now() END,
-    queued_at = now(), hand_overs = hand_overs + 1, lease_holder = NULL, lease_until = NULL
+    queued_at = now(), requeue_count = requeue_count + 1, lease_holder = NULL, lease_until = NULL
 WHERE space_id = %(space_id)s AND id = %(sync_id)s AND status = 'running' AND lease_holder = %(holder)s
 
 -- name: cancel_sync

@@ -232,7 +232,7 @@ class SyncPass:
             return
         self._yield_checked_at = now
         async with self._db.transaction() as tx:
-            waiting = await tx.fetch_one(QUERIES["syncs_waiting"], doubtful=self._state.is_slow_or_failing)
+            waiting = await tx.fetch_one(QUERIES["syncs_waiting"], slow_queue=self._state.is_slow_or_failing)
         if waiting and waiting["total"]:
             raise Requeued
 

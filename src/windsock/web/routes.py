@@ -123,7 +123,7 @@ async def pipeline_list(
         pages=pages,
         size=paging.size,
         never_succeeded=never_succeeded,
-        doubtful=stale,
+        stale=stale,
         late=[connector for connector in stale if connector["freshness"]["state"] in LATE],
     )
 

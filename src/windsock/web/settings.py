@@ -15,7 +15,7 @@ from windsock.db.database import Transaction
 from windsock.errors import BadRequest, NotFound
 from windsock.http.pagination import PageParams, PageQuery20
 from windsock.http.validation import StorableText
-from windsock.spaces.models import Role, TeamBody, UserIn
+from windsock.spaces.models import Role, TeamInput, UserIn
 from windsock.spaces.store import QUERIES, create_user, delete_membership, expect_row, set_role
 from windsock.spaces.teams import QUERIES as TEAMS
 from windsock.spaces.teams import name_taken, put_team_member
@@ -176,7 +176,7 @@ def _team_name(name: str) -> str:
     stripped = name.strip()
     if not 1 <= len(stripped) <= TEAM_NAME:
         raise BadRequest(f"The name of a team has 1 to {TEAM_NAME} characters.")
-    return TeamBody(name=stripped).name
+    return TeamInput(name=stripped).name
 
 
 async def _names(tx: Transaction, space: Space) -> dict[str, str]:

@@ -27,9 +27,7 @@ def is_let_in(request: httpx2.Request) -> bool:
 
 
 @pytest.mark.parametrize(("version", "number"), [("v1", "2.11.2"), ("v2", "3.3.2")])
-def test_the_token_goes_along_with_each_request_that_for_the_version_too(
-    cloud: "Cloud", version: str, number: str
-) -> None:
+def test_token_is_sent_with_each_request_including_version_request(cloud: "Cloud", version: str, number: str) -> None:
     serve = cloud.airflow(is_let_in, number)
     cloud.web = lambda request: serve(httpx2.Request(request.method, _inner(request), headers=request.headers))
     identity = cloud.use(credentials, lambda airflow: airflow.detect_version(), cloud.ASTRO_URL, None)

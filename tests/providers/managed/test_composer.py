@@ -55,7 +55,7 @@ def key_of(cloud: "Cloud", **other: Any) -> Any:
 
 
 @pytest.mark.parametrize(("version", "number"), [("v1", "2.10.5"), ("v2", "3.1.0")])
-def test_a_key_is_exchanged_for_an_access_token_that_goes_along_with_each_request(
+def test_service_account_key_is_exchanged_for_token_sent_with_request(
     google: "Cloud", version: Literal["v1", "v2"], number: str
 ) -> None:
     google.web = google.airflow(is_let_in, number)
@@ -90,7 +90,7 @@ def test_token_is_cached_until_shortly_before_expiry(google: "Cloud", monkeypatc
 
 
 @pytest.mark.parametrize(("seconds", "least", "most"), [(3600, 3370, 3376), (300, 148, 151), (60, 28, 31), (-5, 0, 0)])
-def test_a_token_that_ends_soon_is_still_used_a_while(seconds: int, least: float, most: float) -> None:
+def test_token_cache_lifetime_leaves_margin_before_expiry(seconds: int, least: float, most: float) -> None:
     expiry = datetime.now(UTC).replace(tzinfo=None) + timedelta(seconds=seconds)
     good_for = composer._good_for(expiry)
     assert good_for is not None
@@ -101,7 +101,7 @@ def test_token_without_expiry_is_cached_until_refused() -> None:
     assert composer._good_for(None) is None
 
 
-def test_a_token_that_is_refused_is_renewed_once(google: "Cloud") -> None:
+def test_refused_token_is_renewed_once(google: "Cloud") -> None:
     google.tokens.put("c", "of-yesterday")
     google.use(key_of(google), one_run, google.COMPOSER_URL)
     assert (len(google.api.requests), len(google.requests)) == (1, 2)
@@ -113,7 +113,9 @@ def test_a_token_that_is_refused_is_renewed_once(google: "Cloud") -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_missing_google_permission_is_reported_in_google_message(google: "Cloud", version: Literal["v1", "v2"]) -> None:
+def test_missing_google_permission_is_reported_with_required_permission(
+    google: "Cloud", version: Literal["v1", "v2"]
+) -> None:
     google.web = google.refuses(403, "Forbidden")
 
     async def thrice(airflow: "Airflow") -> None:
@@ -165,7 +167,7 @@ def test_credentials_echoed_by_server_are_redacted(google: "Cloud", lab: "Lab") 
         {"private_key": "-----BEGIN PRIVATE KEY-----\nplanted\n-----END PRIVATE KEY-----\n"},
     ],
 )
-def test_a_key_that_is_none_is_refused_without_being_quoted(google: "Cloud", other: dict[str, str]) -> None:
+def test_invalid_service_account_key_is_refused_without_disclosing_it(google: "Cloud", other: dict[str, str]) -> None:
     with pytest.raises(ProviderRejectedCredentials, match="key cannot be used") as caught:
         google.use(key_of(google, **other), one_run, google.COMPOSER_URL)
     assert_no_secret(caught.value, google)
@@ -181,9 +183,7 @@ def test_unreachable_token_server_is_reported(google: "Cloud", monkeypatch: pyte
     assert_no_secret(caught.value, google)
 
 
-def test_the_identity_of_the_machine_is_used_only_where_the_operator_allows_it(
-    google: "Cloud", of_the_machine: Any
-) -> None:
+def test_machine_identity_is_used_only_if_operator_allows_it(google: "Cloud", of_the_machine: Any) -> None:
     with pytest.raises(ProviderRejectedCredentials, match="may not sign in as the machine"):
         google.use(of_the_machine, one_run, google.COMPOSER_URL)
     assert (google.api.requests, google.requests) == ([], [])
@@ -200,7 +200,7 @@ def test_the_identity_of_the_machine_is_used_only_where_the_operator_allows_it(
         "https://acomposer.googleusercontent.com",
     ],
 )
-def test_the_token_of_the_machine_goes_to_composer_only(google: "Cloud", of_the_machine: Any, url: str) -> None:
+def test_machine_identity_token_is_sent_to_composer_only(google: "Cloud", of_the_machine: Any, url: str) -> None:
     with pytest.raises(ProviderRejectedCredentials, match="sent to Cloud Composer only"):
         google.use(of_the_machine, one_run, url, as_machine=True)
     assert (google.api.requests, google.requests) == ([], [])
@@ -223,7 +223,7 @@ def test_missing_library_error_names_extra_to_install(google: "Cloud", monkeypat
     assert caught.value.hints[0].endswith("pip install 'windsock[composer]'")
 
 
-def test_nothing_of_a_sign_in_is_logged_even_at_debug(
+def test_login_secrets_are_not_logged_at_debug_level(
     google: "Cloud", capsys: pytest.CaptureFixture[str], logging_as_before: None
 ) -> None:
     assert logging_as_before is None

@@ -70,7 +70,7 @@ def aws(cloud: "Cloud") -> "Cloud":
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_web_login_token_is_exchanged_for_a_session(aws: "Cloud", version: Literal["v1", "v2"]) -> None:
+def test_web_login_token_is_exchanged_for_session(aws: "Cloud", version: Literal["v1", "v2"]) -> None:
     aws.web = WebServer(aws, version)
     assert aws.use(credentials, one_run, aws.MWAA_URL, version) is None
     assert aws.api.paths == ["POST /webtoken/prod"]
@@ -80,14 +80,14 @@ def test_a_web_login_token_is_exchanged_for_a_session(aws: "Cloud", version: Lit
     assert aws.paths == [f"POST {LOGINS[version]}", f"GET /api/{version}/dags/d/dagRuns/r"]
 
 
-def test_temporary_keys_bring_their_session_token(aws: "Cloud") -> None:
+def test_temporary_keys_are_sent_with_session_token(aws: "Cloud") -> None:
     aws.web = WebServer(aws, "v2")
     aws.use(lambda: credentials(session_token="planted-session-token-8822"), one_run, aws.MWAA_URL)
     assert aws.api.requests[0].headers["x-amz-security-token"] == "planted-session-token-8822"
 
 
 @pytest.mark.parametrize(("version", "number"), [("v1", "2.11.2"), ("v2", "3.3.2")])
-def test_which_airflow_an_environment_has_is_found_by_which_login_it_has(
+def test_airflow_version_of_environment_is_detected_by_login_endpoint(
     aws: "Cloud", version: Literal["v1", "v2"], number: str
 ) -> None:
     aws.web = WebServer(aws, version)
@@ -109,16 +109,14 @@ def test_provider_session_is_reused_by_next_sync(aws: "Cloud", version: Literal[
 
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_session_of_yesterday_that_is_refused_is_renewed_once(
-    aws: "Cloud", version: Literal["v1", "v2"], status: int
-) -> None:
+def test_refused_cached_session_is_renewed_once(aws: "Cloud", version: Literal["v1", "v2"], status: int) -> None:
     aws.tokens.put("c" if version == "v2" else "c:v1", "of-yesterday")
     aws.web = server = WebServer(aws, version, (status, "no"))
     aws.use(credentials, one_run, aws.MWAA_URL, version)
     assert (server.logins, len(aws.requests)) == (1, 3)
 
 
-def test_a_permission_that_is_missing_signs_in_again_once_and_not_for_each_request(aws: "Cloud") -> None:
+def test_missing_permission_renews_session_once_and_not_for_each_request(aws: "Cloud") -> None:
     aws.tokens.put("c", "of-yesterday")
     aws.web = server = WebServer(aws, "v2", (403, "Forbidden"))
     server.is_open = False
@@ -137,14 +135,14 @@ def test_a_permission_that_is_missing_signs_in_again_once_and_not_for_each_reque
     "url",
     ["https://elsewhere.example.com", "http://0a1b2c3d-vpce.c2.airflow.eu-west-1.on.aws", "https://a.on.aws:8443"],
 )
-def test_the_web_login_token_goes_to_no_other_server(aws: "Cloud", url: str) -> None:
+def test_web_login_token_is_not_sent_to_another_server(aws: "Cloud", url: str) -> None:
     with pytest.raises(ProviderRejectedCredentials, match="is not the web server of the MWAA environment") as caught:
         aws.use(credentials, one_run, url)
     assert caught.value.hints == (f"Set base_url to {aws.MWAA_URL}",)
     assert aws.requests == []
 
 
-def test_without_keys_the_machine_is_used_only_where_the_operator_allows_it(
+def test_machine_identity_without_keys_is_used_only_if_operator_allows_it(
     aws: "Cloud", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOFTHEMACHINE0001")
@@ -188,7 +186,7 @@ def test_aws_refusal_is_reported_without_secret(
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("status", "kind"), [(403, ProviderRejectedCredentials), (500, ProviderHTTPError)])
-def test_a_login_that_the_web_server_refuses_is_the_end(
+def test_login_refused_by_web_server_is_not_retried(
     aws: "Cloud", version: Literal["v1", "v2"], status: int, kind: type[ProviderFailed]
 ) -> None:
     aws.web = aws.refuses(status, "planted-web-token-4711")
@@ -200,13 +198,13 @@ def test_a_login_that_the_web_server_refuses_is_the_end(
 
 
 @pytest.mark.parametrize("status", [400, 404, 405])
-def test_a_login_that_is_not_there_is_never_taken_for_a_run_that_is_not_there(aws: "Cloud", status: int) -> None:
+def test_missing_login_endpoint_is_not_mistaken_for_missing_run(aws: "Cloud", status: int) -> None:
     aws.web = aws.refuses(status)
     with pytest.raises(ProviderBadResponse):
         aws.use(credentials, one_run, aws.MWAA_URL)
 
 
-def test_a_login_without_the_cookie_is_nonsense(aws: "Cloud") -> None:
+def test_login_response_without_cookie_is_bad_response(aws: "Cloud") -> None:
     aws.web = lambda _: httpx2.Response(200, html="<html>welcome</html>")
     with pytest.raises(ProviderBadResponse, match="without the cookie _token"):
         aws.use(credentials, one_run, aws.MWAA_URL)
@@ -218,7 +216,9 @@ def test_aws_response_without_token_is_bad_response(aws: "Cloud", lab: "Lab") ->
         aws.use(credentials, one_run, aws.MWAA_URL)
 
 
-def test_unresponsive_aws_does_not_block_others(aws: "Cloud", lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresponsive_aws_fails_within_timeout_without_sent_request(
+    aws: "Cloud", lab: "Lab", monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mwaa, "CONNECT_SECONDS", 0.1)
     monkeypatch.setattr(mwaa, "READ_SECONDS", 0.1)
     monkeypatch.setattr(mwaa, "ATTEMPTS", 1)
@@ -244,7 +244,7 @@ def test_missing_library_error_names_extra_to_install(aws: "Cloud", monkeypatch:
     assert (caught.value.is_transient, caught.value.request_sent) == (False, False)
 
 
-def test_nothing_of_a_sign_in_is_logged_even_at_debug(
+def test_login_secrets_are_not_logged_at_debug_level(
     aws: "Cloud", capsys: pytest.CaptureFixture[str], logging_as_before: None
 ) -> None:
     assert logging_as_before is None

@@ -87,7 +87,7 @@ def refused_sign_in(error: BaseException) -> ForbiddenByPolicy | None:
     """The refusal of the policy that a library's error stands for, if it stands for one."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, egress.Refused):
+        if isinstance(seen, egress.BlockedByPolicy):
             return ForbiddenByPolicy(f"The sign-in was not sent: {seen}.")
         seen = seen.__cause__
     return None

@@ -221,7 +221,7 @@ def timed_out(request_text: str, seconds: float, *, request_sent: bool) -> Provi
 
 def from_transport(request_text: str, error: BaseException, *, request_sent: bool) -> ProviderUnreachable:
     """Return the failure for a missing response. Report only the type of the error: its text may contain a header."""
-    refusal = next((cause for cause in _causes(error) if isinstance(cause, egress.Refused)), None)
+    refusal = next((cause for cause in _causes(error) if isinstance(cause, egress.BlockedByPolicy)), None)
     if refusal is not None:
         return ForbiddenByPolicy(f"{request_text} was not sent: {refusal}.")
     why, hint = _reason(error)

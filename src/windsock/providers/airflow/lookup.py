@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from windsock.errors import (
     ProviderBadResponse,
-    ProviderCannotTell,
     ProviderFailed,
     ProviderHTTPError,
+    ProviderInconclusive,
     ProviderLacksObject,
 )
 from windsock.providers.airflow.dialect import Dialect
@@ -51,7 +51,7 @@ class _AddressUnusable(Exception):
         """Return the failure if no list can be read either: a 404 of the router must not look like a refusal."""
         if self.failure is not None and self.failure.status != HTTPStatus.NOT_FOUND:
             return self.failure
-        return ProviderCannotTell(f"Whether there is a run {run_id!r} of {dag_id!r} cannot be told. {self}")
+        return ProviderInconclusive(f"Whether there is a run {run_id!r} of {dag_id!r} cannot be told. {self}")
 
 
 async def find_run(
@@ -74,7 +74,7 @@ async def find_run(
         if not _is_missing(failure, dag_id):
             raise
     if found is None and may_be_skipped:
-        raise ProviderCannotTell(f"The list in which a run {run_id!r} of {dag_id!r} would stand lacks rows.")
+        raise ProviderInconclusive(f"The list in which a run {run_id!r} of {dag_id!r} would stand lacks rows.")
     return found
 
 

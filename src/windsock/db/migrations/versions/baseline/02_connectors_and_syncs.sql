@@ -26,7 +26,7 @@ CREATE TABLE sync_states (
     provider_version    text,
     watermark           timestamptz,
     pipelines_listed_at timestamptz,
-    unwanted            text[] NOT NULL DEFAULT '{}',
+    excluded_dag_ids    text[] NOT NULL DEFAULT '{}',
     checkpoint          jsonb,
     next_sync_at        timestamptz NOT NULL DEFAULT now(),
     failures            integer NOT NULL DEFAULT 0,
@@ -36,22 +36,22 @@ CREATE TABLE sync_states (
     mode                text NOT NULL DEFAULT 'small'
                         CONSTRAINT sync_states_mode_is_known CHECK (mode IN ('small', 'large')),
     poll_seconds        double precision,
-    quick_from          timestamptz,
-    history             jsonb,
-    checked_at          timestamptz,
-    looks_again         boolean NOT NULL DEFAULT false,
-    events              jsonb NOT NULL DEFAULT '{}',
-    witnesses           jsonb NOT NULL DEFAULT '[]',
-    address             text,
-    held                jsonb,
+    recent_watermark    timestamptz,
+    backfill            jsonb,
+    reconciled_at       timestamptz,
+    recheck_due         boolean NOT NULL DEFAULT false,
+    event_log_cursor    jsonb NOT NULL DEFAULT '{}',
+    identity_samples    jsonb NOT NULL DEFAULT '[]',
+    identity_base_url   text,
+    quarantine          jsonb,
     accepted            jsonb,
     accepted_at         timestamptz,
     partial_since       timestamptz,
     failing_since       timestamptz,
     last_error          text,
-    checked_whole_at    timestamptz,
-    vouched_until       timestamptz,
-    vouched_at          timestamptz,
+    fully_reconciled_at timestamptz,
+    verified_watermark  timestamptz,
+    verified_at         timestamptz,
     skipped             integer NOT NULL DEFAULT 0,
     clocks              jsonb,
     polling             jsonb NOT NULL DEFAULT '{}',
@@ -66,23 +66,23 @@ CREATE INDEX sync_states_next_sync_at ON sync_states (next_sync_at);
 COMMENT ON TABLE sync_states IS 'What a connector''s sync remembers from one pass to the next. Only the sync writes it.';
 COMMENT ON COLUMN sync_states.watermark IS 'By the provider''s clock: everything changed before it is stored.';
 COMMENT ON COLUMN sync_states.pipelines_listed_at IS 'By our clock: when the pipeline list was last read whole.';
-COMMENT ON COLUMN sync_states.unwanted IS 'DAGs of that list that the connector''s include and exclude leave out.';
+COMMENT ON COLUMN sync_states.excluded_dag_ids IS 'DAGs of that list that the connector''s include and exclude leave out.';
 COMMENT ON COLUMN sync_states.checkpoint IS 'Where an unfinished pass goes on; null after a complete one.';
 COMMENT ON COLUMN sync_states.failures IS 'Passes in a row that did not end complete; they stretch next_sync_at.';
 COMMENT ON COLUMN sync_states.mode IS 'small: each poll reads what changed; large: that is too dear, so only the changed runs of the last days, and all of it every few minutes.';
 COMMENT ON COLUMN sync_states.poll_seconds IS 'How long Airflow took for the dearest question of a poll.';
-COMMENT ON COLUMN sync_states.quick_from IS 'By the provider''s clock: where the next quick poll of the large mode begins.';
-COMMENT ON COLUMN sync_states.history IS 'How far back the history has been read, and how far it shall be; null before the first sync.';
-COMMENT ON COLUMN sync_states.checked_at IS 'When our number of rows was last compared with the provider''s.';
-COMMENT ON COLUMN sync_states.looks_again IS 'Something was missing for the first time: the next pass looks again.';
-COMMENT ON COLUMN sync_states.events IS 'Whether the event log may be read, and which of its newest entries were followed.';
-COMMENT ON COLUMN sync_states.witnesses IS 'Runs with the moment they began: another Airflow has not the same ones.';
-COMMENT ON COLUMN sync_states.address IS 'Where the witnesses were seen.';
-COMMENT ON COLUMN sync_states.held IS 'What the sync does not do until a person says so, and why.';
+COMMENT ON COLUMN sync_states.recent_watermark IS 'By the provider''s clock: where the next quick poll of the large mode begins.';
+COMMENT ON COLUMN sync_states.backfill IS 'How far back the history has been read, and how far it shall be; null before the first sync.';
+COMMENT ON COLUMN sync_states.reconciled_at IS 'When our number of rows was last compared with the provider''s.';
+COMMENT ON COLUMN sync_states.recheck_due IS 'Something was missing for the first time: the next pass looks again.';
+COMMENT ON COLUMN sync_states.event_log_cursor IS 'Whether the event log may be read, and which of its newest entries were followed.';
+COMMENT ON COLUMN sync_states.identity_samples IS 'Runs with the moment they began: another Airflow has not the same ones.';
+COMMENT ON COLUMN sync_states.identity_base_url IS 'Where the identity samples were seen.';
+COMMENT ON COLUMN sync_states.quarantine IS 'What the sync does not do until a person says so, and why.';
 COMMENT ON COLUMN sync_states.accepted IS 'What a person last let go on.';
-COMMENT ON COLUMN sync_states.checked_whole_at IS 'As checked_at, of all that the history holds; in between only the last days are compared.';
-COMMENT ON COLUMN sync_states.vouched_until IS 'The watermark of the last sync that made sure who answered: when another Airflow is found out, what was read since is read again.';
-COMMENT ON COLUMN sync_states.vouched_at IS 'When that sync began, by our clock.';
+COMMENT ON COLUMN sync_states.fully_reconciled_at IS 'As reconciled_at, of all that the history holds; in between only the last days are compared.';
+COMMENT ON COLUMN sync_states.verified_watermark IS 'The watermark of the last sync that made sure who answered: when another Airflow is found out, what was read since is read again.';
+COMMENT ON COLUMN sync_states.verified_at IS 'When that sync began, by our clock.';
 COMMENT ON COLUMN sync_states.skipped IS 'How many rows skipped_rows has of the connector.';
 COMMENT ON COLUMN sync_states.clocks IS 'How Airflow''s clock, that of the host that stamps its rows, and ours differ; null before it was measured.';
 COMMENT ON COLUMN sync_states.polling IS 'What the mode of the next sync follows from: seconds of the last polls, number of task instances, runs that the large mode has read.';
@@ -115,7 +115,7 @@ CREATE TABLE sync_runs (
     lease_holder        text,
     lease_until         timestamptz,
     cancel_requested_at timestamptz,
-    hand_overs          integer NOT NULL DEFAULT 0,
+    requeue_count       integer NOT NULL DEFAULT 0,
     is_follow_up        boolean NOT NULL DEFAULT false,
     PRIMARY KEY (space_id, id),
     CONSTRAINT sync_runs_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors ON DELETE CASCADE
@@ -126,7 +126,7 @@ CREATE UNIQUE INDEX sync_runs_one_follow_up ON sync_runs (space_id, connector_id
 CREATE INDEX sync_runs_unfinished ON sync_runs (status) WHERE status IN ('queued', 'running');
 COMMENT ON TABLE sync_runs IS 'Each sync: what it counted, what it covered, and in words what went wrong.';
 COMMENT ON COLUMN sync_runs.lease_until IS 'The worker renews it; past it the worker counts as dead, and cannot write.';
-COMMENT ON COLUMN sync_runs.hand_overs IS 'How often a worker passed it on before its end, to stop or to let others have their turn.';
+COMMENT ON COLUMN sync_runs.requeue_count IS 'How often a worker passed it on before its end, to stop or to let others have their turn.';
 COMMENT ON COLUMN sync_runs.is_follow_up IS 'A full sync that was requested while another one was under way: it is claimed when that one has ended.';
 COMMENT ON INDEX sync_runs_one_at_a_time IS 'One sync under way per connector, whatever processes there are.';
 COMMENT ON INDEX sync_runs_one_follow_up IS 'And one full sync behind it.';
@@ -172,7 +172,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 AS $$
     SELECT CASE
         WHEN NOT is_active THEN 'off'
-        WHEN s.held ->> 'kind' = 'other_airflow' THEN 'held'
+        WHEN s.quarantine ->> 'kind' = 'other_airflow' THEN 'held'
         WHEN s.failing_since IS NOT NULL THEN 'failing'
         WHEN s.partial_since IS NOT NULL THEN 'partial'
         WHEN s.last_complete_at IS NULL THEN 'new'
@@ -185,10 +185,10 @@ AS $$
 $$;
 COMMENT ON FUNCTION sync_state IS 'In a word, how far what a connector shows can be believed. late: no complete sync for three intervals and half a minute; in the large mode ten minutes more.';
 
-CREATE FUNCTION is_doubtful(s sync_states)
+CREATE FUNCTION is_slow_or_failing(s sync_states)
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$
     SELECT s.failures > 0 OR s.is_stuck OR coalesce(s.poll_seconds, 0) > 10
 $$;
-COMMENT ON FUNCTION is_doubtful IS 'Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a queue of their own.';
+COMMENT ON FUNCTION is_slow_or_failing IS 'Whether the last sync failed, or Airflow takes more than ten seconds for one answer: such ones have a queue of their own.';

@@ -82,7 +82,7 @@ CREATE TABLE pipeline_reads (
     watermark   timestamptz,
     read_at     timestamptz,
     refused_at  timestamptz,
-    checked_at  timestamptz,
+    reconciled_at timestamptz,
     PRIMARY KEY (space_id, pipeline_id),
     CONSTRAINT pipeline_reads_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
 );
@@ -90,7 +90,7 @@ COMMENT ON TABLE pipeline_reads IS 'How far each pipeline has been read where th
 COMMENT ON COLUMN pipeline_reads.watermark IS 'By the clock of the provider: everything of this pipeline that changed before it is stored.';
 COMMENT ON COLUMN pipeline_reads.read_at IS 'By our clock: when it was last read; null: not yet.';
 COMMENT ON COLUMN pipeline_reads.refused_at IS 'When the provider last refused it; null after it was read.';
-COMMENT ON COLUMN pipeline_reads.checked_at IS 'When its number of rows was last compared with that of the provider.';
+COMMENT ON COLUMN pipeline_reads.reconciled_at IS 'When its number of rows was last compared with that of the provider.';
 
 CREATE TABLE runs (
     space_id              uuid NOT NULL,

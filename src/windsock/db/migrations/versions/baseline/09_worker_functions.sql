@@ -32,13 +32,13 @@ AS $$
 $$;
 COMMENT ON FUNCTION sync_freshness IS 'How many connectors are in which state, of all spaces together, and the greatest age of what they show.';
 
-CREATE FUNCTION syncs_waiting(doubtful boolean)
+CREATE FUNCTION syncs_waiting(slow_queue boolean)
 RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = windsock, pg_temp
 AS $$
     SELECT count(*)
     FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
-    WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_doubtful(s) = doubtful
+    WHERE r.status = 'queued' AND r.queued_at < now() - interval '3 seconds' AND is_slow_or_failing(s) = slow_queue
       AND NOT waits_for_another(r)
 $$;
 COMMENT ON FUNCTION syncs_waiting IS 'Syncs of one lane that have waited for a worker longer than it takes to start one.';
@@ -68,21 +68,21 @@ AS $$
 $$;
 COMMENT ON FUNCTION abandoned_syncs IS 'Running syncs whose lease has expired: their worker is dead.';
 
-CREATE FUNCTION next_sync(doubtful boolean, holder text, slots integer)
+CREATE FUNCTION next_sync(slow_queue boolean, holder text, slots integer)
 RETURNS TABLE(space_id uuid, sync_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = windsock, pg_temp
 AS $$
     WITH running AS (
         SELECT r.space_id, count(*) AS total
         FROM sync_runs r JOIN sync_states s ON s.space_id = r.space_id AND s.connector_id = r.connector_id
-        WHERE r.status = 'running' AND r.lease_holder = holder AND is_doubtful(s) = doubtful
+        WHERE r.status = 'running' AND r.lease_holder = holder AND is_slow_or_failing(s) = slow_queue
         GROUP BY r.space_id
     )
     SELECT q.space_id, q.id
     FROM sync_runs q
     JOIN sync_states s ON s.space_id = q.space_id AND s.connector_id = q.connector_id
     LEFT JOIN running b ON b.space_id = q.space_id
-    WHERE q.status = 'queued' AND is_doubtful(s) = doubtful AND NOT waits_for_another(q)
+    WHERE q.status = 'queued' AND is_slow_or_failing(s) = slow_queue AND NOT waits_for_another(q)
       AND coalesce(b.total, 0) < CASE
           WHEN (SELECT count(DISTINCT c.space_id) FROM connectors c WHERE c.is_active AND c.connector_type = 'airflow') > 1
           THEN greatest(1, slots / 2) ELSE slots END
