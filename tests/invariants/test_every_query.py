@@ -16,7 +16,7 @@ from windsock.db.bootstrap import APPLICATION
 from windsock.db.database import CONNECTION_OPTIONS
 from windsock.db.queries import HEADING, INCLUDE, REGISTRY, Queries, Query, optional_params, render
 
-NOT_TO_IMPORT = re.compile(r"windsock\.(__main__|migrations\.(env|versions))")
+NOT_TO_IMPORT = re.compile(r"windsock\.(__main__|db\.migrations\.(env|versions))")
 """What runs when it is imported."""
 
 for _module in pkgutil.walk_packages(windsock.__path__, "windsock."):
