@@ -24,16 +24,16 @@ from windsock.migrations.schema_dump import describe
 VERSIONS = Path(migrations.__file__).parent / "versions"
 
 SHA_256 = {
-    "01_tenancy.sql": "ab2bc23f46fc510f47ba0ee919385e4bb82b0bf7d7b544d69ecb4e39e1c72940",
+    "01_tenancy.sql": "f84906dc8b80c0eea7fb8a5df8e6e19de952f9c4f9c2a817d0945b20cdc2dec9",
     "02_connectors_and_syncs.sql": "9180f9159ed6cfaae5b5efea3a41b8e75872c47c2aadf1bc5e7ca944a3b9d156",
-    "03_mirror.sql": "803f9b7bfe0fbefaa067d4f758ae9a9c9189fe1a31022f18ca115619f27a9e24",
-    "04_user_data.sql": "eab0b9ca920edb61afd1ce4785b09e25b96385a1ce7c20c5381551c2c72d21a0",
+    "03_mirror.sql": "6cbb9a43c9d3d133eff0c9ab0e76d1d96415dfc168eeab6fae69cffe30ee6b30",
+    "04_user_data.sql": "67b897e5a0a5d1929e59ffed74dedb4cafcdcc7b503c119e2b21c63498ad86ec",
     "05_statistics.sql": "c215d16c24c8b7c4e723696a683fbbbcef1ca59811623d5634c51ede42d8477d",
     "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",
     "07_counters.sql": "9bc89a05a22198a586a91ba2274ca1aa0f9edd18394346d50f52ff07626014bc",
-    "08_audit.sql": "6f3643227f9ad17bfe81b9dc5c5df5c734ab2fd7005e41abb9546c7bb4a6daf2",
-    "09_worker_functions.sql": "1e6dbb5cc7d909f3374274951bf49fc06161d6552b7355706e1ce223d3e6e4fe",
-    "10_authorization.sql": "38f9a1d95db42562838d5fba7c9a9487fc8f69f97890858ae67cddc207b9c9f4",
+    "08_audit.sql": "b395736ba7c6eb05a57d69692bd8f4a69b2c89719e752667763d910e5e66399e",
+    "09_worker_functions.sql": "5a5947f540a3e3422e23a0cc5e4e36cc993bef934030a0060b6f0d79c6a2579d",
+    "10_authorization.sql": "f45049ade522c5b028554f472e8ae58740e9475b52511f5206d9c629eac631b5",
     "11_row_level_security.sql": "dc1e31afde86537c12fe6a634a9ac79aea993e02ea1be085e6ed9187e0b2f99b",
     "v0002_jobs.sql": "30cb657faafede68920642280401dbeeff217d96013ba153148695f33a79201a",
 }
