@@ -7,28 +7,28 @@ CREATE FUNCTION uuid7()
  PARALLEL SAFE
 RETURN (encode(set_bit(set_bit(OVERLAY(uuid_send(gen_random_uuid()) PLACING SUBSTRING(int8send(((EXTRACT(epoch FROM clock_timestamp()) * (1000)::numeric))::bigint) FROM 3) FROM 1 FOR 6), (52)::bigint, 1), (53)::bigint, 1), 'hex'::text))::uuid;
 
--- The space this transaction works in; null when it has named none.
+-- The space of this transaction (setting windsock.space_id); null when it is not set.
 CREATE FUNCTION current_space()
  RETURNS uuid
  LANGUAGE sql
  STABLE PARALLEL SAFE
 RETURN (NULLIF(current_setting('windsock.space_id'::text, true), ''::text))::uuid;
 
--- The user this transaction works for; null when it has named none.
+-- The user of this transaction (setting windsock.user_id); null when it is not set.
 CREATE FUNCTION current_caller()
  RETURNS uuid
  LANGUAGE sql
  STABLE PARALLEL SAFE
 RETURN (NULLIF(current_setting('windsock.user_id'::text, true), ''::text))::uuid;
 
--- A time inside a jsonb column, written as everywhere else in the API.
+-- A time in a JSON column, in the format of the API.
 CREATE FUNCTION rfc3339(at timestamp with time zone)
  RETURNS text
  LANGUAGE sql
  STABLE PARALLEL SAFE
 RETURN replace(to_char((at AT TIME ZONE 'UTC'::text), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'::text), '.000000Z'::text, 'Z'::text);
 
--- People. A superadmin is admin in every space.
+-- A superadmin is admin in every space.
 CREATE TABLE users (
     id            uuid        NOT NULL DEFAULT uuid7(),
     email         text        NOT NULL,
@@ -42,7 +42,7 @@ CREATE TABLE users (
     CONSTRAINT users_email_is_lower_case CHECK (email = lower(email))
 );
 
--- Keys act as the user who made them. Only the SHA-256 of the 32 random bytes is kept.
+-- A key acts as the user who created it. Only the SHA-256 of its 32 random bytes is stored.
 CREATE TABLE api_keys (
     id           uuid        NOT NULL DEFAULT uuid7(),
     user_id      uuid        NOT NULL,
@@ -59,11 +59,11 @@ CREATE TABLE api_keys (
 );
 CREATE INDEX api_keys_user ON api_keys (user_id);
 
--- Signed-in browsers. Signing out deletes the row; what has expired is deleted when somebody signs in.
+-- Signed-in browsers. Signing out deletes the row; a later sign-in deletes expired rows.
 CREATE TABLE sessions (
     id           uuid        NOT NULL DEFAULT uuid7(),
     user_id      uuid        NOT NULL,
-    api_key_id   uuid,  -- The key it began with: the session ends with it. Null: it began with a link.
+    api_key_id   uuid,  -- The key used to sign in: the session ends with it. Null: signed in with a link.
     token_hash   bytea       NOT NULL,
     user_agent   text        NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),
@@ -88,20 +88,20 @@ CREATE TABLE login_links (
 );
 CREATE INDEX login_links_user ON login_links (user_id);
 
--- Tenants. Everything below belongs to exactly one.
+-- Tenants. Each row of every table with a space_id belongs to exactly one.
 CREATE TABLE spaces (
     id             uuid        NOT NULL DEFAULT uuid7(),
     slug           text        NOT NULL,
     name           text        NOT NULL,
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now(),
-    retention_days integer,  -- Runs older than this are deleted here; null keeps them for ever.
+    retention_days integer,  -- Older runs are deleted from Windsock; null: never.
     CONSTRAINT spaces_pkey PRIMARY KEY (id),
     CONSTRAINT spaces_slug_unique UNIQUE (slug),
     CONSTRAINT spaces_retention_days_in_range CHECK (retention_days >= 1 AND retention_days <= 36500)
 );
 
--- Who may do what in a space. Its row-level security also shows people their own.
+-- The role of a user in a space. Row-level security also shows users their own memberships.
 CREATE TABLE memberships (
     space_id   uuid        NOT NULL,
     user_id    uuid        NOT NULL,
@@ -117,7 +117,7 @@ ALTER TABLE memberships ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_memberships ON memberships FOR SELECT USING (user_id = (SELECT current_caller()));
 CREATE POLICY within_space ON memberships USING (space_id = (SELECT current_space()));
 
--- Groups of people who own pipelines.
+-- Groups of users that own pipelines.
 CREATE TABLE teams (
     space_id   uuid        NOT NULL,
     id         uuid        NOT NULL DEFAULT uuid7(),
@@ -194,7 +194,7 @@ CREATE TABLE sync_states (
     event_log_cursor    jsonb            NOT NULL DEFAULT '{}',
     -- Runs with the moment they began: another Airflow has not the same ones.
     identity_samples    jsonb            NOT NULL DEFAULT '[]',
-    identity_base_url   text,  -- Where the witnesses were seen.
+    identity_base_url   text,  -- Where the identity samples were seen.
     quarantine          jsonb,  -- What the sync does not do until a person says so, and why.
     accepted            jsonb,  -- What a person last let go on.
     accepted_at         timestamptz,
@@ -354,7 +354,7 @@ CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NO
 ALTER TABLE pipelines ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipelines USING (space_id = (SELECT current_space()));
 
--- What q looks through. Kept by a trigger of pipelines, in a table of its own because their rows are wide.
+-- The text that the filter q searches, maintained by a trigger. In a separate table, because rows of pipelines are wide.
 CREATE TABLE pipeline_search (
     space_id    uuid NOT NULL,
     pipeline_id uuid NOT NULL,
@@ -376,7 +376,7 @@ CREATE TABLE pipeline_recent_runs (
 ALTER TABLE pipeline_recent_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_recent_runs USING (space_id = (SELECT current_space()));
 
--- How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.
+-- The progress of each pipeline where the account may read single DAGs only. Only the sync writes it.
 CREATE TABLE pipeline_reads (
     space_id      uuid        NOT NULL,
     pipeline_id   uuid        NOT NULL,
@@ -391,7 +391,7 @@ CREATE TABLE pipeline_reads (
 ALTER TABLE pipeline_reads ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_reads USING (space_id = (SELECT current_space()));
 
--- DAG runs. removed_at: two complete passes did not find it in Airflow any more; we keep it.
+-- DAG runs. removed_at: two complete syncs in a row did not find the run in Airflow; Windsock keeps it.
 CREATE TABLE runs (
     space_id              uuid             NOT NULL,
     id                    uuid             NOT NULL DEFAULT uuid7(),
@@ -399,7 +399,7 @@ CREATE TABLE runs (
     external_id           text             NOT NULL,
     status                text             NOT NULL,
     run_type              text             NOT NULL,
-    -- Its position in the history of the provider; never null, never changes: run_after, else see the provider.
+    -- Its position in the history of the provider, which never changes: run_after, else see the provider.
     run_at                timestamptz      NOT NULL,
     queued_at             timestamptz,
     started_at            timestamptz,
@@ -412,7 +412,7 @@ CREATE TABLE runs (
     note                  text,
     triggered_by          text,
     provider_metadata     jsonb            NOT NULL DEFAULT '{}',
-    -- Task runs by status; kept by the sync in the transaction that stores the task runs.
+    -- Number of task runs by status; the sync updates it in the transaction that stores the task runs.
     task_counts           jsonb            NOT NULL DEFAULT '{}',
     triggered_by_user_id  uuid,
     missing_since_sync_id uuid,
@@ -421,7 +421,7 @@ CREATE TABLE runs (
     created_at            timestamptz      NOT NULL DEFAULT now(),
     updated_at            timestamptz      NOT NULL DEFAULT now(),
     deleted_by_sync_id    uuid,  -- As of pipelines.
-    -- Airflow has cleaned it up with all that was older; ours is the only copy, and stays.
+    -- When Airflow cleaned up this run and all older ones; Windsock keeps the only copy.
     archived_at           timestamptz,
     -- Null when unknown: not ended, or ended before it started.
     duration_seconds      double precision GENERATED ALWAYS AS (
@@ -429,13 +429,13 @@ CASE
     WHEN ended_at >= started_at THEN EXTRACT(epoch FROM ended_at - started_at)::double precision
     ELSE NULL::double precision
 END) STORED,
-    -- When it was started, or queued. Lists are ordered, and time ranges found and counted, by it.
+    -- When it was started, or queued. Lists are sorted and filtered by it.
     effective_start_at    timestamptz      NOT NULL GENERATED ALWAYS AS (COALESCE(started_at, queued_at, run_after,
 CASE
     WHEN status = ANY (ARRAY['queued', 'running']) THEN created_at
     ELSE NULL::timestamp with time zone
 END, ended_at, run_at)) STORED,
-    -- Airflow uses its id for another run by now; this one was deleted there.
+    -- Airflow now uses its id for another run; this one was deleted there.
     is_replaced           boolean          NOT NULL DEFAULT false,
     CONSTRAINT runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
@@ -453,7 +453,7 @@ CREATE INDEX runs_window ON runs (space_id, COALESCE(run_after, logical_date));
 ALTER TABLE runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON runs USING (space_id = (SELECT current_space()));
 
--- Task instances. Never known by Airflow's own id, which changes with every try.
+-- Task instances. Not identified by Airflow's id, which changes with every try.
 CREATE TABLE task_runs (
     space_id              uuid             NOT NULL,
     id                    uuid             NOT NULL DEFAULT uuid7(),
@@ -514,7 +514,7 @@ CREATE TABLE watches (
 ALTER TABLE watches ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON watches USING (space_id = (SELECT current_space()));
 
--- On a run, or on one task run of it (then both are named).
+-- A comment on a run, or on a task run (then both ids are set).
 CREATE TABLE comments (
     space_id    uuid        NOT NULL,
     id          uuid        NOT NULL DEFAULT uuid7(),
@@ -539,7 +539,7 @@ CREATE INDEX comments_task_run ON comments (space_id, task_run_id, created_at, i
 ALTER TABLE comments ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON comments USING (space_id = (SELECT current_space()));
 
--- Written before Airflow is asked: the run id is ours, so that a run whose answer was lost is found again.
+-- Written before the request to Airflow, with the run id, so that the run is found again when the response is lost.
 CREATE TABLE trigger_requests (
     space_id        uuid        NOT NULL,
     id              uuid        NOT NULL DEFAULT uuid7(),
@@ -547,11 +547,11 @@ CREATE TABLE trigger_requests (
     user_id         uuid,
     run_external_id text        NOT NULL GENERATED ALWAYS AS ('windsock__' || id::text) STORED,
     idempotency_key text,
-    body_hash       bytea       NOT NULL,  -- SHA-256 of what was sent; the same key with another body is refused.
-    lease_until     timestamptz NOT NULL,  -- Until then one process is sending it, and the others wait.
-    -- created: answered again; refused: Airflow said no; unknown: looked up before it is sent again.
+    body_hash       bytea       NOT NULL,  -- SHA-256 of the request body; the same key with another body is refused.
+    lease_until     timestamptz NOT NULL,  -- Until then one process sends the request, and the others wait.
+    -- created: the response is repeated; refused: by Airflow; unknown: looked up before it is sent again.
     outcome         text,
-    status          integer,  -- What the caller was answered, where it was no run.
+    status          integer,  -- The status of the response where it was not a run.
     detail          text,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
@@ -621,7 +621,7 @@ CREATE TABLE space_hourly_run_counters (
 ALTER TABLE space_hourly_run_counters ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON space_hourly_run_counters USING (space_id = (SELECT current_space()));
 
--- What people changed. Only the triggers below write it; the application cannot change or delete a row.
+-- Changes by users. Only triggers write it; the application cannot change or delete a row.
 CREATE TABLE audit_events (
     space_id    uuid        NOT NULL,
     id          uuid        NOT NULL DEFAULT uuid7(),
@@ -630,7 +630,7 @@ CREATE TABLE audit_events (
     target_type text        NOT NULL,
     target_id   uuid,
     target_name text,
-    actor_id    uuid,  -- Null: a command run on the machine itself, or a person who is gone (actor_name stays).
+    actor_id    uuid,  -- Null: a command on the server, or a deleted user (actor_name remains).
     actor_name  text,
     api_key_id  uuid,
     before      jsonb,
@@ -674,7 +674,7 @@ AS $function$
     SELECT s.failures > 0 OR s.is_stuck OR coalesce(s.poll_seconds, 0) > 10
 $function$;
 
--- What q looks through: the parts in lower case, a line each.
+-- The text that the filter q searches: each part in lower case on its own line.
 CREATE FUNCTION search_text(VARIADIC parts text[])
  RETURNS text
  LANGUAGE sql
@@ -1000,7 +1000,7 @@ BEGIN
 END
 $function$;
 
--- Members of a space read the audit trail: no secret of a configuration is written into it.
+-- Redacts secrets of a configuration, since members of the space read the audit log.
 CREATE FUNCTION redact_audited_config()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1017,15 +1017,15 @@ BEGIN
 END
 $function$;
 
--- Writes down one change: who (setting windsock.actor), what, before and after.
+-- Records a change: its actor (setting windsock.actor), its target, and the values before and after.
 CREATE FUNCTION audit()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
--- Arguments: the kind of entity, its id's column, its name's column ('' for none), the columns written down, and the
--- columns of which only it is written down that they were given.
+-- Arguments: the entity type, the column of its id, the column of its name ('' for none), the recorded columns, and the
+-- secret columns, of which only the fact that they were set is recorded.
 DECLARE
     actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
     old_row jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
@@ -1060,15 +1060,15 @@ BEGIN
 END
 $function$;
 
--- Writes down that a key was made or revoked, in every space of its user.
+-- Records that a key was created or revoked, in every space of its user.
 CREATE FUNCTION audit_key()
  RETURNS trigger
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
--- A key belongs to no space: its making and its end are told to every space that it opens as a member. Its name is not,
--- for it may speak of another space.
+-- A key belongs to no space: the event is recorded in every space of its user, without its name, which may name another
+-- space.
 DECLARE
     actor jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
 BEGIN
@@ -1190,7 +1190,7 @@ AS $function$
     LIMIT 1
 $function$;
 
--- From the hash of a key and a slug to the caller, the space, the role in it (null: none), its version, and whether the use of the key is to be written down. Takes no lock.
+-- From the hash of a key and a slug to the caller, the space, the role in it (null: none), its version, and whether last_used_at of the key is due for an update. Takes no lock.
 CREATE FUNCTION authorize(hash bytea, space_slug text)
  RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, key_id uuid, space_id uuid, slug text, role text, version bigint, is_use_due boolean)
  LANGUAGE sql

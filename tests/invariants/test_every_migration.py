@@ -24,16 +24,16 @@ from windsock.embedded import EmbeddedPostgres
 VERSIONS = Path(migrations.__file__).parent / "versions"
 
 SHA_256 = {
-    "01_tenancy.sql": "ab2bc23f46fc510f47ba0ee919385e4bb82b0bf7d7b544d69ecb4e39e1c72940",
-    "02_connectors_and_syncs.sql": "62a00a000bcaa9114e59dcad34a00807e7103ea5e5bf1576d239b5630bf5b5c2",
-    "03_mirror.sql": "1f2eff0b5693b25df6c23c1618945af4894dfc49db90a5fa6130d896949df7f2",
-    "04_user_data.sql": "eab0b9ca920edb61afd1ce4785b09e25b96385a1ce7c20c5381551c2c72d21a0",
+    "01_tenancy.sql": "f84906dc8b80c0eea7fb8a5df8e6e19de952f9c4f9c2a817d0945b20cdc2dec9",
+    "02_connectors_and_syncs.sql": "4b1c5e9ad2e73dff2fa06ef542b28a87f46365b74431441ae1e6b3e771d67e0f",
+    "03_mirror.sql": "5b53e4406e6a642437faf14cacd57df7394b28aa929205373a0dcb5f309bcc91",
+    "04_user_data.sql": "67b897e5a0a5d1929e59ffed74dedb4cafcdcc7b503c119e2b21c63498ad86ec",
     "05_statistics.sql": "c215d16c24c8b7c4e723696a683fbbbcef1ca59811623d5634c51ede42d8477d",
     "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",
     "07_counters.sql": "9bc89a05a22198a586a91ba2274ca1aa0f9edd18394346d50f52ff07626014bc",
-    "08_audit.sql": "6f3643227f9ad17bfe81b9dc5c5df5c734ab2fd7005e41abb9546c7bb4a6daf2",
-    "09_worker_functions.sql": "364d0b14960e9dcb0fbc826e7e70158f744472b68016ff7815b39a9945624428",
-    "10_authorization.sql": "38f9a1d95db42562838d5fba7c9a9487fc8f69f97890858ae67cddc207b9c9f4",
+    "08_audit.sql": "b395736ba7c6eb05a57d69692bd8f4a69b2c89719e752667763d910e5e66399e",
+    "09_worker_functions.sql": "8f2ba6d3f75f4dff088f93765da5a9ba246b1948ed895514bbc24c612d1cf7ae",
+    "10_authorization.sql": "f45049ade522c5b028554f472e8ae58740e9475b52511f5206d9c629eac631b5",
     "11_row_level_security.sql": "dc1e31afde86537c12fe6a634a9ac79aea993e02ea1be085e6ed9187e0b2f99b",
     "v0002_jobs.sql": "30cb657faafede68920642280401dbeeff217d96013ba153148695f33a79201a",
 }

@@ -51,7 +51,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     {window_stats}
 ) stats
-ORDER BY page.position
+ORDER BY page.position, p.id
 
 -- fragment: name_key
 -- As in the index pipelines_by_name, which cannot hold a name of 2,000 characters.

@@ -12,15 +12,15 @@ COMMENT ON FUNCTION uuid7 IS 'A UUID version 7 (RFC 9562): 48 bits of millisecon
 
 CREATE FUNCTION current_space() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
 RETURN nullif(current_setting('windsock.space_id', true), '')::uuid;
-COMMENT ON FUNCTION current_space IS 'The space this transaction works in; null when it has named none.';
+COMMENT ON FUNCTION current_space IS 'The space of this transaction (setting windsock.space_id); null when it is not set.';
 
 CREATE FUNCTION current_caller() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
 RETURN nullif(current_setting('windsock.user_id', true), '')::uuid;
-COMMENT ON FUNCTION current_caller IS 'The user this transaction works for; null when it has named none.';
+COMMENT ON FUNCTION current_caller IS 'The user of this transaction (setting windsock.user_id); null when it is not set.';
 
 CREATE FUNCTION rfc3339(at timestamptz) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
 RETURN replace(to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '.000000Z', 'Z');
-COMMENT ON FUNCTION rfc3339 IS 'A time inside a jsonb column, written as everywhere else in the API.';
+COMMENT ON FUNCTION rfc3339 IS 'A time in a JSON column, in the format of the API.';
 
 CREATE TABLE users (
     id            uuid PRIMARY KEY DEFAULT uuid7(),
@@ -32,7 +32,7 @@ CREATE TABLE users (
     updated_at    timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT users_email_is_lower_case CHECK (email = lower(email))
 );
-COMMENT ON TABLE users IS 'People. A superadmin is admin in every space.';
+COMMENT ON TABLE users IS 'A superadmin is admin in every space.';
 
 CREATE TABLE api_keys (
     id           uuid PRIMARY KEY DEFAULT uuid7(),
@@ -46,7 +46,7 @@ CREATE TABLE api_keys (
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX api_keys_user ON api_keys (user_id);
-COMMENT ON TABLE api_keys IS 'Keys act as the user who made them. Only the SHA-256 of the 32 random bytes is kept.';
+COMMENT ON TABLE api_keys IS 'A key acts as the user who created it. Only the SHA-256 of its 32 random bytes is stored.';
 COMMENT ON COLUMN api_keys.last_used_at IS 'Written at most once a minute.';
 
 CREATE TABLE sessions (
@@ -61,8 +61,8 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_key ON sessions (api_key_id) WHERE api_key_id IS NOT NULL;
 CREATE INDEX sessions_user ON sessions (user_id);
-COMMENT ON TABLE sessions IS 'Signed-in browsers. Signing out deletes the row; what has expired is deleted when somebody signs in.';
-COMMENT ON COLUMN sessions.api_key_id IS 'The key it began with: the session ends with it. Null: it began with a link.';
+COMMENT ON TABLE sessions IS 'Signed-in browsers. Signing out deletes the row; a later sign-in deletes expired rows.';
+COMMENT ON COLUMN sessions.api_key_id IS 'The key used to sign in: the session ends with it. Null: signed in with a link.';
 COMMENT ON COLUMN sessions.last_used_at IS 'Written at most once a minute.';
 
 CREATE TABLE login_links (
@@ -83,8 +83,8 @@ CREATE TABLE spaces (
     retention_days integer,
     CONSTRAINT spaces_retention_days_in_range CHECK (retention_days BETWEEN 1 AND 36500)
 );
-COMMENT ON TABLE spaces IS 'Tenants. Everything below belongs to exactly one.';
-COMMENT ON COLUMN spaces.retention_days IS 'Runs older than this are deleted here; null keeps them for ever.';
+COMMENT ON TABLE spaces IS 'Tenants. Each row of every table with a space_id belongs to exactly one.';
+COMMENT ON COLUMN spaces.retention_days IS 'Older runs are deleted from Windsock; null: never.';
 
 CREATE TABLE memberships (
     space_id   uuid NOT NULL REFERENCES spaces ON DELETE CASCADE,
@@ -95,7 +95,7 @@ CREATE TABLE memberships (
     PRIMARY KEY (space_id, user_id)
 );
 CREATE INDEX memberships_user ON memberships (user_id);
-COMMENT ON TABLE memberships IS 'Who may do what in a space. Its row-level security also shows people their own.';
+COMMENT ON TABLE memberships IS 'The role of a user in a space. Row-level security also shows users their own memberships.';
 
 CREATE TABLE teams (
     space_id   uuid NOT NULL REFERENCES spaces ON DELETE CASCADE,
@@ -106,7 +106,7 @@ CREATE TABLE teams (
     PRIMARY KEY (space_id, id),
     CONSTRAINT teams_name_unique UNIQUE (space_id, name)
 );
-COMMENT ON TABLE teams IS 'Groups of people who own pipelines.';
+COMMENT ON TABLE teams IS 'Groups of users that own pipelines.';
 
 CREATE TABLE team_members (
     space_id uuid NOT NULL,

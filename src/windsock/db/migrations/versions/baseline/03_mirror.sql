@@ -2,7 +2,7 @@
 
 CREATE FUNCTION search_text(VARIADIC parts text[]) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN lower(array_to_string(parts, E'\n'));
-COMMENT ON FUNCTION search_text IS 'What q looks through: the parts in lower case, a line each.';
+COMMENT ON FUNCTION search_text IS 'The text that the filter q searches: each part in lower case on its own line.';
 
 CREATE TABLE pipelines (
     space_id              uuid NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE pipeline_search (
     PRIMARY KEY (space_id, pipeline_id),
     CONSTRAINT pipeline_search_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
 );
-COMMENT ON TABLE pipeline_search IS 'What q looks through. Kept by a trigger of pipelines, in a table of its own because their rows are wide.';
+COMMENT ON TABLE pipeline_search IS 'The text that the filter q searches, maintained by a trigger. In a separate table, because rows of pipelines are wide.';
 COMMENT ON COLUMN pipeline_search.search IS 'Name, id, description, owners and tags, in lower case.';
 
 CREATE TABLE pipeline_recent_runs (
@@ -86,7 +86,7 @@ CREATE TABLE pipeline_reads (
     PRIMARY KEY (space_id, pipeline_id),
     CONSTRAINT pipeline_reads_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
 );
-COMMENT ON TABLE pipeline_reads IS 'How far each pipeline has been read where the account may read single DAGs only. Only the sync writes it.';
+COMMENT ON TABLE pipeline_reads IS 'The progress of each pipeline where the account may read single DAGs only. Only the sync writes it.';
 COMMENT ON COLUMN pipeline_reads.watermark IS 'By the clock of the provider: everything of this pipeline that changed before it is stored.';
 COMMENT ON COLUMN pipeline_reads.read_at IS 'By our clock: when it was last read; null: not yet.';
 COMMENT ON COLUMN pipeline_reads.refused_at IS 'When the provider last refused it; null after it was read.';
@@ -137,14 +137,14 @@ CREATE INDEX runs_newest ON runs (space_id, effective_start_at DESC, id DESC) IN
 CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, effective_start_at DESC, id DESC) INCLUDE (removed_at);
 CREATE INDEX runs_unfinished_of_pipeline ON runs (space_id, pipeline_id) INCLUDE (removed_at) WHERE status IN ('queued', 'running');
 CREATE INDEX runs_window ON runs (space_id, (coalesce(run_after, logical_date)));
-COMMENT ON TABLE runs IS 'DAG runs. removed_at: two complete passes did not find it in Airflow any more; we keep it.';
-COMMENT ON COLUMN runs.run_at IS 'Its position in the history of the provider; never null, never changes: run_after, else see the provider.';
-COMMENT ON COLUMN runs.task_counts IS 'Task runs by status; kept by the sync in the transaction that stores the task runs.';
+COMMENT ON TABLE runs IS 'DAG runs. removed_at: two complete syncs in a row did not find the run in Airflow; Windsock keeps it.';
+COMMENT ON COLUMN runs.run_at IS 'Its position in the history of the provider, which never changes: run_after, else see the provider.';
+COMMENT ON COLUMN runs.task_counts IS 'Number of task runs by status; the sync updates it in the transaction that stores the task runs.';
 COMMENT ON COLUMN runs.deleted_by_sync_id IS 'As of pipelines.';
-COMMENT ON COLUMN runs.archived_at IS 'Airflow has cleaned it up with all that was older; ours is the only copy, and stays.';
+COMMENT ON COLUMN runs.archived_at IS 'When Airflow cleaned up this run and all older ones; Windsock keeps the only copy.';
 COMMENT ON COLUMN runs.duration_seconds IS 'Null when unknown: not ended, or ended before it started.';
-COMMENT ON COLUMN runs.effective_start_at IS 'When it was started, or queued. Lists are ordered, and time ranges found and counted, by it.';
-COMMENT ON COLUMN runs.is_replaced IS 'Airflow uses its id for another run by now; this one was deleted there.';
+COMMENT ON COLUMN runs.effective_start_at IS 'When it was started, or queued. Lists are sorted and filtered by it.';
+COMMENT ON COLUMN runs.is_replaced IS 'Airflow now uses its id for another run; this one was deleted there.';
 COMMENT ON INDEX runs_identity IS 'The run that has the id in Airflow, or had it last.';
 COMMENT ON INDEX runs_window IS 'The position in time by which the provider can list runs again.';
 
@@ -186,7 +186,7 @@ CREATE TABLE task_runs (
     CONSTRAINT task_runs_run FOREIGN KEY (space_id, run_id) REFERENCES runs ON DELETE CASCADE
 );
 CREATE INDEX task_runs_deleted_by_sync ON task_runs (space_id, run_id) WHERE deleted_by_sync_id IS NOT NULL;
-COMMENT ON TABLE task_runs IS 'Task instances. Never known by Airflow''s own id, which changes with every try.';
+COMMENT ON TABLE task_runs IS 'Task instances. Not identified by Airflow''s id, which changes with every try.';
 COMMENT ON COLUMN task_runs.map_index IS '-1: not an instance of a mapped task (answered as null).';
 COMMENT ON COLUMN task_runs.deleted_by_sync_id IS 'As of pipelines.';
 COMMENT ON COLUMN task_runs.archived_at IS 'As of runs.';

@@ -29,7 +29,7 @@ CREATE TABLE comments (
 CREATE INDEX comments_replies ON comments (space_id, parent_id) WHERE parent_id IS NOT NULL;
 CREATE INDEX comments_run ON comments (space_id, run_id, created_at, id);
 CREATE INDEX comments_task_run ON comments (space_id, task_run_id, created_at, id) WHERE task_run_id IS NOT NULL;
-COMMENT ON TABLE comments IS 'On a run, or on one task run of it (then both are named).';
+COMMENT ON TABLE comments IS 'A comment on a run, or on a task run (then both ids are set).';
 
 CREATE TABLE trigger_requests (
     space_id        uuid NOT NULL,
@@ -52,8 +52,8 @@ CREATE TABLE trigger_requests (
     CONSTRAINT trigger_requests_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
 );
 CREATE INDEX trigger_requests_newest ON trigger_requests (space_id, created_at);
-COMMENT ON TABLE trigger_requests IS 'Written before Airflow is asked: the run id is ours, so that a run whose answer was lost is found again.';
-COMMENT ON COLUMN trigger_requests.body_hash IS 'SHA-256 of what was sent; the same key with another body is refused.';
-COMMENT ON COLUMN trigger_requests.lease_until IS 'Until then one process is sending it, and the others wait.';
-COMMENT ON COLUMN trigger_requests.outcome IS 'created: answered again; refused: Airflow said no; unknown: looked up before it is sent again.';
-COMMENT ON COLUMN trigger_requests.status IS 'What the caller was answered, where it was no run.';
+COMMENT ON TABLE trigger_requests IS 'Written before the request to Airflow, with the run id, so that the run is found again when the response is lost.';
+COMMENT ON COLUMN trigger_requests.body_hash IS 'SHA-256 of the request body; the same key with another body is refused.';
+COMMENT ON COLUMN trigger_requests.lease_until IS 'Until then one process sends the request, and the others wait.';
+COMMENT ON COLUMN trigger_requests.outcome IS 'created: the response is repeated; refused: by Airflow; unknown: looked up before it is sent again.';
+COMMENT ON COLUMN trigger_requests.status IS 'The status of the response where it was not a run.';

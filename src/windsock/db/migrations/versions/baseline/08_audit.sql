@@ -18,8 +18,8 @@ CREATE TABLE audit_events (
 );
 CREATE INDEX audit_events_newest ON audit_events (space_id, created_at DESC, id DESC);
 CREATE INDEX audit_events_of_target ON audit_events (space_id, target_id, created_at DESC, id DESC);
-COMMENT ON TABLE audit_events IS 'What people changed. Only the triggers below write it; the application cannot change or delete a row.';
-COMMENT ON COLUMN audit_events.actor_id IS 'Null: a command run on the machine itself, or a person who is gone (actor_name stays).';
+COMMENT ON TABLE audit_events IS 'Changes by users. Only triggers write it; the application cannot change or delete a row.';
+COMMENT ON COLUMN audit_events.actor_id IS 'Null: a command on the server, or a deleted user (actor_name remains).';
 
 CREATE FUNCTION is_secret_name(name text)
 RETURNS boolean
@@ -88,14 +88,14 @@ BEGIN
     RETURN NEW;
 END
 $$;
-COMMENT ON FUNCTION redact_audited_config IS 'Members of a space read the audit trail: no secret of a configuration is written into it.';
+COMMENT ON FUNCTION redact_audited_config IS 'Redacts secrets of a configuration, since members of the space read the audit log.';
 
 CREATE FUNCTION audit()
 RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = windsock, pg_temp
 AS $$
--- Arguments: the kind of entity, its id's column, its name's column ('' for none), the columns written down, and the
--- columns of which only it is written down that they were given.
+-- Arguments: the entity type, the column of its id, the column of its name ('' for none), the recorded columns, and the
+-- secret columns, of which only the fact that they were set is recorded.
 DECLARE
     actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
     old_row jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
@@ -129,14 +129,14 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION audit IS 'Writes down one change: who (setting windsock.actor), what, before and after.';
+COMMENT ON FUNCTION audit IS 'Records a change: its actor (setting windsock.actor), its target, and the values before and after.';
 
 CREATE FUNCTION audit_key()
 RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = windsock, pg_temp
 AS $$
--- A key belongs to no space: its making and its end are told to every space that it opens as a member. Its name is not,
--- for it may speak of another space.
+-- A key belongs to no space: the event is recorded in every space of its user, without its name, which may name another
+-- space.
 DECLARE
     actor jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
 BEGIN
@@ -153,7 +153,7 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION audit_key IS 'Writes down that a key was made or revoked, in every space of its user.';
+COMMENT ON FUNCTION audit_key IS 'Records that a key was created or revoked, in every space of its user.';
 
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW
 WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();

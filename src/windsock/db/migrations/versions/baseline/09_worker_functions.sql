@@ -1,4 +1,4 @@
--- What workers ask across spaces. Each function runs as the owner and answers one question.
+-- Queries of workers across spaces. Most of these functions run as the owner, and return no more than the query needs.
 
 CREATE FUNCTION waits_for_another(r sync_runs)
 RETURNS boolean

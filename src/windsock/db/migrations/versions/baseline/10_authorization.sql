@@ -14,7 +14,7 @@ AS $$
     LEFT JOIN memberships m ON m.space_id = s.id AND m.user_id = u.id
     WHERE k.key_hash = hash AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
 $$;
-COMMENT ON FUNCTION authorize IS 'From the hash of a key and a slug to the caller, the space, the role in it (null: none), its version, and whether the use of the key is to be written down. Takes no lock.';
+COMMENT ON FUNCTION authorize IS 'From the hash of a key and a slug to the caller, the space, the role in it (null: none), its version, and whether last_used_at of the key is due for an update. Takes no lock.';
 
 CREATE FUNCTION authorize_session(hash bytea, space_slug text)
 RETURNS TABLE(user_id uuid, email text, name text, is_superadmin boolean, session_id uuid, space_id uuid, slug text, role text, version bigint, is_use_due boolean)
