@@ -7,12 +7,16 @@ from alembic import op
 VERSIONS = Path(__file__).parent / "versions"
 
 
-def run_sql_files(name: str) -> None:
-    """Run `versions/{name}`, or each file of that directory by name: all statements at once, without parameters."""
+def run_sql_files(folder: str) -> None:
+    """Run each file of `versions/{folder}`, by name."""
+    for file in sorted(VERSIONS.joinpath(folder).glob("*.sql")):
+        run_sql(file.read_bytes(), schema="windsock")
+
+
+def run_sql(statements: bytes, *, schema: str) -> None:
+    """Run all statements at once, without parameters; unqualified names are those of `schema`."""
     connection = op.get_bind().connection.driver_connection
     if connection is None:
         raise RuntimeError("Alembic has no connection to run the revision on.")
-    path = VERSIONS / name
-    for file in sorted(path.glob("*.sql")) if path.is_dir() else [path]:
-        connection.execute("SET LOCAL search_path = windsock")
-        connection.execute(file.read_bytes())
+    connection.execute(f"SET LOCAL search_path = {schema}")
+    connection.execute(statements)
