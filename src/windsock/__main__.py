@@ -6,9 +6,8 @@ from types import FrameType
 import click
 
 from windsock import __version__
-from windsock.cli.access import init, key
+from windsock.cli.account import init, key, login_link
 from windsock.cli.connectors import connector
-from windsock.cli.login import login_link
 from windsock.cli.maintenance import migrate, rotate_secrets
 from windsock.cli.pipelines import pipelines, watch
 from windsock.cli.runs import comment, runs

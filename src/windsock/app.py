@@ -39,7 +39,7 @@ from windsock.spaces import routes as spaces
 from windsock.spaces import teams, users
 from windsock.sync import routes as syncs
 from windsock.sync.metrics import update_freshness_gauges
-from windsock.web import routes as web
+from windsock.web import home as web
 from windsock.web.tries import PreviousTriesCache
 
 API = "/api/v1.0"

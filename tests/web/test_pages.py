@@ -291,7 +291,7 @@ async def test_internal_error_page_discloses_no_details(viewer: Browser, monkeyp
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr("windsock.web.routes.list_pipelines", broken)
+    monkeypatch.setattr("windsock.web.pipelines.list_pipelines", broken)
     response = await viewer.get(FLEET)
     assert response.status_code == 500
     assert "A fault of Windsock&#39;s own" in response.text

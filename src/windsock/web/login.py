@@ -1,4 +1,4 @@
-"""Signing in with an API key or a link that works once, signing out, and the sessions of one's own."""
+"""Login with an API key or a one-time link, and logout."""
 
 from typing import Annotated
 from urllib.parse import urlencode, urlsplit
@@ -15,13 +15,10 @@ from windsock.auth.sessions import (
     consume_login_link,
     create_session,
     find_login_link,
-    list_sessions,
-    revoke_other_sessions,
     revoke_session,
 )
 from windsock.db.database import Database
-from windsock.errors import NotFound
-from windsock.web.templates import HEADERS, redirect, render, to_jsonable
+from windsock.web.templates import HEADERS, redirect, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -74,29 +71,6 @@ async def sign_out(caller: IsSignedIn) -> Response:
     response = redirect("/sign-in")
     response.delete_cookie(COOKIE, path="/")
     return response
-
-
-@router.get("/sessions")
-async def show_sessions(request: Request, caller: IsSignedIn) -> Response:
-    async with caller.transaction() as tx:
-        rows = await list_sessions(tx, caller.id)
-    return render(request, "sessions.html", caller=caller, space=None, sessions=to_jsonable(rows))
-
-
-@router.post("/sessions/{session_id}/end")
-async def end_one_session(caller: IsSignedIn, session_id: UUID) -> Response:
-    async with caller.transaction() as tx:
-        if not await revoke_session(tx, caller.id, session_id):
-            raise NotFound("session of yours")
-    return redirect("/sessions")
-
-
-@router.post("/sessions/end-others")
-async def end_all_others(caller: IsSignedIn) -> Response:
-    if caller.session_id is not None:
-        async with caller.transaction() as tx:
-            await revoke_other_sessions(tx, caller.id, caller.session_id)
-    return redirect("/sessions")
 
 
 def redirect_to_login(request: Request) -> Response:

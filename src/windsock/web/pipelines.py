@@ -1,14 +1,12 @@
-"""The pages of a space: its fleet, a pipeline, a run; and what is done on them."""
+"""The pipeline list and the page of one pipeline."""
 
 from typing import Annotated
-from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from windsock.auth.permissions import IsSignedIn, PageView, PageWatch
+from windsock.auth.permissions import PageView, PageWatch
 from windsock.connectors.store import list_connectors_of
-from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
 from windsock.http.pagination import CursorPageQuery, PageQuery100
 from windsock.http.validation import StateName
 from windsock.pipelines.filters import PipelineFilterQuery
@@ -24,59 +22,23 @@ from windsock.pipelines.store import (
 )
 from windsock.runs.routes import WhichRuns
 from windsock.runs.store import list_runs
-from windsock.web import bulk_edit, connector_form, connectors, keys, login, runs, settings, timeline, trigger_form
-from windsock.web.layout import layout_context, list_visible_spaces
+from windsock.web import bulk_edit, connectors
+from windsock.web.layout import layout_context
 from windsock.web.templates import (
-    STATIC,
     PartialETag,
     is_htmx_partial,
     parse_stored_json,
-    redirect,
     redirect_back,
     render,
-    static,
     to_jsonable,
 )
 
 router = APIRouter(include_in_schema=False)
-router.include_router(login.router)
-router.include_router(connector_form.router)
-router.include_router(connectors.router)
-router.include_router(bulk_edit.router)
-router.include_router(trigger_form.router)
-router.include_router(settings.router)
-router.include_router(keys.router)
-router.include_router(runs.router)
-router.include_router(timeline.router)
 
-FOREVER = "public, max-age=31536000, immutable"
 STALE_STATES = {"late", "partial", "failing", "held"}
 """States of a connector in which what it shows may be old; the list says so."""
 LATE = {"late", "failing"}
 """Of these, those in which nothing new has come for too long."""
-
-
-@router.get("/static/{name}")
-async def get_static(name: str) -> Response:
-    if name not in STATIC:
-        raise PageNotFound("There is no such file.")
-    body, _ = static(name)
-    headers = {"Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
-    return Response(body, headers=headers, media_type=STATIC[name])
-
-
-@router.get("/")
-async def home(request: Request, caller: IsSignedIn) -> Response:
-    """The first of one's spaces; a sentence where there is none."""
-    spaces = await list_visible_spaces(caller)
-    if not spaces:
-        return render(request, "no_space.html", caller=caller, space=None)
-    return redirect(f"/spaces/{spaces[0]['slug']}/pipelines")
-
-
-@router.get("/spaces/{slug}")
-async def show_space(space: PageView) -> Response:
-    return redirect(f"/spaces/{space.slug}/pipelines")
 
 
 @router.get("/spaces/{slug}/pipelines")
@@ -173,24 +135,3 @@ async def show_pipeline(
         ended=to_jsonable(activity.runs),
         said=to_jsonable(activity.comments),
     )
-
-
-def bad_request_page(request: Request) -> Response:
-    """A form without JavaScript sends also what was left empty; without that the address may be right."""
-    pairs = parse_qsl(request.url.query, keep_blank_values=True)
-    filled = [(name, value) for name, value in pairs if value]
-    if request.method == "GET" and len(filled) < len(pairs):
-        return redirect(f"{request.url.path}?{urlencode(filled)}")
-    where = "address of this page" if request.method == "GET" else "form that was sent"
-    return error_page(request, BadRequest(f"The {where} has a value that cannot be understood."))
-
-
-def error_page(request: Request, error: WindsockError) -> Response:
-    """In the frame of a page; who is not signed in is led there, and back."""
-    if isinstance(error, NotSignedIn):
-        return login.redirect_to_login(request)
-    title = {400: "Bad address", 403: "No permission", 404: "Not found"}.get(error.status, "Something is wrong")
-    return render(
-        request, "error.html", status_code=error.status, headers=error.headers, title=title, sentence=str(error),
-        caller=None, space=None,
-    )  # fmt: skip

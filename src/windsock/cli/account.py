@@ -1,17 +1,24 @@
-"""`windsock init` and `windsock key`: the first user, space and key, and the keys after it."""
+"""`windsock init`, `windsock key` and `windsock login-link`: the first user and space, keys, one-time login links."""
+
+from uuid import UUID
 
 import click
 from rich.table import Table
 
 from windsock.auth.authenticator import SLUG
-from windsock.auth.sessions import LINK_MINUTES
+from windsock.auth.sessions import LINK_MINUTES, create_login_link
 from windsock.cli.decorators import json_option, print_json, print_table, with_context, with_database
-from windsock.cli.login import login_url
 from windsock.context import AppContext
-from windsock.db.database import Database, Row
+from windsock.db.database import Database, Row, Transaction
 from windsock.errors import Invalid, NotFound, WindsockError
 from windsock.spaces.models import UserIn
 from windsock.spaces.store import QUERIES, create_key, create_space, create_user, expect_row, upsert_member
+
+
+async def login_url(tx: Transaction, process: AppContext, user_id: UUID, url: str | None = None) -> str:
+    """Create a login link to the address of `serve`, or to `url`."""
+    base = (url or f"http://{process.settings.host}:{process.settings.port}").rstrip("/")
+    return f"{base}/sign-in/link?token={await create_login_link(tx, user_id)}"
 
 
 @click.command()
@@ -125,3 +132,21 @@ async def revoke_one_key(db: Database, which: str, as_json: bool) -> None:
         print_json({"revoked": revoked})
     else:
         click.echo("Revoked.")
+
+
+@click.command("login-link")
+@click.option("--email", required=True, help="Who is signed in by it.")
+@click.option("--url", help="Where people reach this Windsock.  [default: http://WINDSOCK_HOST:WINDSOCK_PORT]")
+@json_option
+@with_context
+async def login_link(process: AppContext, email: str, url: str | None, as_json: bool) -> None:
+    """Print a one-time link that signs a user in to the pages, valid for 15 minutes."""
+    async with process.db.transaction() as tx:
+        user = await tx.fetch_one(QUERIES["find_user"], email=email.strip())
+        if user is None or not user["is_active"]:
+            raise WindsockError(f"There is no user {email}. Make one with: windsock init --email {email} --space …")
+        link = await login_url(tx, process, user["id"], url)
+    if as_json:
+        print_json({"url": link, "minutes": LINK_MINUTES})
+    else:
+        click.echo(f"Open this within {LINK_MINUTES} minutes; it works once: {link}")

@@ -1,4 +1,4 @@
-"""One's own API keys."""
+"""The account of the signed-in user: API keys and sessions."""
 
 from typing import Annotated
 from uuid import UUID
@@ -7,23 +7,24 @@ from fastapi import APIRouter, Form, Request, Response
 
 from windsock.auth.authenticator import Caller
 from windsock.auth.permissions import IsSignedIn
+from windsock.auth.sessions import list_sessions, revoke_other_sessions, revoke_session
 from windsock.errors import BadRequest, NotFound
 from windsock.http.validation import StorableText
 from windsock.spaces.store import QUERIES, create_key
 from windsock.web.layout import list_visible_spaces
 from windsock.web.templates import redirect, render, to_jsonable
 
-router = APIRouter(include_in_schema=False, prefix="/api-keys")
+router = APIRouter(include_in_schema=False)
 
 MOST, LONGEST_NAME, LONGEST = 500, 200, 3650
 
 
-@router.get("")
+@router.get("/api-keys")
 async def show_keys(request: Request, caller: IsSignedIn) -> Response:
     return await _page(request, caller)
 
 
-@router.post("")
+@router.post("/api-keys")
 async def make_key(
     request: Request, caller: IsSignedIn, name: Annotated[StorableText, Form()], days: Annotated[str, Form()] = ""
 ) -> Response:
@@ -38,13 +39,36 @@ async def make_key(
     return await _page(request, caller, full_key=created["full_key"])
 
 
-@router.post("/{key_id}/revoke")
+@router.post("/api-keys/{key_id}/revoke")
 async def revoke_key(caller: IsSignedIn, key_id: UUID) -> Response:
     """At once; sessions that began with it end, too."""
     async with caller.transaction() as tx:
         if not await tx.execute(QUERIES["revoke_key"], key_id=key_id, user_id=caller.id):
             raise NotFound("API key of yours")
     return redirect("/api-keys")
+
+
+@router.get("/sessions")
+async def show_sessions(request: Request, caller: IsSignedIn) -> Response:
+    async with caller.transaction() as tx:
+        rows = await list_sessions(tx, caller.id)
+    return render(request, "sessions.html", caller=caller, space=None, sessions=to_jsonable(rows))
+
+
+@router.post("/sessions/{session_id}/end")
+async def end_one_session(caller: IsSignedIn, session_id: UUID) -> Response:
+    async with caller.transaction() as tx:
+        if not await revoke_session(tx, caller.id, session_id):
+            raise NotFound("session of yours")
+    return redirect("/sessions")
+
+
+@router.post("/sessions/end-others")
+async def end_all_others(caller: IsSignedIn) -> Response:
+    if caller.session_id is not None:
+        async with caller.transaction() as tx:
+            await revoke_other_sessions(tx, caller.id, caller.session_id)
+    return redirect("/sessions")
 
 
 async def _page(request: Request, caller: Caller, full_key: str | None = None) -> Response:
