@@ -11,13 +11,13 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from windsock.auth.authorizer import Authorizer
+from windsock.auth.csrf import check_same_origin
 from windsock.auth.keys import hash_token
 from windsock.db.database import Actor, Database, Row, Statement, Transaction
-from windsock.errors import Forbidden, NotAuthenticated, NotSignedIn
+from windsock.errors import NotAuthenticated, NotSignedIn
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 COOKIE = "windsock_session"
-SAFE_METHODS = {"GET", "HEAD"}
 
 bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer wsk_…`", scheme_name="ApiKey")
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
@@ -112,16 +112,6 @@ async def authenticate_session(request: Request, slug: str | None) -> tuple[Call
     if row is None:
         raise NotSignedIn("Sign in to see this page.")
     return _caller(request, row), row
-
-
-async def check_same_origin(request: Request) -> None:
-    """Raise Forbidden for a form that another site sends with our cookie: browsers name the origin, unforgeably."""
-    if request.method in SAFE_METHODS:
-        return
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site == "same-origin" or (site is None and origin == f"{request.url.scheme}://{request.url.netloc}"):
-        return
-    raise Forbidden("This was not sent from one of Windsock's own pages. Open the page again and try there.")
 
 
 def _valid_slug(slug: str | None) -> str | None:

@@ -22,6 +22,7 @@ from windsock.errors import (
 )
 from windsock.providers.airflow import WrongApiVersion
 from windsock.providers.base import Provider
+from windsock.sync.backoff import delay_after_failure
 from windsock.sync.lease import LEASE, QUERIES, Cancelled, LeaseLost, PassInterrupted, Requeued, held_lease
 from windsock.sync.metrics import record_sync
 from windsock.sync.progress import Progress
@@ -29,8 +30,6 @@ from windsock.sync.session import SyncSession
 from windsock.sync.skipped_rows import warn_of_skipped
 from windsock.sync.state import FAILURES, PassResult, StateWriter, SyncState
 from windsock.sync.sync_pass import SyncPass
-
-MAX_RETRY_SECONDS = timedelta(minutes=15)
 
 logger = log.get(__name__)
 
@@ -184,8 +183,7 @@ class SyncRunner:
     async def _finish(self, progress: Progress, state: SyncState, outcome: SyncOutcome, interval: timedelta) -> None:
         result, status, writer, pause = outcome.result, outcome.status, _state_writer(progress), interval
         if status in FAILURES:
-            pause = min(interval * 2 ** min(state.failures, 6), max(MAX_RETRY_SECONDS, interval))
-            pause = max(pause, timedelta(seconds=outcome.retry_after or 0))
+            pause = delay_after_failure(interval, state.failures, outcome.retry_after)
         try:
             async with self.db.tenant_transaction(progress.space_id) as tx:
                 if state.skipped or progress.skipped:

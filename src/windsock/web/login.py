@@ -6,8 +6,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 
-from windsock.auth.authenticator import COOKIE, check_same_origin
+from windsock.auth.authenticator import COOKIE
 from windsock.auth.authorizer import Authorizer
+from windsock.auth.csrf import check_same_origin
 from windsock.auth.keys import hash_token
 from windsock.auth.permissions import IsSignedIn
 from windsock.auth.sessions import (
