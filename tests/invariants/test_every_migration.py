@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from invariants.schema_dump import describe
 from invariants.write_schema import SCHEMA
 from windsock.db import migrations
 from windsock.db.bootstrap import APPLICATION, OWNER
 from windsock.db.migrations.runner import migrate
-from windsock.db.migrations.schema_dump import describe
 from windsock.embedded import EmbeddedPostgres
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
