@@ -43,7 +43,7 @@ docs: setup ## Build the documentation into site/; a broken link fails
 	$(RUN) --group docs zensical build --strict --clean
 
 schema: setup ## Write docs/schema.sql from the migrations
-	$(RUN) python tests/invariants/write_schema.py
+	PYTHONPATH=tests $(RUN) python -m invariants.write_schema
 
 setup: .venv/.is-current ## Install uv if it is missing, and the project with what it needs
 

@@ -1099,7 +1099,7 @@ AS $function$
 $function$;
 
 -- Spaces in which something may be too old to be kept.
-CREATE FUNCTION spaces_to_tidy()
+CREATE FUNCTION list_spaces_with_retention()
  RETURNS TABLE(space_id uuid, retention_days integer)
  LANGUAGE sql
  STABLE SECURITY DEFINER

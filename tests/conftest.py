@@ -103,7 +103,7 @@ class RolledBackDatabase(Database):
     def __init__(self, url: str, connection: Connection) -> None:
         super().__init__(url, pool_size=2)
         self.connection = connection
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._owner: asyncio.Task[object] | None = None
 
     @contextlib.asynccontextmanager
@@ -112,7 +112,7 @@ class RolledBackDatabase(Database):
         if self._owner is asyncio.current_task():
             yield await self._without_settings()
             return
-        async with self._turn:
+        async with self._lock:
             self._owner = asyncio.current_task()
             try:
                 yield await self._without_settings()

@@ -123,18 +123,18 @@ class Hanging:
         """Nothing is open."""
 
 
-@pytest.mark.parametrize(("was_sent", "message"), [(False, "No run was started."), (True, "is not known")])
+@pytest.mark.parametrize(("request_sent", "message"), [(False, "No run was started."), (True, "is not known")])
 async def test_trigger_timeout_is_ambiguous_only_if_request_sent(
     client: ValidatingClient,
     tenants: TwoTenants,
     runs: Runs,
     app: FastAPI,
     monkeypatch: pytest.MonkeyPatch,
-    was_sent: bool,
+    request_sent: bool,
     message: str,
 ) -> None:
     monkeypatch.setattr("windsock.actions.service.SENDING_SECONDS", 0.2)
-    provider = Hanging(may_have_triggered=was_sent)
+    provider = Hanging(may_have_triggered=request_sent)
     app.state.triggers = replace(app.state.triggers, open_provider=lambda _connector, _version: provider)
     response = await trigger(client, tenants, key="k1")
     assert response.status_code == 504

@@ -53,7 +53,7 @@ def test_killed_first_sync_resumes_and_mirror_equals_airflow(airflow3: AirflowLa
             server.serve()
         proxy.delay = 0.0
         complete = wait_for(lambda: syncs(server, status="complete"), "a complete sync", 90)
-        wait_for(lambda: has_its_history(server), "the whole history", 90)
+        wait_for(lambda: is_backfilled(server), "the whole history", 90)
     assert complete[0]["warnings"]
     broken_off = {sync["id"]: sync for sync in syncs(server, size=100) if sync["status"] in {"partial", "failed"}}
     assert killed <= broken_off.keys()
@@ -62,7 +62,7 @@ def test_killed_first_sync_resumes_and_mirror_equals_airflow(airflow3: AirflowLa
     assert_no_secret(server, [server.key, SECRET])
 
 
-def has_its_history(server: Installation) -> bool:
+def is_backfilled(server: Installation) -> bool:
     connectors = server.request_json("GET", "/catalog/spaces/finance/connectors")
     return any((connector["freshness"]["history"] or {}).get("is_complete") for connector in connectors)
 

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from invariants.schema_dump import describe
 from invariants.write_schema import SCHEMA
 from windsock.db import migrations
 from windsock.db.bootstrap import APPLICATION, OWNER
 from windsock.db.migrations.runner import migrate
-from windsock.db.migrations.schema_dump import describe
 from windsock.embedded import EmbeddedPostgres
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
@@ -32,7 +32,7 @@ SHA_256 = {
     "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",
     "07_counters.sql": "9bc89a05a22198a586a91ba2274ca1aa0f9edd18394346d50f52ff07626014bc",
     "08_audit.sql": "b395736ba7c6eb05a57d69692bd8f4a69b2c89719e752667763d910e5e66399e",
-    "09_worker_functions.sql": "8f2ba6d3f75f4dff088f93765da5a9ba246b1948ed895514bbc24c612d1cf7ae",
+    "09_worker_functions.sql": "d76b879aa932470d0ad70ff5524525a41e5d22a8c06f392f2072324d849698a8",
     "10_authorization.sql": "f45049ade522c5b028554f472e8ae58740e9475b52511f5206d9c629eac631b5",
     "11_row_level_security.sql": "dc1e31afde86537c12fe6a634a9ac79aea993e02ea1be085e6ed9187e0b2f99b",
     "procrastinate": "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009",

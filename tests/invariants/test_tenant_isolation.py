@@ -21,7 +21,7 @@ DEFINERS |= {
     "abandoned_syncs",
     "next_sync",
     "syncs_waiting",
-    "spaces_to_tidy",
+    "list_spaces_with_retention",
     "sync_freshness",
 }
 """The functions that run as the owner: what is asked before a space is known. Each answers only that."""

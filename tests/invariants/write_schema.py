@@ -5,8 +5,8 @@ from pathlib import Path
 
 import psycopg
 
+from invariants.schema_dump import describe
 from windsock.db.bootstrap import APPLICATION, DATABASE, OWNER, _make_roles_and_database, _migrate
-from windsock.db.migrations.schema_dump import describe
 from windsock.embedded import EmbeddedPostgres
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schema.sql"

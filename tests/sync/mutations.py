@@ -84,7 +84,8 @@ MUTATIONS = (
     Mutation(
         "what came back into sight is not read again",
         "sync/writer.sql",
-        "OR (%(has_begun)s AND (pipelines.missing_since_sync_id IS NOT NULL OR pipelines.removed_at IS NOT NULL)),",
+        "OR (%(backfill_started)s"
+        " AND (pipelines.missing_since_sync_id IS NOT NULL OR pipelines.removed_at IS NOT NULL)),",
         "OR false,",
     ),
     Mutation(
@@ -184,8 +185,8 @@ MUTATIONS = (
     Mutation(
         "a run id that is used again is taken for the run that had it",
         "sync/writer.sql",
-        "SELECT i.*, e.id AS known_id, {is_another} AS is_another,",
-        "SELECT i.*, e.id AS known_id, false AS is_another,",
+        "SELECT i.*, e.id AS existing_id, {is_another} AS is_another,",
+        "SELECT i.*, e.id AS existing_id, false AS is_another,",
     ),
     Mutation(
         "what the mirror takes for unfinished is not asked for again",

@@ -92,8 +92,8 @@ class Oracle:
         return found
 
     def task(self, task: Task) -> ProviderTaskRun:
-        its_run = self.model.runs[task.dag_id, task.run_id]
-        found: ProviderTaskRun = self._parsers.parse_task_run(self._sent("task", task, its_run))
+        parent_run = self.model.runs[task.dag_id, task.run_id]
+        found: ProviderTaskRun = self._parsers.parse_task_run(self._sent("task", task, parent_run))
         return found
 
     def _sent(self, kind: str, *rows: object) -> Any:
@@ -216,9 +216,9 @@ class Oracle:
                 assert key in mirrored.runs, f"{what} {key}"
                 assert_row(mirrored.runs[key], self.run(run), f"{what} run {key}", NOT_OURS)
         for key_of_task, task in self.model.tasks.items():
-            its_run = self.model.runs[task.dag_id, task.run_id]
-            touched = max(getattr(task, stamp), getattr(its_run, stamp))
-            if key_of_task[0] in wanted and touched < before and self._was_read(its_run, mirrored):
+            parent_run = self.model.runs[task.dag_id, task.run_id]
+            touched = max(getattr(task, stamp), getattr(parent_run, stamp))
+            if key_of_task[0] in wanted and touched < before and self._was_read(parent_run, mirrored):
                 if self.is_unread(key_of_task, mirrored):
                     continue
                 assert key_of_task in mirrored.tasks, f"{what} {key_of_task}"

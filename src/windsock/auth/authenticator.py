@@ -44,7 +44,7 @@ class Caller:
         return self._db.tenant_transaction(space_id, self.actor)
 
     async def fetch_batch_in(self, space_id: UUID, *statements: Statement) -> list[list[Row]]:
-        """As transaction_in, for what Database.fetch_batch does."""
+        """As space_transaction, for what Database.fetch_batch does."""
         return await self._db.fetch_batch(space_id, *statements)
 
     @property

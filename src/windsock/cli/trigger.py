@@ -74,7 +74,9 @@ def trigger(
     try:
         run = client.trigger(pipeline.id, conf=_conf(conf), logical_date=logical_date, note=note, idempotency_key=key)
     except ConnectionFailed as error:
-        raise CommandFailed(f"{error} {_what_is_known(key, was_sent=error.was_sent)}", EXIT_UNREACHABLE) from None
+        raise CommandFailed(
+            f"{error} {_what_is_known(key, request_sent=error.request_sent)}", EXIT_UNREACHABLE
+        ) from None
     except ServerError as error:
         raise CommandFailed(f"{error} {AGAIN.format(key)}", EXIT_UNREACHABLE) from None
     if not wait:
@@ -97,9 +99,9 @@ def trigger(
         raise click.exceptions.Exit(EXIT_FAILED)
 
 
-def _what_is_known(key: str, *, was_sent: bool) -> str:
+def _what_is_known(key: str, *, request_sent: bool) -> str:
     """Describe a trigger without a response; the requests before it start nothing."""
-    return f"Whether a run was started is not known. {AGAIN.format(key)}" if was_sent else "No run was started."
+    return f"Whether a run was started is not known. {AGAIN.format(key)}" if request_sent else "No run was started."
 
 
 def _follow(client: Client, run_id: UUID, seconds: float) -> RunDetail:

@@ -12,11 +12,11 @@ class ClientError(Exception):
 
 
 class ConnectionFailed(ClientError):
-    """No answer came; whether the server got the request is not known, unless `was_sent` is False."""
+    """No answer came; whether the server got the request is not known, unless `request_sent` is False."""
 
-    def __init__(self, sentence: str, *, was_sent: bool) -> None:
+    def __init__(self, sentence: str, *, request_sent: bool) -> None:
         super().__init__(sentence)
-        self.was_sent = was_sent
+        self.request_sent = request_sent
 
 
 class ApiError(ClientError):

@@ -96,7 +96,7 @@ class ClientConfig:
                     return _parse_response(outcome, call)
             else:
                 failure = self._unreachable(outcome)
-                if attempt == TRIES or not (call.is_repeatable or not failure.was_sent) or failure.is_hopeless:
+                if attempt == TRIES or not (call.is_repeatable or not failure.request_sent) or failure.is_hopeless:
                     raise failure
             pause = 0.5 * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
             retry_after = _retry_after(outcome) if isinstance(outcome, httpx2.Response) else 0.0
@@ -116,12 +116,12 @@ class ClientConfig:
         why = "took too long" if isinstance(error, httpx2.TimeoutException) else "cannot be reached"
         hint = "Check the address (WINDSOCK_URL), and that it runs."
         sentence = f"Windsock at {self.url} {why} ({type(error).__name__}). {hint}"
-        return _NoResponse(sentence, was_sent=not (unsent or hopeless), is_hopeless=hopeless)
+        return _NoResponse(sentence, request_sent=not (unsent or hopeless), is_hopeless=hopeless)
 
 
 class _NoResponse(ConnectionFailed):
-    def __init__(self, sentence: str, *, was_sent: bool, is_hopeless: bool) -> None:
-        super().__init__(sentence, was_sent=was_sent)
+    def __init__(self, sentence: str, *, request_sent: bool, is_hopeless: bool) -> None:
+        super().__init__(sentence, request_sent=request_sent)
         self.is_hopeless = is_hopeless
 
 

@@ -238,11 +238,11 @@ class Database:
         async with self._connection() as connection:
             cursor = await connection.execute(
                 "SELECT current_user AS name, r.rolsuper OR r.rolbypassrls OR EXISTS (SELECT FROM pg_class c"
-                " WHERE c.relnamespace = 'windsock'::regnamespace AND pg_has_role(c.relowner, 'USAGE')) AS is_mighty"
+                " WHERE c.relnamespace = 'windsock'::regnamespace AND pg_has_role(c.relowner, 'USAGE')) AS bypasses_rls"
                 " FROM pg_roles r WHERE r.rolname = current_user"
             )
             role = await cursor.fetchone()
-        if role is None or role["is_mighty"]:
+        if role is None or role["bypasses_rls"]:
             name = role["name"] if role else "this role"
             raise WindsockError(
                 f"The application must not connect as {name}: it is a superuser or owns the tables, so row-level "

@@ -64,7 +64,7 @@ async def get_reference(request: Request) -> Response:
 
 
 @router.get("/docs/start.js", summary="Starts the page")
-async def get_start() -> Response:
+async def get_init_js() -> Response:
     return _asset_response(START, "text/javascript", 300)
 
 
@@ -74,7 +74,7 @@ async def get_style() -> Response:
 
 
 @router.get("/docs/swagger-ui-bundle.js", summary="The page's program")
-async def get_program() -> Response:
+async def get_bundle_js() -> Response:
     return _asset_response(_asset("swagger-ui-bundle.js"), "text/javascript", 86_400)
 
 

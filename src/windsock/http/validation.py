@@ -89,7 +89,7 @@ class RequestBody(BaseModel):
 
 
 NO_NUL = r"^[^\u0000]*$"
-"""For schemas: what `storable` refuses, as far as a pattern can say it."""
+"""For schemas: what `check_storable` refuses, as far as a pattern can say it."""
 StorableText = Annotated[str, AfterValidator(check_storable), Field(json_schema_extra={"pattern": NO_NUL})]
 """For parameters; bodies are checked as a whole."""
 

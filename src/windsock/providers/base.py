@@ -268,7 +268,7 @@ class Provider(Protocol):
         """Start the run exactly once; with `may_exist` (it was tried before) look for it first.
 
         Raises ProviderHTTPError where the provider said no; any other ProviderFailed leaves open whether the run was
-        started, unless `was_sent` is False; where it was cancelled, `may_have_triggered` tells.
+        started, unless `request_sent` is False; where it was cancelled, `may_have_triggered` tells.
         """
         ...
 

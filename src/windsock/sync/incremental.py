@@ -104,7 +104,7 @@ class IncrementalSync:
 
     @property
     def _since(self) -> datetime:
-        """Start of the changes to read: if the source was not verified (`vouch`), another Airflow may have responded.
+        """Start of the changes to read: if the source was not verified, another Airflow may have responded.
 
         That it had nothing to tell is no witness. The next answer that has is vouched for, so that this costs nothing.
         """

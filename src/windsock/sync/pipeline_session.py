@@ -142,11 +142,11 @@ class PipelineSession(PageStore):
         wanted = [pipeline for pipeline in listing.rows if is_included(pipeline, self.config)]
         skipped = [row for row in listing.skipped if may_be_included(row, self.config)]
         self.progress.expected += len(listing.rows) + sum(not row.fields for row in skipped)
-        has_begun, known = self.has_listed or self.state.backfill is not None, self.pipelines
+        backfill_started, known = self.has_listed or self.state.backfill is not None, self.pipelines
         found: dict[str, UUID] = {}
 
         async def store(tx: Transaction, rows: list[ProviderPipeline]) -> UpsertResult:
-            stored, pipelines = await self.mirror.store_pipelines(tx, rows, backfill_started=has_begun)
+            stored, pipelines = await self.mirror.store_pipelines(tx, rows, backfill_started=backfill_started)
             found.update(pipelines)
             return stored
 

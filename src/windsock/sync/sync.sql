@@ -157,7 +157,7 @@ SELECT state, connectors, lag_seconds FROM sync_freshness()
 
 -- name: list_spaces_with_retention
 -- across spaces: ids only; the deleting is done within each
-SELECT space_id, retention_days FROM spaces_to_tidy()
+SELECT space_id, retention_days FROM list_spaces_with_retention()
 
 -- name: delete_old_runs
 -- A small batch with what hangs on it; two workers take different ones.

@@ -25,7 +25,7 @@ TASK_RUN = {
     "started_at": "timestamptz", "ended_at": "timestamptz", "pool": "text", "queue": "text", "hostname": "text",
     "note": "text", "provider_metadata": "jsonb",
 }  # fmt: skip
-"""The columns of given_task_runs, and their types."""
+"""The columns of staging_task_runs, and their types."""
 STAGING_COLUMNS = attrgetter(*list(TASK_RUN)[1:-1])
 
 MAX_MISSING_PARENT_RUNS = 10_000
@@ -86,7 +86,7 @@ class MirrorWriter:
         for first in range(0, len(unique), PIPELINES_AT_ONCE):
             part = Jsonb([_columns(row) for row in unique[first : first + PIPELINES_AT_ONCE]])
             rows += await tx.fetch_all(
-                QUERIES["upsert_pipelines"], **self._names, rows=part, has_begun=backfill_started
+                QUERIES["upsert_pipelines"], **self._names, rows=part, backfill_started=backfill_started
             )
         return _stored(rows), {row["external_id"]: row["id"] for row in rows}
 

@@ -24,7 +24,7 @@ UPDATE pipelines SET needs_backfill = false WHERE space_id = %(space_id)s AND id
 
 -- name: upsert_pipelines
 WITH matched AS MATERIALIZED (
-    SELECT i.*, e.id AS known_id,
+    SELECT i.*, e.id AS existing_id,
            e.id IS NULL OR e.missing_since_sync_id IS NOT NULL OR e.deleted_by_sync_id IS NOT NULL OR e.removed_at IS NOT NULL
            OR (e.name, e.description, e.owner, e.owners, e.tags, e.schedule, e.schedule_description, e.next_run_at,
                e.is_paused, e.is_draining, e.is_active, e.has_import_errors, e.provider_metadata)
@@ -43,7 +43,7 @@ WITH matched AS MATERIALIZED (
                            provider_metadata, needs_backfill)
     SELECT %(space_id)s, %(connector_id)s, external_id, name, description, owner, owners, tags, schedule,
            schedule_description, next_run_at, is_paused, is_draining, is_active, has_import_errors, provider_metadata,
-           %(has_begun)s
+           %(backfill_started)s
     FROM matched WHERE differs
     ON CONFLICT (space_id, connector_id, external_id) DO UPDATE
     SET name = excluded.name, description = excluded.description, owner = excluded.owner, owners = excluded.owners,
@@ -52,11 +52,11 @@ WITH matched AS MATERIALIZED (
         is_active = excluded.is_active, has_import_errors = excluded.has_import_errors, provider_metadata = excluded.provider_metadata,
         -- While it was out of sight its runs were not followed, and the watermark went on.
         needs_backfill = pipelines.needs_backfill
-            OR (%(has_begun)s AND (pipelines.missing_since_sync_id IS NOT NULL OR pipelines.removed_at IS NOT NULL)),
+            OR (%(backfill_started)s AND (pipelines.missing_since_sync_id IS NOT NULL OR pipelines.removed_at IS NOT NULL)),
         missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, external_id, {outcome}
 )
-SELECT external_id, known_id AS id, 'unchanged' AS outcome FROM matched WHERE NOT differs
+SELECT external_id, existing_id AS id, 'unchanged' AS outcome FROM matched WHERE NOT differs
 UNION ALL
 SELECT external_id, id, outcome FROM stored
 
@@ -72,7 +72,7 @@ OR ((e.missing_since_sync_id IS NOT NULL OR e.removed_at IS NOT NULL OR e.archiv
 -- name: upsert_runs
 -- One whose id belonged to another run is not stored: its outcome is "another", its id that of the other (replace_runs).
 WITH matched AS MATERIALIZED (
-    SELECT i.*, e.id AS known_id, {is_another} AS is_another,
+    SELECT i.*, e.id AS existing_id, {is_another} AS is_another,
            e.id IS NULL OR e.missing_since_sync_id IS NOT NULL OR e.deleted_by_sync_id IS NOT NULL OR e.removed_at IS NOT NULL
            OR e.archived_at IS NOT NULL
            OR (e.status, e.run_type, e.run_at, e.queued_at, e.started_at, e.ended_at, e.run_after, e.logical_date,
@@ -107,7 +107,7 @@ WITH matched AS MATERIALIZED (
            END
     FROM matched
     -- What the space no longer keeps is not begun again, but a run that is here is followed to its end.
-    WHERE differs AND NOT is_another AND (known_id IS NOT NULL OR %(oldest)s::timestamptz IS NULL OR run_at >= %(oldest)s)
+    WHERE differs AND NOT is_another AND (existing_id IS NOT NULL OR %(oldest)s::timestamptz IS NULL OR run_at >= %(oldest)s)
     ON CONFLICT (space_id, pipeline_id, external_id) WHERE NOT is_replaced DO UPDATE
     SET status = excluded.status, run_type = excluded.run_type, run_at = excluded.run_at, queued_at = excluded.queued_at,
         started_at = excluded.started_at, ended_at = excluded.ended_at, run_after = excluded.run_after,
@@ -117,9 +117,9 @@ WITH matched AS MATERIALIZED (
         missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, pipeline_id, external_id, {outcome}
 )
-SELECT known_id AS id, pipeline_id, external_id, 'unchanged' AS outcome FROM matched WHERE NOT differs AND NOT is_another
+SELECT existing_id AS id, pipeline_id, external_id, 'unchanged' AS outcome FROM matched WHERE NOT differs AND NOT is_another
 UNION ALL
-SELECT known_id, pipeline_id, external_id, 'another' FROM matched WHERE is_another
+SELECT existing_id, pipeline_id, external_id, 'another' FROM matched WHERE is_another
 UNION ALL
 SELECT id, pipeline_id, external_id, outcome FROM stored
 
@@ -188,7 +188,7 @@ WHERE {placeholder}
 -- name: create_staging
 -- across spaces: the connection's own table, empty before and after each of its transactions
 -- Numbers are wider than where they go: what does not fit is refused there, where COPY would be given the rest of it.
-CREATE TEMPORARY TABLE IF NOT EXISTS given_task_runs (
+CREATE TEMPORARY TABLE IF NOT EXISTS staging_task_runs (
     pipeline_id uuid, run_external_id text, external_id text, region_id text, region_index bigint, map_index bigint,
     loop_id text, loop_iteration bigint, name text, operator text, status text, try_number bigint, max_tries bigint,
     queued_at timestamptz, started_at timestamptz, ended_at timestamptz, pool text, queue text, hostname text, note text,
@@ -197,11 +197,11 @@ CREATE TEMPORARY TABLE IF NOT EXISTS given_task_runs (
 
 -- name: truncate_staging
 -- across spaces: as create_staging; of an earlier page in the same transaction
-DELETE FROM pg_temp.given_task_runs
+DELETE FROM pg_temp.staging_task_runs
 
 -- name: copy_into_staging
 -- across spaces: as create_staging
-COPY pg_temp.given_task_runs FROM STDIN (FORMAT BINARY)
+COPY pg_temp.staging_task_runs FROM STDIN (FORMAT BINARY)
 
 -- fragment: existing_task_run
 SELECT * FROM task_runs k
@@ -212,7 +212,7 @@ WHERE k.space_id = %(space_id)s AND k.run_id = r.id AND k.external_id = i.extern
 -- Runs of which iterations may be gone: something in a loop was cleared or tried again (its try is a new one), or has come
 -- to stand beside another of the same task and iteration.
 SELECT DISTINCT i.pipeline_id, i.run_external_id
-FROM pg_temp.given_task_runs i {join_parent_run}
+FROM pg_temp.staging_task_runs i {join_parent_run}
 LEFT JOIN LATERAL ({existing_task_run}) e ON true
 WHERE i.loop_id IS NOT NULL AND (e.try_number < i.try_number OR e.id IS NULL AND EXISTS (
     SELECT FROM task_runs o
@@ -223,7 +223,7 @@ WHERE i.loop_id IS NOT NULL AND (e.try_number < i.try_number OR e.id IS NULL AND
 -- name: upsert_task_runs
 -- What is here is changed by its key: that costs less than an INSERT that meets it.
 WITH matched AS MATERIALIZED (
-    SELECT i.*, r.id AS run_id, e.id AS known_id,
+    SELECT i.*, r.id AS run_id, e.id AS existing_id,
            e.id IS NULL OR e.missing_since_sync_id IS NOT NULL OR e.deleted_by_sync_id IS NOT NULL OR e.removed_at IS NOT NULL
            OR e.archived_at IS NOT NULL
            OR (e.loop_id, e.loop_iteration, e.name, e.operator, e.status, e.try_number, e.max_tries, e.queued_at, e.started_at,
@@ -231,7 +231,7 @@ WITH matched AS MATERIALIZED (
               IS DISTINCT FROM
               (i.loop_id, i.loop_iteration, i.name, i.operator, i.status, i.try_number, i.max_tries, i.queued_at, i.started_at,
                i.ended_at, i.pool, i.queue, i.hostname, i.note, i.provider_metadata) AS differs
-    FROM pg_temp.given_task_runs i {join_parent_run}
+    FROM pg_temp.staging_task_runs i {join_parent_run}
     LEFT JOIN LATERAL ({existing_task_run}) e ON true
 ), changed AS (
     UPDATE task_runs t
@@ -241,7 +241,7 @@ WITH matched AS MATERIALIZED (
         loop_iteration = m.loop_iteration,
         missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     FROM matched m
-    WHERE t.space_id = %(space_id)s AND t.id = m.known_id AND m.differs
+    WHERE t.space_id = %(space_id)s AND t.id = m.existing_id AND m.differs
     RETURNING t.id, t.run_id
 ), stored AS (
     INSERT INTO task_runs (space_id, run_id, external_id, region_id, region_index, map_index, loop_id, loop_iteration,
@@ -250,7 +250,7 @@ WITH matched AS MATERIALIZED (
     SELECT %(space_id)s, run_id, external_id, region_id, region_index, map_index, loop_id, loop_iteration,
            name, operator, status, try_number, max_tries, queued_at, started_at, ended_at, pool, queue,
            hostname, note, provider_metadata
-    FROM matched WHERE known_id IS NULL
+    FROM matched WHERE existing_id IS NULL
     ON CONFLICT (space_id, run_id, external_id, region_id, region_index, map_index) DO UPDATE
     SET loop_id = excluded.loop_id, loop_iteration = excluded.loop_iteration, name = excluded.name,
         operator = excluded.operator, status = excluded.status, try_number = excluded.try_number,
@@ -260,7 +260,7 @@ WITH matched AS MATERIALIZED (
         missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, run_id, {outcome}
 )
-SELECT known_id AS id, run_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
+SELECT existing_id AS id, run_id, 'unchanged' AS outcome FROM matched WHERE NOT differs
 UNION ALL
 SELECT id, run_id, 'updated' FROM changed
 UNION ALL

@@ -189,7 +189,7 @@ _ENVIRONMENT.globals |= {
     "with_query": with_query,
     "strip": run_sparkline,
     "scatter": duration_scatter,
-    "days_chart": daily_runs_chart,
+    "daily_runs_chart": daily_runs_chart,
     "is_past": is_past,
     "seconds_between": seconds_between,
     "static": lambda name: f"/static/{name}?{static(name)[1]}",

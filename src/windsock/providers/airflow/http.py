@@ -96,7 +96,7 @@ class AirflowHttp:
         self._tries = tries
         self._largest_body = largest_body
         self._opened: egress.AsyncClient | None = None
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._posts: list[tuple[str, RequestTrace]] = []
         self._recognized = recognized or RecognizedServers()
         self._key = key
@@ -169,7 +169,7 @@ class AirflowHttp:
 
     async def _receive(self, method: str, path: str, **what: Any) -> _Received | HttpOutcome:  # noqa: ANN401
         """One request at a time; waiting for one's turn is not waiting for Airflow."""
-        async with self._turn:
+        async with self._lock:
             return await self._receive_now(method, path, **what)
 
     async def _receive_now(self, method: str, path: str, **what: Any) -> _Received | HttpOutcome:  # noqa: ANN401

@@ -11,7 +11,7 @@ AS $$
 $$;
 COMMENT ON FUNCTION waits_for_another IS 'Whether it is not to be started yet, since another sync of its connector is under way.';
 
-CREATE FUNCTION spaces_to_tidy()
+CREATE FUNCTION list_spaces_with_retention()
 RETURNS TABLE(space_id uuid, retention_days integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = windsock, pg_temp
 AS $$
@@ -20,7 +20,7 @@ AS $$
        OR EXISTS (SELECT FROM trigger_requests q WHERE q.space_id = s.id AND q.created_at < now() - interval '90 days')
     ORDER BY s.id
 $$;
-COMMENT ON FUNCTION spaces_to_tidy IS 'Spaces in which something may be too old to be kept.';
+COMMENT ON FUNCTION list_spaces_with_retention IS 'Spaces in which something may be too old to be kept.';
 
 CREATE FUNCTION sync_freshness()
 RETURNS TABLE(state text, connectors bigint, lag_seconds double precision)
