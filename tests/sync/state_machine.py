@@ -41,7 +41,7 @@ class SyncStateMachine(UnreadableRowRules):
     @precondition(lambda self: self.hidden)
     @rule()
     def accept_a_mass_deletion(self) -> None:
-        if ((self.do(self.harness.state()))["held"] or {}).get("kind") == MASS_LOSS:
+        if ((self.do(self.harness.state()))["quarantine"] or {}).get("kind") == MASS_LOSS:
             self.do(self.harness.accept(MASS_LOSS))
             self.do(self.assert_overlay())
 
