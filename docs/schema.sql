@@ -288,6 +288,9 @@ CREATE TABLE skipped_rows (
     -- The window of runs in which it was met, as narrow as it is known; both ends are included. Null: met among changes.
     window_start         timestamptz,
     window_end           timestamptz,
+    -- With changed_until, a range of changes in which a row without a name was met: this row, or another that was taken for it.
+    changed_from         timestamptz,
+    changed_until        timestamptz,
     sync_id              uuid        NOT NULL,
     first_seen_at        timestamptz NOT NULL DEFAULT now(),
     last_seen_at         timestamptz NOT NULL DEFAULT now(),  -- When a sync last met it, or looked for it.

@@ -25,7 +25,7 @@ VERSIONS = Path(migrations.__file__).parent / "versions"
 
 SHA_256 = {
     "01_tenancy.sql": "f84906dc8b80c0eea7fb8a5df8e6e19de952f9c4f9c2a817d0945b20cdc2dec9",
-    "02_connectors_and_syncs.sql": "4b1c5e9ad2e73dff2fa06ef542b28a87f46365b74431441ae1e6b3e771d67e0f",
+    "02_connectors_and_syncs.sql": "d1d2e2cee32335aeff84b78ffadaaeb62caffb3e8ac65b04a9e8cf512ab546e1",
     "03_mirror.sql": "5b53e4406e6a642437faf14cacd57df7394b28aa929205373a0dcb5f309bcc91",
     "04_user_data.sql": "67b897e5a0a5d1929e59ffed74dedb4cafcdcc7b503c119e2b21c63498ad86ec",
     "05_statistics.sql": "c215d16c24c8b7c4e723696a683fbbbcef1ca59811623d5634c51ede42d8477d",

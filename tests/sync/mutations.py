@@ -40,9 +40,9 @@ MUTATIONS = (
     Mutation(
         "task runs are not asked for what changed, only runs are",
         "sync/incremental.py",
-        'session.track_pages("task_runs", self._provider.task_runs(scope, resume))',
+        'session.track_pages("task_runs", self._provider.task_runs(scope, resume), scope)',
         'session.track_pages("task_runs",'
-        " self._provider.task_runs(UpdatedSince(datetime.now(UTC) + timedelta(days=9))))",
+        " self._provider.task_runs(UpdatedSince(datetime.now(UTC) + timedelta(days=9))), scope)",
     ),
     Mutation(
         "a pass that broke off moves the watermark too",

@@ -127,7 +127,7 @@ class IncrementalSync:
         as_of, resume = point.as_of, point.resume
         revisions: dict[RunKey, str] = {}
         if point.stream == "runs":
-            async for page in session.track_pages("runs", self._provider.runs(scope, resume)):
+            async for page in session.track_pages("runs", self._provider.runs(scope, resume), scope):
                 as_of = as_of or page.as_of
                 await session.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
                 note_revisions(revisions, page.rows)
@@ -136,7 +136,7 @@ class IncrementalSync:
             resume = None
         point = replace(point, as_of=as_of, stream="task_runs", resume=resume)
         before, is_first = self._provider.request_seconds, resume is None
-        async for task_page in session.track_pages("task_runs", self._provider.task_runs(scope, resume)):
+        async for task_page in session.track_pages("task_runs", self._provider.task_runs(scope, resume), scope):
             if is_first and len(task_page.rows) <= FEW_ROWS:
                 self.polling.add(self._provider.request_seconds - before)
             is_first = False
@@ -164,7 +164,7 @@ class IncrementalSync:
         revisions: dict[RunKey, str] = {}
         read = 0
         as_of: datetime | None = None
-        async for page in session.track_pages("runs", self._provider.runs(scope)):
+        async for page in session.track_pages("runs", self._provider.runs(scope), scope):
             as_of, read = as_of or page.as_of, read + len(page.rows)
             await session.list_pipelines_when_unknown({run.pipeline_external_id for run in page.rows})
             await session.store_runs(page.rows)
@@ -178,7 +178,7 @@ class IncrementalSync:
     async def _read_recent_tasks(self, since: datetime) -> datetime | None:
         scope = UpdatedSince(since - OVERLAP, runs_from=since - RECENT_DAYS)
         as_of: datetime | None = None
-        async for page in self._session.track_pages("task_runs", self._provider.task_runs(scope)):
+        async for page in self._session.track_pages("task_runs", self._provider.task_runs(scope), scope):
             as_of = as_of or page.as_of
             await self._session.list_pipelines_when_unknown({task.pipeline_external_id for task in page.rows})
             await self._session.store_task_runs(page.rows)

@@ -11,6 +11,7 @@ from windsock import log
 from windsock.db.database import Database, Transaction
 from windsock.errors import ProviderBadResponse, ProviderFailed, ProviderInconclusive
 from windsock.providers.base import Provider, ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.providers.scopes import UpdatedSince
 from windsock.sync.isolation import Kind, Unstorable, store_isolated, storing
 from windsock.sync.progress import Progress
 from windsock.sync.skipped_rows import Entry
@@ -51,6 +52,12 @@ class PageStore:
             await self.skips.settle(tx, kind)
             await self.save(tx)
             return await self.skips.spared(tx, kind, window)
+
+    async def end_changes(self, kind: Stream, scope: UpdatedSince) -> None:
+        """After a range of changes was read to its end."""
+        async with self.transaction() as tx:
+            await self.skips.settle_changes(tx, kind, scope)
+            await self.save(tx)
 
     async def store_page(
         self,

@@ -145,10 +145,10 @@ class PerDag:
     async def _scan(self, scope: UpdatedSince) -> datetime:
         session = self._session
         as_of: datetime | None = None
-        async for page in session.track_pages("runs", self._provider.runs(scope)):
+        async for page in session.track_pages("runs", self._provider.runs(scope), scope):
             as_of = as_of or page.as_of
             await session.store_runs(page.rows)
-        async for task_page in session.track_pages("task_runs", self._provider.task_runs(scope)):
+        async for task_page in session.track_pages("task_runs", self._provider.task_runs(scope), scope):
             await session.store_task_runs(task_page.rows)
         return as_of or scope.since
 
@@ -236,17 +236,19 @@ async def must_read_per_dag(session: SyncSession) -> bool:
 async def begin(session: SyncSession) -> None:
     """From now on DAG by DAG; from the watermark on where everything before it has been read, else from the start."""
     state = session.state
-    is_complete = state.watermark is not None and state.is_backfilled
+    unread = [entry for entry in session.skips.known.values() if entry.changes]
     async with session.transaction() as tx:
         await session.progress.save(tx)
         await session.state_writer.begin_per_dag(tx)
         await tx.execute(QUERIES["delete_reads"], **session.names)
-        if is_complete:
+        if state.watermark is not None and state.is_backfilled:
             read_at = state.last_complete_at or state.watermark
-            await tx.execute(QUERIES["begin_reads"], **session.names, watermark=state.watermark, read_at=read_at)
+            watermark = min([state.watermark, *(entry.changes[0] for entry in unread if entry.changes)])
+            await tx.execute(QUERIES["begin_reads"], **session.names, watermark=watermark, read_at=read_at)
         else:
             await tx.execute(QUERIES["require_backfill"], **session.names, pipeline_id=None)
-    state.is_per_dag = True
+        await session.skips.clear_changes(tx, unread)  # each DAG meets its own again
+    state.is_per_dag = session.skips.is_per_dag = True
 
 
 def full_since(session: SyncSession) -> datetime | None:
@@ -266,5 +268,6 @@ async def end(session: SyncSession) -> None:
         await tx.execute(QUERIES["delete_reads"], **session.names)
     state, oldest = session.state, found["watermark"]
     state.is_per_dag, state.recent_watermark = False, None
+    session.skips.is_per_dag = False
     if state.watermark is not None and oldest is not None:
         state.watermark = min(state.watermark, oldest)

@@ -77,6 +77,7 @@ class PipelineSession(PageStore):
     async def load(self) -> None:
         async with self.transaction() as tx:
             self.pipelines = await self.mirror.known_pipelines(tx)
+            self.skips.is_per_dag = self.state.is_per_dag
             if self.state.skipped:
                 await self.skips.load(tx)
         self.progress.miscounts = Miscounts(self.state.miscounts, self.skips.unlisted)

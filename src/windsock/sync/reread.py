@@ -1,7 +1,15 @@
 """Reads skipped rows again that no listing of changes brings: a few at a time, with the listing of pipelines."""
 
-from windsock.errors import ProviderFailed, ProviderHTTPError, ProviderRejectedCredentials, ProviderUnreachable
-from windsock.providers.scopes import RunRange, SingleRun
+from datetime import datetime
+
+from windsock.errors import (
+    ProviderFailed,
+    ProviderHTTPError,
+    ProviderInconclusive,
+    ProviderRejectedCredentials,
+    ProviderUnreachable,
+)
+from windsock.providers.scopes import RunRange, SingleRun, UpdatedSince
 from windsock.sync.backfill import read_window
 from windsock.sync.session import SyncSession
 from windsock.sync.skipped_rows import OPEN_END, Entry
@@ -23,12 +31,15 @@ async def reread_skipped(session: SyncSession) -> None:
     for entry in due:
         if entry.identity not in session.skips.known:  # settled by the reading of another one
             continue
-        place = (entry.row.kind, entry.row.pipeline_external_id, entry.row.run_external_id, entry.span)
+        place = (entry.row.kind, entry.row.pipeline_external_id, entry.row.run_external_id, entry.span, entry.changes)
         if place in done:
             continue
         done.add(place)
         try:
-            await _reread(session, entry)
+            if entry.changes is not None:
+                await _reread_changes(session, entry, *entry.changes)
+            if entry.identity in session.skips.known:
+                await _reread(session, entry)
         except (ProviderUnreachable, ProviderRejectedCredentials):
             raise
         except ProviderFailed as failure:
@@ -56,6 +67,24 @@ async def _reread(session: SyncSession, entry: Entry) -> None:
         await _reread_run(session, entry, row.pipeline_external_id, row.run_external_id)
 
 
+async def _reread_changes(session: SyncSession, entry: Entry, since: datetime, until: datetime) -> None:
+    """Read the range of changes again in which a row without a name was met."""
+    dag_id = entry.row.pipeline_external_id if session.state.is_per_dag else None
+    if dag_id is not None and dag_id not in session.pipelines:
+        async with session.transaction() as tx:
+            await session.skips.clear_changes(tx, [entry])
+        return
+    scope = UpdatedSince(since, until=until, pipeline_external_id=dag_id)
+    if entry.row.kind == "runs":
+        async for page in session.track_pages("runs", session.provider.runs(scope), scope):
+            await session.store_runs(page.rows)
+        await session.end_changes("runs", scope)
+    else:
+        async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
+            await session.store_task_runs(task_page.rows)
+        await session.end_changes("task_runs", scope)
+
+
 async def _reread_span(session: SyncSession, entry: Entry) -> None:
     """Read the range of an unnamed row again; only in its DAG, if that is known."""
     if entry.span is None:
@@ -76,10 +105,13 @@ async def _reread_span(session: SyncSession, entry: Entry) -> None:
 
 async def _reread_run(session: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:
     """Read the single run first, for its position in time; then its list, for fields that must be left out."""
-    run = await session.read_run(dag_id, run_id, await session.position_of(dag_id, run_id))
+    try:
+        run = await session.provider.run(dag_id, run_id, await session.position_of(dag_id, run_id))
+    except ProviderInconclusive:
+        await _reread_span(session, entry)
+        return
     if run is None:
-        if not session.skips.has_pending:
-            await session.forget_skipped(entry)
+        await session.forget_skipped(entry)
         return
     await session.store_runs([run], is_listed=False)
     at = run.run_after or run.logical_date

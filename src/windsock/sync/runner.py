@@ -27,7 +27,7 @@ from windsock.sync.lease import LEASE, QUERIES, Cancelled, LeaseLost, PassInterr
 from windsock.sync.metrics import record_sync
 from windsock.sync.progress import Progress
 from windsock.sync.session import SyncSession
-from windsock.sync.skipped_rows import warn_of_skipped
+from windsock.sync.skip_warnings import warn_of_skipped
 from windsock.sync.state import FAILURES, PassResult, StateWriter, SyncState
 from windsock.sync.sync_pass import SyncPass
 

@@ -44,7 +44,7 @@ class SyncSession(PipelineSession):
     async def track_pages(
         self, kind: Stream, pages: AsyncIterator[Page[T]], scope: ScanScope | None = None
     ) -> AsyncIterator[Page[T]]:
-        """The pages as they come, with what they promise counted as expected. `scope`: where it is a whole reading."""
+        """The pages as they come, with what they promise counted as expected. `scope`: what is read."""
         self.progress.phase = "reading runs" if kind == "runs" else "reading task runs"
         before, promised, got = self.progress.expected, 0, 0
         self.skips.begin_scan(kind, scope)
@@ -52,7 +52,8 @@ class SyncSession(PipelineSession):
             got += len(page.rows) + sum(not row.fields for row in page.skipped)
             promised = max(promised, page.expected or 0, got)
             self.progress.expected = before + promised
-            self.skips.meet(row for row in page.skipped if row.pipeline_external_id not in self._excluded)
+            skipped = (row for row in page.skipped if row.pipeline_external_id not in self._excluded)
+            self.skips.meet(skipped, now=self.provider.server_time)
             yield page
 
     async def store_runs(

@@ -1,4 +1,4 @@
-"""A row that the provider has and the mirror lacks: its identity, where it lies in time, and its warning in words."""
+"""A row that the provider has and the mirror lacks: its identity, and where it lies in time."""
 
 from __future__ import annotations
 
@@ -6,40 +6,54 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
 
-from windsock.db.database import Row, Transaction
+from windsock.db.database import Row
 from windsock.db.queries import load
 from windsock.providers.base import SkippedRow
-from windsock.providers.scopes import NO_REGION_INDEX, NOT_MAPPED, RunRange, ScanScope, SingleRun
-from windsock.sync.progress import Progress
+from windsock.providers.scopes import NO_REGION_INDEX, NOT_MAPPED, RunRange, ScanScope, SingleRun, UpdatedSince
 
 QUERIES = load(__package__, "skips.sql")
 
 SMALLEST_INDEX, LARGEST_INDEX = -(2**63), 2**63 - 1
 OPEN_END = datetime.max.replace(tzinfo=UTC)
-MAX_NAME_LENGTH, MAX_REASON_LENGTH = 250, 500
-MAX_NAMED = 20
-"""Warnings of one sync."""
+MAX_REASON_LENGTH = 500
+
+CLOCK_TOLERANCE = timedelta(minutes=10)
+"""The clock that stamps a change may be ahead of the one that answers."""
+LONGEST_CHANGES = timedelta(days=1)
+"""Ranges of changes that overlap are joined up to this length."""
 
 Span = tuple[datetime, datetime]
-"""A window of runs, both ends included."""
+"""A window of runs or a range of changes, both ends included."""
 Key = tuple[str, str | None, str | None, str | None, int | None, str | None, int | None]
 """Kind, DAG, run, task, map_index, region_id, region_index."""
 
 
+class Place(NamedTuple):
+    """Where a row was met: in a window of runs, in a range of changes, or neither is known."""
+
+    span: Span | None
+    changes: Span | None
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A recorded row. `span`: the narrowest window of runs in which it was met; None: it was met among changes."""
+    """A recorded row. `span`: the narrowest window of runs in which it was met; None: it was met among changes.
+
+    `changes`: a range of changes in which a row without a name was met: this row, or another that was taken for it.
+    """
 
     identity: UUID
     row: SkippedRow
     span: Span | None
     is_mirrored: bool = False
     task_runs: int = 0
+    changes: Span | None = None
 
     @property
     def key(self) -> Key:
@@ -79,6 +93,28 @@ class Entry:
         of_pipeline = scope.pipeline_external_id in {None, row.pipeline_external_id}
         return of_pipeline and is_inside(self.span, scope)
 
+    def overlaps(self, scope: ScanScope | None) -> bool:
+        """Whether reading all of `scope` may have met the row."""
+        if not isinstance(scope, RunRange) or scope.pipeline_external_id not in {None, self.row.pipeline_external_id}:
+            return False
+        return overlaps(self.span, span_of(scope)) if self.span is not None else self.is_named
+
+    def is_among(self, scope: UpdatedSince) -> bool:
+        """Whether reading all of `scope` must have met what was met among changes."""
+        if self.changes is None or scope.pipeline_external_id not in {None, self.row.pipeline_external_id}:
+            return False
+        return scope.since <= self.changes[0] and (scope.until is None or self.changes[1] <= scope.until)
+
+    def may_lack(self, row: SkippedRow, changes: Span | None) -> bool:
+        """A row without a name, met in `changes` if it is not None, may be this one."""
+        if self.row.kind != row.kind or not self.is_whole or bool(self.row.unlisted) != bool(row.unlisted):
+            return False
+        if changes is None:
+            return True
+        known = self.changes
+        is_near = known is None or (overlaps(known, changes) and changes[1] - known[0] <= LONGEST_CHANGES)
+        return is_near and row.pipeline_external_id in {None, self.row.pipeline_external_id}
+
     def may_be(self, other: Entry) -> bool:
         """This one has no name, and `other`, of which more is known, may be the same row."""
         if self.is_named or other.span is None or self.row.kind != other.row.kind:
@@ -100,15 +136,16 @@ def unlisted_rows(entries: Iterable[Entry]) -> Counter[str]:
     return total
 
 
-def entry_of(row: SkippedRow, span: Span | None, place: int) -> Entry:
-    """`place`: of a row without a name, which of those with the same ids in the same reading it is."""
+def entry_of(row: SkippedRow, place: Place, number: int) -> Entry:
+    """`number`: of a row without a name, which of those with the same ids in the same reading it is."""
     where: list[object] = []
     if not is_named(row):
-        where = [place, None if row.run_external_id or span is None else [at.isoformat() for at in span]]
+        bounds = None if row.run_external_id else place.span or place.changes
+        where = [number, bounds and [at.isoformat() for at in bounds]]
     key = key_of(row)
     ids = key if row.region_id else key[:5]  # as it was before there were regions
     digest = hashlib.sha256(orjson.dumps([ids, where])).digest()
-    return Entry(UUID(bytes=digest[:16]), row, span)
+    return Entry(UUID(bytes=digest[:16]), row, place.span, changes=place.changes)
 
 
 def key_of(row: SkippedRow) -> Key:
@@ -123,6 +160,11 @@ def is_named(row: SkippedRow) -> bool:
     return bool(row.pipeline_external_id and ids[row.kind])
 
 
+def is_nameless(row: SkippedRow) -> bool:
+    """Neither the row nor its run has a name."""
+    return not is_named(row) and row.kind != "pipelines" and not row.run_external_id
+
+
 def within(row: SkippedRow, scope: ScanScope | None) -> SkippedRow:
     """The row with the ids that the question tells where the provider does not."""
     dag_id = row.pipeline_external_id or getattr(scope, "pipeline_external_id", None)
@@ -134,6 +176,13 @@ def span_of(scope: ScanScope | None) -> Span | None:
     return (scope.start, scope.end or OPEN_END) if isinstance(scope, RunRange) else None
 
 
+def place_of(row: SkippedRow, scope: ScanScope | None, now: datetime | None) -> Place:
+    """Where a reading of `scope` met the row. `now`: by the provider's clock."""
+    if not isinstance(scope, UpdatedSince) or scope.runs_until is not None or not is_nameless(row) or row.unlisted:
+        return Place(span_of(scope), None)
+    return Place(None, (scope.since, scope.until or (now or datetime.now(UTC)) + CLOCK_TOLERANCE))
+
+
 def is_inside(span: Span, window: RunRange) -> bool:
     return window.start <= span[0] and (window.end is None or span[1] <= window.end)
 
@@ -143,6 +192,12 @@ def overlaps(span: Span | None, other: Span | None) -> bool:
     if span is None or other is None:
         return False
     return span == other or (span[0] < other[1] and other[0] < span[1])
+
+
+def hull(span: Span | None, other: Span | None) -> Span | None:
+    if span is None or other is None:
+        return span or other
+    return min(span[0], other[0]), max(span[1], other[1])
 
 
 def narrowest(span: Span | None, before: Span | None) -> Span | None:
@@ -164,6 +219,7 @@ def ids_of(row: SkippedRow) -> Row:
 
 def columns_of(entry: Entry) -> Row:
     start, end = entry.span or (None, None)
+    changed_from, changed_until = entry.changes or (None, None)
     return {
         "identity": entry.identity,
         "kind": entry.row.kind,
@@ -173,12 +229,15 @@ def columns_of(entry: Entry) -> Row:
         "unlisted": entry.row.unlisted,
         "window_start": start,
         "window_end": end,
+        "changed_from": changed_from,
+        "changed_until": changed_until,
     }
 
 
 def recorded(row: Row) -> Entry:
     """A row of the table as an Entry."""
-    return Entry(row["identity"], skipped_row(row), recorded_span(row), row["is_mirrored"], row["task_runs"])
+    changes = None if row["changed_from"] is None else (row["changed_from"], row["changed_until"])
+    return Entry(row["identity"], skipped_row(row), recorded_span(row), row["is_mirrored"], row["task_runs"], changes)
 
 
 def recorded_span(row: Row) -> Span | None:
@@ -202,43 +261,3 @@ def _region(row: SkippedRow) -> tuple[str | None, int | None]:
 
 def key_of_run(dag_id: str, run_id: str) -> Key:
     return "runs", dag_id, run_id, None, None, None, None
-
-
-def warning_of(row: SkippedRow) -> str:
-    """Names DAG, run and task as far as they are known, and the reason."""
-    dag, run = _named("DAG", row.pipeline_external_id), _named("run", row.run_external_id)
-    of_dag = f" of {dag}" if row.pipeline_external_id else ""
-    of_run = f" of {run}{of_dag}" if row.run_external_id else of_dag
-    if row.kind == "pipelines":
-        subject = dag
-    elif row.kind == "runs":
-        subject = f"{run}{of_dag}"
-    else:
-        is_mapped = row.map_index is not None and row.map_index != NOT_MAPPED
-        index = f"[{row.map_index}]" if is_mapped else ""
-        region_id, region_index = _region(row)
-        of_region = "" if region_index in {None, row.map_index} else f", index {region_index}"
-        region = f" (region {region_id[:MAX_NAME_LENGTH]}{of_region})" if region_id else ""
-        subject = f"{_named('task', row.task_external_id)}{index}{region}{of_run}"
-    subject = subject[0].upper() + subject[1:]
-    reason = row.reason.replace("\0", "\ufffd")[:MAX_REASON_LENGTH].rstrip(". ")
-    if row.fields:
-        return f"{subject} is stored without {', '.join(row.fields)}: {reason}."
-    return f"{subject} is left as it was or left out: {reason}."
-
-
-def _named(noun: str, external_id: str | None) -> str:
-    return f"{noun} {external_id[:MAX_NAME_LENGTH]}" if external_id else f"a {noun} that Airflow does not name"
-
-
-async def warn_of_skipped(tx: Transaction, progress: Progress) -> None:
-    """Name the rows that the mirror lacks at the end of a sync, whichever sync met them."""
-    names = {"space_id": progress.space_id, "connector_id": progress.connector_id}
-    rows = await tx.fetch_all(QUERIES["summarize_skipped_rows"], **names, most=MAX_NAMED)
-    progress.skipped = rows[0]["total"] if rows else 0
-    for row in rows:
-        progress.warn(warning_of(skipped_row(row)))
-    if progress.skipped > len(rows):
-        progress.warn(
-            f"And {progress.skipped - len(rows)} more rows of Airflow could not be read or stored completely."
-        )

@@ -1,6 +1,6 @@
 -- name: skipped_rows
 SELECT identity, kind, pipeline_external_id, run_external_id, task_external_id, region_id, region_index, map_index, fields,
-       reason, unlisted, is_mirrored, task_runs, window_start, window_end
+       reason, unlisted, is_mirrored, task_runs, window_start, window_end, changed_from, changed_until
 FROM skipped_rows
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 ORDER BY last_seen_at, identity
@@ -10,7 +10,7 @@ LIMIT %(most)s
 -- The window is that of the narrowest reading in which the row was met; of a mirrored run it is known.
 INSERT INTO skipped_rows AS s (space_id, connector_id, identity, kind, pipeline_external_id, run_external_id,
                                task_external_id, region_id, region_index, map_index, fields, reason, unlisted,
-                               is_mirrored, window_start, window_end, sync_id)
+                               is_mirrored, window_start, window_end, changed_from, changed_until, sync_id)
 SELECT %(space_id)s, %(connector_id)s, i.identity, i.kind, i.pipeline_external_id, i.run_external_id, i.task_external_id,
        i.region_id, i.region_index, i.map_index, i.fields, i.reason, i.unlisted,
        CASE i.kind
@@ -25,10 +25,11 @@ SELECT %(space_id)s, %(connector_id)s, i.identity, i.kind, i.pipeline_external_i
                  AND t.map_index = coalesce(i.map_index, -1) AND t.removed_at IS NULL
                  AND (i.region_id IS NULL OR (t.region_id, t.region_index) = (i.region_id, coalesce(i.region_index, -1))))
        END,
-       coalesce(r.position, i.window_start), coalesce(r.position, i.window_end), %(sync_id)s
+       coalesce(r.position, i.window_start), coalesce(r.position, i.window_end), i.changed_from, i.changed_until, %(sync_id)s
 FROM jsonb_to_recordset(%(rows)s) AS i (
     identity uuid, kind text, pipeline_external_id text, run_external_id text, task_external_id text, region_id text,
-    region_index bigint, map_index bigint, fields text[], reason text, unlisted integer, window_start timestamptz, window_end timestamptz)
+    region_index bigint, map_index bigint, fields text[], reason text, unlisted integer, window_start timestamptz, window_end timestamptz,
+    changed_from timestamptz, changed_until timestamptz)
 LEFT JOIN LATERAL (
     SELECT r.id, coalesce(r.run_after, r.logical_date) AS position
     FROM pipelines p JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
@@ -38,7 +39,8 @@ LEFT JOIN LATERAL (
 ) r ON true
 ON CONFLICT (space_id, connector_id, identity) DO UPDATE
 SET fields = excluded.fields, reason = excluded.reason, unlisted = excluded.unlisted, is_mirrored = excluded.is_mirrored,
-    window_start = excluded.window_start, window_end = excluded.window_end, sync_id = excluded.sync_id, last_seen_at = now()
+    window_start = excluded.window_start, window_end = excluded.window_end,
+    changed_from = excluded.changed_from, changed_until = excluded.changed_until, sync_id = excluded.sync_id, last_seen_at = now()
 RETURNING identity, is_mirrored, window_start, window_end
 
 -- name: forget_skipped_rows
@@ -47,6 +49,10 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND identity =
 
 -- name: touch_skipped_rows
 UPDATE skipped_rows SET last_seen_at = now()
+WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND identity = ANY (%(identities)s::uuid[])
+
+-- name: clear_changes_of_skipped_rows
+UPDATE skipped_rows SET changed_from = NULL, changed_until = NULL
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s AND identity = ANY (%(identities)s::uuid[])
 
 -- name: save_task_runs_of_skipped_rows

@@ -147,6 +147,8 @@ CREATE TABLE skipped_rows (
     task_runs            integer NOT NULL DEFAULT 0,
     window_start         timestamptz,
     window_end           timestamptz,
+    changed_from         timestamptz,
+    changed_until        timestamptz,
     sync_id              uuid NOT NULL,
     first_seen_at        timestamptz NOT NULL DEFAULT now(),
     last_seen_at         timestamptz NOT NULL DEFAULT now(),
@@ -162,6 +164,7 @@ COMMENT ON COLUMN skipped_rows.fields IS 'Stored without these; empty: not store
 COMMENT ON COLUMN skipped_rows.is_mirrored IS 'An earlier state of the row is in the mirror.';
 COMMENT ON COLUMN skipped_rows.task_runs IS 'Of a run that is not in the mirror: how many task runs of it the provider lists.';
 COMMENT ON COLUMN skipped_rows.window_start IS 'The window of runs in which it was met, as narrow as it is known; both ends are included. Null: met among changes.';
+COMMENT ON COLUMN skipped_rows.changed_from IS 'With changed_until, a range of changes in which a row without a name was met: this row, or another that was taken for it.';
 COMMENT ON COLUMN skipped_rows.last_seen_at IS 'When a sync last met it, or looked for it.';
 COMMENT ON COLUMN skipped_rows.region_id IS 'Of a task run in a loop or in an expansion, as in task_runs.';
 COMMENT ON COLUMN skipped_rows.unlisted IS 'How many rows Airflow counts in the window and never lists; 0: this is one row.';
