@@ -76,9 +76,16 @@ async def _reread_changes(session: SyncSession, entry: Entry, since: datetime, u
         return
     scope = UpdatedSince(since, until=until, pipeline_external_id=dag_id)
     if entry.row.kind == "runs":
+        new: list[SingleRun] = []
         async for page in session.track_pages("runs", session.provider.runs(scope), scope):
-            await session.store_runs(page.rows)
+            created = (await session.store_runs(page.rows)).created
+            keys = [(run.pipeline_external_id, run.external_id, run.position) for run in page.rows]
+            new += [SingleRun(*key) for key in keys if (session.pipelines.get(key[0]), key[1]) in created]
         await session.end_changes("runs", scope)
+        for run in new:  # their task runs were left out
+            async for task_page in session.track_pages("task_runs", session.provider.task_runs(run), run):
+                await session.store_task_runs(task_page.rows)
+            await session.end_scan("task_runs")
     else:
         async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
             await session.store_task_runs(task_page.rows)
