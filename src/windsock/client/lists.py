@@ -160,9 +160,6 @@ def audit_events(
     )  # fmt: skip
 
 
-# --- As methods of the clients ----------------------------------------------------------------------------------------
-
-
 class Lists(Protocol):
     """A client that reads lists page by page."""
 

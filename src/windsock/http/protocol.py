@@ -107,8 +107,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._has_begun = self._has_completed = self._is_refused = self._ends_headers = False
         self._is_in_headers = True
 
-    # --- Connection -------------------------------------------------------------------------------------------------
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
@@ -152,8 +150,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    # --- Requests ---------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
@@ -248,8 +244,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._is_in_headers, self._has_begun, self._has_completed = True, False, True
         super().on_message_complete()
-
-    # --- Refusals ---------------------------------------------------------------------------------------------------
 
     def _on_slow_headers(self) -> None:
         self._timer = None

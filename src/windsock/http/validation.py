@@ -135,8 +135,6 @@ AwareDatetime = Annotated[datetime, BeforeValidator(_with_offset)]
 """A time that says its offset."""
 
 
-# --- What FastAPI does not check: unknown or repeated query parameters, bodies that are not JSON ----------------------
-
 IGNORED_PREFIX = "_"
 """Parameters whose names begin so are ignored: programs add them against caches and for traces."""
 MAX_ERRORS = 20

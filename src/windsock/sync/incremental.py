@@ -110,8 +110,6 @@ class IncrementalSync:
         """
         return min(self._watermark, self._verified_watermark or self._watermark) - OVERLAP
 
-    # --- Polls --------------------------------------------------------------------------------------------------------
-
     def _is_full_poll_due(self) -> bool:
         """Both times are of the provider's clock: that of the last poll, and that of the last one which read all."""
         recent = self.recent_watermark
@@ -193,8 +191,6 @@ class IncrementalSync:
         except ProviderLacksObject:
             return None
         return seen | await self._session.end_scan("task_runs")
-
-    # --- What people did ---------------------------------------------------------------------------------------------
 
     async def _hints(self) -> EventLogHints:
         """Read the event log. If it is unavailable, its entries are read by the next sync."""

@@ -101,8 +101,6 @@ class PipelineSession(PageStore):
             if self.identity_check is not None:
                 await self.identity_check()
 
-    # --- Pipelines ---------------------------------------------------------------------------------------------------
-
     async def list_pipelines(self, deleted: set[str] | None = None) -> datetime:
         """The provider's clock before the listing. `deleted`: what its log says was deleted."""
         self.progress.phase = "listing pipelines"

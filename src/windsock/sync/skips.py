@@ -62,8 +62,6 @@ class Skips(SkipRegister):
         for row in await tx.fetch_all(QUERIES["skipped_rows"], **self._names, most=MAX_ROWS):
             self._keep(recorded(row))
 
-    # --- While a listing is read -------------------------------------------------------------------------------------
-
     def begin_scan(self, kind: Kind, scope: ScanScope | None) -> None:
         self._scopes[kind], self._in_scan[kind], self._nameless[kind] = scope, [], set()
         self._taken[kind] = set()
@@ -128,8 +126,6 @@ class Skips(SkipRegister):
         """Rows that this pass has not met, those first that were not met for longest."""
         waiting = (entry for identity, entry in self.known.items() if identity not in self._met)
         return list(itertools.islice(waiting, most))
-
-    # --- In the transaction of a page --------------------------------------------------------------------------------
 
     async def write(self, tx: Transaction, stored: Iterable[Key] = ()) -> None:
         """Record what was met since the last call; forget those of `stored`, rows that a listing gave whole."""

@@ -142,8 +142,6 @@ class SyncPass:
             await history.save()
         return history, await self._poll(watermark, recent_only=False, checkpoint=False)
 
-    # --- Pipeline by pipeline --------------------------------------------------------------------------------------
-
     async def _read_all_or_per_dag(self) -> tuple[Backfill, datetime]:
         """Read through lists over all DAGs, or where the account may only read single ones, DAG by DAG."""
         if self._state.is_per_dag:
@@ -185,8 +183,6 @@ class SyncPass:
     def _is_listing_due(self) -> bool:
         listed_at = self._state.pipelines_listed_at
         return listed_at is None or datetime.now(UTC) - listed_at >= PIPELINES_EVERY or self._state.recheck_due
-
-    # --- Parts -------------------------------------------------------------------------------------------------------
 
     async def _identify(self) -> None:
         if self._state.api_version is not None:

@@ -160,9 +160,6 @@ def _unescaped(name: str) -> str:
         raise BadRequest("A field of the form has a name that cannot be understood.") from None
 
 
-# --- From the form to the conf ----------------------------------------------------------------------------------------
-
-
 def inexact_defaults(fields: Iterable[Field]) -> str:
     """JSON of the defaults, by field, that would not come back from the form as they are; empty where all do."""
     defaults = {item.field: item.default for item in fields if not _comes_back(item)}
