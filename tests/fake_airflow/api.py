@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import unquote
 
@@ -226,6 +227,8 @@ class Api:
         if not self.shows_events:
             raise Refused(403, "Forbidden")
         rows = [entry for entry in self.model.events if entry["dag_id"] is None or self.may_see(entry["dag_id"])]
+        if (after := params.get("after")) is not None:
+            rows = [entry for entry in rows if entry["when"] > datetime.fromisoformat(after)]
         if params.get("order_by", "").startswith("-"):
             rows.reverse()
         page = self._slice(rows, params)

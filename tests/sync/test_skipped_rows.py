@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fake_airflow.oddities import key_of
 from sync.harness import SyncHarness
 from sync.skipping_provider import REASON, UnreadableSet, skip_unreadable
 from sync.test_deletions import freshness, full_check
@@ -70,6 +71,19 @@ async def test_idle_sync_with_skipped_rows_sends_no_extra_requests(harness: Sync
     await full_check(harness)
     request_counts = [(await full_check(harness))["provider_requests"] for _ in range(3)]
     assert max(request_counts) <= clean[1] + 16, "with the listing a few are read again"
+
+
+async def test_idle_sync_after_unreadable_log_entry_sends_same_requests_as_clean_one(harness: SyncHarness) -> None:
+    await harness.settle()
+    harness.model.let_pass(1_000)
+    clean = [(await harness.sync(trigger="schedule"))["provider_requests"] for _ in range(2)]
+    harness.model.note_run(("bills", "run_0"), "logged, but in no list of changes")
+    harness.fake.api.oddities.poisoned.add(key_of(harness.model.events[-1]))
+    first = await harness.sync(trigger="schedule")
+    assert first["status"] == "complete", first["error"]
+    harness.model.let_pass(1_000)
+    idle = [(await harness.sync(trigger="schedule"))["provider_requests"] for _ in range(2)]
+    assert idle[1] == clean[1]
 
 
 @pytest.mark.parametrize("names", [True, False])
