@@ -89,12 +89,12 @@ def test_browser_user_connects_airflow_comments_on_failed_run_and_triggers(
 def connect_wrong_and_then_right(page: Page, airflow: AirflowLab) -> None:
     page.get_by_role("link", name="Connect an Airflow").click()
     page.get_by_label("Name", exact=True).fill("production")
-    page.get_by_label("Address").fill("http://127.0.0.1:9")
+    page.get_by_label("URL", exact=True).fill("http://127.0.0.1:9")
     page.get_by_label("User name").fill("admin")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Test the connection").click()
     expect(page.get_by_role("status")).to_contain_text("It does not work yet.", timeout=LONG)
-    page.get_by_label("Address").fill(airflow.url)
+    page.get_by_label("URL", exact=True).fill(airflow.url)
     page.get_by_role("button", name="Test the connection").click()
     expect(page.get_by_role("status")).to_contain_text(f"Connected to Airflow {airflow.version}", timeout=LONG)
     page.get_by_role("button", name="Connect", exact=True).click()
@@ -106,7 +106,7 @@ def connect_wrong_and_then_right(page: Page, airflow: AirflowLab) -> None:
 def give_it_to_a_team(page: Page) -> None:
     page.get_by_role("link", name="Settings").click()
     page.get_by_label("New team").fill("Billing")
-    page.get_by_role("button", name="Make").click()
+    page.get_by_role("button", name="Create").click()
     expect(page.locator("h1")).to_have_text("Billing")
 
     page.get_by_role("link", name="Pipelines", exact=True).click()

@@ -73,7 +73,7 @@ def test_connector_form_tests_connection_before_creation(visitor: Visitor) -> No
     page.get_by_role("link", name="Connectors").click()
     page.get_by_role("link", name="Connect an Airflow").click()
     page.get_by_label("Name", exact=True).fill("third")
-    page.get_by_label("Address").fill("http://127.0.0.1:9")
+    page.get_by_label("URL", exact=True).fill("http://127.0.0.1:9")
     expect(page.get_by_label("Token")).to_be_hidden()
     page.get_by_label("User name").fill("ada")
     page.get_by_label("Password").fill("secret")

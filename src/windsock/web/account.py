@@ -31,7 +31,7 @@ async def make_key(
     """Shown on the page that answers, and never again."""
     lasts = int(days) if days.isdecimal() and days.isascii() and len(days) < 5 else None  # noqa: PLR2004 - 9,999
     if (days and lasts is None) or (lasts is not None and not 1 <= lasts <= LONGEST):
-        raise BadRequest(f"A key lasts 1 to {LONGEST} days, or for good where you leave it empty.")
+        raise BadRequest(f"A key lasts 1 to {LONGEST} days, or without end if you leave it empty.")
     if not 1 <= len(name.strip()) <= LONGEST_NAME:
         raise BadRequest(f"The name of a key has 1 to {LONGEST_NAME} characters.")
     async with caller.transaction() as tx:
