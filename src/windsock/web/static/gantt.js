@@ -34,7 +34,7 @@
   let end = 1;
 
   const head = part("line titles", "row");
-  for (const [name, text] of [["what", "Task"], ["try", "Try"], ["took", "Took"], ["bars", ""]]) {
+  for (const [name, text] of [["what", "Task"], ["try", "Try"], ["took", "Duration"], ["bars", ""]]) {
     const cell = part(name, "columnheader");
     cell.textContent = text;
     head.append(cell);
