@@ -9,6 +9,7 @@ import pytest
 from airflow.harness import open_client
 from fake_airflow.rows import Run, Task
 from sync.harness import SyncHarness
+from windsock.sync import clocks
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +95,23 @@ async def test_changes_before_clock_lag_was_detected_are_read_afterwards(harness
     faults.chance, faults.where = 0.0, ""
     await again(harness)
     assert (await harness.runs())["news", "run_0"]["status"] == "failed"
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.parametrize("skew", [0, 300, -300])
+async def test_single_wrong_date_does_not_falsify_the_measured_clock_lag(
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, skew: float, looks: int
+) -> None:
+    """Of a response of another host behind the same proxy, whose clock is four minutes behind. The second look tells."""
+    monkeypatch.setattr(clocks, "MEASURED_EVERY", timedelta(0))
+    shift(harness, lag=300, skew=skew)
+    for _ in range(looks):
+        await again(harness, 20)
+    faults = harness.fake.faults
+    faults.where, faults.plan = "health", ["date behind"]
+    await again(harness, 20)
+    assert faults.met == ["date behind"]
+    assert abs((await harness.state())["clocks"]["applied"] - 300) < 10
 
 
 async def test_clock_difference_of_interrupted_pass_is_reused(harness: SyncHarness) -> None:

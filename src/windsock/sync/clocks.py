@@ -32,18 +32,27 @@ class Clocks:
         self._saved = replace(measured)
 
     async def measure(self) -> None:
-        """One request, when it is due; where the provider does not tell, what was known before stays."""
+        """One request, at times two, when it is due; where the provider does not tell, what was known before stays."""
         measured, now = self.measured, datetime.now(UTC)
         at = measured.measured_at
         if at is not None and now - at < MEASURED_EVERY and not measured.is_pending:
             return
         try:
-            beat = await self._provider.heartbeat()
+            beat, server_time = await self._heartbeat()
         except ProviderFailed:  # the requests that follow say what is wrong
             return
         measured.measured_at = now
         measured.ahead_of_ours = self._provider.ahead_of_ours
-        self._judge(beat, self._provider.server_time_received_at)
+        self._judge(beat, server_time)
+
+    async def _heartbeat(self) -> tuple[datetime | None, datetime | None]:
+        """The newest heartbeat and the server time; where that has jumped against ours, the later of two responses."""
+        provider = self._provider
+        beat, server_time = await provider.heartbeat(), provider.server_time_received_at
+        if abs((provider.ahead_of_ours or 0.0) - (self.measured.ahead_of_ours or 0.0)) >= AGREE_SECONDS:
+            first, beat = server_time, await provider.heartbeat()
+            server_time = max(filter(None, (first, provider.server_time_received_at)), default=None)
+        return beat, server_time
 
     def _judge(self, beat: datetime | None, server_time: datetime | None) -> None:
         measured = self.measured
