@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fake_airflow.oddities import key_of
 from sync.harness import SyncHarness
 from sync.skipping_provider import UnreadableSet, skip_unreadable
 from windsock.db.database import Row
@@ -77,3 +78,28 @@ async def test_deletion_while_a_row_is_skipped_is_found_by_totals_of_its_dag(sco
     for _ in range(3):
         await check(scoped)
     assert ("bills", "run_1") not in await scoped.runs()
+
+
+@pytest.mark.parametrize("what", ["odd run", "odd task", "unreadable task"])
+async def test_warning_about_an_unaddressable_run_past_the_retention_disappears(scoped: SyncHarness, what: str) -> None:
+    """Such a run is not mirrored, and nothing but its place in time would find it."""
+    model, oddities = scoped.model, scoped.fake.api.oddities
+    await scoped.execute("UPDATE spaces SET retention_days = 2 WHERE id = %(id)s", {"id": scoped.space_id})
+    await scoped.settle()
+    model.start_run("news", "~/20", at=model.now() - timedelta(days=4))
+    row = model.runs["news", "~/20"] if what == "odd run" else next(iter(model.tasks_of(("news", "~/20"))))
+    if what == "unreadable task":
+        oddities.poisoned.add(key_of(row))
+    else:
+        oddities.odd[key_of(row)] = {"end_date": "2026-13-01T00:00:00Z"}
+    model.touch(row)
+    for _ in range(2):  # after the second one no listing of changes holds it
+        assert (await scoped.sync(trigger="schedule"))["coverage"]["skipped"] == 1
+        model.let_pass(400)
+    oddities.odd.clear()
+    oddities.poisoned.clear()
+    for _ in range(3):
+        model.let_pass(400)
+        await scoped.force_full_check()
+        sync = await scoped.sync(trigger="schedule")
+    assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", 0)

@@ -58,11 +58,7 @@ async def _reread(session: SyncSession, entry: Entry) -> None:
     elif row.pipeline_external_id is None or row.run_external_id is None:
         await _reread_span(session, entry)
     elif row.kind == "task_runs":
-        position = await session.position_of(row.pipeline_external_id, row.run_external_id)
-        scope = SingleRun(row.pipeline_external_id, row.run_external_id, position)
-        async for page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
-            await session.store_task_runs(page.rows)
-        await session.end_scan("task_runs")
+        await _reread_task_runs(session, entry, row.pipeline_external_id, row.run_external_id)
     else:
         await _reread_run(session, entry, row.pipeline_external_id, row.run_external_id)
 
@@ -110,12 +106,33 @@ async def _reread_span(session: SyncSession, entry: Entry) -> None:
         await session.end_scan("task_runs")
 
 
+async def _reread_task_runs(session: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:
+    position = await session.position_of(dag_id, run_id)
+    scope = SingleRun(dag_id, run_id, position)
+    try:
+        async for page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
+            await session.store_task_runs(page.rows)
+    except ProviderInconclusive:
+        await _reread_without_address(session, entry, position)
+    else:
+        await session.end_scan("task_runs")
+
+
+async def _reread_without_address(session: SyncSession, entry: Entry, position: datetime | None) -> None:
+    """Read the row's window; without one, a warning about what is not mirrored at all has no subject."""
+    if position is None and entry.span is None and (entry.row.fields or entry.row.kind == "task_runs"):
+        await session.forget_skipped(entry)
+    else:
+        await _reread_span(session, entry)
+
+
 async def _reread_run(session: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:
     """Read the single run first, for its position in time; then its list, for fields that must be left out."""
+    position = await session.position_of(dag_id, run_id)
     try:
-        run = await session.provider.run(dag_id, run_id, await session.position_of(dag_id, run_id))
+        run = await session.provider.run(dag_id, run_id, position)
     except ProviderInconclusive:
-        await _reread_span(session, entry)
+        await _reread_without_address(session, entry, position)
         return
     if run is None:
         await session.forget_skipped(entry)
