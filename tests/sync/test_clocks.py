@@ -102,7 +102,7 @@ async def test_changes_before_clock_lag_was_detected_are_read_afterwards(harness
 async def test_single_wrong_date_does_not_falsify_the_measured_clock_lag(
     harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, skew: float, looks: int
 ) -> None:
-    """Of a response of another host behind the same proxy, whose clock is four minutes behind. The second look tells."""
+    """Of another host behind the same proxy, whose clock is four minutes behind. The second look tells."""
     monkeypatch.setattr(clocks, "MEASURED_EVERY", timedelta(0))
     shift(harness, lag=300, skew=skew)
     for _ in range(looks):

@@ -89,7 +89,7 @@ async def test_costly_list_of_dags_is_read_every_five_minutes_only(
     if reason == "many requests":
         monkeypatch.setattr(polling, "MAX_LISTING_REQUESTS", 0)
     elif reason == "long":
-        monkeypatch.setattr(polling, "MAX_LISTING_SECONDS", 0.0)
+        monkeypatch.setattr(polling, "MAX_LISTING_SECONDS", -1.0)  # a fake answers in no time
     else:
         await harness.execute("UPDATE sync_states SET mode = 'large', polling = '{}' WHERE space_id = %(space_id)s")
     harness.model.dags["bills"].name = "Invoices"
