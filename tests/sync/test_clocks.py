@@ -126,6 +126,28 @@ async def test_clock_difference_of_interrupted_pass_is_reused(harness: SyncHarne
     assert (await harness.runs())["news", "run_0"]["status"] == "failed"
 
 
+@pytest.mark.parametrize("is_scoped", [False, True])
+async def test_clock_lag_found_after_interrupted_first_sync_loses_no_change(
+    harness: SyncHarness, *, is_scoped: bool
+) -> None:
+    model, faults, key = harness.model, harness.fake.faults, ("bills", "fresh")
+    harness.fake.api.is_scoped = is_scoped
+    shift(harness, lag=9_000)
+    model.start_run(*key, at=model.now())
+    for _ in range(14):
+        model.step(key)
+    faults.where, faults.plan = "Runs", [None] * (6 if is_scoped else 2) + ["503"] * 20  # after one window, or one DAG
+    assert (await harness.sync(trigger="schedule"))["status"] != "complete"
+    assert (await harness.runs())[key]["status"] == "success"
+    faults.where, faults.plan = "", []
+    model.let_pass(60)
+    model.runs[key].state = "failed"  # as the scheduler does it, without an entry in the log
+    model.touch(model.runs[key])
+    for _ in range(3):
+        await again(harness, 1_200)
+    assert (await harness.runs())[key]["status"] == "failed"
+
+
 async def test_clock_lag_without_heartbeat_is_derived_from_run_end(harness: SyncHarness) -> None:
     shift(harness, lag=400, heartbeats=False)
     model, key = harness.model, ("news", "runs")
