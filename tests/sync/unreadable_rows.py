@@ -160,6 +160,7 @@ class UnreadableRowRules(SyncRules):
             self.fake.requests.clear()
             state = await harness.state()
             idle = await self._watched(harness.carry_out(await self._queue("schedule")))
-        waits = any(run["status"] in UNFINISHED for run in (await harness.runs()).values())
+        odd = self.api.oddities.odd  # read again by themselves
+        waits = any(run["status"] in UNFINISHED for key, run in (await harness.runs()).items() if key not in odd)
         expected = idle_sync_requests(state, len(self.model.dags), waits=waits)
         assert idle["provider_requests"] in expected, f"(d) an idle sync with skipped rows asked {self.fake.requests}"
