@@ -30,7 +30,7 @@ from windsock.sync.store import queue_sync, release_quarantine
 
 SOON = (
     "UPDATE sync_states SET pipelines_listed_at = NULL, reconciled_at = NULL, event_log_cursor ="
-    " event_log_cursor - 'asked_again_at'"
+    " event_log_cursor - 'retry_at'"
 )
 AHEAD = "ahead of Windsock's"
 CHANGED = ("created", "updated", "removed")

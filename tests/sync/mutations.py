@@ -136,8 +136,8 @@ MUTATIONS = (
         "        hints = await self._hints()\n        if hints.pipelines_changed",
         "        hints = await self._hints()\n"
         "        async with self._session.transaction() as tx:\n"
-        "            seen = {'is_readable': hints.processed_ids is not None, 'once': hints.recheck_ids}\n"
-        "            seen['seen'] = hints.processed_ids or []\n"
+        "            seen = {'is_readable': hints.processed_ids is not None, 'recheck_ids': hints.recheck_ids}\n"
+        "            seen['processed_ids'] = hints.processed_ids or []\n"
         "            from psycopg.types.json import Jsonb\n"
         "            await tx._connection.execute('UPDATE sync_states SET event_log_cursor = %s', (Jsonb(seen),))\n"
         "        if hints.pipelines_changed",

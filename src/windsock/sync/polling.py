@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from statistics import median
-from typing import Any
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
 
 from windsock.errors import ProviderFailed, ProviderRejectedCredentials, ProviderUnreachable
 from windsock.providers.base import PipelineListing, Provider, ProviderRun
@@ -28,6 +30,12 @@ MAX_LISTING_REQUESTS, MAX_LISTING_SECONDS = 5, 5.0
 """A list of DAGs that costs no more is read by each sync, a longer one every five minutes. 5 requests are 500 DAGs."""
 
 RunKey = tuple[str, str]
+RunRevisions = Annotated[
+    dict[RunKey, str],
+    BeforeValidator(lambda rows: {(dag_id, run_id): revision for dag_id, run_id, revision in rows}),
+    PlainSerializer(lambda runs: [[*key, revision] for key, revision in [*runs.items()][-MAX_RECORDED_RUNS:]]),
+]
+"""In JSON a list, since the keys of an object are strings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +65,7 @@ class Polling:
     total: int | None = None
     counted_at: datetime | None = None
     tasks_from: datetime | None = None
-    read_runs: dict[RunKey, str] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, state: dict[str, Any]) -> "Polling":
-        return cls(
-            seconds=list(state.get("seconds", [])),
-            total=state.get("total"),
-            counted_at=_time(state.get("counted_at")),
-            tasks_from=_time(state.get("tasks_from")),
-            read_runs={(dag_id, run_id): revision for dag_id, run_id, revision in state.get("read_runs", [])},
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        runs = list(self.read_runs.items())[-MAX_RECORDED_RUNS:]
-        return {
-            "seconds": self.seconds,
-            "total": self.total,
-            "counted_at": self.counted_at.isoformat() if self.counted_at else None,
-            "tasks_from": self.tasks_from.isoformat() if self.tasks_from else None,
-            "read_runs": [[*key, revision] for key, revision in runs],
-        }
+    read_runs: RunRevisions = field(default_factory=dict)
 
     def add(self, seconds: float) -> None:
         self.seconds = [*self.seconds, round(seconds, 6)][-RECORDED_POLLS:]
@@ -144,7 +132,3 @@ def digest_of(listing: PipelineListing) -> str:
         digest.update(json.dumps(values, sort_keys=True, default=str).encode())
     digest.update(repr(skipped).encode())
     return digest.hexdigest()
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None

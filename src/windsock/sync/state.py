@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
+from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from windsock.db.database import Row, Transaction
 from windsock.db.queries import load
@@ -23,8 +25,6 @@ from windsock.sync.state_records import (
     IdentitySample,
     Quarantine,
     ResyncCheckpoint,
-    parse_checkpoint,
-    parse_times,
 )
 
 if TYPE_CHECKING:
@@ -79,23 +79,10 @@ class SyncState:
     def quarantine_of(self, kind: str) -> Quarantine | None:
         return self.quarantine if self.quarantine and self.quarantine.kind == kind else None
 
-    @classmethod
-    def from_row(cls, row: Row) -> SyncState:
+    @staticmethod
+    def from_row(row: Row) -> SyncState:
         """Columns have the names of the fields; JSON documents become records."""
-        samples = [IdentitySample(**parse_times(sample, "started_at", "seen_at")) for sample in row["identity_samples"]]
-        clocks = parse_times(row["clocks"] or {}, "beat", "sure_until", "measured_at")
-        documents = {
-            "polling": Polling.from_json(row["polling"]),
-            "event_log_cursor": EventLogCursor.from_json(row["event_log_cursor"]),
-            "checkpoint": parse_checkpoint(row["checkpoint"]),
-            "backfill": BackfillPosition.from_json(row["backfill"]) if row["backfill"] else None,
-            "listing": ListingCost(**row["listing"]) if row["listing"] else None,
-            "identity_samples": samples,
-            "quarantine": Quarantine(**parse_times(row["quarantine"], "since")) if row["quarantine"] else None,
-            "miscounts": [(key, missing, passes) for key, missing, passes in row["miscounts"]],
-            "clocks": ClockDifference(**clocks),
-        }
-        return cls(**row | documents)
+        return _STATE.validate_python(row | {"clocks": row["clocks"] or {}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +109,14 @@ class PassResult:
     source_verified: bool
 
 
+_STATE = TypeAdapter(SyncState)
+_RESULT = TypeAdapter(PassResult)
+
+
+def _json(record: object) -> Jsonb:
+    return Jsonb(to_jsonable_python(record))
+
+
 class StateWriter:
     """Writes the state of one connector. Callers save the progress of their sync first, in the same transaction.
 
@@ -139,13 +134,13 @@ class StateWriter:
         await tx.execute(QUERIES["save_version"], **self._names, **names)
 
     async def save_listing(self, tx: Transaction, excluded: Iterable[str], listing: ListingCost) -> None:
-        document = Jsonb(asdict(listing))
+        document = _json(listing)
         await tx.execute(QUERIES["save_listing"], **self._names, excluded=sorted(excluded), listing=document)
 
     async def save_checkpoint(self, tx: Transaction, checkpoint: Checkpoint) -> None:
         """Save the position of this sync."""
-        document = checkpoint.to_json() | {"saved_at": datetime.now(UTC).isoformat()}
-        await tx.execute(QUERIES["save_checkpoint"], **self._names, checkpoint=Jsonb(document))
+        checkpoint = replace(checkpoint, saved_at=datetime.now(UTC))
+        await tx.execute(QUERIES["save_checkpoint"], **self._names, checkpoint=_json(checkpoint))
 
     async def save_resync(self, tx: Transaction, position: BackfillPosition) -> None:
         """Save the position of a backfill that belongs to this sync."""
@@ -153,15 +148,15 @@ class StateWriter:
 
     async def save_backfill(self, tx: Transaction, position: BackfillPosition) -> None:
         """Save the position of the background backfill."""
-        await tx.execute(QUERIES["save_backfill"], **self._names, backfill=Jsonb(position.to_json()))
+        await tx.execute(QUERIES["save_backfill"], **self._names, backfill=_json(position))
 
     async def save_clocks(self, tx: Transaction, state: SyncState) -> None:
         """With the watermarks, so that what was corrected stays so if this pass breaks off."""
         watermarks = {"watermark": state.watermark, "recent_watermark": state.recent_watermark}
-        await tx.execute(QUERIES["save_clocks"], **self._names, **watermarks, clocks=Jsonb(state.clocks.to_json()))
+        await tx.execute(QUERIES["save_clocks"], **self._names, **watermarks, clocks=_json(state.clocks))
 
     async def save_quarantine(self, tx: Transaction, quarantine: Quarantine | None) -> None:
-        document = Jsonb(quarantine.to_json()) if quarantine else None
+        document = _json(quarantine) if quarantine else None
         await tx.execute(QUERIES["save_quarantine"], **self._names, quarantine=document)
 
     async def release_quarantine(self, tx: Transaction, kind: str) -> Row | None:
@@ -188,18 +183,19 @@ class StateWriter:
 
     async def save_result(self, tx: Transaction, result: PassResult, started_at: datetime) -> None:
         """Save what a complete pass leaves for the next one."""
+        documents = _RESULT.dump_python(result, mode="json")
         await tx.execute(
             QUERIES["save_pass_result"],
             **self._names,
             mode=result.mode,
             poll_seconds=result.poll_seconds,
-            polling=Jsonb(result.polling.to_json()),
+            polling=Jsonb(documents["polling"]),
             recent_watermark=result.recent_watermark,
             reconciled_at=result.reconciled_at,
             fully_reconciled_at=result.fully_reconciled_at,
             recheck_due=result.recheck_due,
-            event_log_cursor=Jsonb(result.event_log_cursor.to_json()),
-            identity_samples=Jsonb([sample.to_json() for sample in result.identity_samples]),
+            event_log_cursor=Jsonb(documents["event_log_cursor"]),
+            identity_samples=Jsonb(documents["identity_samples"]),
             base_url=result.base_url,
             source_verified=result.source_verified,
             watermark=result.watermark,

@@ -31,7 +31,7 @@ WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 -- Another Airflow answers, perhaps for some time: one in which nothing changed gave no reason to ask who it is.
 UPDATE sync_states
 SET watermark = least(watermark, verified_watermark), recent_watermark = least(recent_watermark, verified_watermark),
-    last_complete_at = least(last_complete_at, verified_at), event_log_cursor = event_log_cursor - 'seen' - 'once',
+    last_complete_at = least(last_complete_at, verified_at), event_log_cursor = event_log_cursor - 'processed_ids' - 'recheck_ids',
     checkpoint = CASE WHEN checkpoint ->> 'kind' = 'changes' THEN NULL ELSE checkpoint END
 WHERE space_id = %(space_id)s AND connector_id = %(connector_id)s
 

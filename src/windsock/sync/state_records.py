@@ -1,17 +1,13 @@
-"""JSON documents in the sync state of a connector, as records."""
+"""JSON documents in the sync state of a connector, as records; pydantic reads and writes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
-from windsock.db.database import Row
 from windsock.providers.scopes import Resume
 from windsock.sync.polling import RunKey
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 Stream = Literal["runs", "task_runs"]
 BACKLOG_KEYS = ("pending", "missed", "older")
@@ -28,18 +24,6 @@ class WindowPosition:
     resume: Resume
     saved_at: datetime
 
-    @classmethod
-    def from_json(cls, document: Row | None) -> WindowPosition | None:
-        if not document:
-            return None
-        start, end = datetime.fromisoformat(document["at"]["start"]), _time(document["at"]["end"])
-        saved_at = datetime.fromisoformat(document["saved_at"])
-        return cls(start, end, document["stream"], document["resume"], saved_at)
-
-    def to_json(self) -> Row:
-        at = {"start": self.start.isoformat(), "end": _iso(self.end)}
-        return {"at": at, "stream": self.stream, "resume": self.resume, "saved_at": self.saved_at.isoformat()}
-
 
 @dataclass(frozen=True, slots=True)
 class BackfillPosition:
@@ -55,27 +39,6 @@ class BackfillPosition:
     is_complete: bool = False
     window: WindowPosition | None = None
 
-    @classmethod
-    def from_json(cls, document: Row) -> BackfillPosition:
-        return cls(
-            as_of=datetime.fromisoformat(document["as_of"]),
-            goal=datetime.fromisoformat(document["goal"]),
-            end=_time(document.get("end")),
-            span=timedelta(seconds=document["span"]) if document.get("span") else None,
-            is_complete=bool(document.get("is_complete")),
-            window=WindowPosition.from_json(document.get("window")),
-        )
-
-    def to_json(self) -> Row:
-        document: Row = {
-            "as_of": self.as_of.isoformat(),
-            "goal": self.goal.isoformat(),
-            "end": _iso(self.end),
-            "span": self.span.total_seconds() if self.span else None,
-            "is_complete": self.is_complete,
-        }
-        return document | ({"window": self.window.to_json()} if self.window else {})
-
 
 @dataclass(frozen=True, slots=True)
 class ChangesCheckpoint:
@@ -87,9 +50,7 @@ class ChangesCheckpoint:
     as_of: datetime | None = None
     resume: Resume | None = None
     saved_at: datetime | None = None
-
-    def to_json(self) -> Row:
-        return {"kind": "changes"} | _document(self)
+    kind: Literal["changes"] = "changes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +59,8 @@ class ResyncCheckpoint:
 
     position: BackfillPosition | None = None
     started_at: datetime | None = None
-
-    def to_json(self) -> Row:
-        position = self.position.to_json() if self.position else {}
-        started = {"began_at": self.started_at.isoformat()} if self.started_at else {}
-        return {"kind": "history", **position, **started, "saved_at": datetime.now(UTC).isoformat()}
+    saved_at: datetime | None = None
+    kind: Literal["history"] = "history"
 
 
 Checkpoint = ChangesCheckpoint | ResyncCheckpoint
@@ -129,24 +87,6 @@ class EventLogCursor:
     def has_backlog(self) -> bool:
         return bool(self.pending or self.missed or self.older)
 
-    @classmethod
-    def from_json(cls, document: Row) -> EventLogCursor:
-        backlog = {name: [(dag_id, run_id) for dag_id, run_id in document.get(name, [])] for name in BACKLOG_KEYS}
-        return cls(
-            bool(document.get("is_readable")),
-            document.get("seen", []),
-            document.get("once", []),
-            since=_time(document.get("since")),
-            retry_at=_time(document.get("asked_again_at")),
-            **backlog,
-        )
-
-    def to_json(self) -> Row:
-        backlog = {name: getattr(self, name) for name in BACKLOG_KEYS}
-        ids = {"seen": self.processed_ids, "once": self.recheck_ids}
-        times = {"since": _iso(self.since), "asked_again_at": _iso(self.retry_at)}
-        return {"is_readable": self.is_readable, **ids, **backlog, **{name: at for name, at in times.items() if at}}
-
 
 @dataclass(frozen=True, slots=True)
 class IdentitySample:
@@ -157,23 +97,16 @@ class IdentitySample:
     started_at: datetime
     seen_at: datetime | None = None
 
-    def to_json(self) -> Row:
-        return _document(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Changes that the sync applies only after a person accepts them. `missing`: how many of each kind."""
+    """Changes that the sync applies only after a person accepts them. `missing`: of each kind. SQL sets `since`."""
 
     kind: Literal["mass_loss", "other_airflow"]
     reason: str
     missing: dict[str, int] | None = None
-    examples: list[Any] | None = None
+    examples: list[Any] = field(default_factory=list)
     since: datetime | None = None
-
-    def to_json(self) -> Row:
-        """SQL adds `since`."""
-        return {name: value for name, value in _document(self).items() if value is not None}
 
 
 @dataclass(slots=True)
@@ -194,36 +127,3 @@ class ClockDifference:
     measured_at: datetime | None = None
     is_pending: bool = False
     sentence: str | None = None
-
-    def to_json(self) -> Row:
-        return _document(self)
-
-
-def parse_checkpoint(document: Row | None) -> Checkpoint | None:
-    """The record of its kind."""
-    if not document:
-        return None
-    if document["kind"] == "changes":
-        values = parse_times(document, "since", "until", "as_of", "saved_at")
-        return ChangesCheckpoint(**{name: values[name] for name in values.keys() - {"kind"}})
-    position = BackfillPosition.from_json(document) if "goal" in document else None
-    return ResyncCheckpoint(position, _time(document.get("began_at")))
-
-
-def _document(record: DataclassInstance) -> Row:
-    """The fields of a record as a JSON object."""
-    values = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
-
-
-def parse_times(document: Row, *times: str) -> Row:
-    """A JSON object with these members as times, None where they are absent."""
-    return document | {name: _time(document.get(name)) for name in times}
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
