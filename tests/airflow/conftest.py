@@ -1,9 +1,9 @@
 """A real Airflow for the tests here: installed once under the repository, started when a test first asks for it.
 
 A test that takes `airflow` runs on Airflow 3 and on Airflow 2; one that takes `airflow3`, `airflow2` or `airflow34` on
-that one; one that takes `every_airflow` on all three. They are the same session fixture with another parameter, so that
-never two Airflows run at a time. 3.4 has DAGs of its own: what the others test of 3 need not be told again, what loops
-do there must.
+that one; one that takes `every_airflow` on all three. They are the same session fixture with another parameter, and one
+group, which one process runs, so that never two Airflows run at a time. 3.4 has DAGs of its own: what the others test
+of 3 need not be told again, what loops do there must.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.airflow)
+            item.add_marker(pytest.mark.xdist_group("airflow"))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(SECONDS))
     yield

@@ -116,7 +116,7 @@ def test_several_keys_are_read_from_file_or_setting(tmp_path: Path) -> None:
     assert secret_keys(Settings(data=tmp_path)) == keys
 
 
-@pytest.mark.parametrize("text", ["planted", f"{KEY},planted", KEY[:-4]])
+@pytest.mark.parametrize("text", ["planted", f"{KEY},planted", KEY[:-4]], ids=["text", "one of two", "too short"])
 def test_invalid_key_is_refused_without_disclosing_it(tmp_path: Path, text: str) -> None:
     with pytest.raises(WindsockError, match="not a Fernet key") as caught:
         secret_keys(Settings(data=tmp_path, secret_keys=SecretStr(text)))

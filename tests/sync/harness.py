@@ -148,8 +148,7 @@ class SyncHarness(Windsock):
             await self.force_full_check()
             sync = await self.watched(self.carry_out(await self.queue()))
             state = await self.state()
-            if accepts and (state["quarantine"] or {}).get("kind") == OTHER_AIRFLOW and not self.intact_samples(state):
-                await self.accept(OTHER_AIRFLOW)  # all that it could be known by is gone
+            if accepts and await self.accepted_without_samples(state):
                 continue
             assert sync["status"] == "complete", sync["error"]
             if accepts and (state["quarantine"] or {}).get("kind") == MASS_LOSS:
@@ -162,6 +161,13 @@ class SyncHarness(Windsock):
             place = (state["watermark"], state["backfill"]["end"], pending)
             most, best = most - (place == best), place  # those that bring it further do not count
         raise AssertionError("the mirror never came to rest")
+
+    async def accepted_without_samples(self, state: Row) -> bool:
+        """Accept this Airflow as another one if it is taken for one, since all that it could be known by is gone."""
+        is_refused = (state["quarantine"] or {}).get("kind") == OTHER_AIRFLOW and not self.intact_samples(state)
+        if is_refused:
+            await self.accept(OTHER_AIRFLOW)
+        return is_refused
 
     def intact_samples(self, state: Row) -> int:
         """Of the runs by which this Airflow can be known: how many began when they did, and may be read."""

@@ -3,13 +3,14 @@
 import re
 from html import unescape
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from factories import TwoTenants
 from validating_client import ValidatingClient
 from web.conftest import Browser
+
+UNKNOWN = "0191f1a0-0000-7000-8000-000000000000"
 
 pytestmark = pytest.mark.anyio
 
@@ -77,12 +78,12 @@ async def test_superadmin_can_create_user(browser: Browser, client: ValidatingCl
         ("members", {"email": "nobody@example.com", "role": "king"}, 400, "cannot be understood"),
         ("members/{admin}", {"role": "viewer"}, 409, "without an admin"),
         ("members/{admin}/remove", {}, 409, "without an admin"),
-        (f"members/{uuid4()}/remove", {}, 404, "member"),
+        (f"members/{UNKNOWN}/remove", {}, 404, "member"),
         ("teams", {"name": "  "}, 400, "1 to 200 characters"),
         ("teams", {"name": "ingestion"}, 409, "already"),
-        (f"teams/{uuid4()}", {"name": "x"}, 404, "team"),
-        (f"teams/{uuid4()}/delete", {}, 404, "team"),
-        ("teams/{team}/members", {"user_id": str(uuid4())}, 404, "member"),
+        (f"teams/{UNKNOWN}", {"name": "x"}, 404, "team"),
+        (f"teams/{UNKNOWN}/delete", {}, 404, "team"),
+        ("teams/{team}/members", {"user_id": UNKNOWN}, 404, "member"),
     ],
 )
 async def test_invalid_settings_form_is_reported_without_effect(
