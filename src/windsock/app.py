@@ -77,7 +77,8 @@ def create_app(context: AppContext, *, run_worker: bool = True) -> FastAPI:
     app.add_middleware(RequestMiddleware, max_body_bytes=context.settings.max_body_bytes, on_error=handle_unhandled)
     app.include_router(health)
     validates_request = Depends(request_validator(authenticate))
-    for feature in (spaces, users, teams, connectors, syncs, pipelines, triggers, runs, comments, audit):
+    # FastAPI tries the routes in this order: the most requested come first.
+    for feature in (pipelines, runs, comments, triggers, syncs, connectors, spaces, teams, users, audit):
         app.include_router(feature.router, prefix=API, dependencies=[validates_request])
     app.include_router(docs_ui.router, prefix=API)
     app.include_router(web.router)

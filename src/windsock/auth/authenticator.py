@@ -63,6 +63,8 @@ class Space:
     version: int
     """Every write in the space increments it. Read before anything else: what is read later is as new, or newer."""
     caller: Caller
+    etag: str | None = None
+    """Of the response to a GET, where the route compares it."""
 
     @property
     def etag_key(self) -> tuple[object, ...]:

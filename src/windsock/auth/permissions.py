@@ -1,6 +1,7 @@
 """Permission dependencies: a route reaches tenant data only through the `Space` that one of them returns."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from fastapi import Depends, Request
 from windsock.auth.authenticator import Bearer, Caller, Space, authenticate_key, authenticate_session
 from windsock.db.database import Row
 from windsock.errors import Forbidden
-from windsock.http.etag import conditional
+from windsock.http.etag import check_etag
 
 ROLES = ("viewer", "editor", "admin")
 
@@ -55,6 +56,20 @@ def require_page_permission(permission: Permission) -> Callable[..., Awaitable[S
     return page_permission
 
 
+def require_view_conditionally(*, by_minute: bool = False) -> Callable[..., Awaitable[Space]]:
+    """As require_permission(VIEW), for a GET: sets `Space.etag`, or raises NotModified.
+
+    FastAPI calls it before it validates the parameters that follow: an ETag is sent for valid ones only. One dependency
+    checks both, because FastAPI resolves what two depend on twice.
+    """
+
+    async def conditional_view(request: Request, slug: str, credentials: Bearer) -> Space:
+        space = _open_space(*await authenticate_key(request, credentials, slug), Permission.VIEW)
+        return replace(space, etag=check_etag(request, space, by_minute=by_minute))
+
+    return conditional_view
+
+
 def _open_space(caller: Caller, row: Row, permission: Permission) -> Space:
     if row["space_id"] is None or row["role"] is None:
         raise Forbidden("This space does not exist, or you are not a member of it. Ask an admin of the space.")
@@ -84,8 +99,10 @@ async def require_session(request: Request) -> Caller:
 
 API_PERMISSIONS = {permission: require_permission(permission) for permission in Permission}
 PAGE_PERMISSIONS = {permission: require_page_permission(permission) for permission in Permission}
+CONDITIONAL_VIEW, CONDITIONAL_VIEW_BY_MINUTE = require_view_conditionally(), require_view_conditionally(by_minute=True)
 PERMISSIONS = frozenset(
-    {require_caller, require_superadmin, require_session, *API_PERMISSIONS.values(), *PAGE_PERMISSIONS.values()}
+    {require_caller, require_superadmin, require_session, CONDITIONAL_VIEW, CONDITIONAL_VIEW_BY_MINUTE}
+    | {*API_PERMISSIONS.values(), *PAGE_PERMISSIONS.values()}
 )
 """Every dependency that checks the caller; an invariant test requires one on each route."""
 
@@ -113,7 +130,7 @@ PageEdit = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.EDIT])]
 PageAdminister = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.ADMINISTER])]
 PageAudit = Annotated[Space, Depends(PAGE_PERMISSIONS[Permission.AUDIT])]
 
-ViewETag = Annotated[str, Depends(conditional(API_PERMISSIONS[Permission.VIEW]))]
-"""The ETag of a GET that any viewer may send; a parameter after it is not read where the response is a 304."""
-ViewETagByMinute = Annotated[str, Depends(conditional(API_PERMISSIONS[Permission.VIEW], by_minute=True))]
-"""As ViewETag, where the response depends on the time too: its windows end at the current minute."""
+ConditionalView = Annotated[Space, Depends(CONDITIONAL_VIEW)]
+"""CanView for a GET with an ETag; a parameter after it is not read where the response is a 304."""
+ConditionalViewByMinute = Annotated[Space, Depends(CONDITIONAL_VIEW_BY_MINUTE)]
+"""As ConditionalView, where the response depends on the time too: its windows end at the current minute."""

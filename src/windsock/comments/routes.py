@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.auth.permissions import CanComment, CanView, ViewETag
+from windsock.auth.permissions import CanComment, ConditionalView
 from windsock.comments.models import Comment, CommentIn, CommentUpdate
 from windsock.comments.store import change_comment, create_comment, delete_comment, list_comments
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
@@ -17,12 +17,10 @@ LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 
 
 @router.get("/runs/{run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a run")
-async def list_run_comments(
-    request: Request, space: CanView, etag: ViewETag, run_id: UUID, paging: PageQuery20
-) -> Response:
+async def list_run_comments(request: Request, space: ConditionalView, run_id: UUID, paging: PageQuery20) -> Response:
     async with space.transaction() as tx:
         rows, total = await list_comments(tx, space, "run", run_id, paging)
-    return page_response(request, rows, total, paging, etag=etag)
+    return page_response(request, rows, total, paging, etag=space.etag)
 
 
 @router.post(
@@ -42,11 +40,11 @@ async def comment_on_run(request: Request, space: CanComment, run_id: UUID, body
     "/task-runs/{task_run_id}/comments", response_model=list[Comment], responses=LIST, summary="Comments on a task run"
 )
 async def list_task_run_comments(
-    request: Request, space: CanView, etag: ViewETag, task_run_id: UUID, paging: PageQuery20
+    request: Request, space: ConditionalView, task_run_id: UUID, paging: PageQuery20
 ) -> Response:
     async with space.transaction() as tx:
         rows, total = await list_comments(tx, space, "task run", task_run_id, paging)
-    return page_response(request, rows, total, paging, etag=etag)
+    return page_response(request, rows, total, paging, etag=space.etag)
 
 
 @router.post(

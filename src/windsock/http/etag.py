@@ -1,11 +1,11 @@
 """Conditional GET: ETags derived from the version of a space, and 304 without reading anything else."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from fastapi import Depends, Request
+from fastapi import Request
 
 from windsock import __version__
 
@@ -52,18 +52,11 @@ def current_minute() -> datetime:
     return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
-def conditional(
-    require_space: Callable[..., Awaitable[Versioned]], *, by_minute: bool = False
-) -> Callable[..., Awaitable[str]]:
-    """Return a dependency that returns the ETag of a GET, or raises NotModified. `by_minute`: time is in the response.
-
-    FastAPI calls it before it validates the parameters that follow: an ETag is sent for valid ones only.
-    """
-
-    async def compare_etag(request: Request, space: Annotated[Versioned, Depends(require_space)]) -> str:
-        etag = space_etag(request, space, current_minute() if by_minute else None)
-        if etag_matches(request, etag):
-            raise NotModified(etag)
-        return etag
-
-    return compare_etag
+def check_etag(
+    request: Request, space: Versioned, *, by_minute: bool = False, headers: Mapping[str, str] = CACHE_CONTROL_HEADERS
+) -> str:
+    """Return the ETag of a GET; raise NotModified with `headers` if the client has it. `by_minute`: time is in it."""
+    etag = space_etag(request, space, current_minute() if by_minute else None)
+    if etag_matches(request, etag):
+        raise NotModified(etag, headers)
+    return etag

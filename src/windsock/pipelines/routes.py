@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from windsock.auth.permissions import CanAssign, CanView, CanWatch, ViewETagByMinute
+from windsock.auth.permissions import CanAssign, CanWatch, ConditionalViewByMinute
 from windsock.http.pagination import LIST_HEADERS, PageQuery100
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import StateName
@@ -41,8 +41,7 @@ Sort = Literal[
 @router.get("", response_model=list[Pipeline], responses=LIST, name="list_pipelines", summary="List pipelines")
 async def list_all_pipelines(
     request: Request,
-    space: CanView,
-    etag: ViewETagByMinute,
+    space: ConditionalViewByMinute,
     paging: PageQuery100,
     which: PipelineFilterQuery,
     status: Annotated[list[StateName] | None, Query(description="Of the newest run. Several mean any of them.")] = None,
@@ -59,15 +58,15 @@ async def list_all_pipelines(
     rows, total = await list_pipelines(
         space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
     )
-    return page_response(request, rows, total, paging, etag=etag)
+    return page_response(request, rows, total, paging, etag=space.etag)
 
 
 @router.get("/{pipeline_id}", response_model=PipelineDetail, name="get_pipeline", summary="One pipeline")
 async def get_one_pipeline(
-    request: Request, space: CanView, etag: ViewETagByMinute, pipeline_id: UUID, days: Days = DEFAULT_DAYS
+    request: Request, space: ConditionalViewByMinute, pipeline_id: UUID, days: Days = DEFAULT_DAYS
 ) -> Response:
     window = StatsWindow.ending_now(days)
-    return json_response(request, await get_pipeline(space, space, pipeline_id, window=window), etag=etag)
+    return json_response(request, await get_pipeline(space, space, pipeline_id, window=window), etag=space.etag)
 
 
 @router.patch(

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from windsock.auth.permissions import CanView, ViewETag
+from windsock.auth.permissions import ConditionalView
 from windsock.http.pagination import LIST_HEADERS, LONG_LIST_HEADERS, CursorPageQuery, PageQuery20
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import AwareDatetime, StateName, StorableText
@@ -51,11 +51,11 @@ WhichRuns = Annotated[RunFilter, Depends(_run_filter)]
     summary="Runs of a pipeline, newest first",
 )
 async def list_runs_of_pipeline(
-    request: Request, space: CanView, etag: ViewETag, pipeline_id: UUID, paging: CursorPageQuery, which: WhichRuns
+    request: Request, space: ConditionalView, pipeline_id: UUID, paging: CursorPageQuery, which: WhichRuns
 ) -> Response:
     """A run without a start is placed by when it was queued, or due."""
     rows, total, behind = await list_runs(space, space.id, pipeline_id, paging, which)
-    return page_response(request, rows, total, paging, behind, etag=etag)
+    return page_response(request, rows, total, paging, behind, etag=space.etag)
 
 
 @router.get(
@@ -66,16 +66,16 @@ async def list_runs_of_pipeline(
     summary="Runs of the whole space, newest first",
 )
 async def list_all_runs(
-    request: Request, space: CanView, etag: ViewETag, paging: CursorPageQuery, which: WhichRuns, of: PipelineFilterQuery
+    request: Request, space: ConditionalView, paging: CursorPageQuery, which: WhichRuns, of: PipelineFilterQuery
 ) -> Response:
     rows, total, behind = await list_runs_of_space(space, space, paging, which, of)
-    return page_response(request, rows, total, paging, behind, etag=etag)
+    return page_response(request, rows, total, paging, behind, etag=space.etag)
 
 
 @router.get("/runs/{run_id}", response_model=RunDetail, name="get_run", summary="One run with its task runs")
-async def get_one_run(request: Request, space: CanView, etag: ViewETag, run_id: UUID) -> Response:
+async def get_one_run(request: Request, space: ConditionalView, run_id: UUID) -> Response:
     """Task runs come in the order of the DAG, the instances of a mapped task together; all of them, however many."""
-    return json_response(request, await get_run(space, space.id, run_id), etag=etag)
+    return json_response(request, await get_run(space, space.id, run_id), etag=space.etag)
 
 
 @router.get(
@@ -87,8 +87,7 @@ async def get_one_run(request: Request, space: CanView, etag: ViewETag, run_id: 
 )
 async def list_task_runs_of_run(
     request: Request,
-    space: CanView,
-    etag: ViewETag,
+    space: ConditionalView,
     run_id: UUID,
     paging: PageQuery20,
     status: Words = None,
@@ -97,9 +96,9 @@ async def list_task_runs_of_run(
     ] = None,
 ) -> Response:
     rows, total = await list_task_runs(space, space.id, run_id, paging, status=status, external_id=external_id)
-    return page_response(request, rows, total, paging, etag=etag)
+    return page_response(request, rows, total, paging, etag=space.etag)
 
 
 @router.get("/task-runs/{task_run_id}", response_model=TaskRun, name="get_task_run", summary="One task run")
-async def get_one_task_run(request: Request, space: CanView, etag: ViewETag, task_run_id: UUID) -> Response:
-    return json_response(request, await get_task_run(space, space.id, task_run_id), etag=etag)
+async def get_one_task_run(request: Request, space: ConditionalView, task_run_id: UUID) -> Response:
+    return json_response(request, await get_task_run(space, space.id, task_run_id), etag=space.etag)

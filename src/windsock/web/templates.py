@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from windsock import __version__
 from windsock.auth.permissions import PageView
 from windsock.formatting import format_duration
-from windsock.http.etag import NotModified, current_minute, etag_matches, space_etag
+from windsock.http.etag import check_etag
 from windsock.http.responses import dump_json, in_header
 from windsock.web.charts import daily_runs_chart, duration_scatter, run_sparkline
 
@@ -91,10 +91,7 @@ def is_htmx_partial(request: Request) -> bool:
 async def _partial_etag(request: Request, space: PageView) -> str | None:
     if not is_htmx_partial(request):
         return None
-    etag = space_etag(request, space, current_minute())
-    if etag_matches(request, etag):
-        raise NotModified(etag, PARTIAL_HEADERS)
-    return etag
+    return check_etag(request, space, by_minute=True, headers=PARTIAL_HEADERS)
 
 
 PartialETag = Annotated[str | None, Depends(_partial_etag)]
