@@ -68,7 +68,7 @@ class Space:
 
     @property
     def etag_key(self) -> tuple[object, ...]:
-        """The values that every response of this space depends on."""
+        """The values that every response of this space depends on; each write in it, by any process, changes them."""
         return self.id, self.version, self.caller.id, self.role
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:

@@ -65,7 +65,7 @@ def require_view_conditionally(*, by_minute: bool = False) -> Callable[..., Awai
 
     async def conditional_view(request: Request, slug: str, credentials: Bearer) -> Space:
         space = _open_space(*await authenticate_key(request, credentials, slug), Permission.VIEW)
-        return replace(space, etag=check_etag(request, space, by_minute=by_minute))
+        return replace(space, etag=check_etag(request, space.etag_key, by_minute=by_minute))
 
     return conditional_view
 

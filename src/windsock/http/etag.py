@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Protocol
 
 from fastapi import Request
 
@@ -11,19 +10,6 @@ from windsock import __version__
 
 CACHE_CONTROL_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
 """Stored by the caller's own cache only, and revalidated each time."""
-
-
-class Versioned(Protocol):
-    """A `Space`: each write in it, by whatever process, changes `etag_key`, and so does another caller."""
-
-    @property
-    def etag_key(self) -> tuple[object, ...]: ...
-
-
-def space_etag(request: Request, space: Versioned, vary: object = None) -> str:
-    """Return the ETag of a GET that depends on the space, the caller, path, query and `vary`."""
-    parts = "\n".join(map(str, (__version__, *space.etag_key, vary, request.scope["path"], "")))
-    return body_etag(parts.encode() + request.scope["query_string"])
 
 
 def body_etag(body: bytes) -> str:
@@ -53,10 +39,14 @@ def current_minute() -> datetime:
 
 
 def check_etag(
-    request: Request, space: Versioned, *, by_minute: bool = False, headers: Mapping[str, str] = CACHE_CONTROL_HEADERS
+    request: Request, key: object, *, by_minute: bool = False, headers: Mapping[str, str] = CACHE_CONTROL_HEADERS
 ) -> str:
-    """Return the ETag of a GET; raise NotModified with `headers` if the client has it. `by_minute`: time is in it."""
-    etag = space_etag(request, space, current_minute() if by_minute else None)
+    """Return the ETag of a GET, or raise NotModified with `headers` if the client has it.
+
+    It derives from path, query and `key`, the `etag_key` of a Space; with `by_minute` from the current minute too.
+    """
+    parts = f"{__version__}\n{key}\n{current_minute() if by_minute else None}\n{request.scope['path']}\n"
+    etag = body_etag(parts.encode() + request.scope["query_string"])
     if etag_matches(request, etag):
         raise NotModified(etag, headers)
     return etag

@@ -2,10 +2,10 @@
 
 import struct
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Query
@@ -77,11 +77,7 @@ class CursorPageParams(PageParams):
         return Cursor(self.page + 1, rows[-1]["effective_start_at"], rows[-1]["id"])
 
 
-class _PageParamsFactory(Protocol):
-    async def __call__(self, page: int = 1, size: int = 1) -> PageParams: ...
-
-
-def _page_params(default: int, most: int) -> _PageParamsFactory:
+def _page_params(default: int, most: int) -> Callable[..., Awaitable[PageParams]]:
     async def paging(
         page: Annotated[int, Query(ge=1, description="Which page, from 1.")] = 1,
         size: Annotated[

@@ -41,12 +41,7 @@ def page_response(
     *,
     etag: str | None = None,
 ) -> Response:
-    """Return a page of a list as a bare array with pagination headers."""
-    return json_response(request, rows, headers=_pagination_headers(request.url, total, paging, next_cursor), etag=etag)
-
-
-def _pagination_headers(url: URL, total: int, paging: PageParams, next_cursor: Cursor | None = None) -> dict[str, str]:
-    """`total`: rows in all pages; `next_cursor`: where the next page begins."""
+    """Return a page of a list as a bare array with pagination headers. `total`: rows in all pages."""
     pages = -(-total // paging.size)
     headers = {
         "X-Total-Count": str(total),
@@ -54,11 +49,11 @@ def _pagination_headers(url: URL, total: int, paging: PageParams, next_cursor: C
         "X-Page-Size": str(paging.size),
         "X-Total-Pages": str(pages),
     }
-    if links := _links(url, paging.page, pages):
+    if links := _links(request.url, paging.page, pages):
         headers["Link"] = links
     if next_cursor is not None:
         headers["X-Next-Cursor"] = str(next_cursor)
-    return headers
+    return json_response(request, rows, headers=headers, etag=etag)
 
 
 def _links(url: URL, page: int, pages: int) -> str:

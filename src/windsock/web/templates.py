@@ -89,9 +89,8 @@ def is_htmx_partial(request: Request) -> bool:
 
 
 async def _partial_etag(request: Request, space: PageView) -> str | None:
-    if not is_htmx_partial(request):
-        return None
-    return check_etag(request, space, by_minute=True, headers=PARTIAL_HEADERS)
+    is_partial = is_htmx_partial(request)
+    return check_etag(request, space.etag_key, by_minute=True, headers=PARTIAL_HEADERS) if is_partial else None
 
 
 PartialETag = Annotated[str | None, Depends(_partial_etag)]
