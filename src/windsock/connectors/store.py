@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorChange, ConnectorIn
-from windsock.db.database import Row, Transaction, map_constraint_errors
+from windsock.db.database import Reader, Row, Statement, Transaction, map_constraint_errors
 from windsock.db.queries import load
 from windsock.errors import BadRequest, Conflict, Invalid, NotFound
 from windsock.http.pagination import PageParams
@@ -42,10 +42,13 @@ async def get_connector(tx: Transaction, space_id: UUID, connector_id: UUID) -> 
     return rows[0]
 
 
-async def list_connectors_of(tx: Transaction, space_id: UUID, paging: PageParams) -> tuple[list[Row], int]:
+async def list_connectors_of(reader: Reader, space_id: UUID, paging: PageParams) -> tuple[list[Row], int]:
     """A page of connectors, and how many there are in all."""
-    rows = await tx.fetch_json(QUERIES["list_connectors"], space_id=space_id, limit=paging.size, offset=paging.offset)
-    return rows, expect_row(await tx.fetch_one(QUERIES["count_connectors"], space_id=space_id))["total"]
+    parameters = {"space_id": space_id, "limit": paging.size, "offset": paging.offset}
+    rows, totals = await reader.fetch_batch(
+        Statement(QUERIES["list_connectors"], parameters), Statement(QUERIES["count_connectors"], parameters)
+    )
+    return rows, totals[0]["total"]
 
 
 async def create_connector(

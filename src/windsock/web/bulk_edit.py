@@ -1,13 +1,13 @@
 """Edits the owning team and the criticality of one or many pipelines."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Form, Request, Response
 
 from windsock.auth.authenticator import Space
 from windsock.auth.permissions import PageAssign
-from windsock.db.database import Transaction
+from windsock.db.database import Reader, Row, Statement
 from windsock.errors import BadRequest
 from windsock.pipelines.filters import Criticality
 from windsock.pipelines.store import set_criticality, set_team
@@ -16,7 +16,7 @@ from windsock.web.templates import redirect_back
 
 router = APIRouter(include_in_schema=False)
 
-MAX_TEAMS = 500
+TEAMS = {"limit": 500, "offset": 0}
 """In a list to choose from."""
 MAX_PIPELINES = 500
 """At once: a page has as many."""
@@ -44,11 +44,11 @@ async def bulk_update(
     return redirect_back(request, f"/spaces/{space.slug}/pipelines")
 
 
-async def teams_to_choose(tx: Transaction, space: Space) -> list[dict[str, Any]]:
+async def teams_to_choose(reader: Reader, space: Space) -> list[Row]:
     """By name; none for who may not set one."""
     if space.role == "viewer":
         return []
-    return await tx.fetch_all(QUERIES["list_teams"], space_id=space.id, limit=MAX_TEAMS, offset=0)
+    return (await reader.fetch_batch(Statement(QUERIES["list_teams"], {"space_id": space.id, **TEAMS})))[0]
 
 
 def _team_id(text: str) -> UUID:

@@ -31,16 +31,15 @@ def run_sparkline(runs: list[dict[str, Any]], slug: str) -> Markup:
     longest = max((run["duration_seconds"] or 0 for run in runs), default=0) or 1
     bars, failed, begin = [], 0, escape(f"/spaces/{slug}/runs/")
     for place, run in enumerate(runs, start=RUNS - len(runs)):
-        kind = status_class(run["status"])
-        share = sqrt((run["duration_seconds"] or 0) / longest) if run["duration_seconds"] is not None else 0.5
-        tall, left, mark = max(LEAST, round(share * (HEIGHT - 1))), place * (WIDTH + GAP), ""
+        kind, seconds, mark, left = status_class(run["status"]), run["duration_seconds"], "", place * (WIDTH + GAP)
+        share = 0.5 if seconds is None else sqrt(seconds / longest)
+        tall = max(LEAST, round(share * (HEIGHT - 1)))
         if kind == "bad":
             failed, mark = failed + 1, f'<path class="mark" d="M{left + 3} {HEIGHT - 6}l4 4m0 -4l-4 4"/>'
         title = escape(f"{run['external_id']}: {run['status']}")
         bars.append(
-            f'<a href="{begin}{escape(run["id"])}"><title>{title}</title>'
-            f'<rect class="hit" x="{left}" y="0" width="{WIDTH + GAP}" height="{HEIGHT}"/>'
-            f'<rect class="{kind}" x="{left + 1}" y="{HEIGHT - tall}" width="{WIDTH}" height="{tall}" rx="1"/>'
+            f'<a href="{begin}{run["id"]}"><title>{title}</title>'
+            f'<rect class="hit" x="{left}"/><rect class="{kind}" x="{left + 1}" y="{HEIGHT - tall}" height="{tall}"/>'
             f"{mark}</a>"
         )
     label = f"The newest {len(runs)} runs, {failed} failed"

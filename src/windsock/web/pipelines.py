@@ -55,13 +55,12 @@ async def pipeline_list(
 ) -> Response:
     """With the parameters of the API's list."""
     window = StatsWindow.ending_now(days)
-    async with space.transaction() as tx:
-        rows, total = await list_pipelines(
-            tx, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
-        )
-        totals = await count_by_status(tx, space, which, window)
-        sources, _ = await list_connectors_of(tx, space.id, connectors.MANY)
-        teams = [] if etag else await bulk_edit.teams_to_choose(tx, space)
+    rows, total = await list_pipelines(
+        space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
+    )
+    totals = await count_by_status(space, space, which, window)
+    sources, _ = await list_connectors_of(space, space.id, connectors.MANY)
+    teams = [] if etag else await bulk_edit.teams_to_choose(space, space)
     stale = [
         connector
         for connector in to_jsonable(sources)

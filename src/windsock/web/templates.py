@@ -41,6 +41,7 @@ STATIC = {
     "icon.svg": "image/svg+xml",
 }
 EMPTY_CELL = "\N{EN DASH}"
+DICT_METHODS = frozenset(dir(dict))
 
 
 def to_jsonable(value: object) -> Any:  # noqa: ANN401 - JSON
@@ -173,7 +174,16 @@ def with_query(request: Request, **changes: object) -> str:
     return f"{request.url.path}?{query}" if query else request.url.path
 
 
-_ENVIRONMENT = Environment(
+class _Environment(Environment):
+    """Looks a key of a dict up first, unless a method has its name: Jinja raises and catches an exception for each."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401 - as in Jinja
+        if isinstance(obj, dict) and attribute in obj and attribute not in DICT_METHODS:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+_ENVIRONMENT = _Environment(
     loader=PackageLoader("windsock.web"),
     autoescape=True,
     undefined=StrictUndefined,
