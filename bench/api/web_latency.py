@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import statistics
 import time
@@ -19,6 +20,8 @@ LIST_PAGE = "pipelines (100 rows)"
 TASKS = 5_000
 ROUNDS, OPENED, SCROLLED = 20, 5, 3
 SECONDS = 4
+TABS, TAB_SECONDS = 30, 20
+"""Open tabs with the list, each of which refreshes it once a second."""
 SCROLL = """(seconds) => new Promise((done) => {
   const view = document.querySelector("#grid .view");
   for (const one of document.querySelectorAll('#grid button[aria-expanded="false"]')) one.click();
@@ -56,9 +59,12 @@ def measure_pages(server: Server, fleet: Fleet) -> tuple[str, dict[str, tuple[fl
         scrolled = [_scrolled(page, f"{base}/runs/{fleet.large_runs[TASKS]}") for _ in range(SCROLLED)]
         browser.close()
     lines = ["| page | p50 ms | p95 ms | KB |", "|---|---|---|---|"]
+    refreshed, cpu = asyncio.run(_refresh_in_tabs(server, f"{base}/pipelines", cookies))
+    measured["pipelines, refresh"] = (statistics.median(refreshed), statistics.quantiles(refreshed, n=20)[-1], 0.0)
     lines += [f"| {name} | {p50:.0f} | {p95:.0f} | {kb:.0f} |" for name, (p50, p95, kb) in measured.items()]
     lines += [
         "",
+        f"Refresh: {TABS} open tabs, each once a second with its ETag; {cpu:.1f} ms of CPU time of the server each. "
         f"Usable in Chromium after {min(usable):.2f} to {max(usable):.2f} s (pipelines). "
         f"The grid of {TASKS:,} task instances: "
         + "; ".join(f"{item['frames']:.0f} frames/s, longest {item['longest']:.0f} ms" for item in scrolled)
@@ -94,6 +100,31 @@ def _measure(url: str, cookies: dict[str, str]) -> tuple[float, float, float]:
             size = len(response.content)
     parts = statistics.quantiles(taken, n=20)
     return statistics.median(taken), parts[-1], size / 1024
+
+
+async def _refresh_in_tabs(server: Server, url: str, cookies: dict[str, str]) -> tuple[list[float], float]:
+    """Return the milliseconds of each refresh, and the server's CPU milliseconds for one."""
+    async with httpx2.AsyncClient(cookies=cookies, timeout=60, headers={"HX-Request": "true"}) as client:
+
+        async def refresh(etag: str) -> tuple[float, str]:
+            started = time.perf_counter()
+            response = await client.get(url, headers={"If-None-Match": etag})
+            return (time.perf_counter() - started) * 1e3, response.headers["etag"]
+
+        async def keep_open(number: int, etag: str) -> list[float]:
+            taken = []
+            await asyncio.sleep(number / TABS)
+            for _ in range(TAB_SECONDS):
+                milliseconds, etag = await refresh(etag)
+                taken.append(milliseconds)
+                await asyncio.sleep(max(0.0, 1 - milliseconds / 1e3))
+            return taken
+
+        _, etag = await refresh("")
+        before = server.cpu()
+        tabs = await asyncio.gather(*(keep_open(number, etag) for number in range(TABS)))
+        taken = [milliseconds for tab in tabs for milliseconds in tab]
+        return taken, (server.cpu() - before) / len(taken) * 1e3
 
 
 def _seconds_to_use(page: Page, url: str) -> float:
