@@ -23,18 +23,8 @@ from windsock.web.login import redirect_to_login
 from windsock.web.templates import STATIC, redirect, render, static
 
 router = APIRouter(include_in_schema=False)
-for page in (
-    login,
-    connector_form,
-    connectors,
-    bulk_edit,
-    trigger_form,
-    settings,
-    account,
-    runs,
-    timeline,
-    pipelines,
-):
+# FastAPI tries the routes in this order; `connectors/new` must precede `connectors/{connector_id}`.
+for page in (pipelines, timeline, runs, trigger_form, bulk_edit, connector_form, connectors, settings, account, login):
     router.include_router(page.router)
 
 FOREVER = "public, max-age=31536000, immutable"
