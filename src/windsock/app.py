@@ -20,7 +20,6 @@ from starlette.types import Scope
 from windsock import __version__
 from windsock.actions import routes as triggers
 from windsock.audit import routes as audit
-from windsock.auth.authenticator import authenticate
 from windsock.auth.authorizer import QUERIES as CALLERS
 from windsock.auth.authorizer import Authorizer
 from windsock.auth.permissions import PERMISSIONS, require_caller
@@ -76,7 +75,7 @@ def create_app(context: AppContext, *, run_worker: bool = True) -> FastAPI:
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(RequestMiddleware, max_body_bytes=context.settings.max_body_bytes, on_error=handle_unhandled)
     app.include_router(health)
-    validates_request = Depends(request_validator(authenticate))
+    validates_request = Depends(request_validator(require_caller))
     # FastAPI tries the routes in this order: the most requested come first.
     for feature in (pipelines, runs, comments, triggers, syncs, connectors, spaces, teams, users, audit):
         app.include_router(feature.router, prefix=API, dependencies=[validates_request])
@@ -177,7 +176,7 @@ def _wants_page(request: Request) -> bool:
 async def _unauthenticated(request: Request) -> Response | None:
     """The 401 of a request whose body cannot be read: FastAPI reads it before any dependency could ask for a key."""
     try:
-        await authenticate(request)
+        await require_caller(request)
     except WindsockError as error:
         return handle_windsock_error(request, error)
     return None

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from fastapi.security import HTTPAuthorizationCredentials
 
 from factories import make_request
 from windsock.auth.authenticator import COOKIE
@@ -39,13 +38,12 @@ class State:
 @pytest.mark.parametrize("role", [*ROLES, None])
 @pytest.mark.parametrize("permission", Permission, ids=lambda permission: permission.name)
 async def test_api_and_page_refuse_a_role_in_the_same_words(permission: Permission, role: str | None) -> None:
-    request = make_request(cookie=f"{COOKIE}=wss_planted")
+    request = make_request(cookie=f"{COOKIE}=wss_planted", authorization="Bearer wsk_planted")
     request.scope["app"] = App(State(FixedAuthorizer(role), FixedAuthorizer(role)))
     is_allowed = role is not None and ROLES.index(role) >= ROLES.index(permission.minimum)
-    key = HTTPAuthorizationCredentials(scheme="Bearer", credentials="wsk_planted")
     refusals = []
     for allowed in (
-        API_PERMISSIONS[permission](request, "finance", key),
+        API_PERMISSIONS[permission](request, "finance"),
         PAGE_PERMISSIONS[permission](request, "finance"),
     ):
         try:

@@ -3,12 +3,11 @@
 import re
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Request
+from fastapi.security.utils import get_authorization_scheme_param
 
 from windsock.auth.authorizer import Authorizer
 from windsock.auth.csrf import check_same_origin
@@ -18,9 +17,6 @@ from windsock.errors import NotAuthenticated, NotSignedIn
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 COOKIE = "windsock_session"
-
-bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer wsk_…`", scheme_name="ApiKey")
-Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +76,19 @@ class Space:
         return await self.caller.fetch_batch_in(self.id, *statements)
 
 
-async def authenticate_key(
-    request: Request, credentials: HTTPAuthorizationCredentials | None, slug: str | None
-) -> tuple[Caller, Row]:
+async def authenticate_key(request: Request, slug: str | None) -> tuple[Caller, Row]:
     """Return the caller and the authorisation row, which holds the role in the space `slug`.
 
     Raises NotAuthenticated without a valid API key.
     """
-    if credentials is None or not credentials.credentials:
+    scheme, key = get_authorization_scheme_param(request.headers.get("authorization"))
+    if scheme.lower() != "bearer" or not key:
         raise NotAuthenticated("This needs an API key: send the header Authorization: Bearer <API key>.")
     authorizer: Authorizer = request.app.state.authorizer
-    row = await authorizer.authorize(hash_token(credentials.credentials), _valid_slug(slug))
+    row = await authorizer.authorize(hash_token(key), _valid_slug(slug))
     if row is None:
         raise NotAuthenticated("This API key is unknown, expired or revoked. Make another one and try again.")
     return _caller(request, row), row
-
-
-async def authenticate(request: Request) -> Caller:
-    """Return the caller before the dependencies of a route run: a body that is not JSON must not hide a 401."""
-    caller, _ = await authenticate_key(request, await bearer(request), None)
-    return caller
 
 
 async def authenticate_session(request: Request, slug: str | None) -> tuple[Caller, Row]:

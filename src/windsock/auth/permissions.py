@@ -8,7 +8,7 @@ from typing import Annotated
 import structlog
 from fastapi import Depends, Request
 
-from windsock.auth.authenticator import Bearer, Caller, Space, authenticate_key, authenticate_session
+from windsock.auth.authenticator import Caller, Space, authenticate_key, authenticate_session
 from windsock.db.database import Row
 from windsock.errors import Forbidden
 from windsock.http.etag import check_etag
@@ -41,8 +41,8 @@ def require_permission(permission: Permission) -> Callable[..., Awaitable[Space]
     caller is not a member of look the same.
     """
 
-    async def api_permission(request: Request, slug: str, credentials: Bearer) -> Space:
-        return _open_space(*await authenticate_key(request, credentials, slug), permission)
+    async def api_permission(request: Request, slug: str) -> Space:
+        return _open_space(*await authenticate_key(request, slug), permission)
 
     return api_permission
 
@@ -63,8 +63,8 @@ def require_view_conditionally(*, by_minute: bool = False) -> Callable[..., Awai
     checks both, because FastAPI resolves what two depend on twice.
     """
 
-    async def conditional_view(request: Request, slug: str, credentials: Bearer) -> Space:
-        space = _open_space(*await authenticate_key(request, credentials, slug), Permission.VIEW)
+    async def conditional_view(request: Request, slug: str) -> Space:
+        space = _open_space(*await authenticate_key(request, slug), Permission.VIEW)
         return replace(space, etag=check_etag(request, space.etag_key, by_minute=by_minute))
 
     return conditional_view
@@ -80,13 +80,13 @@ def _open_space(caller: Caller, row: Row, permission: Permission) -> Space:
     return Space(row["space_id"], row["slug"], role, row["version"], caller)
 
 
-async def require_caller(request: Request, credentials: Bearer) -> Caller:
-    caller, _ = await authenticate_key(request, credentials, None)
+async def require_caller(request: Request) -> Caller:
+    caller, _ = await authenticate_key(request, None)
     return caller
 
 
-async def require_superadmin(request: Request, credentials: Bearer) -> Caller:
-    caller, _ = await authenticate_key(request, credentials, None)
+async def require_superadmin(request: Request) -> Caller:
+    caller, _ = await authenticate_key(request, None)
     if not caller.is_superadmin:
         raise Forbidden("This needs a superadmin.")
     return caller

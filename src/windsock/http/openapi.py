@@ -112,6 +112,7 @@ ERROR_RESPONSES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "422": ("A value does not fit; nothing was changed.", "ValidationProblem", ()),
     "503": ("The database cannot be reached. Nothing was changed.", "Error", ("Retry-After",)),
 }
+API_KEY: Json = {"type": "http", "description": "An API key: `Authorization: Bearer wsk_…`", "scheme": "bearer"}
 NOT_CHANGED = "304"
 RELAYS_PROVIDER_ERRORS = "x-relays"
 """Marks operations (openapi_extra) whose errors may be the provider's own."""
@@ -138,8 +139,9 @@ def describe(app: FastAPI, *, permissions: Permissions, require_caller: Callable
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             _normalize_parameters(path, operation)
-            if "security" in operation:
-                needs_role = rights[method.upper(), path] != {require_caller}
+            if required := rights[method.upper(), path]:
+                operation["security"] = [{"ApiKey": []}]
+                needs_role = required != {require_caller}
                 _add_errors(path, method, operation, document, examples["errors"], needs_role=needs_role)
             _add_headers(method, operation)
             _add_examples(operation, examples["operations"].get(f"{method.upper()} {path}", {}))
@@ -150,7 +152,7 @@ def describe(app: FastAPI, *, permissions: Permissions, require_caller: Callable
     for name in _sent(document):
         _refuse_nul(schemas[name])
     document["components"]["schemas"] = dict(sorted(schemas.items()))
-    document["components"]["headers"] = HEADERS
+    document["components"] |= {"headers": HEADERS, "securitySchemes": {"ApiKey": API_KEY}}
     return document
 
 
