@@ -62,11 +62,10 @@ async def list_runs_of_space(
 ) -> tuple[list[Row], int, Cursor | None]:
     """As list_runs, of all pipelines that `of` means."""
     matching = {**of.parameters(space), **which.parameters()}
-    if which.has_stored_count:
-        counted = "get_space_run_count"
+    if of == NO_FILTER and not which.include_removed:
+        counted = "count_space_runs_in_window"
     else:
-        is_by_hour = of == NO_FILTER and not which.include_removed
-        counted = "count_space_runs_in_window" if is_by_hour else "count_space_runs"
+        counted = "get_space_run_count" if which.has_stored_count else "count_space_runs"
     return await _page(reader, "list_space_runs", counted, matching, paging, which)
 
 
