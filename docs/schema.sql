@@ -446,6 +446,7 @@ END, ended_at, run_at)) STORED,
 );
 CREATE INDEX runs_deleted_by_sync ON runs (space_id, pipeline_id) WHERE deleted_by_sync_id IS NOT NULL;
 CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds, removed_at);
+CREATE INDEX runs_failed ON runs (space_id, ended_at) WHERE status = 'failed';
 -- The run that has the id in Airflow, or had it last.
 CREATE UNIQUE INDEX runs_identity ON runs (space_id, pipeline_id, external_id) WHERE NOT is_replaced;
 CREATE INDEX runs_newest ON runs (space_id, effective_start_at DESC, id DESC) INCLUDE (pipeline_id, status, run_type, removed_at);
@@ -583,6 +584,7 @@ CREATE TABLE pipeline_daily_stats (
     CONSTRAINT pipeline_daily_stats_pkey PRIMARY KEY (space_id, pipeline_id, day),
     CONSTRAINT pipeline_daily_stats_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE
 );
+CREATE INDEX pipeline_daily_stats_failed ON pipeline_daily_stats (space_id, day) INCLUDE (pipeline_id, failed) WHERE failed > 0;
 ALTER TABLE pipeline_daily_stats ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON pipeline_daily_stats USING (space_id = (SELECT current_space()));
 

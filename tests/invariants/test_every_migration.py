@@ -26,9 +26,9 @@ VERSIONS = Path(migrations.__file__).parent / "versions"
 SHA_256 = {
     "01_tenancy.sql": "f84906dc8b80c0eea7fb8a5df8e6e19de952f9c4f9c2a817d0945b20cdc2dec9",
     "02_connectors_and_syncs.sql": "d1d2e2cee32335aeff84b78ffadaaeb62caffb3e8ac65b04a9e8cf512ab546e1",
-    "03_mirror.sql": "5b53e4406e6a642437faf14cacd57df7394b28aa929205373a0dcb5f309bcc91",
+    "03_mirror.sql": "f10e35b7b6fe26f0ebb559f11b18fba13d680611f7580737696554638f1003f3",
     "04_user_data.sql": "67b897e5a0a5d1929e59ffed74dedb4cafcdcc7b503c119e2b21c63498ad86ec",
-    "05_statistics.sql": "c215d16c24c8b7c4e723696a683fbbbcef1ca59811623d5634c51ede42d8477d",
+    "05_statistics.sql": "ab6d68124eb9823155b884b6a2d3678e2ec441f977737974f8217f8039ba8753",
     "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",
     "07_counters.sql": "9bc89a05a22198a586a91ba2274ca1aa0f9edd18394346d50f52ff07626014bc",
     "08_audit.sql": "b395736ba7c6eb05a57d69692bd8f4a69b2c89719e752667763d910e5e66399e",

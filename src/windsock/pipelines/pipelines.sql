@@ -93,7 +93,7 @@ WITH keyed AS (
 {pipeline_rows}
 
 -- name: list_pipelines_sorted_by_count
--- The counts of all pipelines of the space: summed in one scan of the whole days, and pipeline by pipeline for the first.
+-- Aggregates the space once: its whole days, and the runs of the first. Two partial indexes hold what failed.
 WITH matching AS MATERIALIZED (
     SELECT p.id, p.name
     {pipeline_filters}
@@ -103,15 +103,13 @@ WITH matching AS MATERIALIZED (
         SELECT d.pipeline_id, d.success, d.failed
         FROM pipeline_daily_stats d
         WHERE d.space_id = %(space_id)s AND d.day > %(first_day)s::date
+          AND d.failed > 0  -- if failed_only
         UNION ALL
-        SELECT m.id, r.success, r.failed
+        SELECT r.pipeline_id, (r.status = 'success')::integer, (r.status = 'failed')::integer
         FROM matching m
-        CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE r.status = 'success') AS success, count(*) FILTER (WHERE r.status = 'failed') AS failed
-            FROM runs r
-            WHERE r.space_id = %(space_id)s AND r.pipeline_id = m.id AND r.removed_at IS NULL
-              AND r.ended_at >= %(since)s AND r.ended_at < %(second_day)s
-        ) r
+        JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = m.id
+        WHERE r.removed_at IS NULL AND r.ended_at >= %(since)s AND r.ended_at < %(second_day)s
+          AND r.status = 'failed'  -- if failed_only
     ) d
     GROUP BY d.pipeline_id
 ), keyed AS (

@@ -54,8 +54,11 @@ async def list_pipelines(
     elif sort == "name":
         listed = Statement(QUERIES["list_pipelines"], parameters | place)
     else:
-        name = "list_pipelines_sorted_by_count" if by in COUNT_COLUMNS else "list_pipelines_sorted_by_column"
-        listed = Statement(QUERIES[name], {**parameters, **place, "by": by, "descending": descending})
+        is_count = by in COUNT_COLUMNS
+        name = "list_pipelines_sorted_by_count" if is_count else "list_pipelines_sorted_by_column"
+        order = {"by": by, "descending": descending, "failed_only": by == "failed_count"}
+        # A generic plan is made for a small space, and would read all days of a large one through an index.
+        listed = Statement(QUERIES[name], {**parameters, **place, **order}, prepare=not is_count)
     rows, totals = await reader.fetch_batch(listed, Statement(QUERIES["count_pipelines"], parameters))
     return _to_pipelines(rows, window), totals[0]["total"]
 

@@ -132,6 +132,7 @@ CREATE TABLE runs (
 );
 CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds, removed_at);
 CREATE INDEX runs_deleted_by_sync ON runs (space_id, pipeline_id) WHERE deleted_by_sync_id IS NOT NULL;
+CREATE INDEX runs_failed ON runs (space_id, ended_at) WHERE status = 'failed';
 CREATE UNIQUE INDEX runs_identity ON runs (space_id, pipeline_id, external_id) WHERE NOT is_replaced;
 CREATE INDEX runs_newest ON runs (space_id, effective_start_at DESC, id DESC) INCLUDE (pipeline_id, status, run_type, removed_at);
 CREATE INDEX runs_newest_of_pipeline ON runs (space_id, pipeline_id, effective_start_at DESC, id DESC) INCLUDE (removed_at);

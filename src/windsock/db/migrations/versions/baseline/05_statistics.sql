@@ -28,6 +28,7 @@ CREATE TABLE pipeline_daily_stats (
     PRIMARY KEY (space_id, pipeline_id, day),
     CONSTRAINT pipeline_daily_stats_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
 ) WITH (fillfactor = 90);
+CREATE INDEX pipeline_daily_stats_failed ON pipeline_daily_stats (space_id, day) INCLUDE (pipeline_id, failed) WHERE failed > 0;
 COMMENT ON TABLE pipeline_daily_stats IS 'The runs of a pipeline that ended on a day (UTC): see run_stats().';
 
 CREATE FUNCTION run_stats(space uuid, pipeline uuid, since timestamptz, until timestamptz)
