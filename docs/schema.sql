@@ -400,32 +400,34 @@ CREATE TABLE runs (
     id                    uuid             NOT NULL DEFAULT uuid7(),
     pipeline_id           uuid             NOT NULL,
     external_id           text             NOT NULL,
-    status                text             NOT NULL,
     run_type              text             NOT NULL,
     -- Its position in the history of the provider, which never changes: run_after, else see the provider.
     run_at                timestamptz      NOT NULL,
-    queued_at             timestamptz,
-    started_at            timestamptz,
-    ended_at              timestamptz,
     run_after             timestamptz,
     logical_date          timestamptz,
     data_interval_start   timestamptz,
     data_interval_end     timestamptz,
     conf                  jsonb            NOT NULL DEFAULT '{}',
-    note                  text,
     triggered_by          text,
-    provider_metadata     jsonb            NOT NULL DEFAULT '{}',
-    -- Number of task runs by status; the sync updates it in the transaction that stores the task runs.
-    task_counts           jsonb            NOT NULL DEFAULT '{}',
     triggered_by_user_id  uuid,
-    missing_since_sync_id uuid,
-    removed_at            timestamptz,
-    last_synced_at        timestamptz      NOT NULL DEFAULT now(),
+    provider_metadata     jsonb            NOT NULL DEFAULT '{}',
     created_at            timestamptz      NOT NULL DEFAULT now(),
-    updated_at            timestamptz      NOT NULL DEFAULT now(),
-    deleted_by_sync_id    uuid,  -- As of pipelines.
+    -- Airflow now uses its id for another run; this one was deleted there.
+    is_replaced           boolean          NOT NULL DEFAULT false,
     -- When Airflow cleaned up this run and all older ones; Windsock keeps the only copy.
     archived_at           timestamptz,
+    removed_at            timestamptz,
+    missing_since_sync_id uuid,
+    deleted_by_sync_id    uuid,  -- As of pipelines.
+    note                  text,
+    status                text             NOT NULL,
+    -- Number of task runs by status; the sync updates it in the transaction that stores the task runs.
+    task_counts           jsonb            NOT NULL DEFAULT '{}',
+    queued_at             timestamptz,
+    started_at            timestamptz,
+    ended_at              timestamptz,
+    last_synced_at        timestamptz      NOT NULL DEFAULT now(),
+    updated_at            timestamptz      NOT NULL DEFAULT now(),
     -- Null when unknown: not ended, or ended before it started.
     duration_seconds      double precision GENERATED ALWAYS AS (
 CASE
@@ -438,8 +440,6 @@ CASE
     WHEN status = ANY (ARRAY['queued', 'running']) THEN created_at
     ELSE NULL::timestamp with time zone
 END, ended_at, run_at)) STORED,
-    -- Airflow now uses its id for another run; this one was deleted there.
-    is_replaced           boolean          NOT NULL DEFAULT false,
     CONSTRAINT runs_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
     CONSTRAINT runs_triggered_by_user_id_fkey FOREIGN KEY (triggered_by_user_id) REFERENCES users(id) ON DELETE SET NULL

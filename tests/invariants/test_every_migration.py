@@ -26,7 +26,7 @@ VERSIONS = Path(migrations.__file__).parent / "versions"
 SHA_256 = {
     "01_tenancy.sql": "f84906dc8b80c0eea7fb8a5df8e6e19de952f9c4f9c2a817d0945b20cdc2dec9",
     "02_connectors_and_syncs.sql": "d1d2e2cee32335aeff84b78ffadaaeb62caffb3e8ac65b04a9e8cf512ab546e1",
-    "03_mirror.sql": "f10e35b7b6fe26f0ebb559f11b18fba13d680611f7580737696554638f1003f3",
+    "03_mirror.sql": "842167edf5c4f24c49ef2446d5088fcb0276bf78af6450f896ed9da7aec62cca",
     "04_user_data.sql": "67b897e5a0a5d1929e59ffed74dedb4cafcdcc7b503c119e2b21c63498ad86ec",
     "05_statistics.sql": "ab6d68124eb9823155b884b6a2d3678e2ec441f977737974f8217f8039ba8753",
     "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",

@@ -73,7 +73,7 @@ CREATE TABLE pipeline_recent_runs (
     recent_runs json NOT NULL,
     PRIMARY KEY (space_id, pipeline_id),
     CONSTRAINT pipeline_recent_runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
-);
+) WITH (fillfactor = 70);
 COMMENT ON TABLE pipeline_recent_runs IS 'The newest runs of a pipeline, oldest first, as the API returns them; no row where it has no run. In a separate table, so that a scan of pipelines does not read them.';
 
 CREATE TABLE pipeline_reads (
@@ -92,44 +92,45 @@ COMMENT ON COLUMN pipeline_reads.read_at IS 'By our clock: when it was last read
 COMMENT ON COLUMN pipeline_reads.refused_at IS 'When the provider last refused it; null after it was read.';
 COMMENT ON COLUMN pipeline_reads.reconciled_at IS 'When its number of rows was last compared with that of the provider.';
 
+-- Columns that change stand last: a new version on the same page is logged from the first to the last difference.
 CREATE TABLE runs (
     space_id              uuid NOT NULL,
     id                    uuid NOT NULL DEFAULT uuid7(),
     pipeline_id           uuid NOT NULL,
     external_id           text NOT NULL,
-    status                text NOT NULL,
     run_type              text NOT NULL,
     run_at                timestamptz NOT NULL,
-    queued_at             timestamptz,
-    started_at            timestamptz,
-    ended_at              timestamptz,
     run_after             timestamptz,
     logical_date          timestamptz,
     data_interval_start   timestamptz,
     data_interval_end     timestamptz,
     conf                  jsonb NOT NULL DEFAULT '{}',
-    note                  text,
     triggered_by          text,
-    provider_metadata     jsonb NOT NULL DEFAULT '{}',
-    task_counts           jsonb NOT NULL DEFAULT '{}',
     triggered_by_user_id  uuid REFERENCES users ON DELETE SET NULL,
-    missing_since_sync_id uuid,
-    removed_at            timestamptz,
-    last_synced_at        timestamptz NOT NULL DEFAULT now(),
+    provider_metadata     jsonb NOT NULL DEFAULT '{}',
     created_at            timestamptz NOT NULL DEFAULT now(),
-    updated_at            timestamptz NOT NULL DEFAULT now(),
-    deleted_by_sync_id    uuid,
+    is_replaced           boolean NOT NULL DEFAULT false,
     archived_at           timestamptz,
+    removed_at            timestamptz,
+    missing_since_sync_id uuid,
+    deleted_by_sync_id    uuid,
+    note                  text,
+    status                text NOT NULL,
+    task_counts           jsonb NOT NULL DEFAULT '{}',
+    queued_at             timestamptz,
+    started_at            timestamptz,
+    ended_at              timestamptz,
+    last_synced_at        timestamptz NOT NULL DEFAULT now(),
+    updated_at            timestamptz NOT NULL DEFAULT now(),
     duration_seconds      double precision GENERATED ALWAYS AS (
         CASE WHEN ended_at >= started_at THEN extract(epoch FROM ended_at - started_at)::double precision END
     ) STORED,
     effective_start_at    timestamptz NOT NULL GENERATED ALWAYS AS (
         coalesce(started_at, queued_at, run_after, CASE WHEN status IN ('queued', 'running') THEN created_at END, ended_at, run_at)
     ) STORED,
-    is_replaced           boolean NOT NULL DEFAULT false,
     PRIMARY KEY (space_id, id),
     CONSTRAINT runs_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines ON DELETE CASCADE
-);
+) WITH (fillfactor = 70);
 CREATE INDEX runs_ended_of_pipeline ON runs (space_id, pipeline_id, ended_at) INCLUDE (status, duration_seconds, removed_at);
 CREATE INDEX runs_deleted_by_sync ON runs (space_id, pipeline_id) WHERE deleted_by_sync_id IS NOT NULL;
 CREATE INDEX runs_failed ON runs (space_id, ended_at) WHERE status = 'failed';
