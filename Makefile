@@ -17,10 +17,10 @@ demo: setup ## A real Airflow 3 with sample DAGs, mirrored by Windsock: prints t
 	@$(RUN) python demo/demo.py
 
 test: setup browser ## Every test, also against a real Airflow 3, 2.11 and 3.4, which it installs and starts
-	$(RUN) --group generators pytest -n 2 --dist loadgroup
+	$(RUN) --group generators pytest -n 2 --no-loadscope-reorder
 
 test-fast: setup browser ## Every test that needs no Airflow
-	$(RUN) --group generators pytest -n 2 --dist loadgroup -m "not airflow"
+	$(RUN) --group generators pytest -n 2 --no-loadscope-reorder -m "not airflow"
 
 browser: ## Install Chromium, with which the tests look at the pages, if it is missing (by apt-get, as root or by sudo)
 	@command -v chromium chromium-browser google-chrome >/dev/null || \

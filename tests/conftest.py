@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet
 from fastapi import FastAPI
 from psycopg import sql
 from psycopg.rows import dict_row
+from xdist.scheduler import LoadFileScheduling
 
 from factories import TwoTenants, create_two_tenants
 from validating_client import ValidatingClient
@@ -37,12 +38,15 @@ SECRET_KEY = Fernet.generate_key().decode()
 TWO_TENANTS_DATABASE = "two_tenants"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file run in one process, in their order; those of tests/airflow form one group (see there)."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+class OneAirflowScheduling(LoadFileScheduling):  # type: ignore[misc]
+    """Tests of a file run in one process, in their order; all of tests/airflow in one: two Airflows are too much."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/airflow" if nodeid.startswith("tests/airflow/") else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneAirflowScheduling:
+    return OneAirflowScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

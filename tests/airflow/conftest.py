@@ -2,8 +2,8 @@
 
 A test that takes `airflow` runs on Airflow 3 and on Airflow 2; one that takes `airflow3`, `airflow2` or `airflow34` on
 that one; one that takes `every_airflow` on all three. They are the same session fixture with another parameter, and one
-group, which one process runs, so that never two Airflows run at a time. 3.4 has DAGs of its own: what the others test
-of 3 need not be told again, what loops do there must.
+process runs them all, so that never two Airflows run at a time. 3.4 has DAGs of its own: what the others test of 3 need
+not be told again, what loops do there must.
 """
 
 from __future__ import annotations
@@ -41,11 +41,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """Mark the tests here before any are chosen by mark; afterwards put them last, one version after the other."""
+    """Mark the tests here before any are chosen by mark; afterwards put them first, one version after the other."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.airflow)
-            item.add_marker(pytest.mark.xdist_group("airflow"))
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(SECONDS))
     yield
@@ -55,9 +54,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 def _turn(item: pytest.Item) -> int:
     """pytest groups by the parameter's position, which says nothing where there is only one. This sort is stable."""
     called = getattr(item, "callspec", None)
-    if HERE not in item.path.parents or called is None:
-        return -1
-    return VERSIONS.index(called.params["airflow"]) if "airflow" in called.params else -1
+    if HERE not in item.path.parents or called is None or "airflow" not in called.params:
+        return len(VERSIONS)
+    return VERSIONS.index(called.params["airflow"])
 
 
 @pytest.fixture(scope="session")
