@@ -9,6 +9,7 @@ from fake_airflow.oddities import key_of
 from sync.harness import SyncHarness
 from sync.skipping_provider import REASON, UnreadableSet, skip_unreadable
 from sync.test_deletions import freshness, full_check
+from windsock.providers.airflow.scans import Limits
 from windsock.sync import skips
 
 pytestmark = pytest.mark.anyio
@@ -262,3 +263,19 @@ async def test_run_with_unreadable_state_stays_reported_at_no_cost_to_idle_sync(
     idle = [await harness.sync(trigger="schedule") for _ in range(3)]
     assert [sync["coverage"]["skipped"] for sync in idle] == [1, 1, 1]
     assert [sync["provider_requests"] for sync in idle[1:]] == clean[1:], harness.fake.requests[-8:]
+
+
+@pytest.mark.parametrize("what", ["runs", "tasks"])
+async def test_rows_without_names_on_different_pages_are_counted_separately(
+    harness: SyncHarness, bad: UnreadableSet, what: str
+) -> None:
+    model = harness.model
+    for number in range(4):
+        model.start_run("news", f"row {number}")
+    await harness.settle()
+    harness._limits = Limits(page=3)
+    rows = [key for key in (model.runs if what == "runs" else model.tasks) if str(key[1]).startswith("row")]
+    getattr(bad, what).update({rows[0][:4], rows[-1][:4]})
+    bad.names = False
+    assert (await full(harness))["coverage"]["skipped"] == 2
+    await is_whole_again(harness, bad)

@@ -55,6 +55,7 @@ class Skips(SkipRegister):
         self._in_scan: dict[Kind, list[SkippedRow]] = {"pipelines": [], "runs": [], "task_runs": []}
         self._nameless: dict[Kind, set[UUID]] = {"pipelines": set(), "runs": set(), "task_runs": set()}
         self._taken: dict[Kind, set[UUID]] = {"pipelines": set(), "runs": set(), "task_runs": set()}
+        self._numbers: dict[Kind, Counter[tuple[Key, Place]]] = {}
         self._orphans: Counter[tuple[str, str]] = Counter()
         self._met: set[UUID] = set()
 
@@ -64,7 +65,7 @@ class Skips(SkipRegister):
 
     def begin_scan(self, kind: Kind, scope: ScanScope | None) -> None:
         self._scopes[kind], self._in_scan[kind], self._nameless[kind] = scope, [], set()
-        self._taken[kind] = set()
+        self._taken[kind], self._numbers[kind] = set(), Counter()
         if kind == "task_runs":
             self._orphans.clear()
 
@@ -155,11 +156,11 @@ class Skips(SkipRegister):
 
     def _entries(self, pending: list[tuple[SkippedRow, Place]]) -> tuple[dict[UUID, Entry], set[UUID]]:
         """Return the entries to record, and the identities of those that stand for a row without a name."""
-        numbers: Counter[tuple[Key, Place]] = Counter()
         met: dict[UUID, Entry] = {}
         extended: set[UUID] = set()
         for row, place in pending:
-            taken, number = self._taken[row.kind], numbers[key_of(row), place]
+            taken, numbers = self._taken[row.kind], self._numbers.setdefault(row.kind, Counter())
+            number = numbers[key_of(row), place]
             numbers[key_of(row), place] += 1
             if place.span is None and is_nameless(row):
                 number = len(taken)
