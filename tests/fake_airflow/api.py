@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from fake_airflow import serializers
 from fake_airflow.model import Model
-from fake_airflow.oddities import Oddities
+from fake_airflow.oddities import POISONED, Oddities
 from fake_airflow.regions import added
 from fake_airflow.responses import NO_ROUTE, NoRoute, Params, Refused, Reply, fits, problem, read_cursor, write_cursor
 from fake_airflow.rows import Run, RunKey, Task, task_key
@@ -132,7 +132,7 @@ class Api:
 
         def shaped(row: Any, *more: Any) -> dict[str, Any]:
             if self.oddities.poisons([row]):
-                raise Refused(500, "Unexpected error")
+                raise Refused(500, POISONED)
             found: dict[str, Any] = shape(row, *more)
             return found | added(kind, row) if self.model.has_regions else found
 
@@ -233,7 +233,7 @@ class Api:
             rows.reverse()
         page = self._slice(rows, params)
         if self.oddities.poisons(page):
-            raise Refused(500, "Unexpected error")
+            raise Refused(500, POISONED)
         shown = [serializers.event(entry, self.model) for entry in page]
         return Reply({"event_logs": shown, "total_entries": len(rows)})
 

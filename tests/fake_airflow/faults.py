@@ -104,7 +104,7 @@ class FakeAirflow(httpx2.AsyncBaseTransport):
         return httpx2.Response(reply.status, headers=response_headers, content=content, request=request)
 
 
-def apply_fault(fault: str | None, reply: Reply) -> Reply:  # noqa: PLR0911 - a table of faults
+def apply_fault(fault: str | None, reply: Reply) -> Reply:  # noqa: C901, PLR0911 - a table of faults
     """What arrives in place of the answer."""
     match fault:
         case "429":
@@ -121,6 +121,10 @@ def apply_fault(fault: str | None, reply: Reply) -> Reply:  # noqa: PLR0911 - a 
             return Reply({"detail": "Forbidden"}, 403)
         case "html":
             return Reply(b"<!doctype html><title>Sign in</title>", 200, "text/html")
+        case "large":
+            return Reply(b'{"dag_runs": [' + b" " * 11_000_000, 200)
+        case "cut" if reply.status == 500:
+            return Reply(b'{"dag_runs": [{"dag_', 200)
         case "cut":
             content = reply.content
             return Reply(content[: len(content) // 2], reply.status, reply.content_type)

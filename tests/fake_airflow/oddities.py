@@ -40,21 +40,28 @@ ODD_FIELDS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
 """Of ODD_VALUES those that no column takes: the row is stored without them."""
 
 
+POISONED: Final = "Unexpected error"
+"""In the answer that would hold a poisoned row."""
+
+
 @dataclass
 class Oddities:
-    """`poisoned`: whatever answer holds such a row is a 500, also its own. `odd`: fields in place of the true ones.
+    """`poisoned`: whatever answer holds such a row is a 500, also its own, or fails as `poisoned_by` says.
+
+    `odd`: fields in place of the true ones.
 
     `hidden`: counted in totals, and in no list. `has_no_order`: task instances of 2.x are shuffled in each answer.
     `most_rows`: a list with more rows fails as `too_many` says.
     """
 
     poisoned: set[Key] = field(default_factory=set)
+    poisoned_by: Literal["500", "slow", "drop", "cut", "504", "large"] = "500"
     odd: dict[Key, dict[str, Any]] = field(default_factory=dict)
     hidden: set[Key] = field(default_factory=set)
     has_no_order: bool = False
     chooser: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311 - repeatable on purpose
     most_rows: int | None = None
-    too_many: Literal["slow", "drop", "cut", "504"] = "504"
+    too_many: Literal["slow", "drop", "cut", "504", "large"] = "504"
 
     def poisons(self, rows: Sequence[Any]) -> bool:
         return bool(self.poisoned) and any(key_of(row) in self.poisoned for row in rows)
@@ -69,6 +76,8 @@ class Oddities:
         return self.chooser.sample(rows, len(rows)) if self.has_no_order else rows
 
     def fault(self, body: object) -> str | None:
+        if self.poisoned_by != "500" and isinstance(body, dict) and body.get("detail") == POISONED:
+            return self.poisoned_by
         if self.most_rows is None or not isinstance(body, dict):
             return None
         most = max((len(value) for value in body.values() if isinstance(value, list)), default=0)

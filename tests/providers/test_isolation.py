@@ -259,3 +259,46 @@ def test_every_fiftieth_row_poisoned_costs_a_bounded_number_of_requests(kind: st
     assert len(keys(pages, "runs")) == 980
     assert len(skipped(pages)) == 20
     assert len(fake.requests) <= len(clean.requests) + 12 * 20
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_fiftieth_row_with_an_odd_value_costs_no_more_requests(kind: str) -> None:
+    fake, clean = make_fake_airflow(kind, dags=10, runs=1000), make_fake_airflow(kind, dags=10, runs=1000)
+    use(clean, reading("runs", CHANGED))
+    odd = {key for number, key in enumerate(fake.model.runs) if number % 50 == 25}
+    fake.api.oddities.odd = {key: {"end_date": 5} for key in odd}
+    pages = use(fake, reading("runs", CHANGED))
+    assert keys(pages, "runs") == set(fake.model.runs)
+    assert {ids(row) for row in skipped(pages)} == odd
+    assert len(fake.requests) == len(clean.requests)
+
+
+@pytest.mark.parametrize("cause", ["slow", "drop", "504", "cut", "large"])
+@pytest.mark.parametrize("numbers", [[0], [39], [7], [8, 9]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_run_that_alone_is_too_much_is_reported_and_all_others_are_read(
+    kind: str, numbers: list[int], cause: Any
+) -> None:
+    """One row of 11 MB, or one that takes longer than the time-out."""
+    fake = make_fake_airflow(kind)
+    every = set(fake.model.runs)
+    poisoned = {(f"dag_{number % 3:02}", f"run_{number:03}") for number in numbers}
+    fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = set(poisoned), cause
+    pages = use(fake, reading("runs", CHANGED), Limits(page=10))
+    assert keys(pages, "runs") == every - poisoned
+    assert {ids(row) for row in skipped(pages)} == poisoned
+
+
+@pytest.mark.parametrize("cause", ["slow", "drop", "504", "cut", "large"])
+@pytest.mark.parametrize("numbers", [[0], [79], [33], [5, 6]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_task_run_that_alone_is_too_much_is_reported_and_all_others_are_read(
+    kind: str, numbers: list[int], cause: Any
+) -> None:
+    fake = make_fake_airflow(kind)
+    every = list(fake.model.tasks)
+    poisoned = {every[number] for number in numbers}
+    fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = set(poisoned), cause
+    pages = use(fake, reading("task_runs", CHANGED), Limits(page=10))
+    assert keys(pages, "task_runs") == set(every) - poisoned
+    assert {ids(row) for row in skipped(pages)} == poisoned

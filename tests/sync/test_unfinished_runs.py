@@ -37,6 +37,9 @@ async def test_first_sync_mirrors_unfinished_or_recently_changed_runs_with_old_d
     assert (await harness.runs())[key]["status"] == state
     tasks = {task.task_id for task in harness.model.tasks_of(key)}
     assert {task_id for *run, task_id, _ in await harness.tasks() if tuple(run) == key} == tasks
+    harness.model.let_pass(400)
+    await harness.sync(trigger="schedule")
+    assert (await harness.runs())[key]["status"] == state
     await harness.settle()
     await harness.assert_equal()
 

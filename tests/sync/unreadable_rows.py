@@ -38,9 +38,14 @@ class UnreadableRowRules(SyncRules):
         }  # fmt: skip
         return kinds[kind]
 
-    @rule(kind=st.sampled_from(["dag", "run", "run", "task", "task", "event"]), number=NUMBERS)
-    def break_responses_of_a_row(self, kind: str, number: int) -> None:
-        """As a row does that Airflow itself cannot serialize."""
+    @rule(
+        kind=st.sampled_from(["dag", "run", "run", "task", "task", "event"]),
+        number=NUMBERS,
+        cause=st.sampled_from(["500", "500", "500", "504", "slow", "drop"]),
+    )
+    def break_responses_of_a_row(self, kind: str, number: int, cause: Any) -> None:
+        """As a row does that Airflow itself cannot serialize, or not in time, or at the cost of the process."""
+        self.api.oddities.poisoned_by = cause
         rows, oddities = self._rows(kind), self.api.oddities
         key = pick(rows, number)
         poisoned = sum(key_of(row) in oddities.poisoned for row in rows.values())

@@ -7,7 +7,7 @@ does not exist, or a complete list of the runs of its moment in which it does no
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -18,7 +18,9 @@ from windsock.errors import (
     ProviderInconclusive,
     ProviderLacksObject,
 )
+from windsock.providers.airflow.counting import count
 from windsock.providers.airflow.dialect import Dialect
+from windsock.providers.airflow.isolation import cause_of
 from windsock.providers.airflow.scans import Fetch, Limits
 from windsock.providers.base import Page, ProviderRun, ProviderTaskRun
 from windsock.providers.scopes import Resume, RunRange, SingleRun
@@ -84,10 +86,12 @@ async def _get_run(ask: Fetch, dialect: Dialect, dag_id: str, run_id: str) -> Pr
     path = f"{dialect.root}/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}"
     try:
         body = (await ask(path, {})).body
-    except (ProviderHTTPError, ProviderBadResponse) as failure:
+    except ProviderFailed as failure:
         if _is_missing(failure, dag_id, run_id):
             return None
         if not _is_about_the_address(failure):
+            if cause_of(failure) == "size":
+                await _blame_run(ask, dialect, dag_id, failure)
             raise
         raise _AddressUnusable(str(failure), failure) from None
     if not isinstance(body, dict):
@@ -95,6 +99,16 @@ async def _get_run(ask: Fetch, dialect: Dialect, dag_id: str, run_id: str) -> Pr
     if (body.get("dag_id"), body.get("dag_run_id")) != (dag_id, run_id):
         raise _AddressUnusable(f"GET {path} was answered with something else than that run.")
     return dialect.parse_run(body)
+
+
+async def _blame_run(ask: Fetch, dialect: Dialect, dag_id: str, failure: ProviderFailed) -> None:
+    """Raise a 500 if a server that gave no answer for one run in time gives one without rows; it may be down."""
+    now = datetime.now(UTC)
+    try:
+        await count(ask, dialect.count_request("runs", RunRange(now, now, dag_id)))
+    except ProviderFailed:
+        return
+    raise ProviderHTTPError(HTTPStatus.INTERNAL_SERVER_ERROR, str(failure), is_transient=False) from None
 
 
 async def read_task_runs(

@@ -16,6 +16,8 @@ T = TypeVar("T")
 Fetch = Callable[[int, int], Awaitable[ListResponse[T]]]
 """The rows from that place on, at most so many."""
 
+SMALLEST: Final = 2
+"""Rows of a slice: with a single one, the row that proves that nothing has moved would leave no place for another."""
 _MAX_RESTARTS: Final = 3
 _MAX_UNCONFIRMED: Final = 64
 
@@ -68,7 +70,7 @@ class SliceReader(Generic[T]):
                     self._grow()
                     return part
             cause = await self._isolation.judge(failure)
-            if cause == "size" and self._size > 1:
+            if cause == "size" and self._size > SMALLEST:
                 self._shrink()
             elif cause == "row" and not is_repeated and not was_repeated(failure):
                 is_repeated = True
@@ -111,14 +113,17 @@ class SliceReader(Generic[T]):
             try:
                 part = await self.fetch(place - overlap, limit + overlap)
             except ProviderFailed as failure:
-                await self._isolation.judge(failure)
+                cause = await self._isolation.judge(failure)
                 if limit > 1:
                     fails_before = place + limit
-                else:
+                    continue
+                alone = await self._alone(place, last_mark) if cause == "size" and last_mark is not None else None
+                if alone is None:
                     gaps.append(_Gap(place, failure, last_mark, before))
                     await self._isolation.prove_that_others_can_be_read(failure)
                     place, fails_before, last_mark = place + 1, place + 1, None
-                continue
+                    continue
+                part, overlap = alone, 0
             if overlap:
                 if not part.row_keys or part.row_keys[0] != last_mark:
                     raise _Moved
@@ -140,6 +145,17 @@ class SliceReader(Generic[T]):
             named.append(skipped)
             found = found.with_skipped(self._key(gap, skipped), skipped, received=1)
         return found
+
+    async def _alone(self, place: int, mark: Key) -> ListResponse[T] | None:
+        """The row alone, if it is only together with the one before it that it is too much."""
+        try:
+            part = await self.fetch(place, 1)
+        except ProviderFailed as failure:
+            await self._isolation.judge(failure)
+            return None
+        if not await self._is_at(place - 1, mark):
+            raise _Moved
+        return part
 
     async def _confirm(self, gaps: list[_Gap[T]]) -> None:
         """Each gap and the row before it are still where they were: then all between them was read, and all behind."""
@@ -170,7 +186,7 @@ class SliceReader(Generic[T]):
     def _shrink(self) -> None:
         """Growing in vain costs an answer each time, so it is tried less often each time."""
         self._patience = min(_MAX_UNCONFIRMED, max(1, self._patience * 2))
-        self._size, self._successes = max(1, self._size // 2), 0
+        self._size, self._successes = max(SMALLEST, self._size // 2), 0
 
     def _grow(self) -> None:
         self._successes += 1
