@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from airflow.harness import PIPELINES, Windsock
 from fake_airflow.faults import FakeAirflow
-from fake_airflow.oddities import Key
+from fake_airflow.oddities import Key, key_of
 from fake_airflow.rows import RunKey, TaskKey
 from sync.oracle import OVERLAP, Mirrored, Oracle
 from windsock import egress
@@ -175,7 +175,8 @@ class SyncHarness(Windsock):
         for sample in state["identity_samples"]:
             run = self.model.runs.get((sample["dag_id"], sample["run_id"]))
             expected_start = datetime.fromisoformat(sample["started_at"])
-            intact += run is not None and self.fake.api.may_see(run.dag_id) and run.started_at == expected_start
+            if run is not None and key_of(run) not in self.fake.api.oddities.poisoned:
+                intact += self.fake.api.may_see(run.dag_id) and run.started_at == expected_start
         return intact
 
     # --- What there is ----------------------------------------------------------------------------------------------

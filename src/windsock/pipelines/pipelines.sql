@@ -2,8 +2,7 @@
 FROM pipelines p
 WHERE {matching_pipelines}
   AND p.status = ANY (%(status)s::text[])  -- if status
-  AND (p.status IN ('queued', 'running') OR (p.last_run ->> 'ended_at')::timestamptz >= %(since)s)  -- if never_succeeded
-  AND NOT (p.status = 'success' AND (p.last_run ->> 'ended_at')::timestamptz >= %(since)s)  -- if never_succeeded
+  AND (p.status IN ('queued', 'running') OR (p.status <> 'success' AND (p.last_run ->> 'ended_at')::timestamptz >= %(since)s))  -- if never_succeeded
   AND NOT EXISTS (SELECT FROM pipeline_daily_stats d WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > %(first_day)s::date AND d.success > 0)  -- if never_succeeded
   AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL AND r.ended_at >= %(since)s AND r.ended_at < %(second_day)s AND r.status = 'success')  -- if never_succeeded
 
