@@ -36,6 +36,8 @@ class Api:
         """The account has rights on single DAGs: lists over all of them answer 403."""
         self.refused: set[str] = set()
         """DAGs that it sees in the list, and whose runs it may not read."""
+        self.broken_files: list[str] = []
+        """DAG files that Airflow could not import."""
         self.shows_events = self.shows_heartbeats = True
         self.epoch = 0
         self.counted_up_to = 50_000
@@ -90,7 +92,8 @@ class Api:
             case ["dags"]:
                 return self._dags(params)
             case ["importErrors"]:
-                return Reply({"import_errors": [], "total_entries": 0})
+                errors = [{"import_error_id": n, "filename": name} for n, name in enumerate(self.broken_files)]
+                return Reply({"import_errors": errors, "total_entries": len(errors)})
             case ["eventLogs"]:
                 return self._events(params)
             case ["monitor", "health"] | ["health"]:

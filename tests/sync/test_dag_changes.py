@@ -37,6 +37,23 @@ async def test_dag_change_is_mirrored_by_next_sync(harness: SyncHarness, what: s
     assert sync["pipelines"]["updated"] == 1
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], None),
+        (["a.py"], "1 DAG file could not be imported"),
+        (["a.py", "b.py"], "2 DAG files could not be imported"),
+    ],
+)
+async def test_import_errors_are_reported_by_number_of_files(
+    harness: SyncHarness, files: list[str], words: str | None
+) -> None:
+    harness.fake.api.broken_files = files
+    warnings = (await harness.sync())["warnings"]
+    assert len(warnings) == (words is not None)
+    assert all(str(words) in warning for warning in warnings)
+
+
 async def test_next_run_date_equals_airflow_after_each_sync(harness: SyncHarness) -> None:
     dag = harness.model.dags["bills"]
     for minute in range(3):
