@@ -175,7 +175,8 @@ class SyncHarness(Windsock):
         for sample in state["identity_samples"]:
             run = self.model.runs.get((sample["dag_id"], sample["run_id"]))
             expected_start = datetime.fromisoformat(sample["started_at"])
-            if run is not None and key_of(run) not in self.fake.api.oddities.poisoned:
+            oddities = self.fake.api.oddities
+            if run is not None and key_of(run) not in oddities.poisoned | oddities.odd.keys():
                 intact += self.fake.api.may_see(run.dag_id) and run.started_at == expected_start
         return intact
 

@@ -104,3 +104,26 @@ async def test_incomplete_task_runs_of_unaddressable_run_are_read_again(harness:
     assert (await harness.sync(trigger="schedule"))["coverage"]["skipped"] == 0
     await harness.settle()
     await harness.assert_equal()
+
+
+@pytest.mark.parametrize("is_mirrored", [True, False])
+@pytest.mark.parametrize("run_id", ["../23", "2026/11/23"])
+async def test_warning_about_an_unreadable_run_that_was_deleted_disappears(
+    harness: SyncHarness, run_id: str, *, is_mirrored: bool
+) -> None:
+    """One that is not mirrored was met as the parent of its task runs."""
+    key, oddities = ("news", run_id), harness.fake.api.oddities
+    await harness.settle()
+    start(harness, *key)
+    if is_mirrored:
+        await harness.settle()
+    oddities.poisoned, harness.unreadable = {key}, {key}
+    harness.model.note_run(key, "its log entry leads to it")
+    await full_check(harness)
+    assert len(await harness.rows("SELECT * FROM skipped_rows")) >= 1
+    harness.model.delete_run(key)
+    oddities.poisoned = set()
+    for _ in range(4):
+        await full_check(harness)
+    assert await harness.rows("SELECT * FROM skipped_rows") == []
+    assert key not in await harness.runs()

@@ -128,7 +128,7 @@ class PageStore:
     ) -> None:
         """A mirrored run without an address, where the list of its moment lacks rows: it may be one of those."""
         if position is not None:
-            self.skips.meet_run(dag_id, run_id, str(failure))
+            self.skips.meet_run(dag_id, run_id, str(failure), position)
 
     def count(self, kind: str, stored: UpsertResult, *, read: int) -> None:
         self.count_requests()

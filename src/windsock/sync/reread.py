@@ -97,13 +97,16 @@ async def _reread_span(session: SyncSession, entry: Entry) -> None:
     if not session.state.is_per_dag:
         await read_window(session, TimeWindow(start, end), None, finds_missing=False)
     elif dag_id is not None:
-        scope = RunRange(start, end, dag_id)
-        async for page in session.track_pages("runs", session.provider.runs(scope), scope):
-            await session.store_runs(page.rows)
-        await session.end_scan("runs")
-        async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
-            await session.store_task_runs(task_page.rows)
-        await session.end_scan("task_runs")
+        await _read_pipeline(session, RunRange(start, end, dag_id))
+
+
+async def _read_pipeline(session: SyncSession, scope: RunRange) -> None:
+    async for page in session.track_pages("runs", session.provider.runs(scope), scope):
+        await session.store_runs(page.rows)
+    await session.end_scan("runs")
+    async for task_page in session.track_pages("task_runs", session.provider.task_runs(scope), scope):
+        await session.store_task_runs(task_page.rows)
+    await session.end_scan("task_runs")
 
 
 async def _reread_task_runs(session: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:
@@ -119,11 +122,18 @@ async def _reread_task_runs(session: SyncSession, entry: Entry, dag_id: str, run
 
 
 async def _reread_without_address(session: SyncSession, entry: Entry, position: datetime | None) -> None:
-    """Read the row's window; without one, a warning about what is not mirrored at all has no subject."""
-    if position is None and entry.span is None and (entry.row.fields or entry.row.kind == "task_runs"):
-        await session.forget_skipped(entry)
-    else:
+    """Read the row's window; without one it is not mirrored, and a warning about a part of it has no subject.
+
+    A whole run is looked for in the history of its DAG, where its list shows it with its window or not at all.
+    """
+    if position is not None or entry.span is not None:
         await _reread_span(session, entry)
+        return
+    if entry.is_whole and entry.row.kind == "runs":
+        await _read_pipeline(session, RunRange(session.goal, None, entry.row.pipeline_external_id))
+    known = session.skips.known.get(entry.identity)
+    if known is not None and known.span is None:
+        await session.forget_skipped(entry)
 
 
 async def _reread_run(session: SyncSession, entry: Entry, dag_id: str, run_id: str) -> None:

@@ -77,13 +77,13 @@ class Skips(SkipRegister):
             self._in_scan[row.kind].append(found)
             self._pending.append((found, place_of(found, scope, now)))
 
-    def meet_run(self, dag_id: str, run_id: str, reason: str) -> None:
-        """Record a single run that cannot be read: possibly one that its list could not name."""
+    def meet_run(self, dag_id: str, run_id: str, reason: str, position: datetime | None = None) -> None:
+        """Record a single run that cannot be read: possibly one that its list could not name. `position`: its time."""
         scanned = self._in_scan["runs"]
         nameless = next((row for row in scanned if not row.fields and not row.run_external_id), None)
         found = SkippedRow(kind="runs", reason=reason, pipeline_external_id=dag_id, run_external_id=run_id)
         if nameless is None or key_of(found) in self._by_key:
-            self._pending.append((found, Place(None, None)))
+            self._pending.append((found, Place((position, position) if position else None, None)))
             return
         scanned[scanned.index(nameless)] = found
         span = span_of(self._scopes.get("runs"))
