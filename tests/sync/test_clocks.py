@@ -126,6 +126,17 @@ async def test_clock_difference_of_interrupted_pass_is_reused(harness: SyncHarne
     assert (await harness.runs())["news", "run_0"]["status"] == "failed"
 
 
+async def test_response_without_date_does_not_end_the_measurement_of_the_clock_lag(harness: SyncHarness) -> None:
+    shift(harness, lag=300)
+    await again(harness)
+    faults = harness.fake.faults
+    faults.where, faults.plan = "health", ["wrong date"]
+    await again(harness)
+    assert faults.met == ["wrong date"]
+    await again(harness)
+    assert abs((await harness.state())["clocks"]["applied"] - 300) < 10
+
+
 @pytest.mark.parametrize("is_scoped", [False, True])
 async def test_clock_lag_found_after_interrupted_first_sync_loses_no_change(
     harness: SyncHarness, *, is_scoped: bool

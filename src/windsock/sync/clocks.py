@@ -41,6 +41,8 @@ class Clocks:
             beat, server_time = await self._heartbeat()
         except ProviderFailed:  # the requests that follow say what is wrong
             return
+        if server_time is None and measured.is_pending and measured.ahead_of_ours is not None:
+            return  # a single response without a Date, of a server that gives one: the next sync looks again
         measured.measured_at = now
         measured.ahead_of_ours = self._provider.ahead_of_ours
         self._judge(beat, server_time)
