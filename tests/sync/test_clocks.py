@@ -97,15 +97,15 @@ async def test_changes_before_clock_lag_was_detected_are_read_afterwards(harness
     assert (await harness.runs())["news", "run_0"]["status"] == "failed"
 
 
-@pytest.mark.parametrize("looks", [1, 2])
+@pytest.mark.parametrize("measurements", [1, 2])
 @pytest.mark.parametrize("skew", [0, 300, -300])
 async def test_single_wrong_date_does_not_falsify_the_measured_clock_lag(
-    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, skew: float, looks: int
+    harness: SyncHarness, monkeypatch: pytest.MonkeyPatch, skew: float, measurements: int
 ) -> None:
     """Of another host behind the same proxy, whose clock is four minutes behind. The second look tells."""
     monkeypatch.setattr(clocks, "MEASURED_EVERY", timedelta(0))
     shift(harness, lag=300, skew=skew)
-    for _ in range(looks):
+    for _ in range(measurements):
         await again(harness, 20)
     faults = harness.fake.faults
     faults.where, faults.plan = "health", ["date behind"]
