@@ -109,9 +109,13 @@ class AirflowRules(StateMachineBase):
     def a_permission_is_lost(self, number: int) -> None:
         """For some of the DAGs: lists leave them out without a word."""
         lost = {dag_id for place, dag_id in enumerate(sorted(self.model.dags)) if number >> place & 1}
-        if self.config.is_scoped and not set(self.model.dags) - lost - self.hidden.keys():
-            return  # an account that may read no list and no DAG is refused, which is right
-        self.hide(lost)
+        if self.leaves_a_dag(lost):
+            self.hide(lost)
+
+    def leaves_a_dag(self, lost: set[str]) -> bool:
+        """An account that may read no list and can read no DAG is refused, which is right."""
+        unreadable = {key[0] for key in self.api.oddities.poisoned if len(key) == 1}
+        return not self.config.is_scoped or bool(set(self.model.dags) - lost - self.hidden.keys() - unreadable)
 
     def hide(self, dag_ids: set[str]) -> None:
         self.was_hidden |= bool(dag_ids)

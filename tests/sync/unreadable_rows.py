@@ -49,7 +49,8 @@ class UnreadableRowRules(SyncRules):
         rows, oddities = self._rows(kind), self.api.oddities
         key = pick(rows, number)
         poisoned = sum(key_of(row) in oddities.poisoned for row in rows.values())
-        if key is not None and (poisoned + 1) * MAX_SHARE <= len(rows):
+        is_last = kind == "dag" and not self.leaves_a_dag({str(key)})
+        if key is not None and not is_last and (poisoned + 1) * MAX_SHARE <= len(rows):
             self._note_unreadable(key_of(rows[key]))
             oddities.poisoned.add(key_of(rows[key]))
 
