@@ -76,8 +76,14 @@ class UnreadableRowRules(SyncRules):
         self.unreadable.add(key)
         self.harness.unreadable = self.unreadable
         mirrored = self.do(self.harness.mirrored())
-        if key in {(dag_id,) for dag_id in mirrored.pipelines} | mirrored.runs.keys() | mirrored.tasks.keys():
+        here = {(dag_id,) for dag_id in mirrored.pipelines} | mirrored.runs.keys() | mirrored.tasks.keys()
+        if key in here and not self._is_another_run(key, mirrored):
             self.was_here[key] = self._is_still(key)
+
+    def _is_another_run(self, key: Key, mirrored: Mirrored) -> bool:
+        """The mirror has the run that had this id before."""
+        run = self.model.runs.get((key[0], key[1])) if len(key) > 1 else None
+        return run is not None and mirrored.runs[run.dag_id, run.run_id]["run_at"] != run.run_after
 
     def _is_still(self, key: Key) -> object:
         """Since when Airflow has had the DAG of this row, and the time and the id of its run; None where it is gone."""
