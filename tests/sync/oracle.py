@@ -22,6 +22,7 @@ from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskR
 from windsock.sync.dag_filter import is_included
 
 OVERLAP = timedelta(seconds=120)
+DATE_RESOLUTION = timedelta(seconds=1)
 NOT_OURS = frozenset({"note"})
 """Changes nothing in updated_at, so that no listing of changes shows it."""
 
@@ -179,7 +180,7 @@ class Oracle:
         """In the history, or changed since it was begun; and not past the retention."""
         as_of, oldest = mirrored.time("as_of"), self.oldest
         is_retained = oldest is None or run.run_after >= oldest + timedelta(minutes=1)
-        is_new = as_of is not None and run.updated_at >= max(as_of, self._appeared(run))
+        is_new = as_of is not None and run.updated_at >= max(as_of + DATE_RESOLUTION, self._appeared(run))
         return is_retained and (is_new or self._is_in_history(run, mirrored))
 
     def _is_followed(self, run: Run, mirrored: Mirrored, row: Run | Task | None = None) -> bool:
