@@ -302,3 +302,18 @@ def test_task_run_that_alone_is_too_much_is_reported_and_all_others_are_read(
     pages = use(fake, reading("task_runs", CHANGED), Limits(page=10))
     assert keys(pages, "task_runs") == set(every) - poisoned
     assert {ids(row) for row in skipped(pages)} == poisoned
+
+
+@pytest.mark.parametrize("cause", ["slow", "504"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_slow_task_run_of_a_future_date_does_not_make_the_scan_endless(kind: str, cause: Any) -> None:
+    """The open window that holds it was split at the present moment, again and again."""
+    fake = make_fake_airflow(kind)
+    key = ("dag_00", "of tomorrow")
+    fake.model.start_run(*key, at=fake.model.now() + timedelta(hours=20))
+    bad = (*key, "extract", -1)
+    fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = {bad}, cause
+    pages = use(fake, reading("task_runs", RunRange(BEGIN, None)), Limits(requests=2_000))
+    assert keys(pages, "task_runs") == set(fake.model.tasks) - {bad}
+    assert {ids(row) for row in skipped(pages)} == {bad}
+    assert len(fake.requests) < 150

@@ -58,6 +58,7 @@ class WindowedScan(Generic[T]):
         self._before_split: int | None = None
         self._repeated: ScanRange | None = None
         self._has_order = True
+        self._split_until: datetime | None = None
         self._isolation = Isolation(self._ask_counted, listing, limits)
         self._namer = Namer(self._ask_counted, listing, limits, self._check.has)
 
@@ -100,7 +101,7 @@ class WindowedScan(Generic[T]):
                 return part
             # As many as the total takes, at once: each window that is too large costs an answer that is thrown away.
             wanted = ceil(1.5 * (part.total or 0) / max(1, part.received))
-            pieces = split(window, wanted, part.as_of, self._limits.shortest)
+            pieces = self._split(window, wanted, part.as_of)
             if pieces:
                 self._before_split = part.total
                 return pieces
@@ -116,7 +117,7 @@ class WindowedScan(Generic[T]):
     async def _after(self, failure: ProviderFailed, window: ScanRange) -> "ListResponse[T] | list[ScanRange]":
         """Return smaller ranges for a failed one; raise the failure if splitting does not help."""
         cause = cause_of(failure)
-        pieces = split(window, _PIECES_OF_A_SLOW_WINDOW, datetime.now(UTC), self._limits.shortest)
+        pieces = self._split(window, _PIECES_OF_A_SLOW_WINDOW, datetime.now(UTC))
         self._before_split = None
         if cause == "size" and pieces and self._slow < _MAX_CONSECUTIVE_SLOW:
             # 2.x gives some 1,000 rows a second: what is too much at once may well be had in pieces.
@@ -132,7 +133,7 @@ class WindowedScan(Generic[T]):
             raise failure
         if pieces and total > self._limits.window:
             wanted = ceil(1.5 * total / self._limits.window)
-            return split(window, wanted, datetime.now(UTC), self._limits.shortest) or pieces
+            return self._split(window, wanted, datetime.now(UTC)) or pieces
         if total <= 1 or self._has_order:
             slices = SliceReader(partial(self._slice, window), self._isolation, self._listing, total, self._namer)
             try:
@@ -145,6 +146,11 @@ class WindowedScan(Generic[T]):
                 self._slow = 0
                 return part
         return pieces or await self._read_by_change(window, total, failure)
+
+    def _split(self, window: ScanRange, pieces: int, now: datetime) -> list[ScanRange]:
+        """An open window is split up to the same moment each time: rows of the future would be split for ever."""
+        self._split_until = self._split_until or now
+        return split(window, pieces, self._split_until, self._limits.shortest)
 
     async def _read_by_change(self, window: ScanRange, total: int, failure: ProviderFailed) -> ListResponse[T]:
         """Rows of one moment, read in windows of the time of their last change, which need no order either.
