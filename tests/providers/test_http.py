@@ -52,7 +52,9 @@ def test_single_503_is_retried_after_a_pause(lab: "Lab") -> None:
 def test_persistent_transient_error_is_tried_three_times(lab: "Lab", status: int) -> None:
     failure = failing(lab, lab.Reply({}, status=status))
     assert isinstance(failure, ProviderHTTPError)
-    assert (failure.status, failure.is_transient, len(lab.slept)) == (status, True, 2)
+    # After a 504 of one run a list without rows shows whether the server answers at all.
+    tries = 2 if status == 504 else 1
+    assert (failure.status, failure.is_transient, len(lab.slept)) == (status, True, 2 * tries)
     assert lab.slept[1] > lab.slept[0]
 
 
@@ -95,7 +97,7 @@ def test_connection_that_is_reset_once_is_retried(lab: "Lab") -> None:
 def test_connection_that_is_always_reset_is_unreachable(lab: "Lab") -> None:
     failure = failing(lab, lab.Reply(drops=True))
     assert isinstance(failure, ProviderUnreachable)
-    assert len(lab.slept) == 2
+    assert len(lab.slept) == 2 * 2, "for the run, and for a list without rows"
 
 
 def test_truncated_response_is_an_error(lab: "Lab") -> None:

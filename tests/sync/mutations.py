@@ -174,12 +174,12 @@ MUTATIONS = (
         "    path = f\"{dialect.root}/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}\"\n"
         "    try:\n"
         "        body = (await ask(path, {})).body\n"
-        "    except (ProviderHTTPError, ProviderBadResponse) as failure:\n"
+        "    except ProviderFailed as failure:\n"
         "        if _is_missing(failure, dag_id, run_id):\n",
         "    path = f\"{dialect.root}/dags/{quote(dag_id, safe='~')}/dagRuns/{quote(run_id, safe='~')}\"\n"
         "    try:\n"
         "        body = (await ask(path, {})).body\n"
-        "    except (ProviderHTTPError, ProviderBadResponse) as failure:\n"
+        "    except ProviderFailed as failure:\n"
         "        if failure.status == HTTPStatus.NOT_FOUND:\n",
     ),
     Mutation(
@@ -227,7 +227,7 @@ MUTATIONS = (
     Mutation(
         "a difference of clocks corrects no pipeline that is read by itself",
         "sync/clock_correction.py",
-        "if is_corrected and session.state.is_per_dag:",
+        "if corrected and session.state.is_per_dag:",
         "if False:",
     ),
     Mutation(

@@ -279,24 +279,3 @@ async def test_rows_without_names_on_different_pages_are_counted_separately(
     bad.names = False
     assert (await full(harness))["coverage"]["skipped"] == 2
     await is_whole_again(harness, bad)
-
-
-@pytest.mark.parametrize("cause", ["slow", "drop", "504"])
-async def test_row_that_is_too_slow_to_read_does_not_stop_the_connector(harness: SyncHarness, cause: Any) -> None:
-    """Neither in lists nor at its own address; a server that does not answer at all is another matter."""
-    await harness.settle()
-    model, oddities, key = harness.model, harness.fake.api.oddities, ("news", "run_0")
-    oddities.poisoned_by, harness.unreadable = cause, {key}
-    oddities.poisoned.add(key)
-    model.note_run(key, "its log entry leads to its address")
-    model.touch(model.runs[key])
-    model.start_run("bills", "beside it")
-    for _ in range(3):
-        sync = await full_check(harness)
-        assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", 1), sync["error"]
-    assert ("bills", "beside it") in await harness.runs()
-    oddities.poisoned.clear()
-    for _ in range(3):
-        sync = await full_check(harness)
-    assert (sync["status"], sync["coverage"]["skipped"]) == ("complete", 0)
-    assert (await harness.runs())[key]["note"] == "its log entry leads to its address"

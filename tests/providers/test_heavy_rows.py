@@ -1,0 +1,66 @@
+"""Single rows that are too large, or take too long, for any list: they are passed over as others that break it."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from providers.fake_airflow_helpers import (
+    BEGIN,
+    CHANGED,
+    KINDS,
+    ids,
+    keys,
+    make_fake_airflow,
+    reading,
+    skipped,
+    use,
+)
+from windsock.providers.airflow.scans import Limits
+from windsock.providers.scopes import RunRange
+
+
+@pytest.mark.parametrize("cause", ["slow", "drop", "504", "cut", "large"])
+@pytest.mark.parametrize("numbers", [[0], [39], [7], [8, 9]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_run_that_alone_is_too_much_is_reported_and_all_others_are_read(
+    kind: str, numbers: list[int], cause: Any
+) -> None:
+    """One row of 11 MB, or one that takes longer than the time-out."""
+    fake = make_fake_airflow(kind)
+    every = set(fake.model.runs)
+    poisoned = {(f"dag_{number % 3:02}", f"run_{number:03}") for number in numbers}
+    fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = set(poisoned), cause
+    pages = use(fake, reading("runs", CHANGED), Limits(page=10))
+    assert keys(pages, "runs") == every - poisoned
+    assert {ids(row) for row in skipped(pages)} == poisoned
+
+
+@pytest.mark.parametrize("cause", ["slow", "drop", "504", "cut", "large"])
+@pytest.mark.parametrize("numbers", [[0], [79], [33], [5, 6]])
+@pytest.mark.parametrize("kind", KINDS)
+def test_task_run_that_alone_is_too_much_is_reported_and_all_others_are_read(
+    kind: str, numbers: list[int], cause: Any
+) -> None:
+    fake = make_fake_airflow(kind)
+    every = list(fake.model.tasks)
+    poisoned = {every[number] for number in numbers}
+    fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = set(poisoned), cause
+    pages = use(fake, reading("task_runs", CHANGED), Limits(page=10))
+    assert keys(pages, "task_runs") == set(every) - poisoned
+    assert {ids(row) for row in skipped(pages)} == poisoned
+
+
+@pytest.mark.parametrize("cause", ["slow", "504"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_slow_task_run_of_a_future_date_does_not_make_the_scan_endless(kind: str, cause: Any) -> None:
+    """The open window that holds it was split at the present moment, again and again."""
+    fake = make_fake_airflow(kind)
+    key = ("dag_00", "of tomorrow")
+    fake.model.start_run(*key, at=fake.model.now() + timedelta(hours=20))
+    bad = (*key, "extract", -1)
+    fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = {bad}, cause
+    pages = use(fake, reading("task_runs", RunRange(BEGIN, None)), Limits(requests=2_000))
+    assert keys(pages, "task_runs") == set(fake.model.tasks) - {bad}
+    assert {ids(row) for row in skipped(pages)} == {bad}
+    assert len(fake.requests) < 150
