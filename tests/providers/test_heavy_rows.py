@@ -5,49 +5,25 @@ from typing import Any
 
 import pytest
 
-from providers.fake_airflow_helpers import (
-    BEGIN,
-    CHANGED,
-    KINDS,
-    ids,
-    keys,
-    make_fake_airflow,
-    reading,
-    skipped,
-    use,
-)
+from providers.fake_airflow_helpers import BEGIN, CHANGED, KINDS, ids, keys, make_fake_airflow, reading, skipped, use
 from windsock.providers.airflow.scans import Limits
 from windsock.providers.scopes import RunRange
 
 
 @pytest.mark.parametrize("cause", ["slow", "drop", "504", "cut", "large"])
-@pytest.mark.parametrize("numbers", [[0], [39], [7], [8, 9]])
+@pytest.mark.parametrize("numbers", [[0], [-1], [7], [8, 9], [33]])
+@pytest.mark.parametrize("what", ["runs", "task_runs"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_run_that_alone_is_too_much_is_reported_and_all_others_are_read(
-    kind: str, numbers: list[int], cause: Any
+def test_row_that_alone_is_too_much_is_reported_and_all_others_are_read(
+    kind: str, what: str, numbers: list[int], cause: Any
 ) -> None:
     """One row of 11 MB, or one that takes longer than the time-out."""
     fake = make_fake_airflow(kind)
-    every = set(fake.model.runs)
-    poisoned = {(f"dag_{number % 3:02}", f"run_{number:03}") for number in numbers}
-    fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = set(poisoned), cause
-    pages = use(fake, reading("runs", CHANGED), Limits(page=10))
-    assert keys(pages, "runs") == every - poisoned
-    assert {ids(row) for row in skipped(pages)} == poisoned
-
-
-@pytest.mark.parametrize("cause", ["slow", "drop", "504", "cut", "large"])
-@pytest.mark.parametrize("numbers", [[0], [79], [33], [5, 6]])
-@pytest.mark.parametrize("kind", KINDS)
-def test_task_run_that_alone_is_too_much_is_reported_and_all_others_are_read(
-    kind: str, numbers: list[int], cause: Any
-) -> None:
-    fake = make_fake_airflow(kind)
-    every = list(fake.model.tasks)
+    every: list[Any] = list(fake.model.runs if what == "runs" else fake.model.tasks)
     poisoned = {every[number] for number in numbers}
     fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = set(poisoned), cause
-    pages = use(fake, reading("task_runs", CHANGED), Limits(page=10))
-    assert keys(pages, "task_runs") == set(every) - poisoned
+    pages = use(fake, reading(what, CHANGED), Limits(page=10))
+    assert keys(pages, what) == set(every) - poisoned
     assert {ids(row) for row in skipped(pages)} == poisoned
 
 

@@ -35,12 +35,12 @@ async def measure_clocks(session: SyncSession) -> None:
 async def save_clocks(session: SyncSession, corrected: datetime | None = None) -> None:
     """With the watermark, so that what was corrected stays so if this pass breaks off.
 
-    `corrected`: where it was. Then no pipeline that is read by itself is read from a later moment on.
+    `corrected`: the watermark after a correction. No pipeline that is read by itself has a later one then.
     """
     if session.clocks.take_changed():
         async with session.transaction() as tx:
             await session.state_writer.save_clocks(tx, session.state)
-            if corrected and session.state.backfill:
+            if corrected and session.state.watermark is None and session.state.backfill:
                 await session.state_writer.save_backfill(tx, session.state.backfill)
             if corrected and session.state.is_per_dag:
                 await tx.execute(PER_DAG["correct_reads"], **session.names, watermark=corrected)

@@ -55,7 +55,9 @@ class Skips(SkipRegister):
         self._in_scan: dict[Kind, list[SkippedRow]] = {"pipelines": [], "runs": [], "task_runs": []}
         self._nameless: dict[Kind, set[UUID]] = {"pipelines": set(), "runs": set(), "task_runs": set()}
         self._taken: dict[Kind, set[UUID]] = {"pipelines": set(), "runs": set(), "task_runs": set()}
-        self._numbers: dict[Kind, Counter[tuple[Key, Place]]] = {}
+        self._numbers: dict[Kind, Counter[tuple[Key, Place]]] = {
+            "pipelines": Counter(), "runs": Counter(), "task_runs": Counter()
+        }  # fmt: skip
         self._orphans: Counter[tuple[str, str]] = Counter()
         self._met: set[UUID] = set()
 
@@ -159,7 +161,7 @@ class Skips(SkipRegister):
         met: dict[UUID, Entry] = {}
         extended: set[UUID] = set()
         for row, place in pending:
-            taken, numbers = self._taken[row.kind], self._numbers.setdefault(row.kind, Counter())
+            taken, numbers = self._taken[row.kind], self._numbers[row.kind]
             number = numbers[key_of(row), place]
             numbers[key_of(row), place] += 1
             if place.span is None and is_nameless(row):

@@ -91,7 +91,7 @@ async def _get_run(ask: Fetch, dialect: Dialect, dag_id: str, run_id: str) -> Pr
             return None
         if not _is_about_the_address(failure):
             if cause_of(failure) == "size":
-                await _blame_run(ask, dialect, dag_id, failure)
+                await _raise_if_server_responds(ask, dialect, dag_id, failure)
             raise
         raise _AddressUnusable(str(failure), failure) from None
     if not isinstance(body, dict):
@@ -101,8 +101,11 @@ async def _get_run(ask: Fetch, dialect: Dialect, dag_id: str, run_id: str) -> Pr
     return dialect.parse_run(body)
 
 
-async def _blame_run(ask: Fetch, dialect: Dialect, dag_id: str, failure: ProviderFailed) -> None:
-    """Raise a 500 if a server that gave no answer for one run in time gives one without rows; it may be down."""
+async def _raise_if_server_responds(ask: Fetch, dialect: Dialect, dag_id: str, failure: ProviderFailed) -> None:
+    """After a run could not be read in time: raise a 500 if the server responds to a list without rows.
+
+    Then the run is unreadable. Otherwise the server may be down, and the caller raises `failure` itself.
+    """
     now = datetime.now(UTC)
     try:
         await count(ask, dialect.count_request("runs", RunRange(now, now, dag_id)))
