@@ -5,10 +5,13 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.uv/bin/uv)
 export UV
 export UV_PYTHON_DOWNLOADS := never
+# Every command, and every process of the tests, would compile all its modules again.
+export UV_COMPILE_BYTECODE := 1
+unexport PYTHONDONTWRITEBYTECODE
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast browser screenshots check format docs schema openapi mutations bench bench-check bench-hostile bench-sync clean
+.PHONY: help setup demo test test-fast browser alertmanager screenshots check format docs schema openapi mutations bench bench-check bench-hostile bench-sync clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -16,15 +19,19 @@ help: ## Show this list
 demo: setup ## A real Airflow 3 with sample DAGs, mirrored by Windsock: prints the URL, a key and curl lines
 	@$(RUN) python demo/demo.py
 
-test: setup browser ## Every test, also against a real Airflow 3, 2.11 and 3.4, which it installs and starts
-	$(RUN) --group generators pytest -n 2 --no-loadscope-reorder
+test: setup browser alertmanager ## Every test, also against a real Airflow 3, 2.11 and 3.4, which it installs and starts
+	$(RUN) --group generators pytest -n 3 --no-loadscope-reorder
 
-test-fast: setup browser ## Every test that needs no Airflow
-	$(RUN) --group generators pytest -n 2 --no-loadscope-reorder -m "not airflow"
+test-fast: setup browser alertmanager ## Every test that needs no Airflow
+	$(RUN) --group generators pytest -n 3 --no-loadscope-reorder -m "not airflow"
 
 browser: ## Install Chromium, with which the tests look at the pages, if it is missing (by apt-get, as root or by sudo)
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 	  { SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+alertmanager: ## Install Debian's Alertmanager, to which the tests send alerts, if it is missing (by apt-get, as root or by sudo)
+	@command -v prometheus-alertmanager >/dev/null || \
+	  { SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends prometheus-alertmanager >/dev/null; }
 
 screenshots: setup browser ## Pictures of every page into docs/screenshots, of a demo that is running
 	$(RUN) python demo/screenshots.py

@@ -33,20 +33,20 @@ BOTH: Final = {
     "PYTHONUNBUFFERED": "1",
 }
 
-# Files are read often, and a DAG that left its file is soon stale: whoever changes a file sees it within seconds.
+# A changed file is read within seconds, the others seldom; a DAG that left its file is soon stale.
 THREE: Final = {
     "AIRFLOW__CORE__AUTH_MANAGER": "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
     "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
     "AIRFLOW__DAG_PROCESSOR__BUNDLE_REFRESH_CHECK_INTERVAL": "5",
-    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
     "AIRFLOW__DAG_PROCESSOR__STALE_DAG_THRESHOLD": "15",
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
 }
 TWO: Final = {
     "AIRFLOW__API__AUTH_BACKENDS": "airflow.api.auth.backend.basic_auth,airflow.api.auth.backend.session",
     "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "10",
+    "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "30",
     "AIRFLOW__SCHEDULER__STALE_DAG_THRESHOLD": "15",
     "AIRFLOW__SCHEDULER__PARSING_PROCESSES": "1",
     "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "300",

@@ -8,9 +8,10 @@ import fcntl
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, LiteralString, Self
 
 import httpx2
+import psycopg
 
 from airflow_environment import environment, write_passwords
 from airflow_install import Version, install, requirements
@@ -27,6 +28,16 @@ SAMPLE_DAGS: Final = Path(__file__).parent / "dags"
 LOOP_DAGS: Final = Path(__file__).parent / "loop_dags"
 """What only Airflow 3.4 can read."""
 USERS: Final = {"admin": "admin", "viewer": "viewer"}  # name → password; their roles are Admin and Viewer
+
+# One snapshot: a run that data starts is either still to come, or there.
+UNFINISHED_OF_ANY: Final[LiteralString] = """
+SELECT d.dag_id, r.run_id FROM dag d JOIN dag_run r USING (dag_id)
+WHERE r.state IN ('queued', 'running') AND NOT d.is_paused AND d.dag_id <> ALL (%s)
+UNION ALL
+SELECT q.target_dag_id, 'to be started' FROM {}_dag_run_queue q JOIN dag d ON d.dag_id = q.target_dag_id
+WHERE NOT d.is_paused
+"""
+UNFINISHED: Final = {major: UNFINISHED_OF_ANY.format(kind) for major, kind in (("3", "asset"), ("2", "dataset"))}
 
 # Airflow 2 knows its users only in its database, and makes the roles beyond Admin and Public when asked.
 MAKE_AIRFLOW_2_USERS: Final = f"""
@@ -201,22 +212,18 @@ class AirflowLab:
         self.pause(dag_id, paused=False)
 
     def unfinished(self, ignore: Collection[str] = LONG_RUNNING) -> list[str]:
-        """Queued and running runs as `dag_id run_id`, without those of paused DAGs, which never move."""
-        paused = {dag["dag_id"] for dag in self.api("GET", "/dags", params={"paused": "true", "limit": 100})["dags"]}
-        query = {"state": ["queued", "running"], "limit": 100}
-        runs = self.api("GET", "/dags/~/dagRuns", params=query)["dag_runs"]
-        return [f"{r['dag_id']} {r['dag_run_id']}" for r in runs if r["dag_id"] not in paused.union(ignore)]
+        """Queued and running runs as `dag_id run_id`, and those that data is about to start; not of paused DAGs."""
+        with psycopg.connect(self.database_url) as connection:
+            rows = connection.execute(UNFINISHED[self.major], [list(ignore)]).fetchall()
+        return [f"{dag_id} {run_id}" for dag_id, run_id in rows]
 
     def wait_quiet(self, seconds: float = 180, *, ignore: Collection[str] = LONG_RUNNING) -> None:
-        """Until nothing has been queued or running for 4 s: a finished run may cause another by its data."""
+        """Until nothing is unfinished."""
         until = time.monotonic() + seconds
-        quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < 4:  # noqa: PLR2004 - said above
-            if waiting := self.unfinished(ignore):
-                quiet_since = time.monotonic()
-                if quiet_since > until:
-                    raise AirflowFailed(f"Airflow was not quiet after {seconds:.0f} s; unfinished: {waiting}.")
-            time.sleep(1)
+        while waiting := self.unfinished(ignore):
+            if time.monotonic() > until:
+                raise AirflowFailed(f"Airflow was not quiet after {seconds:.0f} s; unfinished: {waiting}.")
+            time.sleep(0.5)
 
     @property
     def _running(self) -> Processes:

@@ -12,7 +12,7 @@ PICTURES = ROOT / "docs" / "screenshots"
 KEY = ROOT / ".demo" / "api-key"
 URL = "http://127.0.0.1:8420"
 SPACE = "demo"
-SHAPES = {"light": (1280, 800), "dark": (1280, 800), "phone": (360, 740)}
+SHAPES = {"light": (1440, 900), "dark": (1440, 900), "phone": (390, 844)}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 
 COMMENT = "The bank closed account DE-44 on Monday. Finance opens DE-45 today; trigger it with that one then."
@@ -45,7 +45,10 @@ def addresses(key: str) -> dict[str, str]:
             client.post(comments, json={"content": COMMENT}).raise_for_status()
         (connector,) = client.get(f"{URL}/api/v1.0/catalog/spaces/{SPACE}/connectors").json()
     return {
-        "pipelines": f"/spaces/{SPACE}/pipelines?sort=-last_run_at",
+        "overview": f"/spaces/{SPACE}",
+        "runs": f"/spaces/{SPACE}/runs",
+        "import-errors": f"/spaces/{SPACE}/import-errors",
+        "pipelines": f"/spaces/{SPACE}/pipelines?sort=attention",
         "pipeline": f"/spaces/{SPACE}/pipelines/{failed['id']}",
         "trigger": f"/spaces/{SPACE}/pipelines/{campaign['id']}/trigger",
         "timeline": f"/spaces/{SPACE}/timeline?hours=1",
@@ -54,6 +57,9 @@ def addresses(key: str) -> dict[str, str]:
         "connector": f"/spaces/{SPACE}/connectors/{connector['id']}",
         "connector-new": f"/spaces/{SPACE}/connectors/new",
         "settings": f"/spaces/{SPACE}/settings",
+        "members": f"/spaces/{SPACE}/members",
+        "teams": f"/spaces/{SPACE}/teams",
+        "users": "/users",
         "audit": f"/spaces/{SPACE}/audit",
         "api-keys": "/api-keys",
         "sessions": "/sessions",

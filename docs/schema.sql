@@ -90,12 +90,14 @@ CREATE INDEX login_links_user ON login_links (user_id);
 
 -- Tenants. Each row of every table with a space_id belongs to exactly one.
 CREATE TABLE spaces (
-    id             uuid        NOT NULL DEFAULT uuid7(),
-    slug           text        NOT NULL,
-    name           text        NOT NULL,
-    created_at     timestamptz NOT NULL DEFAULT now(),
-    updated_at     timestamptz NOT NULL DEFAULT now(),
-    retention_days integer,  -- Older runs are deleted from Windsock; null: never.
+    id              uuid        NOT NULL DEFAULT uuid7(),
+    slug            text        NOT NULL,
+    name            text        NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    updated_at      timestamptz NOT NULL DEFAULT now(),
+    retention_days  integer,  -- Older runs are deleted from Windsock; null: never.
+    -- Actions on pipelines of high or critical criticality need a reason.
+    requires_reason boolean     NOT NULL DEFAULT false,
     CONSTRAINT spaces_pkey PRIMARY KEY (id),
     CONSTRAINT spaces_slug_unique UNIQUE (slug),
     CONSTRAINT spaces_retention_days_in_range CHECK (retention_days >= 1 AND retention_days <= 36500)
@@ -122,10 +124,12 @@ CREATE TABLE teams (
     space_id   uuid        NOT NULL,
     id         uuid        NOT NULL DEFAULT uuid7(),
     name       text        NOT NULL,
+    contact    text,  -- How to reach the team: an e-mail address, a URL or free text.
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT teams_pkey PRIMARY KEY (space_id, id),
     CONSTRAINT teams_name_unique UNIQUE (space_id, name),
+    CONSTRAINT teams_contact_length CHECK (char_length(contact) >= 1 AND char_length(contact) <= 300),
     CONSTRAINT teams_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
 );
 ALTER TABLE teams ENABLE ROW LEVEL SECURITY;
@@ -335,6 +339,8 @@ CREATE TABLE pipelines (
     last_synced_at        timestamptz NOT NULL DEFAULT now(),
     created_at            timestamptz NOT NULL DEFAULT now(),
     updated_at            timestamptz NOT NULL DEFAULT now(),
+    -- task_id to the ids of the tasks that wait for it; {} until the sync has read the graph.
+    task_successors       jsonb       NOT NULL DEFAULT '{}',
     -- task_id to its distance from the start of the DAG; {} until the sync has read the graph.
     task_depths           jsonb       NOT NULL DEFAULT '{}',
     task_graph_synced_at  timestamptz,
@@ -352,6 +358,7 @@ CREATE TABLE pipelines (
 );
 CREATE INDEX pipelines_by_name ON pipelines (space_id, "left"(name, 600), id);
 CREATE INDEX pipelines_deleted_by_sync ON pipelines (space_id, connector_id) WHERE deleted_by_sync_id IS NOT NULL;
+CREATE INDEX pipelines_import_errors ON pipelines (space_id, id) WHERE has_import_errors AND removed_at IS NULL;
 CREATE INDEX pipelines_need_backfill ON pipelines (space_id, connector_id) WHERE needs_backfill;
 CREATE INDEX pipelines_team ON pipelines (space_id, team_id) WHERE team_id IS NOT NULL;
 ALTER TABLE pipelines ENABLE ROW LEVEL SECURITY;
@@ -503,6 +510,8 @@ END) STORED,
     CONSTRAINT task_runs_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
 );
 CREATE INDEX task_runs_deleted_by_sync ON task_runs (space_id, run_id) WHERE deleted_by_sync_id IS NOT NULL;
+-- Task runs that wait for a person: since Airflow 3.3 they have a status for it, before that they are deferred.
+CREATE INDEX task_runs_waiting_for_input ON task_runs (space_id, run_id) WHERE removed_at IS NULL AND (status = 'awaiting_input' OR status = 'deferred' AND (operator = ANY (ARRAY['ApprovalOperator', 'HITLBranchOperator', 'HITLEntryOperator', 'HITLOperator'])));
 ALTER TABLE task_runs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON task_runs USING (space_id = (SELECT current_space()));
 
@@ -543,32 +552,52 @@ CREATE INDEX comments_task_run ON comments (space_id, task_run_id, created_at, i
 ALTER TABLE comments ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON comments USING (space_id = (SELECT current_space()));
 
--- Written before the request to Airflow, with the run id, so that the run is found again when the response is lost.
-CREATE TABLE trigger_requests (
+-- What people do in Airflow through Windsock. Written before the request to Airflow, so that what became of it can be looked up when the response is lost.
+CREATE TABLE actions (
     space_id        uuid        NOT NULL,
     id              uuid        NOT NULL DEFAULT uuid7(),
+    kind            text        NOT NULL,  -- What it is done to: the task run, else the run, else the pipeline.
     pipeline_id     uuid        NOT NULL,
+    run_id          uuid,
+    task_run_id     uuid,
     user_id         uuid,
-    run_external_id text        NOT NULL GENERATED ALWAYS AS ('windsock__' || id::text) STORED,
+    -- Of a trigger the run id that Airflow is given.
+    run_external_id text        GENERATED ALWAYS AS (
+CASE kind
+    WHEN 'trigger' THEN 'windsock__' || id::text
+    ELSE NULL::text
+END) STORED,
     idempotency_key text,
-    body_hash       bytea       NOT NULL,  -- SHA-256 of the request body; the same key with another body is refused.
+    -- SHA-256 of kind, target and request body; the same key with others is refused.
+    body_hash       bytea       NOT NULL,
+    parameters      jsonb       NOT NULL DEFAULT '{}',
+    reason          text,
+    -- Of a clear the task runs to be cleared as they were, each with a marker that a clear changes.
+    expected        jsonb,
     lease_until     timestamptz NOT NULL,  -- Until then one process sends the request, and the others wait.
-    -- created: the response is repeated; refused: by Airflow; unknown: looked up before it is sent again.
+    -- Null: in progress. done: the response is repeated; refused: by Airflow, or by Windsock for its state there; failed: nothing was changed; partial: a part was; unknown: looked up before it is sent again.
     outcome         text,
-    status          integer,  -- The status of the response where it was not a run.
+    status          integer,  -- The status of the response where it was not done.
     detail          text,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT trigger_requests_pkey PRIMARY KEY (space_id, id),
-    CONSTRAINT trigger_requests_idempotency_key UNIQUE (space_id, pipeline_id, idempotency_key),
-    CONSTRAINT trigger_requests_run UNIQUE (space_id, pipeline_id, run_external_id),
-    CONSTRAINT trigger_requests_outcome_is_known CHECK (outcome = ANY (ARRAY['created', 'refused', 'unknown'])),
-    CONSTRAINT trigger_requests_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
-    CONSTRAINT trigger_requests_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE SET NULL
+    CONSTRAINT actions_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT actions_idempotency_key UNIQUE (space_id, pipeline_id, idempotency_key),
+    CONSTRAINT actions_triggered_run UNIQUE (space_id, pipeline_id, run_external_id),
+    CONSTRAINT actions_kind_is_known CHECK (kind = ANY (ARRAY['trigger', 'clear', 'mark', 'pause', 'note', 'answer'])),
+    CONSTRAINT actions_outcome_is_known CHECK (outcome = ANY (ARRAY['done', 'refused', 'failed', 'partial', 'unknown'])),
+    CONSTRAINT actions_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT actions_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE SET NULL (run_id),
+    CONSTRAINT actions_task_run FOREIGN KEY (space_id, task_run_id) REFERENCES task_runs(space_id, id) ON DELETE SET NULL (task_run_id),
+    CONSTRAINT actions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE SET NULL
 );
-CREATE INDEX trigger_requests_newest ON trigger_requests (space_id, created_at);
-ALTER TABLE trigger_requests ENABLE ROW LEVEL SECURITY;
-CREATE POLICY within_space ON trigger_requests USING (space_id = (SELECT current_space()));
+-- One clear or mark of a run at a time.
+CREATE UNIQUE INDEX actions_in_progress ON actions (space_id, run_id) WHERE outcome IS NULL AND (kind = ANY (ARRAY['clear', 'mark']));
+CREATE INDEX actions_newest ON actions (space_id, created_at, id);
+CREATE INDEX actions_of_run ON actions (space_id, run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX actions_of_task_run ON actions (space_id, task_run_id) WHERE task_run_id IS NOT NULL;
+ALTER TABLE actions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON actions USING (space_id = (SELECT current_space()));
 
 -- The runs of a pipeline that ended on a day (UTC): see run_stats().
 CREATE TABLE pipeline_daily_stats (
@@ -649,6 +678,547 @@ CREATE INDEX audit_events_newest ON audit_events (space_id, created_at DESC, id 
 CREATE INDEX audit_events_of_target ON audit_events (space_id, target_id, created_at DESC, id DESC);
 ALTER TABLE audit_events ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON audit_events USING (space_id = (SELECT current_space()));
+
+-- Filters and order of the pipeline list under a name: of one user, or shared with the space.
+CREATE TABLE saved_views (
+    space_id   uuid        NOT NULL,
+    id         uuid        NOT NULL DEFAULT uuid7(),
+    user_id    uuid        NOT NULL,
+    name       text        NOT NULL,
+    query      text        NOT NULL,  -- The query string of the list, with the parameters of the API.
+    is_shared  boolean     NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT saved_views_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT saved_views_name_unique UNIQUE (space_id, user_id, name),
+    CONSTRAINT saved_views_name_length CHECK (length(name) >= 1 AND length(name) <= 100),
+    CONSTRAINT saved_views_query_length CHECK (length(query) <= 4000),
+    CONSTRAINT saved_views_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE,
+    CONSTRAINT saved_views_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+ALTER TABLE saved_views ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON saved_views USING (space_id = (SELECT current_space()));
+
+-- Files that the provider cannot import at present, at most 1,000 per connector. Only the sync writes it.
+CREATE TABLE import_errors (
+    space_id     uuid        NOT NULL,
+    id           uuid        NOT NULL DEFAULT uuid7(),
+    connector_id uuid        NOT NULL,
+    bundle_name  text,  -- Of Airflow 3; filename is relative to it.
+    filename     text        NOT NULL,
+    stack_trace  text        NOT NULL,  -- Of a long one the last 16,000 characters.
+    since        timestamptz NOT NULL,  -- When the provider first told of this file; stays when the error changes.
+    CONSTRAINT import_errors_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT import_errors_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX import_errors_file ON import_errors (space_id, connector_id, md5((COALESCE(bundle_name, '') || '/') || filename));
+ALTER TABLE import_errors ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON import_errors USING (space_id = (SELECT current_space()));
+
+-- Groups of failures of a pipeline with the same fault. Users merge, split and name them; the algorithm never undoes that.
+CREATE TABLE fingerprints (
+    space_id           uuid        NOT NULL,
+    id                 uuid        NOT NULL DEFAULT uuid7(),
+    pipeline_id        uuid        NOT NULL,
+    hash               bytea,  -- SHA-256 by the algorithm of algorithm_version; null for a group that a user split off.
+    algorithm_version  smallint    NOT NULL,
+    -- Of a group that was split off: later failures with one of these finer hashes belong to it.
+    message_hashes     bytea[]     NOT NULL DEFAULT '{}'::bytea[],
+    split_from         uuid,
+    -- The group to which its failures belong since a user merged it; that one is not merged itself.
+    merged_into        uuid,
+    title              text        NOT NULL,  -- The summary of its first failure.
+    grouped_by         text        NOT NULL,  -- Which facts of a failure were compared, in words.
+    name               text,
+    runbook_comment_id uuid,  -- The comment that says what to do about it.
+    -- Number of runs with a failure of this group, of those that the space keeps.
+    occurrences        integer     NOT NULL DEFAULT 0,
+    first_seen_at      timestamptz NOT NULL,
+    last_seen_at       timestamptz NOT NULL,
+    created_at         timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT fingerprints_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT fingerprints_identity UNIQUE (space_id, pipeline_id, algorithm_version, hash),
+    CONSTRAINT fingerprints_name_length CHECK (length(name) >= 1 AND length(name) <= 200),
+    CONSTRAINT fingerprints_merged_into FOREIGN KEY (space_id, merged_into) REFERENCES fingerprints(space_id, id) ON DELETE SET NULL (merged_into),
+    CONSTRAINT fingerprints_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT fingerprints_runbook FOREIGN KEY (space_id, runbook_comment_id) REFERENCES comments(space_id, id) ON DELETE SET NULL (runbook_comment_id),
+    CONSTRAINT fingerprints_split_from FOREIGN KEY (space_id, split_from) REFERENCES fingerprints(space_id, id) ON DELETE SET NULL (split_from)
+);
+CREATE INDEX fingerprints_merged ON fingerprints (space_id, merged_into) WHERE merged_into IS NOT NULL;
+CREATE INDEX fingerprints_newest ON fingerprints (space_id, last_seen_at DESC, id DESC) WHERE merged_into IS NULL;
+CREATE INDEX fingerprints_runbook ON fingerprints (space_id, runbook_comment_id) WHERE runbook_comment_id IS NOT NULL;
+CREATE INDEX fingerprints_split ON fingerprints (space_id, split_from) WHERE split_from IS NOT NULL;
+-- Those that are deleted with their last failure.
+CREATE INDEX fingerprints_unnamed ON fingerprints (space_id, last_seen_at, id) WHERE name IS NULL AND runbook_comment_id IS NULL AND merged_into IS NULL AND split_from IS NULL;
+ALTER TABLE fingerprints ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON fingerprints USING (space_id = (SELECT current_space()));
+
+-- Failed runs whose logs are to be read, written in the transaction that stores the failure. Also the queue of what reads them.
+CREATE TABLE failure_reads (
+    space_id        uuid        NOT NULL,
+    run_id          uuid        NOT NULL,
+    connector_id    uuid        NOT NULL,
+    -- on_demand: the connector does not read logs by itself, a user may ask for it; unreadable: no log could be read.
+    state           text        NOT NULL DEFAULT 'pending',
+    is_requested    boolean     NOT NULL DEFAULT false,  -- A user asked for it.
+    -- Logs requested for this failure, counted before each request, so that a killed worker does not request more.
+    requests        smallint    NOT NULL DEFAULT 0,
+    noticed_at      timestamptz NOT NULL DEFAULT now(),
+    next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    lease_id        uuid,  -- Of the worker that reads it; what it stores must have this id.
+    lease_until     timestamptz,
+    CONSTRAINT failure_reads_pkey PRIMARY KEY (space_id, run_id),
+    CONSTRAINT failure_reads_state_is_known CHECK (state = ANY (ARRAY['pending', 'reading', 'read', 'unreadable', 'on_demand'])),
+    CONSTRAINT failure_reads_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT failure_reads_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
+);
+CREATE INDEX failure_reads_connector ON failure_reads (space_id, connector_id);
+CREATE INDEX failure_reads_due ON failure_reads (next_attempt_at) WHERE state = ANY (ARRAY['pending', 'reading']);
+-- One log at a time per connector, whatever processes there are.
+CREATE UNIQUE INDEX failure_reads_one_at_a_time ON failure_reads (space_id, connector_id) WHERE state = 'reading';
+ALTER TABLE failure_reads ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON failure_reads USING (space_id = (SELECT current_space()));
+
+-- Root failures of runs: tries of tasks that failed by themselves, at most three of a run, with an excerpt of the log.
+CREATE TABLE task_failures (
+    space_id                uuid        NOT NULL,
+    id                      uuid        NOT NULL DEFAULT uuid7(),
+    run_id                  uuid        NOT NULL,
+    task_run_id             uuid        NOT NULL,
+    try_number              integer     NOT NULL,
+    -- From 0 on, in the order in which they failed; null for a failure that a later one of the run has replaced.
+    place                   smallint,
+    failed_at               timestamptz NOT NULL,
+    summary                 text,
+    excerpt                 text,
+    exception_type          text,
+    own_frame               text,
+    log_error               text,  -- Why the log could not be read; then there is no summary.
+    algorithm_version       smallint,
+    fingerprint_id          uuid,  -- The group it belongs to.
+    computed_fingerprint_id uuid,  -- The group of its hash, which users may have merged or split.
+    message_hash            bytea,  -- Finer than the hash of its group: with the normalised messages.
+    created_at              timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT task_failures_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT task_failures_try UNIQUE (space_id, task_run_id, try_number),
+    CONSTRAINT task_failures_excerpt_size CHECK (octet_length(excerpt) <= 4096),
+    CONSTRAINT task_failures_is_grouped CHECK ((summary IS NULL) = (fingerprint_id IS NULL)),
+    CONSTRAINT task_failures_summary_length CHECK (length(summary) <= 300),
+    CONSTRAINT task_failures_computed FOREIGN KEY (space_id, computed_fingerprint_id) REFERENCES fingerprints(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT task_failures_fingerprint FOREIGN KEY (space_id, fingerprint_id) REFERENCES fingerprints(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT task_failures_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT task_failures_task_run FOREIGN KEY (space_id, task_run_id) REFERENCES task_runs(space_id, id) ON DELETE CASCADE
+);
+CREATE INDEX task_failures_computed ON task_failures (space_id, computed_fingerprint_id);
+CREATE INDEX task_failures_of_fingerprint ON task_failures (space_id, fingerprint_id, failed_at DESC, id DESC) INCLUDE (run_id);
+CREATE INDEX task_failures_of_run ON task_failures (space_id, run_id, place);
+ALTER TABLE task_failures ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON task_failures USING (space_id = (SELECT current_space()));
+
+-- Requests to clear all failed runs of a fingerprint. Also the queue of the workers that carry them out.
+CREATE TABLE bulk_clears (
+    space_id        uuid        NOT NULL,
+    id              uuid        NOT NULL DEFAULT uuid7(),
+    fingerprint_id  uuid        NOT NULL,
+    pipeline_id     uuid        NOT NULL,
+    connector_id    uuid        NOT NULL,
+    user_id         uuid,
+    idempotency_key text        NOT NULL,
+    -- SHA-256 of fingerprint and request body; the same key with others is refused.
+    body_hash       bytea       NOT NULL,
+    reason          text,
+    left_out        integer     NOT NULL,  -- Number of failed runs beyond the limit of one bulk clear.
+    status          text        NOT NULL DEFAULT 'queued',
+    lease_id        uuid,  -- Of the worker that carries it out.
+    lease_until     timestamptz,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    finished_at     timestamptz,
+    CONSTRAINT bulk_clears_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT bulk_clears_idempotency_key UNIQUE (space_id, pipeline_id, idempotency_key),
+    CONSTRAINT bulk_clears_status_is_known CHECK (status = ANY (ARRAY['queued', 'running', 'done'])),
+    CONSTRAINT bulk_clears_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT bulk_clears_fingerprint FOREIGN KEY (space_id, fingerprint_id) REFERENCES fingerprints(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT bulk_clears_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT bulk_clears_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE SET NULL
+);
+CREATE INDEX bulk_clears_newest ON bulk_clears (space_id, created_at);
+CREATE INDEX bulk_clears_of_connector ON bulk_clears (space_id, connector_id);
+CREATE INDEX bulk_clears_of_fingerprint ON bulk_clears (space_id, fingerprint_id);
+-- One bulk clear at a time per connector, whatever processes there are.
+CREATE UNIQUE INDEX bulk_clears_one_at_a_time ON bulk_clears (space_id, connector_id) WHERE status = 'running';
+CREATE INDEX bulk_clears_unfinished ON bulk_clears (created_at) WHERE status <> 'done';
+ALTER TABLE bulk_clears ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON bulk_clears USING (space_id = (SELECT current_space()));
+
+-- Runs of a bulk clear. Each clear is an action, too, whose idempotency key names the bulk clear and the run.
+CREATE TABLE bulk_clear_runs (
+    space_id       uuid     NOT NULL,
+    bulk_clear_id  uuid     NOT NULL,
+    run_id         uuid     NOT NULL,
+    place          smallint NOT NULL,
+    task_run_count integer  NOT NULL,  -- Task runs that were cleared; while pending, those that would be.
+    task_ids       text[]   NOT NULL,  -- Their first task ids.
+    outcome        text     NOT NULL DEFAULT 'pending',
+    error          text,  -- Why nothing was cleared, or why it is not known.
+    CONSTRAINT bulk_clear_runs_pkey PRIMARY KEY (space_id, bulk_clear_id, run_id),
+    CONSTRAINT bulk_clear_runs_outcome_is_known CHECK (outcome = ANY (ARRAY['pending', 'cleared', 'failed'])),
+    CONSTRAINT bulk_clear_runs_bulk_clear FOREIGN KEY (space_id, bulk_clear_id) REFERENCES bulk_clears(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT bulk_clear_runs_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
+);
+CREATE INDEX bulk_clear_runs_of_run ON bulk_clear_runs (space_id, run_id);
+ALTER TABLE bulk_clear_runs ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON bulk_clear_runs USING (space_id = (SELECT current_space()));
+
+-- Runs that ended, written in the transaction that stores the run. Also the queue of what updates incidents. None for history that is read back, archived runs and the first sync of a connector.
+CREATE TABLE run_transitions (
+    space_id           uuid        NOT NULL,
+    id                 uuid        NOT NULL DEFAULT uuid7(),
+    connector_id       uuid        NOT NULL,
+    pipeline_id        uuid        NOT NULL,
+    run_id             uuid        NOT NULL,
+    from_status        text,  -- Null: the run was not here before.
+    to_status          text        NOT NULL,
+    happened_at        timestamptz NOT NULL,  -- When the run ended, by the clock of the provider.
+    noticed_at         timestamptz NOT NULL DEFAULT now(),
+    -- Noticed more than an hour after it happened: it is summarised with others.
+    is_late            boolean     NOT NULL GENERATED ALWAYS AS ((noticed_at - happened_at) > '01:00:00'::interval) STORED,
+    applied_at         timestamptz,  -- When incidents were updated; null: not yet.
+    -- The log of the failed run has been read since: its incident gets the fingerprint.
+    is_fingerprint_due boolean     NOT NULL DEFAULT false,
+    CONSTRAINT run_transitions_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT run_transitions_to_status_is_known CHECK (to_status = ANY (ARRAY['success', 'failed'])),
+    CONSTRAINT run_transitions_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE CASCADE
+);
+CREATE INDEX run_transitions_applied ON run_transitions (space_id, applied_at) WHERE applied_at IS NOT NULL;
+CREATE INDEX run_transitions_due ON run_transitions (space_id, connector_id, happened_at, id) WHERE applied_at IS NULL OR is_fingerprint_due;
+CREATE INDEX run_transitions_of_run ON run_transitions (space_id, run_id);
+CREATE INDEX run_transitions_successes ON run_transitions (space_id, pipeline_id, happened_at) WHERE to_status = 'success';
+ALTER TABLE run_transitions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON run_transitions USING (space_id = (SELECT current_space()));
+
+-- What needs the attention of a person: failing pipelines, files that cannot be imported, connectors whose sync fails, task runs that wait for input.
+CREATE TABLE incidents (
+    space_id                   uuid        NOT NULL,
+    id                         uuid        NOT NULL DEFAULT uuid7(),
+    connector_id               uuid        NOT NULL,
+    -- Null: of the connector as a whole. Of kind failed that is an outage: at least five of its pipelines failed within two minutes.
+    pipeline_id                uuid,
+    kind                       text        NOT NULL,
+    state                      text        NOT NULL DEFAULT 'open',
+    fingerprint_id             uuid,  -- Of the first root failure of its last run whose log was read.
+    first_run_id               uuid,
+    last_run_id                uuid,  -- Of the runs that failed the one with the latest run_at.
+    -- Number of failures; of an outage, number of pipelines.
+    occurrences                integer     NOT NULL DEFAULT 1,
+    opened_at                  timestamptz NOT NULL,  -- When it was opened, or reopened last.
+    last_failed_at             timestamptz NOT NULL,
+    acknowledged_by_user_id    uuid,
+    acknowledged_at            timestamptz,
+    acknowledged_until         timestamptz,  -- When the acknowledgement ends; null: with the incident.
+    -- A success ends the acknowledgement; otherwise it also covers a regression until acknowledged_until.
+    acknowledged_until_success boolean     NOT NULL DEFAULT true,
+    -- The occurrences when it was acknowledged: ten times as many end the acknowledgement.
+    acknowledged_occurrences   integer,
+    acknowledgement_reason     text,
+    snoozed_until              timestamptz,
+    assignee_user_id           uuid,
+    assignee_team_id           uuid,
+    resolved_at                timestamptz,
+    resolved_by_user_id        uuid,  -- Null: resolved by a success, or because its cause ended.
+    -- The incident of the connector that explains this one: nobody is notified of this one meanwhile.
+    held_back_by_incident_id   uuid,
+    reopened_count             integer     NOT NULL DEFAULT 0,
+    created_at                 timestamptz NOT NULL DEFAULT now(),
+    updated_at                 timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT incidents_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT incidents_acknowledged_at CHECK (state <> 'acknowledged' OR acknowledged_at IS NOT NULL),
+    CONSTRAINT incidents_kind_is_known CHECK (kind = ANY (ARRAY['failed', 'import_error', 'sync', 'approval'])),
+    CONSTRAINT incidents_one_assignee CHECK (assignee_user_id IS NULL OR assignee_team_id IS NULL),
+    CONSTRAINT incidents_reason_length CHECK (length(acknowledgement_reason) >= 1 AND length(acknowledgement_reason) <= 1000),
+    CONSTRAINT incidents_resolved_at CHECK ((state = 'resolved') = (resolved_at IS NOT NULL)),
+    CONSTRAINT incidents_scope CHECK (kind = 'failed' OR (kind = 'sync') = (pipeline_id IS NULL)),
+    CONSTRAINT incidents_snoozed_until CHECK ((state = 'snoozed') = (snoozed_until IS NOT NULL)),
+    CONSTRAINT incidents_state_is_known CHECK (state = ANY (ARRAY['open', 'acknowledged', 'snoozed', 'resolved'])),
+    CONSTRAINT incidents_acknowledged_by_user_id_fkey FOREIGN KEY (acknowledged_by_user_id) REFERENCES users(id) ON DELETE SET NULL,
+    CONSTRAINT incidents_assignee_team FOREIGN KEY (space_id, assignee_team_id) REFERENCES teams(space_id, id) ON DELETE SET NULL (assignee_team_id),
+    CONSTRAINT incidents_assignee_user FOREIGN KEY (space_id, assignee_user_id) REFERENCES memberships(space_id, user_id) ON DELETE SET NULL (assignee_user_id),
+    CONSTRAINT incidents_connector FOREIGN KEY (space_id, connector_id) REFERENCES connectors(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT incidents_fingerprint FOREIGN KEY (space_id, fingerprint_id) REFERENCES fingerprints(space_id, id) ON DELETE SET NULL (fingerprint_id),
+    CONSTRAINT incidents_first_run FOREIGN KEY (space_id, first_run_id) REFERENCES runs(space_id, id) ON DELETE SET NULL (first_run_id),
+    CONSTRAINT incidents_held_back_by FOREIGN KEY (space_id, held_back_by_incident_id) REFERENCES incidents(space_id, id) ON DELETE SET NULL (held_back_by_incident_id),
+    CONSTRAINT incidents_last_run FOREIGN KEY (space_id, last_run_id) REFERENCES runs(space_id, id) ON DELETE SET NULL (last_run_id),
+    CONSTRAINT incidents_pipeline FOREIGN KEY (space_id, pipeline_id) REFERENCES pipelines(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT incidents_resolved_by_user_id_fkey FOREIGN KEY (resolved_by_user_id) REFERENCES users(id) ON DELETE SET NULL
+);
+CREATE INDEX incidents_assignee_team ON incidents (space_id, assignee_team_id) WHERE assignee_team_id IS NOT NULL;
+CREATE INDEX incidents_assignee_user ON incidents (space_id, assignee_user_id) WHERE assignee_user_id IS NOT NULL;
+CREATE INDEX incidents_expiring ON incidents (LEAST(acknowledged_until, snoozed_until)) WHERE state = ANY (ARRAY['acknowledged', 'snoozed']);
+CREATE INDEX incidents_fingerprint ON incidents (space_id, fingerprint_id) WHERE fingerprint_id IS NOT NULL;
+CREATE INDEX incidents_first_run ON incidents (space_id, first_run_id);
+CREATE INDEX incidents_held_back ON incidents (space_id, held_back_by_incident_id) WHERE held_back_by_incident_id IS NOT NULL;
+CREATE INDEX incidents_last_run ON incidents (space_id, last_run_id);
+CREATE INDEX incidents_newest ON incidents (space_id, opened_at DESC, id DESC);
+CREATE INDEX incidents_of_connector ON incidents (space_id, connector_id, opened_at);
+CREATE INDEX incidents_of_pipeline ON incidents (space_id, pipeline_id, kind, resolved_at);
+CREATE UNIQUE INDEX incidents_one_of_connector ON incidents (space_id, connector_id, kind) WHERE pipeline_id IS NULL AND state <> 'resolved';
+-- Duplicates are impossible, whatever processes there are.
+CREATE UNIQUE INDEX incidents_one_of_pipeline ON incidents (space_id, pipeline_id, kind) WHERE pipeline_id IS NOT NULL AND state <> 'resolved';
+CREATE INDEX incidents_unresolved ON incidents (space_id, state) WHERE state <> 'resolved';
+ALTER TABLE incidents ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON incidents USING (space_id = (SELECT current_space()));
+
+-- The timeline of incidents. Also the queue of what notifies people.
+CREATE TABLE incident_events (
+    space_id     uuid        NOT NULL,
+    id           uuid        NOT NULL DEFAULT uuid7(),
+    incident_id  uuid        NOT NULL,
+    kind         text        NOT NULL,
+    happened_at  timestamptz NOT NULL DEFAULT now(),
+    user_id      uuid,  -- Null: the event follows from data or from time.
+    run_id       uuid,
+    -- Of late_summary: incident_ids (at most 100), opened (their number), failed, succeeded, from and until, of all that was noticed late together. Of the events of those incidents: late is true.
+    details      jsonb       NOT NULL DEFAULT '{}',
+    -- When notifications were decided, in the transaction that writes them; null: not yet. Late openings are written as evaluated, since their late_summary stands for them.
+    evaluated_at timestamptz,
+    CONSTRAINT incident_events_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT incident_events_kind_is_known CHECK (kind = ANY (ARRAY['opened', 'failed_again', 'fingerprint_changed', 'acknowledged', 'acknowledgement_ended', 'snoozed', 'snooze_ended', 'assigned', 'resolved', 'reopened', 'held_back', 'released', 'late_summary'])),
+    CONSTRAINT incident_events_incident FOREIGN KEY (space_id, incident_id) REFERENCES incidents(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT incident_events_run FOREIGN KEY (space_id, run_id) REFERENCES runs(space_id, id) ON DELETE SET NULL (run_id),
+    CONSTRAINT incident_events_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE SET NULL
+);
+CREATE INDEX incident_events_of_incident ON incident_events (space_id, incident_id, id);
+CREATE INDEX incident_events_of_run ON incident_events (space_id, run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX incident_events_unevaluated ON incident_events (space_id, id) WHERE evaluated_at IS NULL;
+ALTER TABLE incident_events ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON incident_events USING (space_id = (SELECT current_space()));
+
+-- Receivers of messages: Slack, Microsoft Teams, e-mail, PagerDuty, Alertmanager, webhooks.
+CREATE TABLE channels (
+    space_id          uuid        NOT NULL,
+    id                uuid        NOT NULL DEFAULT uuid7(),
+    name              text        NOT NULL,
+    kind              text        NOT NULL,
+    config            jsonb       NOT NULL DEFAULT '{}',
+    secret            bytea,  -- Encrypted; never returned.
+    team_id           uuid,  -- The team whose channel it is: rules send incidents of its pipelines here.
+    is_active         boolean     NOT NULL DEFAULT true,
+    max_per_hour      integer     NOT NULL DEFAULT 60,  -- Messages beyond that are collected into one.
+    -- When the receiver refused for good; saving the channel or a test that succeeds enables it again.
+    disabled_at       timestamptz,
+    disabled_reason   text,
+    failing_since     timestamptz,
+    last_error        text,
+    last_delivered_at timestamptz,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    updated_at        timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT channels_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT channels_name_unique UNIQUE (space_id, name),
+    CONSTRAINT channels_disabled CHECK ((disabled_at IS NULL) = (disabled_reason IS NULL)),
+    CONSTRAINT channels_kind_is_known CHECK (kind = ANY (ARRAY['slack', 'teams', 'email', 'pagerduty', 'alertmanager', 'webhook'])),
+    CONSTRAINT channels_max_per_hour_in_range CHECK (max_per_hour >= 1 AND max_per_hour <= 1000),
+    CONSTRAINT channels_name_length CHECK (length(name) >= 1 AND length(name) <= 200),
+    CONSTRAINT channels_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE,
+    CONSTRAINT channels_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE SET NULL (team_id)
+);
+CREATE INDEX channels_team ON channels (space_id, team_id) WHERE team_id IS NOT NULL;
+ALTER TABLE channels ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON channels USING (space_id = (SELECT current_space()));
+
+-- Which incidents are announced where. Empty lists match everything.
+CREATE TABLE notification_rules (
+    space_id         uuid                   NOT NULL,
+    id               uuid                   NOT NULL DEFAULT uuid7(),
+    name             text                   NOT NULL,
+    is_active        boolean                NOT NULL DEFAULT true,
+    kinds            text[]                 NOT NULL DEFAULT '{}',
+    min_criticality  text                   NOT NULL DEFAULT 'low',
+    team_ids         uuid[]                 NOT NULL DEFAULT '{}'::uuid[],
+    connector_ids    uuid[]                 NOT NULL DEFAULT '{}'::uuid[],
+    tags             text[]                 NOT NULL DEFAULT '{}',
+    -- Channels of the space; one that is deleted is removed here.
+    channel_ids      uuid[]                 NOT NULL DEFAULT '{}'::uuid[],
+    -- To the channels of the team that owns the pipeline.
+    to_team_channels boolean                NOT NULL DEFAULT false,
+    to_watchers      boolean                NOT NULL DEFAULT false,  -- By e-mail to the users who watch the pipeline.
+    events           text[]                 NOT NULL DEFAULT '{opened,changed,acknowledged,resolved}',
+    min_failures     integer                NOT NULL DEFAULT 1,
+    -- Successful runs that must precede the first failure; fewer are a flapping pipeline.
+    after_successes  integer                NOT NULL DEFAULT 0,
+    -- A message waits so long for others of its group, and is dropped if all is resolved by then.
+    hold_seconds     integer                NOT NULL DEFAULT 0,
+    group_by         text[]                 NOT NULL DEFAULT '{team,connector,fingerprint}',
+    repeat_seconds   integer,  -- An unresolved group is announced again after so long; null: never.
+    quiet_start      time without time zone,
+    quiet_end        time without time zone,
+    digest_at        time without time zone,
+    time_zone        text                   NOT NULL DEFAULT 'UTC',
+    -- Incidents of critical pipelines pass quiet hours and digest.
+    critical_passes  boolean                NOT NULL DEFAULT true,
+    created_at       timestamptz            NOT NULL DEFAULT now(),
+    updated_at       timestamptz            NOT NULL DEFAULT now(),
+    CONSTRAINT notification_rules_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT notification_rules_name_unique UNIQUE (space_id, name),
+    CONSTRAINT notification_rules_after_successes_in_range CHECK (after_successes >= 0 AND after_successes <= 50),
+    CONSTRAINT notification_rules_criticality_is_known CHECK (min_criticality = ANY (ARRAY['low', 'medium', 'high', 'critical'])),
+    CONSTRAINT notification_rules_hold_seconds_in_range CHECK (hold_seconds >= 0 AND hold_seconds <= 86400),
+    CONSTRAINT notification_rules_min_failures_in_range CHECK (min_failures >= 1 AND min_failures <= 100),
+    CONSTRAINT notification_rules_name_length CHECK (length(name) >= 1 AND length(name) <= 200),
+    CONSTRAINT notification_rules_quiet_hours CHECK ((quiet_start IS NULL) = (quiet_end IS NULL) AND quiet_start IS DISTINCT FROM quiet_end OR quiet_start IS NULL AND quiet_end IS NULL),
+    CONSTRAINT notification_rules_repeat_seconds_in_range CHECK (repeat_seconds >= 300 AND repeat_seconds <= 2592000),
+    CONSTRAINT notification_rules_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE
+);
+ALTER TABLE notification_rules ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON notification_rules USING (space_id = (SELECT current_space()));
+
+-- Incidents that one recipient is told of together: one alert of PagerDuty, one conversation by e-mail.
+CREATE TABLE notification_groups (
+    space_id      uuid        NOT NULL,
+    id            uuid        NOT NULL DEFAULT uuid7(),
+    rule_id       uuid,
+    channel_id    uuid,
+    user_id       uuid,
+    key           text        NOT NULL,
+    -- What quiet hours, a digest, a rate limit or a late sync collected.
+    is_collection boolean     NOT NULL DEFAULT false,
+    opened_at     timestamptz NOT NULL,
+    closed_at     timestamptz,
+    notified_at   timestamptz,
+    ref           jsonb,  -- How the receiver calls the message, so that it can be edited.
+    CONSTRAINT notification_groups_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT notification_groups_one_recipient CHECK (num_nonnulls(channel_id, user_id) = 1),
+    CONSTRAINT notification_groups_channel FOREIGN KEY (space_id, channel_id) REFERENCES channels(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT notification_groups_rule FOREIGN KEY (space_id, rule_id) REFERENCES notification_rules(space_id, id) ON DELETE SET NULL (rule_id),
+    CONSTRAINT notification_groups_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX notification_groups_channel ON notification_groups (space_id, channel_id);
+CREATE UNIQUE INDEX notification_groups_open ON notification_groups (space_id, COALESCE(channel_id, user_id), key) WHERE closed_at IS NULL;
+CREATE INDEX notification_groups_rule ON notification_groups (space_id, rule_id);
+CREATE INDEX notification_groups_to_repeat ON notification_groups (space_id, notified_at) WHERE closed_at IS NULL AND notified_at IS NOT NULL;
+CREATE INDEX notification_groups_user ON notification_groups (user_id);
+ALTER TABLE notification_groups ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON notification_groups USING (space_id = (SELECT current_space()));
+
+-- The incidents of a group.
+CREATE TABLE notification_group_incidents (
+    space_id    uuid NOT NULL,
+    group_id    uuid NOT NULL,
+    incident_id uuid NOT NULL,
+    CONSTRAINT notification_group_incidents_pkey PRIMARY KEY (space_id, group_id, incident_id),
+    CONSTRAINT notification_group_incidents_group FOREIGN KEY (space_id, group_id) REFERENCES notification_groups(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT notification_group_incidents_incident FOREIGN KEY (space_id, incident_id) REFERENCES incidents(space_id, id) ON DELETE CASCADE
+);
+CREATE INDEX notification_group_incidents_incident ON notification_group_incidents (space_id, incident_id);
+ALTER TABLE notification_group_incidents ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON notification_group_incidents USING (space_id = (SELECT current_space()));
+
+-- The outbox: each message is a row before it is sent. Also the log of what was sent.
+CREATE TABLE messages (
+    space_id      uuid        NOT NULL,
+    id            uuid        NOT NULL DEFAULT uuid7(),
+    group_id      uuid,
+    channel_id    uuid,
+    user_id       uuid,
+    event         text        NOT NULL,
+    -- What caused it: an event of an incident causes one message to a recipient at most.
+    dedup_key     text        NOT NULL,
+    state         text        NOT NULL DEFAULT 'queued',
+    happened_at   timestamptz NOT NULL DEFAULT now(),  -- When that happened.
+    due_at        timestamptz NOT NULL DEFAULT now(),
+    lease_id      uuid,
+    lease_until   timestamptz,
+    attempts      integer     NOT NULL DEFAULT 0,
+    ambiguous     integer     NOT NULL DEFAULT 0,  -- Attempts of which it is unknown whether they arrived.
+    is_repetition boolean     NOT NULL DEFAULT false,  -- It may arrive a second time, and says so.
+    reason        text        NOT NULL,  -- Why it is sent, as a sentence of the message.
+    detail        text,
+    content       jsonb,  -- What it says; written with the first lease, so that every attempt sends the same.
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    sent_at       timestamptz,
+    CONSTRAINT messages_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT messages_dedup_key UNIQUE NULLS NOT DISTINCT (space_id, channel_id, user_id, dedup_key),
+    CONSTRAINT messages_event_is_known CHECK (event = ANY (ARRAY['opened', 'changed', 'acknowledged', 'resolved', 'reminder', 'catch_up', 'digest', 'notice', 'test'])),
+    CONSTRAINT messages_lease CHECK ((state = 'sending') = (lease_id IS NOT NULL)),
+    CONSTRAINT messages_one_recipient CHECK (num_nonnulls(channel_id, user_id) = 1),
+    CONSTRAINT messages_state_is_known CHECK (state = ANY (ARRAY['queued', 'sending', 'sent', 'failed', 'dropped'])),
+    CONSTRAINT messages_channel FOREIGN KEY (space_id, channel_id) REFERENCES channels(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT messages_group FOREIGN KEY (space_id, group_id) REFERENCES notification_groups(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT messages_space_id_fkey FOREIGN KEY (space_id) REFERENCES spaces(id) ON DELETE CASCADE,
+    CONSTRAINT messages_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX messages_due ON messages (due_at, id) WHERE state = 'queued';
+CREATE INDEX messages_leased ON messages (lease_until) WHERE state = 'sending';
+CREATE INDEX messages_newest ON messages (space_id, created_at DESC, id DESC);
+CREATE INDEX messages_of_channel ON messages (space_id, channel_id, created_at DESC, id DESC) WHERE channel_id IS NOT NULL;
+CREATE INDEX messages_of_group ON messages (space_id, group_id, id);
+CREATE INDEX messages_of_user ON messages (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX messages_unsent ON messages (created_at) WHERE state = ANY (ARRAY['queued', 'sending']);
+ALTER TABLE messages ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON messages USING (space_id = (SELECT current_space()));
+
+-- Attempts to deliver a message, each written before it is made.
+CREATE TABLE message_attempts (
+    space_id   uuid        NOT NULL,
+    message_id uuid        NOT NULL,
+    number     integer     NOT NULL,
+    at         timestamptz NOT NULL DEFAULT now(),
+    outcome    text,  -- Null: under way, or its process has ended.
+    status     integer,
+    ms         integer,
+    detail     text,  -- The first 500 bytes of the response, without secrets.
+    CONSTRAINT message_attempts_pkey PRIMARY KEY (space_id, message_id, number),
+    CONSTRAINT message_attempts_detail_length CHECK (octet_length(detail) <= 500),
+    CONSTRAINT message_attempts_outcome_is_known CHECK (outcome = ANY (ARRAY['delivered', 'temporary', 'permanent', 'ambiguous'])),
+    CONSTRAINT message_attempts_message FOREIGN KEY (space_id, message_id) REFERENCES messages(space_id, id) ON DELETE CASCADE
+);
+ALTER TABLE message_attempts ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON message_attempts USING (space_id = (SELECT current_space()));
+
+-- Why a recipient was notified of an event of an incident, or not: a row per event, rule and recipient.
+CREATE TABLE notification_decisions (
+    space_id    uuid        NOT NULL,
+    id          uuid        NOT NULL DEFAULT uuid7(),
+    event_id    uuid        NOT NULL,
+    incident_id uuid        NOT NULL,
+    rule_id     uuid,
+    channel_id  uuid,
+    user_id     uuid,
+    message_id  uuid,
+    outcome     text        NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT notification_decisions_pkey PRIMARY KEY (space_id, id),
+    CONSTRAINT notification_decisions_outcome_is_known CHECK (outcome = ANY (ARRAY['sent', 'grouped', 'quiet', 'digest', 'late', 'rate_limited', 'reminded', 'acknowledged', 'snoozed', 'held_back', 'below_criticality', 'not_matching', 'too_few_failures', 'flapping', 'not_announced', 'already_sent', 'never_announced', 'resolved_before', 'no_recipient', 'no_rule', 'muted'])),
+    CONSTRAINT notification_decisions_channel FOREIGN KEY (space_id, channel_id) REFERENCES channels(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT notification_decisions_event FOREIGN KEY (space_id, event_id) REFERENCES incident_events(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT notification_decisions_incident FOREIGN KEY (space_id, incident_id) REFERENCES incidents(space_id, id) ON DELETE CASCADE,
+    CONSTRAINT notification_decisions_message FOREIGN KEY (space_id, message_id) REFERENCES messages(space_id, id) ON DELETE SET NULL (message_id),
+    CONSTRAINT notification_decisions_rule FOREIGN KEY (space_id, rule_id) REFERENCES notification_rules(space_id, id) ON DELETE SET NULL (rule_id),
+    CONSTRAINT notification_decisions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
+CREATE INDEX notification_decisions_of_channel ON notification_decisions (space_id, channel_id) WHERE channel_id IS NOT NULL;
+CREATE INDEX notification_decisions_of_event ON notification_decisions (space_id, event_id);
+CREATE INDEX notification_decisions_of_incident ON notification_decisions (space_id, incident_id, id);
+CREATE INDEX notification_decisions_of_message ON notification_decisions (space_id, message_id) WHERE message_id IS NOT NULL;
+CREATE INDEX notification_decisions_of_rule ON notification_decisions (space_id, rule_id) WHERE rule_id IS NOT NULL;
+CREATE INDEX notification_decisions_of_user ON notification_decisions (user_id) WHERE user_id IS NOT NULL;
+ALTER TABLE notification_decisions ENABLE ROW LEVEL SECURITY;
+CREATE POLICY within_space ON notification_decisions USING (space_id = (SELECT current_space()));
+
+-- How a user wants personal messages, in all spaces; without a row the defaults.
+CREATE TABLE notification_settings (
+    user_id          uuid                   NOT NULL,
+    email_enabled    boolean                NOT NULL DEFAULT true,
+    email_refused_at timestamptz,  -- When the mailbox refused a message for good; saving the settings tries it again.
+    muted_space_ids  uuid[]                 NOT NULL DEFAULT '{}'::uuid[],  -- Spaces from which the user unsubscribed.
+    quiet_start      time without time zone,
+    quiet_end        time without time zone,
+    digest_at        time without time zone,
+    time_zone        text                   NOT NULL DEFAULT 'UTC',
+    critical_passes  boolean                NOT NULL DEFAULT true,
+    updated_at       timestamptz            NOT NULL DEFAULT now(),
+    CONSTRAINT notification_settings_pkey PRIMARY KEY (user_id),
+    CONSTRAINT notification_settings_quiet_hours CHECK ((quiet_start IS NULL) = (quiet_end IS NULL)),
+    CONSTRAINT notification_settings_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE
+);
 
 -- In a word, how far what a connector shows can be believed. late: no complete sync for three intervals and half a minute; in the large mode ten minutes more.
 CREATE FUNCTION sync_state(is_active boolean, s sync_states, config jsonb)
@@ -1091,6 +1661,35 @@ BEGIN
 END
 $function$;
 
+-- Records a change of a user, or a sign-in link for one, in every space of the user.
+CREATE FUNCTION audit_user()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+-- Arguments: the entity type, the column of the user's id, the recorded columns. A user belongs to no space: the event is
+-- recorded in every space of the user.
+DECLARE
+    actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
+    old_row jsonb := CASE WHEN TG_OP = 'UPDATE' THEN to_jsonb(OLD) END;
+    new_row jsonb := to_jsonb(NEW);
+    before  jsonb;
+    after   jsonb;
+BEGIN
+    SELECT jsonb_object_agg(c, old_row -> c), jsonb_object_agg(c, new_row -> c) INTO before, after
+    FROM unnest(string_to_array(TG_ARGV[2], ' ')) c WHERE (old_row -> c) IS DISTINCT FROM (new_row -> c);
+    INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
+                              before, after, request_id)
+    SELECT m.space_id, CASE TG_OP WHEN 'INSERT' THEN 'created' ELSE 'changed' END, TG_ARGV[0], u.id, u.name,
+           (actor ->> 'user_id')::uuid, (SELECT a.name FROM users a WHERE a.id = (actor ->> 'user_id')::uuid),
+           (actor ->> 'api_key_id')::uuid, CASE WHEN TG_OP = 'UPDATE' THEN before END, after, actor ->> 'request_id'
+    FROM users u JOIN memberships m ON m.user_id = u.id
+    WHERE u.id = (new_row ->> TG_ARGV[1])::uuid AND after IS NOT NULL;
+    RETURN NULL;
+END
+$function$;
+
 -- Whether it is not to be started yet, since another sync of its connector is under way.
 CREATE FUNCTION waits_for_another(r sync_runs)
  RETURNS boolean
@@ -1101,19 +1700,6 @@ AS $function$
        AND EXISTS (SELECT FROM sync_runs o
                    WHERE o.space_id = r.space_id AND o.connector_id = r.connector_id AND o.status IN ('queued', 'running')
                      AND NOT o.is_follow_up)
-$function$;
-
--- Spaces in which something may be too old to be kept.
-CREATE FUNCTION list_spaces_with_retention()
- RETURNS TABLE(space_id uuid, retention_days integer)
- LANGUAGE sql
- STABLE SECURITY DEFINER
- SET search_path TO 'windsock', 'pg_temp'
-AS $function$
-    SELECT s.id, s.retention_days FROM spaces s
-    WHERE s.retention_days IS NOT NULL
-       OR EXISTS (SELECT FROM trigger_requests q WHERE q.space_id = s.id AND q.created_at < now() - interval '90 days')
-    ORDER BY s.id
 $function$;
 
 -- How many connectors are in which state, of all spaces together, and the greatest age of what they show.
@@ -1233,13 +1819,248 @@ AS $function$
       AND (k.api_key_id IS NULL OR (a.revoked_at IS NULL AND (a.expires_at IS NULL OR a.expires_at > now())))
 $function$;
 
+-- Of each connector the failed run to read next, once the sync that stored it has ended: its task runs are there then. First what a killed worker left, then what users asked for.
+CREATE FUNCTION due_failure_reads()
+ RETURNS TABLE(space_id uuid, run_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT DISTINCT ON (f.space_id, f.connector_id) f.space_id, f.run_id
+    FROM failure_reads f
+    JOIN connectors c ON c.space_id = f.space_id AND c.id = f.connector_id
+    JOIN sync_states s ON s.space_id = f.space_id AND s.connector_id = f.connector_id
+    WHERE f.state IN ('pending', 'reading') AND f.next_attempt_at <= now() AND c.is_active
+      AND (f.state = 'pending' OR f.lease_until < now())
+      AND (f.is_requested OR s.last_sync_at >= f.noticed_at OR f.noticed_at < now() - interval '10 minutes')
+      AND NOT EXISTS (SELECT FROM failure_reads o
+                      WHERE o.space_id = f.space_id AND o.connector_id = f.connector_id AND o.state = 'reading' AND o.lease_until >= now())
+    ORDER BY f.space_id, f.connector_id, f.state = 'reading' DESC, f.is_requested DESC, f.noticed_at DESC, f.run_id
+    LIMIT 100
+$function$;
+
+-- Of each connector the bulk clear to carry out next: first what a killed worker left.
+CREATE FUNCTION due_bulk_clears()
+ RETURNS TABLE(space_id uuid, bulk_clear_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT DISTINCT ON (b.space_id, b.connector_id) b.space_id, b.id
+    FROM bulk_clears b
+    WHERE b.status <> 'done' AND (b.status = 'queued' OR b.lease_until < now())
+      AND NOT EXISTS (SELECT FROM bulk_clears o
+                      WHERE o.space_id = b.space_id AND o.connector_id = b.connector_id AND o.status = 'running' AND o.lease_until >= now())
+    ORDER BY b.space_id, b.connector_id, b.status = 'running' DESC, b.created_at, b.id
+    LIMIT 100
+$function$;
+
+-- Spaces in which something may be too old to be kept.
+CREATE FUNCTION list_spaces_with_retention()
+ RETURNS TABLE(space_id uuid, retention_days integer)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT s.id, s.retention_days FROM spaces s
+    WHERE s.retention_days IS NOT NULL
+       OR EXISTS (SELECT FROM actions q WHERE q.space_id = s.id AND q.created_at < now() - interval '90 days')
+       OR EXISTS (SELECT FROM bulk_clears b WHERE b.space_id = s.id AND b.created_at < now() - interval '90 days')
+    ORDER BY s.id
+$function$;
+
+-- Late ones wait until the connector has caught up, an hour at most: then all of them are summarised together.
+CREATE FUNCTION is_transition_due(t run_transitions, s sync_states)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT NOT t.is_late OR s.last_complete_at >= t.noticed_at OR s.last_sync_at >= t.noticed_at AND s.partial_since IS NOT NULL
+        OR t.noticed_at < now() - interval '1 hour'
+$function$;
+
+-- Nothing that it holds back is left, or nothing more has failed for an hour: what is left then needs attention for itself.
+CREATE FUNCTION is_outage_over(i incidents)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT i.last_failed_at < now() - interval '1 hour'
+        OR NOT EXISTS (SELECT FROM incidents h
+                       WHERE h.space_id = i.space_id AND h.held_back_by_incident_id = i.id AND h.state <> 'resolved')
+$function$;
+
+-- Connectors of which a transition is to be applied to incidents.
+CREATE FUNCTION connectors_with_transitions()
+ RETURNS TABLE(space_id uuid, connector_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT t.space_id, t.connector_id FROM run_transitions t
+    JOIN sync_states s ON s.space_id = t.space_id AND s.connector_id = t.connector_id
+    WHERE (t.applied_at IS NULL OR t.is_fingerprint_due) AND is_transition_due(t, s)
+    GROUP BY t.space_id, t.connector_id
+$function$;
+
+-- Spaces in which transitions may be deleted: they were applied a week ago.
+CREATE FUNCTION spaces_with_old_transitions()
+ RETURNS SETOF uuid
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT s.id FROM spaces s
+    WHERE EXISTS (SELECT FROM run_transitions t WHERE t.space_id = s.id AND t.applied_at < now() - interval '7 days')
+$function$;
+
+-- Conditions for which there are incidents as long as they last. watching_since: when the process began to look, so that syncs that did not run because Windsock did not are no reason. is_due: it has lasted long enough to open an incident.
+CREATE FUNCTION incident_conditions(watching_since timestamp with time zone)
+ RETURNS TABLE(space_id uuid, connector_id uuid, pipeline_id uuid, kind text, run_id uuid, is_due boolean)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT p.space_id, p.connector_id, p.id, 'import_error', NULL::uuid, true
+    FROM pipelines p JOIN connectors c ON c.space_id = p.space_id AND c.id = p.connector_id
+    WHERE p.has_import_errors AND p.removed_at IS NULL AND c.is_active
+    UNION ALL
+    SELECT p.space_id, p.connector_id, p.id, 'approval', (array_agg(r.id ORDER BY r.run_at DESC, r.id))[1], true
+    FROM task_runs t
+    JOIN runs r ON r.space_id = t.space_id AND r.id = t.run_id AND r.status IN ('queued', 'running') AND r.removed_at IS NULL
+    JOIN pipelines p ON p.space_id = r.space_id AND p.id = r.pipeline_id AND p.removed_at IS NULL
+    JOIN connectors c ON c.space_id = p.space_id AND c.id = p.connector_id AND c.is_active
+    WHERE t.removed_at IS NULL AND (
+        t.status = 'awaiting_input'
+        OR t.status = 'deferred' AND t.operator IN ('ApprovalOperator', 'HITLBranchOperator', 'HITLEntryOperator', 'HITLOperator'))
+    GROUP BY p.space_id, p.connector_id, p.id
+    UNION ALL
+    SELECT c.space_id, c.id, NULL, 'sync', NULL,
+           coalesce(greatest(coalesce(s.last_complete_at, s.failing_since), watching_since) < now() - interval '30 seconds'
+               - 3 * interval '1 second' * coalesce((c.config ->> 'sync_interval_seconds')::float8, 60)
+               - CASE s.mode WHEN 'large' THEN interval '10 minutes' ELSE interval '0' END, false)
+    FROM connectors c JOIN sync_states s ON s.space_id = c.space_id AND s.connector_id = c.id
+    WHERE c.connector_type = 'airflow' AND sync_state(c.is_active, s, c.config) IN ('failing', 'held', 'late')
+$function$;
+
+-- Connectors of which an incident is to be opened or resolved because a condition has begun or ended, or is to change because a time has come.
+CREATE FUNCTION connectors_with_incident_changes(watching_since timestamp with time zone)
+ RETURNS TABLE(space_id uuid, connector_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    WITH conditions AS MATERIALIZED (SELECT * FROM incident_conditions(watching_since))
+    SELECT c.space_id, c.connector_id FROM conditions c
+    WHERE c.is_due AND NOT EXISTS (
+        SELECT FROM incidents i
+        WHERE i.space_id = c.space_id AND i.connector_id = c.connector_id AND i.pipeline_id IS NOT DISTINCT FROM c.pipeline_id
+          AND i.kind = c.kind AND i.state <> 'resolved')
+    UNION
+    SELECT i.space_id, i.connector_id FROM incidents i
+    WHERE i.state <> 'resolved' AND i.kind IN ('import_error', 'sync', 'approval') AND NOT EXISTS (
+        SELECT FROM conditions c
+        WHERE c.space_id = i.space_id AND c.connector_id = i.connector_id AND c.pipeline_id IS NOT DISTINCT FROM i.pipeline_id
+          AND c.kind = i.kind)
+    UNION
+    SELECT i.space_id, i.connector_id FROM incidents i
+    WHERE i.state IN ('acknowledged', 'snoozed') AND least(i.acknowledged_until, i.snoozed_until) <= now()
+    UNION
+    SELECT i.space_id, i.connector_id FROM incidents i
+    WHERE i.state <> 'resolved' AND i.kind = 'failed' AND i.pipeline_id IS NULL AND is_outage_over(i)
+    UNION
+    SELECT i.space_id, i.connector_id FROM incidents i
+    JOIN incidents o ON o.space_id = i.space_id AND o.id = i.held_back_by_incident_id
+    WHERE i.state <> 'resolved' AND o.state = 'resolved'
+$function$;
+
+-- The rules that a new space begins with: users can change and delete them.
+CREATE FUNCTION create_default_rules()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO notification_rules (space_id, name, to_watchers) VALUES (NEW.id, 'Watchers', true);
+    INSERT INTO notification_rules (space_id, name, to_team_channels, min_criticality) VALUES (NEW.id, 'Channel of the owning team', true, 'high');
+    RETURN NULL;
+END
+$function$;
+
+-- Spaces with events that are not evaluated yet, or with a group to be announced again.
+CREATE FUNCTION spaces_to_notify()
+ RETURNS TABLE(space_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT DISTINCT e.space_id FROM incident_events e WHERE e.evaluated_at IS NULL
+    UNION
+    SELECT g.space_id FROM notification_groups g JOIN notification_rules r ON r.space_id = g.space_id AND r.id = g.rule_id
+    WHERE g.closed_at IS NULL AND g.notified_at < now() - make_interval(secs => r.repeat_seconds)
+    LIMIT 1000
+$function$;
+
+-- Recipients with a message to be sent now, and none under way: one at a time for each, so that none delays another.
+CREATE FUNCTION due_messages()
+ RETURNS TABLE(space_id uuid, recipient_id uuid)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT m.space_id, coalesce(m.channel_id, m.user_id)
+    FROM messages m
+    WHERE (m.state = 'queued' AND m.due_at <= now() OR m.state = 'sending' AND m.lease_until < now())
+      AND NOT EXISTS (SELECT FROM messages o
+                      WHERE o.state = 'sending' AND o.lease_until >= now() AND o.space_id = m.space_id
+                        AND coalesce(o.channel_id, o.user_id) = coalesce(m.channel_id, m.user_id))
+    GROUP BY 1, 2
+    ORDER BY min(m.due_at)
+    LIMIT 500
+$function$;
+
+-- Unresolved incidents of all spaces by kind and criticality, and the age of the oldest message that is due.
+CREATE FUNCTION notification_statistics()
+ RETURNS TABLE(kind text, criticality text, incidents bigint, oldest_seconds double precision)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'windsock', 'pg_temp'
+AS $function$
+    SELECT i.kind, coalesce(p.criticality, 'high'), count(*), NULL::float8
+    FROM incidents i LEFT JOIN pipelines p ON p.space_id = i.space_id AND p.id = i.pipeline_id
+    WHERE i.state <> 'resolved'
+    GROUP BY 1, 2
+    UNION ALL
+    SELECT NULL, NULL, NULL, coalesce(extract(epoch FROM now() - min(m.due_at)), 0)::float8
+    FROM messages m WHERE m.state IN ('queued', 'sending') AND m.due_at <= now()
+$function$;
+
+CREATE TRIGGER actions_version AFTER INSERT OR DELETE OR UPDATE ON actions FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OF outcome ON actions FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.kind <> 'trigger'::text) EXECUTE FUNCTION audit('action', 'id', '', 'kind pipeline_id run_id task_run_id parameters reason outcome status');
+CREATE TRIGGER audit_trigger AFTER INSERT OR UPDATE OF outcome ON actions FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.kind = 'trigger'::text) EXECUTE FUNCTION audit('trigger', 'id', 'run_external_id', 'pipeline_id run_external_id outcome status');
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
+CREATE TRIGGER redact_channel_config BEFORE INSERT ON audit_events FOR EACH ROW WHEN (new.target_type = 'channel'::text) EXECUTE FUNCTION redact_audited_config();
 CREATE TRIGGER redact_config BEFORE INSERT ON audit_events FOR EACH ROW WHEN (new.target_type = 'connector'::text) EXECUTE FUNCTION redact_audited_config();
+CREATE TRIGGER audit AFTER INSERT ON bulk_clears FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('bulk_clear', 'id', '', 'fingerprint_id reason');
+CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF name, config, secret, team_id, is_active, max_per_hour ON channels FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('channel', 'id', 'name', 'name kind config team_id is_active max_per_hour', 'secret');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');
 CREATE TRIGGER comments_version AFTER INSERT OR DELETE OR UPDATE ON comments FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('connector', 'id', 'name', 'name connector_type config is_active source_system_id', 'credentials');
 CREATE TRIGGER connectors_version AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();
+CREATE TRIGGER audit AFTER UPDATE OF name, merged_into, runbook_comment_id ON fingerprints FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('fingerprint', 'id', 'title', 'name merged_into runbook_comment_id');
+CREATE TRIGGER audit_split AFTER INSERT ON fingerprints FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.split_from IS NOT NULL) EXECUTE FUNCTION audit('fingerprint', 'id', 'title', 'split_from title');
+CREATE TRIGGER fingerprints_version_del AFTER DELETE ON fingerprints REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER fingerprints_version_ins AFTER INSERT ON fingerprints REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER fingerprints_version_upd AFTER UPDATE ON fingerprints REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER import_errors_version AFTER INSERT OR DELETE OR UPDATE ON import_errors FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();
+CREATE TRIGGER audit AFTER UPDATE OF state, acknowledged_at, acknowledged_until, snoozed_until, assignee_user_id, assignee_team_id ON incidents FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND NULLIF(current_setting('actor'::text, true), ''::text) IS NOT NULL) EXECUTE FUNCTION audit('incident', 'id', 'kind', 'state acknowledged_until acknowledgement_reason snoozed_until assignee_user_id assignee_team_id');
+CREATE TRIGGER incidents_version_del AFTER DELETE ON incidents REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER incidents_version_ins AFTER INSERT ON incidents REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER incidents_version_upd AFTER UPDATE ON incidents REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER audit AFTER INSERT ON login_links FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_user('login_link', 'user_id', 'expires_at');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON memberships FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('member', 'user_id', '', 'role');
+CREATE TRIGGER audit AFTER INSERT ON messages FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND NULLIF(current_setting('actor'::text, true), ''::text) IS NOT NULL) EXECUTE FUNCTION audit('message', 'id', 'event', 'event channel_id user_id');
+CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON notification_rules FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('notification_rule', 'id', 'name', 'name is_active kinds min_criticality team_ids connector_ids tags channel_ids to_team_channels to_watchers events min_failures after_successes hold_seconds group_by repeat_seconds quiet_start quiet_end digest_at time_zone critical_passes');
 CREATE TRIGGER audit AFTER UPDATE OF team_id, criticality ON pipelines FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('pipeline', 'id', 'name', 'team_id criticality');
 CREATE TRIGGER pipelines_search_ins AFTER INSERT ON pipelines FOR EACH ROW EXECUTE FUNCTION refresh_search_text();
 CREATE TRIGGER pipelines_search_upd AFTER UPDATE ON pipelines FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name OR old.external_id IS DISTINCT FROM new.external_id OR old.description IS DISTINCT FROM new.description OR old.owners IS DISTINCT FROM new.owners OR old.tags IS DISTINCT FROM new.tags) EXECUTE FUNCTION refresh_search_text();
@@ -1255,19 +2076,28 @@ CREATE TRIGGER runs_daily_stats_upd AFTER UPDATE ON runs REFERENCING OLD TABLE A
 CREATE TRIGGER runs_version_del AFTER DELETE ON runs REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
 CREATE TRIGGER runs_version_ins AFTER INSERT ON runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
 CREATE TRIGGER runs_version_upd AFTER UPDATE ON runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
-CREATE TRIGGER audit AFTER INSERT OR UPDATE ON spaces FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name retention_days');
+CREATE TRIGGER audit_delete AFTER DELETE ON saved_views FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND old.is_shared) EXECUTE FUNCTION audit('saved_view', 'id', 'name', 'name query is_shared');
+CREATE TRIGGER audit_insert AFTER INSERT ON saved_views FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.is_shared) EXECUTE FUNCTION audit('saved_view', 'id', 'name', 'name query is_shared');
+CREATE TRIGGER audit_share AFTER UPDATE OF is_shared ON saved_views FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.is_shared AND NOT old.is_shared) EXECUTE FUNCTION audit('saved_view', 'id', 'name', 'is_shared');
+CREATE TRIGGER audit_unshare AFTER UPDATE OF is_shared ON saved_views FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND old.is_shared AND NOT new.is_shared) EXECUTE FUNCTION audit('saved_view', 'id', '', 'is_shared');
+CREATE TRIGGER audit_update AFTER UPDATE ON saved_views FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND old.is_shared AND new.is_shared) EXECUTE FUNCTION audit('saved_view', 'id', 'name', 'name query');
+CREATE TRIGGER audit AFTER INSERT OR UPDATE ON spaces FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name retention_days requires_reason');
+CREATE TRIGGER default_rules AFTER INSERT ON spaces FOR EACH ROW EXECUTE FUNCTION create_default_rules();
 CREATE TRIGGER audit AFTER INSERT ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND new.trigger = 'manual'::text) EXECUTE FUNCTION audit('sync', 'id', '', 'connector_id is_full');
 CREATE TRIGGER audit_cancel AFTER UPDATE OF cancel_requested_at ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('sync', 'id', '', 'cancel_requested_at');
 CREATE TRIGGER audit_full AFTER UPDATE OF is_full ON sync_runs FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND old.status = 'queued'::text AND new.status = 'queued'::text) EXECUTE FUNCTION audit('sync', 'id', '', 'is_full');
 CREATE TRIGGER audit AFTER UPDATE OF accepted_at ON sync_states FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('hold', 'connector_id', '', 'accepted');
 CREATE TRIGGER sync_states_version AFTER UPDATE ON sync_states FOR EACH ROW WHEN (old.last_complete_at IS DISTINCT FROM new.last_complete_at OR old.api_version IS DISTINCT FROM new.api_version OR old.skipped IS DISTINCT FROM new.skipped) EXECUTE FUNCTION bump_space_version_after_row();
+CREATE TRIGGER task_failures_version_del AFTER DELETE ON task_failures REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER task_failures_version_ins AFTER INSERT ON task_failures REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
+CREATE TRIGGER task_failures_version_upd AFTER UPDATE ON task_failures REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
 CREATE TRIGGER task_runs_version_del AFTER DELETE ON task_runs REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
 CREATE TRIGGER task_runs_version_ins AFTER INSERT ON task_runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
 CREATE TRIGGER task_runs_version_upd AFTER UPDATE ON task_runs REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement();
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON team_members FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team_member', 'team_id', '', 'user_id');
-CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team', 'id', 'name', 'name');
+CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team', 'id', 'name', 'name contact');
 CREATE TRIGGER teams_version AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OF outcome ON trigger_requests FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('trigger', 'id', 'run_external_id', 'pipeline_id run_external_id outcome status');
+CREATE TRIGGER audit AFTER UPDATE OF name, is_superadmin, is_active ON users FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_user('user', 'id', 'name is_superadmin is_active');
 CREATE TRIGGER users_version AFTER UPDATE OF name ON users FOR EACH ROW WHEN (old.name IS DISTINCT FROM new.name) EXECUTE FUNCTION bump_every_space_version();
 CREATE TRIGGER audit AFTER INSERT OR DELETE ON watches FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('watch', 'pipeline_id', '', 'user_id');
 CREATE TRIGGER watches_version AFTER INSERT OR DELETE OR UPDATE ON watches FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row();

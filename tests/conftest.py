@@ -161,6 +161,8 @@ def process(db: RolledBackDatabase, open_folder: Path) -> AppContext:
     app_context = AppContext(settings, Storage(db.url, (SECRET_KEY,), None))
     app_context.db = db
     app_context.uses = Uses(db)
+    app_context.bulk_clears.db = db
+    app_context.delivery.db = db
     return app_context
 
 
@@ -175,8 +177,10 @@ class FakeJobQueue:
 
 
 @pytest.fixture
-def app(process: AppContext) -> FastAPI:
+def app(process: AppContext, bare_app: FastAPI) -> FastAPI:
+    """The routes are those of one application: FastAPI resolves their dependencies at the first request of each."""
     application = create_app(process, run_worker=False)
+    application.router.routes = bare_app.router.routes
     application.state.db, application.state.secrets, application.state.jobs = (
         process.db,
         process.secrets,
@@ -229,8 +233,20 @@ PEOPLE_ADD = (
     SELECT space_id, run_id, id, %(user_id)s, 'looked at it' FROM task_runs
     """,
     """
-    INSERT INTO trigger_requests (space_id, pipeline_id, user_id, body_hash, lease_until)
-    SELECT space_id, id, %(user_id)s, '', now() FROM pipelines
+    INSERT INTO saved_views (space_id, user_id, name, query) VALUES (%(space_id)s, %(user_id)s, 'mine', 'status=failed')
+    """,
+    """
+    INSERT INTO actions (space_id, kind, pipeline_id, user_id, body_hash, lease_until)
+    SELECT space_id, 'trigger', id, %(user_id)s, '', now() FROM pipelines
+    """,
+    """
+    INSERT INTO actions (space_id, kind, pipeline_id, run_id, user_id, body_hash, lease_until, outcome)
+    SELECT space_id, 'clear', pipeline_id, id, %(user_id)s, '', now(), 'done' FROM runs
+    """,
+    """
+    INSERT INTO run_transitions (space_id, connector_id, pipeline_id, run_id, to_status, happened_at, applied_at)
+    SELECT r.space_id, p.connector_id, p.id, r.id, 'failed', now(), now()
+    FROM runs r JOIN pipelines p ON p.space_id = r.space_id AND p.id = r.pipeline_id
     """,
 )
 

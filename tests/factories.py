@@ -7,11 +7,15 @@ from uuid import UUID, uuid4
 
 from starlette.requests import Request
 
+from failure_rows import FailureRows
+from incident_rows import add_incidents
+from notification_rows import add_notifications
+from user_rows import A_COMMENT, A_TEAM, A_VIEW
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.models import ConnectorIn
 from windsock.connectors.store import create_connector
 from windsock.db.database import Actor, Database
-from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
+from windsock.providers.base import ProviderImportError, ProviderPipeline, ProviderRun, ProviderTaskRun, SkippedRow
 from windsock.spaces.store import QUERIES as ACCESS
 from windsock.spaces.store import create_key, create_space, create_user, expect_row, upsert_member
 from windsock.sync.skips import Skips
@@ -39,6 +43,15 @@ class Tenant:
     sync_id: UUID = NO_ID
     team_id: UUID = NO_ID
     comment_id: UUID = NO_ID
+    view_id: UUID = NO_ID
+    fingerprint_id: UUID = NO_ID
+    other_fingerprint_id: UUID = NO_ID
+    task_failure_id: UUID = NO_ID
+    bulk_clear_id: UUID = NO_ID
+    incident_id: UUID = NO_ID
+    channel_id: UUID = NO_ID
+    rule_id: UUID = NO_ID
+    message_id: UUID = NO_ID
 
 
 @dataclass
@@ -116,6 +129,13 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Encryption, pe
         skips = Skips(space_id, connector["id"], sync_id)
         skips.meet([SkippedRow(kind="runs", reason="of the world", pipeline_external_id="never_run")])
         await skips.write(tx)
+        broken = ProviderImportError(
+            bundle_name="dags-folder",
+            filename=f"{slug}/broken.py",
+            stack_trace=TRACE,
+            raised_at=NOW - timedelta(hours=3),
+        )
+        await mirror.replace_import_errors(tx, [broken])
         run = await tx.fetch_one(ONE_RUN, space_id=space_id)
         task = await tx.fetch_one(ONE_TASK_RUN, space_id=space_id)
         tenant.run_id, tenant.task_run_id = expect_row(run)["id"], expect_row(task)["id"]
@@ -125,31 +145,35 @@ async def _fill(db: Database, space_id: UUID, slug: str, secrets: Encryption, pe
             A_TEAM, space_id=space_id, user_id=person, pipeline_id=tenant.pipelines["hourly_load"]
         )
         comment = await tx.fetch_one(A_COMMENT, space_id=space_id, user_id=person)
+        view = await tx.fetch_one(A_VIEW, space_id=space_id, user_id=person)
         tenant.team_id, tenant.comment_id = expect_row(team)["id"], expect_row(comment)["id"]
+        tenant.view_id = expect_row(view)["id"]
+    async with db.tenant_transaction(space_id) as tx:
+        daily, hourly = tenant.pipelines["daily_report"], tenant.pipelines["hourly_load"]
+        rows = FailureRows.of(slug, space_id, daily, hourly)
+        await rows.add(tx, tenant.connector_id, tenant.run_id, tenant.task_run_id, tenant.comment_id)
+        tenant.fingerprint_id, tenant.other_fingerprint_id = rows.fingerprint_id, rows.other_fingerprint_id
+        tenant.task_failure_id, tenant.bulk_clear_id = rows.task_failure_id, rows.bulk_clear_id
+        tenant.incident_id = await add_incidents(
+            tx, slug, space_id=space_id, connector_id=tenant.connector_id, run_id=tenant.run_id, user_id=person,
+            second_pipeline_id=hourly, fingerprint_id=rows.fingerprint_id,
+        )  # fmt: skip
+        notifications = await add_notifications(tx, space_id, tenant.incident_id)
+        tenant.channel_id, tenant.rule_id = notifications["channel_id"], notifications["rule_id"]
+        tenant.message_id = notifications["message_id"]
     return tenant
 
 
+TRACE = """Traceback (most recent call last):
+  File "/opt/airflow/dags/broken.py", line 3, in <module>
+    import pandsa
+ModuleNotFoundError: No module named 'pandsa'
+"""
 HOLD: Any = """
 UPDATE sync_states
 SET quarantine = '{"kind": "mass_loss", "since": "2026-11-23T10:00:00Z", "reason": "2 of 2 are gone.",
              "missing": {"pipelines": 2, "runs": 0, "task_runs": 0}, "examples": ["gone_1", "gone_2"]}'
 WHERE space_id = %(space_id)s
-"""
-A_TEAM: Any = """
-WITH team AS (
-    INSERT INTO teams (space_id, name) VALUES (%(space_id)s, 'ingestion') RETURNING id
-), member AS (
-    INSERT INTO team_members (space_id, team_id, user_id) SELECT %(space_id)s, id, %(user_id)s FROM team
-), owned AS (
-    UPDATE pipelines SET team_id = (SELECT id FROM team) WHERE space_id = %(space_id)s AND id = %(pipeline_id)s
-)
-SELECT id FROM team
-"""
-A_COMMENT: Any = """
-INSERT INTO comments (space_id, run_id, author_id, content)
-SELECT r.space_id, r.id, %(user_id)s, 'the first load' FROM runs r JOIN pipelines p ON p.id = r.pipeline_id
-WHERE r.space_id = %(space_id)s AND r.external_id = 'r1' AND p.external_id = 'hourly_load'
-RETURNING id
 """
 ONE_RUN: Any = """
 SELECT r.id FROM runs r JOIN pipelines p ON p.id = r.pipeline_id

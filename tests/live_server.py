@@ -13,8 +13,10 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 
+from actions.connected_fake import install_fake_airflow
 from actions.fake_runs import Runs, install
 from factories import TwoTenants, create_two_tenants
+from fake_airflow.faults import FakeAirflow
 from windsock import log
 from windsock.app import create_app
 from windsock.context import AppContext
@@ -26,11 +28,12 @@ from windsock.settings import Settings
 
 @dataclass
 class LiveServer:
-    """`runs` is the Airflow of both spaces' connectors."""
+    """`runs` is the Airflow of both spaces' connectors for triggers, `airflow` for other actions."""
 
     url: str
     tenants: TwoTenants
     runs: Runs
+    airflow: FakeAirflow
     database_url: str
     app: FastAPI
 
@@ -63,9 +66,10 @@ def serve_two_tenants(make_database: Callable[[str], str], secret_key: str, **mo
         tenants = aside.submit(asyncio.run, _make(database_url, secret_key)).result()
     process = AppContext(Settings(data=Path("nowhere")), Storage(database_url, (secret_key,), None))
     app = create_app(process, **more)
+    fake = install_fake_airflow(app, process, "v2")
     runs = install(app, process)
     with serving(app) as url:
-        yield LiveServer(url, tenants, runs, database_url, app)
+        yield LiveServer(url, tenants, runs, fake, database_url, app)
 
 
 async def _make(database_url: str, secret_key: str) -> TwoTenants:

@@ -33,6 +33,15 @@ def test_defaults_need_no_environment() -> None:
         "machine_identity": False,
         "egress_allow": None,
         "egress_deny": None,
+        "public_url": None,
+        "notification_egress_allow": "public",
+        "smtp_host": None,
+        "smtp_port": 587,
+        "smtp_security": "starttls",
+        "smtp_username": None,
+        "smtp_password": None,
+        "smtp_ca_file": None,
+        "mail_from": "windsock@localhost",
     }
     assert settings.database_url is None
 
@@ -59,6 +68,15 @@ VALUES = {
     "machine_identity": ("true", True),
     "egress_allow": ("10.0.0.0/8,loopback", "10.0.0.0/8,loopback"),
     "egress_deny": ("10.1.0.0/16", "10.1.0.0/16"),
+    "public_url": ("https://windsock.example.com", "https://windsock.example.com"),
+    "notification_egress_allow": ("public,10.0.0.0/8", "public,10.0.0.0/8"),
+    "smtp_host": ("mail.example.com", "mail.example.com"),
+    "smtp_port": ("465", 465),
+    "smtp_security": ("tls", "tls"),
+    "smtp_username": ("windsock", "windsock"),
+    "smtp_password": ("planted", "planted"),
+    "smtp_ca_file": ("/etc/ssl/mail.pem", Path("/etc/ssl/mail.pem")),
+    "mail_from": ("windsock@example.com", "windsock@example.com"),
 }
 
 

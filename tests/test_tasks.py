@@ -12,7 +12,7 @@ from windsock import tasks
 from windsock.context import AppContext
 from windsock.db.bootstrap import Storage
 from windsock.settings import Settings
-from windsock.tasks import SingleFlight, end_tasks
+from windsock.tasks import SingleFlight, end_tasks, run_together
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,3 +90,33 @@ async def test_cancelled_caller_does_not_cancel_shared_build() -> None:
     assert [type(item) for item in await asyncio.gather(*failed, return_exceptions=True)] == [LookupError] * 3
     assert await under_way.do("b", make) == "made", "what failed is tried again"
     assert not under_way._tasks
+
+
+async def test_run_together_ends_others_before_it_raises() -> None:
+    ended: list[str] = []
+
+    async def goes_on() -> int:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0)
+            ended.append("cancelled")
+        return 1
+
+    async def fails() -> int:
+        await asyncio.sleep(0)
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await run_together(goes_on(), fails())
+    assert ended == ["cancelled"]
+
+
+async def test_run_together_returns_results_in_order() -> None:
+    async def give(number: int, switches: int) -> int:
+        for _ in range(switches):
+            await asyncio.sleep(0)
+        return number
+
+    assert await run_together(give(1, 5), give(2, 0)) == (1, 2)
+    assert await run_together() == ()

@@ -142,6 +142,7 @@ def _pipeline(
         "team": pipeline.team and {"id": pipeline.team.id, "name": pipeline.team.name},
         "is_watched": pipeline.id in watched,
         "is_next_run_due": pipeline.next_run_at is not None and pipeline.next_run_at <= datetime.now(UTC),
+        "is_overdue": _is_overdue(pipeline, state),
         "recent_runs": pipeline.recent_runs_row.recent_runs if pipeline.recent_runs_row else [],
         "last_synced_at": max(pipeline.last_synced_at, state.last_complete_at or pipeline.last_synced_at),
         "provider_url": pipeline_url(pipeline.connector.config["base_url"], state.api_version, pipeline.external_id),
@@ -157,6 +158,14 @@ def _pipeline(
             "p95_duration_seconds": numbers.p95 if numbers else None,
         },
     }
+
+
+def _is_overdue(pipeline: Pipeline, state: SyncState) -> bool:
+    at, listed_at = pipeline.next_run_at, state.pipelines_listed_at
+    is_held = pipeline.is_paused or pipeline.is_draining or not pipeline.is_active
+    if at is None or listed_at is None or is_held:
+        return False
+    return bool(at < datetime.now(UTC) and at < listed_at - timedelta(minutes=2))
 
 
 @app.get("/api/v1.0/spaces/{slug}/orchestration/pipelines/{pipeline_id}/runs", response_model=list[RunOut])
@@ -175,30 +184,33 @@ async def list_runs(
             .offset((page - 1) * size)
         )
     ).all()
-    comments = dict(
-        (
-            await session.execute(
-                select(Comment.run_id, func.count())
-                .where(Comment.run_id.in_([row.id for row in found]), Comment.task_run_id.is_(None))
-                .group_by(Comment.run_id)
+    comments = {
+        row.run_id: (row.of_run, row.of_tasks)
+        for row in await session.execute(
+            select(
+                Comment.run_id,
+                func.count().filter(Comment.task_run_id.is_(None)).label("of_run"),
+                func.count(Comment.task_run_id).label("of_tasks"),
             )
+            .where(Comment.run_id.in_([row.id for row in found]))
+            .group_by(Comment.run_id)
         )
-        .tuples()
-        .all()
-    )
+    }
     states = {scalar.connector_id: scalar for scalar in await session.scalars(select(SyncState))}
     response.headers["X-Total-Count"] = str(total)
-    return [_run(row, comments.get(row.id, 0), states) for row in found]
+    return [_run(row, comments.get(row.id, (0, 0)), states) for row in found]
 
 
-def _run(item: Run, comments: int, states: dict[UUID, SyncState]) -> dict[str, Any]:
+def _run(item: Run, comments: tuple[int, int], states: dict[UUID, SyncState]) -> dict[str, Any]:
     state, pipeline = states[item.pipeline.connector_id], item.pipeline
     return {
         **{column.name: getattr(item, column.name) for column in Run.__table__.columns},
         "pipeline": {"id": pipeline.id, "name": pipeline.name},
         "provider": pipeline.provider,
         "triggered_by_user": None,
-        "comment_count": comments,
+        "comment_count": comments[0],
+        "task_comment_count": comments[1],
+        "failure": None,  # the fleet has no logs
         "is_archived": item.archived_at is not None,
         "last_synced_at": max(item.last_synced_at, state.last_complete_at or item.last_synced_at),
         "provider_url": run_url(

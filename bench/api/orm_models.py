@@ -31,6 +31,7 @@ class SyncState(Base):
     connector_id: Mapped[UUID] = mapped_column(ForeignKey("connectors.id"), primary_key=True)
     api_version: Mapped[Any] = mapped_column(Text)
     last_complete_at: Mapped[datetime | None]
+    pipelines_listed_at: Mapped[datetime | None]
 
 
 class Team(Base):

@@ -49,7 +49,7 @@ def measure_pages(server: Server, fleet: Fleet) -> tuple[str, dict[str, tuple[fl
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(f"{server.url}/sign-in")
+        page.goto(f"{server.url}/sign-in?next=/spaces/{fleet.slug}/pipelines")
         page.get_by_label("API key").fill(fleet.key)
         page.get_by_role("button", name="Sign in").click()
         page.wait_for_url("**/spaces/**")
@@ -76,7 +76,11 @@ def measure_pages(server: Server, fleet: Fleet) -> tuple[str, dict[str, tuple[fl
 def _page_paths(fleet: Fleet) -> dict[str, str]:
     run = f"/runs/{fleet.large_runs[TASKS]}"
     return {
+        "overview": "",
+        "runs": "/runs",
+        "runs, failed since midnight": "/runs?status=failed&period=today",
         LIST_PAGE: "/pipelines",
+        "pipelines, needs attention first": "/pipelines?sort=attention",
         "pipelines, q": "/pipelines?q=77",
         "pipelines, failed": "/pipelines?status=failed",
         "timeline, a day": "/timeline",

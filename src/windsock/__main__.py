@@ -7,7 +7,11 @@ import click
 
 from windsock import __version__
 from windsock.cli.account import init, key, login_link
+from windsock.cli.actions import clear, mark, note, pause, unpause
 from windsock.cli.connectors import connector
+from windsock.cli.failures import failures
+from windsock.cli.incidents import ack, inbox
+from windsock.cli.logs import logs
 from windsock.cli.maintenance import migrate, rotate_secrets
 from windsock.cli.pipelines import pipelines, watch
 from windsock.cli.runs import comment, runs
@@ -16,6 +20,7 @@ from windsock.cli.spaces import space
 from windsock.cli.sync import sync
 from windsock.cli.terminal import Commands
 from windsock.cli.trigger import trigger
+from windsock.cli.users import user
 from windsock.cli.worker import work
 
 
@@ -41,8 +46,18 @@ for command in (
     pipelines,
     runs,
     comment,
+    logs,
+    failures,
+    inbox,
+    ack,
     trigger,
+    clear,
+    mark,
+    pause,
+    unpause,
+    note,
     watch,
+    user,
     key,
     login_link,
     migrate,

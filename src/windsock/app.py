@@ -18,7 +18,8 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from windsock import __version__
-from windsock.actions import routes as triggers
+from windsock.actions import bulk_routes as bulk_clears
+from windsock.actions import routes as actions
 from windsock.audit import routes as audit
 from windsock.auth.authorizer import QUERIES as CALLERS
 from windsock.auth.authorizer import Authorizer
@@ -26,14 +27,29 @@ from windsock.auth.permissions import PERMISSIONS, require_caller
 from windsock.comments import routes as comments
 from windsock.connectors import routes as connectors
 from windsock.context import AppContext
-from windsock.errors import BadRequest, DatabaseFailed, Invalid, PageNotFound, WindsockError
+from windsock.errors import (
+    BadRequest,
+    Conflict,
+    DatabaseFailed,
+    Invalid,
+    MethodNotAllowed,
+    PageNotFound,
+    WindsockError,
+)
+from windsock.failures import log_routes as logs
+from windsock.failures import routes as failures
+from windsock.failures.log_stream import LogStreams
 from windsock.http import docs_ui, openapi
 from windsock.http.etag import NotModified
 from windsock.http.middleware import SCOPE_METHOD, CompressionMiddleware, RequestMiddleware, shorten
 from windsock.http.responses import dump_json
 from windsock.http.validation import MAX_ERRORS, TOO_DEEP, TOO_LARGE, request_validator
+from windsock.incidents import routes as incidents
+from windsock.notifications import routes as notifications
+from windsock.notifications.metrics import update_notification_gauges
 from windsock.pipelines import routes as pipelines
 from windsock.runs import routes as runs
+from windsock.saved_views import routes as saved_views
 from windsock.spaces import routes as spaces
 from windsock.spaces import teams, users
 from windsock.sync import routes as syncs
@@ -42,6 +58,7 @@ from windsock.web import home as web
 from windsock.web.tries import PreviousTriesCache
 
 API = "/api/v1.0"
+FORM_ADDRESS = "This address only receives forms. Open the page with the form, and send it from there."
 health = APIRouter(tags=["health"])
 
 
@@ -68,16 +85,38 @@ def create_app(context: AppContext, *, run_worker: bool = True) -> FastAPI:
     )
     app.state.db, app.state.secrets, app.state.jobs = context.db, context.secrets, context.jobs
     app.state.triggers, app.state.settings = context.triggers, context.settings
+    app.state.actions, app.state.approvals = context.actions, context.approvals
+    app.state.bulk_clears, app.state.bulk_clear_jobs = context.bulk_clears, context.bulk_clear_jobs
     app.state.diagnose = context.diagnose
+    app.state.failure_jobs = context.failure_jobs
+    app.state.delivery, app.state.notification_jobs = context.delivery, context.notification_jobs
     app.state.authorizer = Authorizer(context.db, uses=context.uses)
     app.state.sessions = Authorizer(context.db, CALLERS["authorize_session"], context.uses)
     app.state.tries = PreviousTriesCache(context.triggers)
+    app.state.logs, app.state.log_streams = context.logs, LogStreams(context.logs)
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(RequestMiddleware, max_body_bytes=context.settings.max_body_bytes, on_error=handle_unhandled)
     app.include_router(health)
     validates_request = Depends(request_validator(require_caller))
     # FastAPI tries the routes in this order: the most requested come first.
-    for feature in (pipelines, runs, comments, triggers, syncs, connectors, spaces, teams, users, audit):
+    for feature in (
+        pipelines,
+        runs,
+        comments,
+        logs,
+        failures,
+        incidents,
+        saved_views,
+        actions,
+        bulk_clears,
+        syncs,
+        connectors,
+        spaces,
+        teams,
+        users,
+        audit,
+        notifications,
+    ):
         app.include_router(feature.router, prefix=API, dependencies=[validates_request])
     app.include_router(docs_ui.router, prefix=API)
     app.include_router(web.router)
@@ -132,6 +171,7 @@ async def get_readiness(request: Request) -> Response:
 @health.get("/metrics", response_class=PlainTextResponse, summary="Numbers for Prometheus")
 async def get_metrics(request: Request) -> Response:
     await update_freshness_gauges(request.app.state.db)
+    await update_notification_gauges(request.app.state.db)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -139,9 +179,9 @@ def _json(status: int, value: object, headers: dict[str, str] | None = None) -> 
     return Response(dump_json(value), status, headers, "application/json")
 
 
-def handle_windsock_error(request: Request, error: WindsockError) -> Response:
+async def handle_windsock_error(request: Request, error: WindsockError) -> Response:
     if _wants_page(request):
-        return web.error_page(request, error)
+        return await web.error_page(request, error)
     if isinstance(error, Invalid):
         return _json(error.status, {"detail": [{"loc": error.loc, "msg": str(error), "type": error.kind}]})
     return _json(error.status, {"detail": str(error)}, error.headers)
@@ -154,7 +194,7 @@ async def handle_not_modified(_request: Request, found: NotModified) -> Response
 async def handle_validation_error(request: Request, error: RequestValidationError) -> Response:
     """Where, what, of which kind; never the value itself, which may be a credential."""
     if _wants_page(request):
-        return web.bad_request_page(request)
+        return await web.bad_request_page(request)
     if any(complaint["type"] == "json_invalid" for complaint in error.errors()) and (
         refusal := await _unauthenticated(request)
     ):
@@ -178,7 +218,7 @@ async def _unauthenticated(request: Request) -> Response | None:
     try:
         await require_caller(request)
     except WindsockError as error:
-        return handle_windsock_error(request, error)
+        return await handle_windsock_error(request, error)
     return None
 
 
@@ -187,16 +227,19 @@ def handle_unhandled(scope: Scope) -> Response:
     request = Request(scope)
     sentence = "A fault of Windsock's own; X-Request-ID finds it in the log."
     if _wants_page(request):
-        return web.error_page(request, WindsockError(sentence))
+        return web.render_error(request, WindsockError(sentence))
     return _json(500, {"detail": sentence}, {"Connection": "close"})
 
 
 async def handle_http_error(request: Request, error: HTTPException) -> Response:
     if _wants_page(request):
         if error.status_code == HTTPStatus.NOT_FOUND:
-            return web.error_page(request, PageNotFound("There is no page at this address."))
+            return await web.error_page(request, PageNotFound("There is no page at this address."))
         if error.status_code == HTTPStatus.BAD_REQUEST:
-            return web.error_page(request, BadRequest(f"The form cannot be read: {error.detail}"))
+            return await web.error_page(request, BadRequest(f"The form cannot be read: {error.detail}"))
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = {"Allow": _methods_at(request)}
+            return await web.error_page(request, MethodNotAllowed(FORM_ADDRESS, headers=headers))
     elif error.status_code == HTTPStatus.BAD_REQUEST and (refusal := await _unauthenticated(request)):
         return refusal
     path, method = shorten(request.url.path), shorten(request.scope.get(SCOPE_METHOD, request.method))
@@ -222,12 +265,16 @@ def _methods_at(request: Request) -> str:
     return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
-def handle_integrity_error(_request: Request, _error: psycopg.IntegrityError) -> Response:
+async def handle_integrity_error(request: Request, _error: psycopg.IntegrityError) -> Response:
     """Handle a constraint violation that no store maps: a referenced row was deleted meanwhile."""
     sentence = "Something this depends on was changed or deleted at the same moment. Look again, then try again."
+    if _wants_page(request):
+        return await web.error_page(request, Conflict(sentence))
     return _json(409, {"detail": sentence})
 
 
-def handle_data_error(_request: Request, _error: psycopg.DataError) -> Response:
+async def handle_data_error(request: Request, _error: psycopg.DataError) -> Response:
     sentence = "A value in the request is out of the range that can be stored."
+    if _wants_page(request):
+        return await web.error_page(request, Invalid(sentence, loc=()))
     return _json(422, {"detail": [{"loc": [], "msg": sentence, "type": "value_error"}]})

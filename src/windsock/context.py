@@ -12,13 +12,29 @@ from uuid import UUID
 from psycopg.conninfo import conninfo_to_dict
 
 from windsock import egress, log
-from windsock.actions.service import TriggerService
+from windsock.actions.approvals import ApprovalService
+from windsock.actions.bulk import QUERIES as BULK_CLEARS
+from windsock.actions.bulk import BulkClearService
+from windsock.actions.relay import Relay
+from windsock.actions.service import ActionService
+from windsock.actions.trigger import TriggerService
 from windsock.auth.authorizer import Uses
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import AirflowConnector
 from windsock.db.bootstrap import Storage
 from windsock.db.database import Database
+from windsock.db.job_queue import JobQueue
 from windsock.embedded import EmbeddedPostgresError
+from windsock.failures.jobs import FailureJobs
+from windsock.failures.log_reader import LogReader
+from windsock.failures.policy import LogLimit
+from windsock.failures.reader import FailureReader
+from windsock.incidents.jobs import IncidentJobs
+from windsock.incidents.updater import IncidentUpdater
+from windsock.notifications.delivery import Delivery
+from windsock.notifications.jobs import NotificationJobs
+from windsock.notifications.outbound import NetworkOutbound, SmtpServer
+from windsock.providers.actions import ActingProvider
 from windsock.providers.airflow import (
     Airflow,
     AirflowConfig,
@@ -28,13 +44,13 @@ from windsock.providers.airflow import (
     diagnose,
     token_key,
 )
-from windsock.providers.base import Provider
 from windsock.settings import Settings
 from windsock.sync.jobs import SyncJobs
 from windsock.sync.runner import SyncRunner
 
 WATCHDOG_SECONDS = 2.0
-TRIGGERS_AT_A_TIME = 16
+ACTIONS_AT_A_TIME = 16
+BULK_CLEARS_AT_A_TIME = 4
 
 logger = log.get(__name__)
 
@@ -51,10 +67,26 @@ class AppContext:
         self.egress_policy = egress_policy(settings, serves=serves)
         holder = f"{socket.gethostname()}:{os.getpid()}:{random.token_hex(4)}"
         self.execution = SyncRunner(self.db, self.secrets, self.open_provider, holder)
-        self.triggers = TriggerService(self.secrets, self.open_provider, asyncio.Semaphore(TRIGGERS_AT_A_TIME))
+        limit = asyncio.Semaphore(ACTIONS_AT_A_TIME)
+        self.triggers = TriggerService(self.secrets, self.open_provider, limit)
+        relay = Relay(self.secrets, self.open_provider, limit)
+        self.actions, self.approvals = ActionService(relay), ApprovalService(relay)
+        self.bulk_clears = BulkClearService(self.db, self.actions)
+        self.bulk_clear_jobs = JobQueue(
+            self.db, BULK_CLEARS["list_due_bulk_clears"], self.bulk_clears.execute, name="bulk clears",
+            limit=BULK_CLEARS_AT_A_TIME,
+        )  # fmt: skip
+        log_limit = LogLimit()
+        self.logs = LogReader(self.secrets, self.open_provider, log_limit)
         self.jobs = SyncJobs(self.db, self.execution)
+        self.incident_jobs = IncidentJobs(IncidentUpdater(self.db))
+        self.failure_jobs = FailureJobs(FailureReader(self.db, self.secrets, self.open_provider, log_limit))
+        smtp = SmtpServer.of(settings)
+        outbound = NetworkOutbound(channel_policy(settings), self.egress_policy, smtp)
+        self.delivery = Delivery(self.db, self.secrets, outbound, base_url=settings.base_url, has_mail=smtp is not None)
+        self.notification_jobs = NotificationJobs(self.db, self.delivery)
 
-    def open_provider(self, connector: AirflowConnector, api_version: Any) -> Provider:  # noqa: ANN401 - "v1" or "v2"
+    def open_provider(self, connector: AirflowConnector, api_version: Any) -> ActingProvider:  # noqa: ANN401 - "v1" or "v2"
         key = token_key(connector.id, connector.config.base_url, connector.credentials)
         return Airflow(
             connector.config,
@@ -91,6 +123,10 @@ class AppContext:
             await stack.enter_async_context(self.uses.writing())
             if run_worker:
                 await stack.enter_async_context(self.jobs.run_workers(self.settings.worker_concurrency))
+                await stack.enter_async_context(self.failure_jobs.run_worker())
+                await stack.enter_async_context(self.bulk_clear_jobs.run_worker())
+                await stack.enter_async_context(self.incident_jobs.run_worker())
+                await stack.enter_async_context(self.notification_jobs.run_worker())
             yield
 
     async def _supervise_postgres(self) -> None:
@@ -109,11 +145,28 @@ def egress_policy(settings: Settings, *, serves: bool) -> egress.Policy:
     A worker cannot see the command lines of the servers, so only a WINDSOCK_HOST that is set opens loopback to it.
     """
     loopback = settings.listens_on_loopback and (serves or "host" in settings.model_fields_set)
+    return egress.Policy.of(
+        settings.egress_allow, settings.egress_deny, loopback=loopback, own_ports=_own_ports(settings)
+    )
+
+
+def channel_policy(settings: Settings) -> egress.Policy:
+    """Where channels of notifications may connect to: editors of any space enter their addresses."""
+    return egress.Policy.of(
+        settings.notification_egress_allow,
+        settings.egress_deny,
+        loopback=False,
+        own_ports=_own_ports(settings),
+        setting="WINDSOCK_NOTIFICATION_EGRESS_ALLOW",
+    )
+
+
+def _own_ports(settings: Settings) -> set[int]:
     own_ports = {settings.port}
     if settings.database_url is not None:
         database = conninfo_to_dict(settings.database_url.get_secret_value())
         own_ports |= {int(port) for port in str(database.get("port") or "").split(",") if port.isdecimal()}
-    return egress.Policy.of(settings.egress_allow, settings.egress_deny, loopback=loopback, own_ports=own_ports)
+    return own_ports
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

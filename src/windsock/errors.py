@@ -44,12 +44,37 @@ class NotFound(WindsockError):
         super().__init__(f"There is no such {what} in this space.")
 
 
+class UserNotFound(WindsockError):
+    """Users belong to no space."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("There is no such user.")
+
+
 class PageNotFound(WindsockError):
     status = 404
 
 
+class MethodNotAllowed(WindsockError):
+    """A browser opened an address to which forms are only sent."""
+
+    status = 405
+
+
 class Conflict(WindsockError):
+    """`field`: of a form, if it is that field's value that conflicts."""
+
     status = 409
+
+    def __init__(self, sentence: str, *, field: str | None = None) -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+class IdempotencyConflict(Conflict):
+    """An idempotency key was used before, for a request with another body."""
 
 
 class UnsupportedMediaType(WindsockError):
@@ -92,6 +117,15 @@ class DiskFull(Unavailable):
 
 class StatementTimedOut(DatabaseFailed):
     """PostgreSQL cancelled a statement that exceeded statement_timeout; not an outage."""
+
+
+class TooManyStreams(WindsockError):
+    """As many responses that stay open as one process may have."""
+
+    status = 503
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, headers={"Retry-After": "10"})
 
 
 class ProviderFailed(WindsockError):
@@ -157,6 +191,15 @@ class ProviderBadResponse(ProviderFailed):
 
     def __init__(self, sentence: str, *, hints: tuple[str, ...] = (), is_transient: bool = True) -> None:
         super().__init__(502, sentence, is_transient=is_transient, hints=hints)
+
+
+class ProviderPartlyDone(ProviderFailed):
+    """Airflow carried out a part of an action; another client may have changed the rest meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            502, "Airflow carried out only a part of it. Look at the run before you try again.", is_transient=False
+        )
 
 
 class ProviderInconclusive(ProviderFailed):

@@ -76,6 +76,41 @@ class Settings(BaseSettings):
         str | None, Field(description="Where Windsock never connects to, in the same form; wins over what is allowed.")
     ] = None
 
+    public_url: Annotated[
+        str | None,
+        Field(
+            pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+            description="The address at which people open Windsock, such as `https://windsock.example.com`: for links "
+            "in messages. Without it `http://` with host and port.",
+        ),
+    ] = None
+    notification_egress_allow: Annotated[
+        str,
+        Field(
+            description="Where channels of notifications may connect to, in the form of `WINDSOCK_EGRESS_ALLOW`; "
+            "`WINDSOCK_EGRESS_DENY` wins here too."
+        ),
+    ] = "public"
+    smtp_host: Annotated[
+        str | None, Field(description="The server that sends e-mail; without it Windsock sends none.")
+    ] = None
+    smtp_port: Annotated[int, Field(ge=1, le=65535, description="Port of the SMTP server.")] = 587
+    smtp_security: Annotated[
+        Literal["starttls", "tls", "none"],
+        Field(description="Encryption of the connection to the SMTP server; `none` only within a machine."),
+    ] = "starttls"
+    smtp_username: Annotated[str | None, Field(description="Account on the SMTP server, if it wants one.")] = None
+    smtp_password: Annotated[SecretStr | None, Field(description="Password of that account.")] = None
+    smtp_ca_file: Annotated[
+        Path | None, Field(description="Certificates that sign that of the SMTP server, if the system lacks them.")
+    ] = None
+    mail_from: Annotated[str, Field(description="Sender of e-mail.")] = "windsock@localhost"
+
+    @property
+    def base_url(self) -> str:
+        """The beginning of links in messages, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
     @property
     def listens_on_loopback(self) -> bool:
         """Whether only programs of this machine can connect to `windsock serve`."""

@@ -1,9 +1,9 @@
-"""Asyncio tasks: ending them within a time, and sharing one between callers."""
+"""Asyncio tasks: running some together, ending them within a time, and sharing one between callers."""
 
 import asyncio
 import functools
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from windsock import log
 
@@ -13,6 +13,35 @@ MAX_CANCELS = 3
 
 logger = log.get(__name__)
 T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+T5 = TypeVar("T5")
+Work = Coroutine[Any, Any, T]
+
+
+@overload
+async def run_together(first: Work[T1], second: Work[T2], /) -> tuple[T1, T2]: ...
+@overload
+async def run_together(
+    first: Work[T1], second: Work[T2], third: Work[T3], fourth: Work[T4], /
+) -> tuple[T1, T2, T3, T4]: ...
+@overload
+async def run_together(
+    first: Work[T1], second: Work[T2], third: Work[T3], fourth: Work[T4], fifth: Work[T5], /
+) -> tuple[T1, T2, T3, T4, T5]: ...
+@overload
+async def run_together(*work: Work[T]) -> tuple[T, ...]: ...
+async def run_together(*work: Work[Any]) -> tuple[Any, ...]:
+    """As asyncio.gather; when one fails, the others are cancelled and have ended before its error is raised."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class SingleFlight(Generic[T]):

@@ -9,9 +9,11 @@ import httpx2
 from fastapi import FastAPI
 
 from windsock import egress
-from windsock.actions.service import TriggerService
+from windsock.actions.trigger import TriggerService
 from windsock.connectors.store import AirflowConnector
 from windsock.context import AppContext
+from windsock.failures.log_reader import LogReader
+from windsock.failures.log_stream import LogStreams
 from windsock.http.responses import dump_json
 from windsock.providers.airflow import Airflow, TokenCache
 from windsock.providers.base import Provider
@@ -19,6 +21,11 @@ from windsock.web.tries import PreviousTriesCache
 
 DATE = "Mon, 23 Nov 2026 14:35:33 GMT"
 HEADERS = {"Date": DATE, "Content-Type": "application/json"}
+LOG = b"""{"timestamp":"2026-11-23T14:32:23Z","event":"Copying 1,204 rows","level":"info","logger":"task.stdout"}
+{"timestamp":"2026-11-23T14:32:24Z","event":"Task failed with exception","level":"error","logger":"task",\
+"error_detail":[{"exc_type":"BankError","exc_value":"the account is closed","frames":[\
+{"filename":"/opt/airflow/dags/bank.py","lineno":12,"name":"send"}]}]}
+"""
 
 
 @dataclass
@@ -35,13 +42,15 @@ class Runs:
     tries: tuple[int, dict[str, Any]] = (200, {"task_instances": []})
     tried: list[str] = field(default_factory=list)
 
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:  # noqa: PLR0911 - a table of paths
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:  # noqa: C901, PLR0911 - a table of paths
         if request.url.path == "/auth/token":
             return self._respond(201, {"access_token": "planted.token"})
         if request.method == "GET":
             if request.url.path.endswith("/tries"):
                 self.tried.append(request.url.path + (f"?{request.url.query.decode()}" if request.url.query else ""))
                 return self._respond(*self.tries)
+            if "/logs/" in request.url.path:
+                return httpx2.Response(200, content=LOG, headers={**HEADERS, "Content-Type": "application/x-ndjson"})
             if request.url.path.endswith("/details"):
                 return self._respond(*self.details)
             self.gets += 1
@@ -102,6 +111,8 @@ def install(app: FastAPI, process: AppContext) -> Runs:
 
     app.state.triggers = TriggerService(process.secrets, open_provider, asyncio.Semaphore(4))
     app.state.tries = PreviousTriesCache(app.state.triggers)
+    app.state.logs = LogReader(process.secrets, open_provider)
+    app.state.log_streams = LogStreams(app.state.logs)
     return fake_runs
 
 

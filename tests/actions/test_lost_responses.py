@@ -68,7 +68,7 @@ async def test_database_outage_after_accepted_trigger_is_reported_as_ambiguous(
         raise Unavailable("The database cannot be reached right now. Nothing was changed; try again in a moment.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("windsock.actions.service.store_run", away)
+        patch.setattr("windsock.actions.trigger.store_run", away)
         lost = await trigger(client, tenants, key="k1")
     assert lost.status_code == 503
     (run_id,) = runs.stored
@@ -84,7 +84,7 @@ async def test_earlier_rejection_does_not_conclude_later_attempt(
     runs.faults = [(404, "not there yet")]
     assert (await trigger(client, tenants, key="k1")).status_code == 404
     async with db.tenant_transaction(tenants.finance.id):
-        cursor = await db.connection.execute("SELECT status, outcome FROM trigger_requests")
+        cursor = await db.connection.execute("SELECT status, outcome FROM actions")
         assert await cursor.fetchall() == [{"status": 404, "outcome": "refused"}]
     runs.faults, runs.lookups_fail = ["lost"], True
     assert (await trigger(client, tenants, key="k1")).status_code == 502
@@ -133,7 +133,7 @@ async def test_trigger_timeout_is_ambiguous_only_if_request_sent(
     request_sent: bool,
     message: str,
 ) -> None:
-    monkeypatch.setattr("windsock.actions.service.SENDING_SECONDS", 0.2)
+    monkeypatch.setattr("windsock.actions.trigger.SENDING_SECONDS", 0.2)
     provider = Hanging(may_have_triggered=request_sent)
     app.state.triggers = replace(app.state.triggers, open_provider=lambda _connector, _version: provider)
     response = await trigger(client, tenants, key="k1")

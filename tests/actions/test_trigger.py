@@ -261,4 +261,4 @@ async def test_trigger_expedites_next_sync_and_is_audited(
     changed, created = events.json()
     assert created["actor"]["name"] == "Editor"
     assert created["target_name"] == response.json()["external_id"] == runs.posts[0]["dag_run_id"]
-    assert (changed["before"], changed["after"]) == ({"outcome": None}, {"outcome": "created"})
+    assert (changed["before"], changed["after"]) == ({"outcome": None}, {"outcome": "done"})

@@ -1,4 +1,4 @@
-"""The same trigger straight at Airflow, to compare what it says with what Windsock relays."""
+"""The same requests straight at Airflow, to compare what it says with what Windsock relays."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +10,16 @@ from airflow_lab import AirflowLab
 
 def ask_airflow(lab: AirflowLab, dag_id: str, body: Any, user: str = "admin") -> httpx2.Response:
     """The same trigger straight at Airflow."""
+    more = {"logical_date": None} if lab.major == "3" else {}
+    return request_airflow(lab, "POST", f"/dags/{dag_id}/dagRuns", more | body, user)
+
+
+def request_airflow(lab: AirflowLab, method: str, path: str, body: Any, user: str = "admin") -> httpx2.Response:
     with httpx2.Client(base_url=lab.url, timeout=30, trust_env=False) as client:
         if lab.major == "2":
-            return client.post(f"/api/v1/dags/{dag_id}/dagRuns", json=body, auth=(user, user))
+            return client.request(method, f"/api/v1{path}", json=body, auth=(user, user))
         token = client.post("/auth/token", json={"username": user, "password": user}).json()["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        return client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None} | body, headers=headers)
+        return client.request(method, f"/api/v2{path}", json=body, headers={"Authorization": f"Bearer {token}"})
 
 
 def words_of(body: Any) -> Iterator[str]:

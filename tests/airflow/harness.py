@@ -158,6 +158,16 @@ def quiet(lab: AirflowLab) -> None:
     raise AssertionError("heartbeat never had a moment without a run")
 
 
+def find_failed_run(lab: AirflowLab, dag_id: str) -> str:
+    """The id of a failed run of a DAG that fails; of another test, if there is one."""
+    runs = lab.api("GET", f"/dags/{dag_id}/dagRuns", params={"state": "failed", "limit": 1})["dag_runs"]
+    if runs:
+        return str(runs[0]["dag_run_id"])
+    run_id = lab.trigger(dag_id)
+    lab.wait_quiet()
+    return run_id
+
+
 async def beside(function: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
     """Blocking work of the lab, beside the event loop."""
     return await asyncio.to_thread(function, *arguments, **more)

@@ -1,6 +1,7 @@
 """A proxy before a real Airflow that misbehaves on purpose: real answers, then a fault of the test's choosing."""
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -37,6 +38,10 @@ class Proxy:
     method: str = ""
     page: int | None = None
     delay: float = 0.0
+    cuts: list[str] = field(default_factory=list)
+    """Of the next requests that change something: "before" Airflow gets it, "after" it has answered, or "during"."""
+    before_change: Callable[[], object] | None = None
+    """Called before Airflow gets a request that changes something."""
     seen: int = 0
     requests: list[str] = field(default_factory=list)
     url: str = ""
@@ -46,7 +51,17 @@ class Proxy:
 
     def handle(self, method: str, path: str, headers: dict[str, str], body: bytes) -> ProxyResponse | None:
         self.requests.append(f"{method} {path}")
+        is_change = _is_change(method, path, body)
+        if self.before_change is not None and is_change:
+            self.before_change()
+        cut = self.cuts.pop(0) if self.cuts and is_change else ""
+        if cut == "during":  # the connection breaks at once, and Airflow carries on
+            threading.Thread(target=self._ask, args=(method, path, headers, body), daemon=True).start()
+        if cut in {"before", "during"}:
+            return None
         response = self._ask(method, path, headers, body)
+        if cut == "after":
+            return None
         time.sleep(self.delay)
         if self.fault is None or self.where not in path or self.method not in {"", method}:
             return response
@@ -63,6 +78,10 @@ class Proxy:
         got = httpx2.request(method, url, headers=forwarded, content=body, timeout=60)
         response_headers = {name: got.headers[name] for name in ("content-type", "date") if name in got.headers}
         return ProxyResponse(got.status_code, response_headers, got.content)
+
+
+def _is_change(method: str, path: str, body: bytes) -> bool:
+    return method != "GET" and not path.startswith("/auth/") and not json.loads(body).get("dry_run", False)
 
 
 @contextlib.contextmanager
@@ -87,7 +106,7 @@ def open_proxy(target: str, **settings: Any) -> Iterator[Proxy]:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self.wfile.write(response.body)
 
-        do_POST = do_GET  # noqa: N815 - the name that http.server calls
+        do_POST = do_PATCH = do_GET  # noqa: N815 - the names that http.server calls
 
         def log_message(self, *_: object) -> None:
             """Quiet."""

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from airflow.harness import quiet
+from airflow.harness import find_failed_run, quiet
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
 from live_server import serving
@@ -77,8 +77,7 @@ async def _prepare(process: AppContext, database_url: str, airflow: AirflowLab) 
 
 def test_cli_user_finds_failed_run_comments_and_triggers_successful_run(airflow: AirflowLab, desk: Desk) -> None:
     quiet(airflow)
-    airflow.trigger("invoice_export")
-    airflow.wait_quiet()
+    find_failed_run(airflow, "invoice_export")
     synced = desk.run("sync", "--connector", "lab")
     assert synced.exit_code == 0, synced.output
     assert "complete" in synced.stdout
@@ -112,8 +111,7 @@ def test_cli_user_finds_failed_run_comments_and_triggers_successful_run(airflow:
 
 def test_runs_command_filters_failed_runs_by_team(airflow: AirflowLab, desk: Desk) -> None:
     quiet(airflow)
-    airflow.trigger("invoice_export")
-    airflow.wait_quiet()
+    find_failed_run(airflow, "invoice_export")
     assert desk.run("sync", "--connector", "lab").exit_code == 0
     with Client(desk.url, desk.key, space="finance") as client:
         (pipeline,) = [item for item in client.pipelines(q="invoice_export") if item.name == "invoice_export"]

@@ -47,11 +47,14 @@ class Visitor:
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
-    def sign_in(self, who: str = "viewer") -> None:
-        self.page.goto(f"{self.live.url}/")
+    def sign_in(self, who: str = "viewer", path: str = "/spaces/finance/pipelines") -> None:
+        self.page.goto(f"{self.live.url}{path}")
         self.page.get_by_label("API key").fill(self.live.tenants.keys[who])
         self.page.get_by_role("button", name="Sign in").click()
         self.page.wait_for_url("**/spaces/**")
+
+    def open_account_menu(self) -> None:
+        self.page.get_by_role("navigation", name="Account").get_by_role("button").first.click()
 
 
 @pytest.fixture

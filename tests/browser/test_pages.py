@@ -5,10 +5,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from browser.conftest import Visitor
+from browser.every_page import every_page
 from windsock.db.database import CONNECTION_OPTIONS
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\u202egnp.exe"
@@ -38,7 +38,7 @@ def test_user_can_sign_in_open_failed_run_and_comment(visitor: Visitor) -> None:
     expect(page.locator(".comment .said").last).to_have_text("The bank was late again.")
     expect(page.locator(".comment .by").last).to_contain_text("Viewer")
 
-    page.locator(".crumbs a").click()
+    page.locator(".crumbs a").last.click()
     expect(page.locator("h1")).to_be_visible()
     page.get_by_role("navigation", name="By state").get_by_text("failed").click()
     expect(page.locator("tbody .state").first).to_have_text("failed")
@@ -130,61 +130,26 @@ def test_sign_out_ends_session_in_other_tab(visitor: Visitor, context: BrowserCo
     visitor.sign_in()
     other = context.new_page()
     other.goto(f"{visitor.live.url}/spaces/finance/pipelines")
+    visitor.open_account_menu()
     visitor.page.get_by_role("button", name="Sign out").click()
     expect(visitor.page).to_have_url(re.compile("/sign-in$"))
     other.locator("tr.row a.open").first.click()
     expect(other).to_have_url(re.compile("/sign-in"))
 
 
-def every_page(visitor: Visitor) -> list[str]:
-    """An admin's."""
-    finance = visitor.live.tenants.finance
-    some, connector = f"/pipelines/{finance.pipelines['daily_report']}", f"/connectors/{finance.connector_id}"
-    of_space = (
-        "/pipelines", "/pipelines?q=nothing", "/timeline", some, f"{some}/trigger", f"/runs/{finance.run_id}",
-        "/connectors", "/connectors/new", connector, f"{connector}/edit", "/settings",
-        f"/teams/{finance.team_id}", "/audit",
-    )  # fmt: skip
-    return [
-        f"{visitor.live.url}{path}"
-        for path in (*(f"/spaces/finance{item}" for item in of_space), "/sessions", "/api-keys")
-    ]
-
-
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_viewport_width(visitor: Visitor, width: int, scheme: str) -> None:
     page = visitor.page
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": 800})
-    visitor.sign_in("admin")
+    visitor.sign_in("superadmin")
     for address in every_page(visitor):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_have_no_serious_axe_violations(visitor: Visitor, scheme: str) -> None:
-    """What it can find: names of controls, contrast, structure."""
-    page = visitor.page
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.goto(f"{visitor.live.url}/sign-in")
-    found = serious(page)
-    visitor.sign_in("admin")
-    for address in every_page(visitor):
-        page.goto(address, wait_until="networkidle")
-        found += serious(page)
-    assert found == []
-
-
-def serious(page: Page) -> list[tuple[str, str, str]]:
-    violations = Axe().run(page).response["violations"]
-    return [
-        (page.url, violation["id"], node["html"][:200])
-        for violation in violations
-        if violation["impact"] in {"serious", "critical"}
-        for node in violation["nodes"]
-    ]
+    page.goto(f"{visitor.live.url}/spaces/finance/nothing-here")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    visitor.complaints.clear()  # Chromium notes the 404 that this is
 
 
 def test_lists_and_comment_forms_work_without_javascript(visitor: Visitor) -> None:

@@ -174,6 +174,7 @@ def test_time_zone_toggle_persists_across_reload(visitor: Visitor) -> None:
     expect(time).to_have_attribute("title", re.compile(r" UTC$"))
     page.reload()
     expect(zone).to_have_text("UTC")
+    visitor.open_account_menu()
     zone.click()
     expect(zone).to_have_text("Local time")
 

@@ -127,3 +127,20 @@ def test_accept_command_prints_json(live: LiveServer, tmp_path: Path) -> None:
     assert (output["name"], output["freshness"]["held"]) == ("prod", None)
     again = run_in_process(live.database_url, tmp_path, *accept)
     assert (again.exit_code, again.stdout, "Nothing of the kind" in again.stderr) == (1, "", True)
+
+
+def test_failures_are_listed_with_their_group_and_shown_with_the_run(run: Run, live: LiveServer) -> None:
+    finance = live.tenants.finance
+    listed = run("failures", "--pipeline", "daily_report", "--connector", "prod", "--q", "no rows")
+    assert "ValueError: no rows" in listed.stdout
+    assert str(finance.fingerprint_id) in listed.stdout
+    assert run("failures", "--q", "nothing of the kind").stdout == "No failure matches.\n"
+    shown = run("failures", str(finance.fingerprint_id)).stdout
+    assert shown.startswith("ValueError: no rows\n")
+    assert str(finance.run_id) in shown
+    assert "runbook" in shown
+    assert json_of(run("failures", str(finance.fingerprint_id), "--json"))["id"] == str(finance.fingerprint_id)
+    assert len(json_of(run("failures", "--limit", "1", "--json"))) == 1
+    lines = run("runs", str(finance.run_id)).stdout.splitlines()
+    assert "load: ValueError: no rows" in lines
+    assert "      at load.py:14 in load" in lines

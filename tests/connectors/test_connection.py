@@ -1,9 +1,11 @@
 """The test of a connection that does not work: says so, with what to check, within seconds."""
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -66,6 +68,40 @@ async def test_silent_listener_is_reported(client: ValidatingClient, tenants: Tw
     assert isinstance(body["latency_ms"], float)
     assert 900 < body["latency_ms"] < 5000
     assert body["hints"]
+
+
+@pytest.fixture
+def misencoding_port() -> Iterator[int]:
+    """Sends bodies compressed with brotli, which no request has accepted."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            for name, value in {
+                "Content-Type": "application/json",
+                "Content-Encoding": "br",
+                "Content-Length": "3",
+            }.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"\x1b\x0e\x00")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+async def test_unrequested_compression_is_reported(
+    client: ValidatingClient, tenants: TwoTenants, misencoding_port: int
+) -> None:
+    body = await try_it(client, tenants, misencoding_port)
+    assert body["success"] is False
+    assert "is marked as compressed with something, which Windsock did not ask for" in str(body["message"])
+    assert "gzip or deflate" in str(body["hints"])
 
 
 async def test_inactive_connector_can_be_tested(

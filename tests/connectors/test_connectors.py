@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "exclude_dags": [],
     "include_tags": [],
     "web_url": None,
+    "read_logs": None,
 }
 URL = "https://airflow.example.com"
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from actions.fake_runs import install
 from contract.schemas import ONLY_OF_ONE, SHAPES
 from factories import TwoTenants
-from invariants.operations import documented, ids_of, parameters
+from invariants.operations import NOTIFICATION_OPERATIONS, documented, ids_of, parameters
 from validating_client import ValidatingClient
 from windsock.context import AppContext
 
@@ -99,7 +99,39 @@ AROUND = [
     Row("DELETE", "/api-keys/me/api-keys/{key_id}", 204),
 ]
 OURS = {
+    "PUT /spaces/{slug}/orchestration/pipelines/{pipeline_id}/paused",
+    "GET /spaces/{slug}/orchestration/actions",
+    "GET /spaces/{slug}/orchestration/approvals",
+    "POST /spaces/{slug}/orchestration/runs/{run_id}/clear",
+    "POST /spaces/{slug}/orchestration/runs/{run_id}/mark",
+    "PUT /spaces/{slug}/orchestration/runs/{run_id}/note",
+    "POST /spaces/{slug}/orchestration/task-runs/{task_run_id}/clear",
+    "POST /spaces/{slug}/orchestration/task-runs/{task_run_id}/mark",
+    "PUT /spaces/{slug}/orchestration/task-runs/{task_run_id}/note",
+    "POST /spaces/{slug}/orchestration/task-runs/{task_run_id}/answer",
     "GET /spaces/{slug}/audit-events",
+    *map(str, NOTIFICATION_OPERATIONS),
+    "PATCH /users/{user_id}",
+    "GET /spaces/{slug}/orchestration/import-errors",
+    *(f"{method} /spaces/{{slug}}/orchestration/views" for method in ("GET", "POST")),
+    *(f"{method} /spaces/{{slug}}/orchestration/views/{{view_id}}" for method in ("PATCH", "DELETE")),
+    "GET /spaces/{slug}/orchestration/task-runs/{task_run_id}/logs",
+    "GET /spaces/{slug}/orchestration/task-runs/{task_run_id}/logs/stream",
+    "GET /spaces/{slug}/orchestration/fingerprints",
+    "GET /spaces/{slug}/orchestration/fingerprints/{fingerprint_id}",
+    "PATCH /spaces/{slug}/orchestration/fingerprints/{fingerprint_id}",
+    "POST /spaces/{slug}/orchestration/fingerprints/{fingerprint_id}/merge",
+    "POST /spaces/{slug}/orchestration/fingerprints/{fingerprint_id}/split",
+    "PUT /spaces/{slug}/orchestration/fingerprints/{fingerprint_id}/runbook",
+    "POST /spaces/{slug}/orchestration/fingerprints/{fingerprint_id}/clear",
+    "GET /spaces/{slug}/orchestration/fingerprints/{fingerprint_id}/clear/{bulk_clear_id}",
+    "GET /spaces/{slug}/incidents",
+    "GET /spaces/{slug}/incidents/{incident_id}",
+    "POST /spaces/{slug}/incidents/acknowledge",
+    *(
+        f"POST /spaces/{{slug}}/incidents/{{incident_id}}/{verb}"
+        for verb in ("acknowledge", "assign", "resolve", "snooze")
+    ),
     "POST /spaces/{slug}/orchestration/syncs/{sync_id}/cancel",
     "POST /catalog/spaces/{slug}/connectors/{connector_id}/accept",
 }
@@ -171,9 +203,9 @@ async def test_every_contract_row_matches_its_schema(
 ADDED = {
     f"/spaces/{{slug}}/orchestration{path}": names
     for path, names in {
-        "/pipelines": {"is_paused", "never_succeeded"},
-        "/pipelines/{pipeline_id}/runs": {"cursor"},
-        "/runs": {"cursor", "is_paused"},
+        "/pipelines": {"tag", "is_paused", "has_import_errors", "overdue", "never_succeeded"},
+        "/pipelines/{pipeline_id}/runs": {"cursor", "ended_from", "ended_to"},
+        "/runs": {"cursor", "ended_from", "ended_to", "tag", "is_paused", "has_import_errors", "overdue"},
     }.items()
 }
 """What a client may send beside what the contract names; who does not know of it loses nothing."""

@@ -8,16 +8,18 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from fake_airflow import serializers
+from fake_airflow import changes, serializers
+from fake_airflow.logs import TaskLogs, find_task
 from fake_airflow.model import Model
 from fake_airflow.oddities import POISONED, Oddities
 from fake_airflow.regions import added
 from fake_airflow.responses import NO_ROUTE, NoRoute, Params, Refused, Reply, fits, problem, read_cursor, write_cursor
-from fake_airflow.rows import Run, RunKey, Task, task_key
+from fake_airflow.rows import Run, RunKey, Task, TaskKey, tries_of
 
 Cursors = Literal["none", "uncounted", "capped"]
 KNOWN_TO_V1 = {"limit", "offset", "order_by", "only_active", "updated_at_gte", "updated_at_lte", "execution_date_gte"}
 KNOWN_TO_V1 |= {"execution_date_lte", "dag_id", "state", "excluded_events", "included_events", "after", "before"}
+KNOWN_TO_V1 |= {"map_index", "token", "full_content", "update_mask"}
 
 
 class Api:
@@ -38,9 +40,16 @@ class Api:
         """DAGs that it sees in the list, and whose runs it may not read."""
         self.broken_files: list[str] = []
         """DAG files that Airflow could not import."""
+        self.refuses_import_errors = False
         self.shows_events = self.shows_heartbeats = True
+        self.approvals: dict[TaskKey, dict[str, Any]] = {}
+        """What tasks ask people, in the fields of the API."""
+        self.is_viewer = False
+        """The account may change nothing."""
+        self.version = {"v1": "2.11.2", "v2": "3.4.0b2" if model.has_regions else "3.3.2"}[model.api]
         self.epoch = 0
         self.counted_up_to = 50_000
+        self.logs = TaskLogs()
         self._turn = 0
 
     def handle(self, method: str, path: str, params: Params, headers: Mapping[str, str], body: bytes = b"") -> Reply:
@@ -67,16 +76,21 @@ class Api:
             return Reply(b"<!doctype html><title>404</title>", 404, "text/html")
         path = path.removeprefix(root)
         if path == "/version":
-            version = "3.4.0b2" if self.model.has_regions else "3.3.2"
-            return Reply({"version": version if api == "v2" else "2.11.2", "git_version": ""})
+            return Reply({"version": self.version, "git_version": ""})
         self._authorize(headers)
         if api == "v1" and (unknown := set(params) - KNOWN_TO_V1):
             raise Refused(400, f"Extra query parameter(s) {', '.join(sorted(unknown))} not in spec")
         parts = path.removeprefix("/").split("/")
         if parts[2:3] == ["dagRuns"]:
             self._check_rights(parts[1])
-        if method == "POST":
-            return self._trigger(parts[1], json.loads(body))
+        if method != "GET":
+            if self.is_viewer:
+                raise Refused(403, "Forbidden")
+            return changes.change(self, method, parts, params, json.loads(body))
+        match parts:
+            case ["dags", dag_id, "dagRuns", run_id, "taskInstances", task_id, "logs", number]:
+                task = find_task(self.model, (dag_id, run_id, task_id), params.get("map_index", -1), params)
+                return self.logs.respond(api, task, int(number), params, headers.get("accept", "*/*"))
         return self._get(parts, params)
 
     def _authorize(self, headers: Mapping[str, str]) -> None:
@@ -91,8 +105,13 @@ class Api:
         match parts:
             case ["dags"]:
                 return self._dags(params)
+            case ["importErrors"] if self.refuses_import_errors:
+                raise Refused(403, "Forbidden")
             case ["importErrors"]:
-                errors = [{"import_error_id": n, "filename": name} for n, name in enumerate(self.broken_files)]
+                errors = [
+                    serializers.import_error(self.model.api, number, name)
+                    for number, name in enumerate(self.broken_files)
+                ]
                 return Reply({"import_errors": errors, "total_entries": len(errors)})
             case ["eventLogs"]:
                 return self._events(params)
@@ -116,11 +135,25 @@ class Api:
                 return Reply(self._shape("run")(self._run((dag_id, run_id))))
             case ["taskInstances"]:
                 return self._tasks(dag_id, run_id, params)
+            case ["hitlDetails"] | ["taskInstances", _, _, "hitlDetails"] if self.model.api == "v2":
+                return changes.list_approvals(self, dag_id, run_id, parts, params)
+            case ["taskInstances", task_id, *index, "tries"]:
+                run = self._run((dag_id, run_id))
+                task = find_task(self.model, (dag_id, run_id, task_id), index[0] if index else -1, params)
+                if task is None:
+                    raise Refused(404, f"The Task Instance with task_id: `{task_id}` was not found")
+                tries = [self._shape("task")(item, run) for item in tries_of(task)]
+                return Reply({"task_instances": tries, "total_entries": len(tries)})
             case ["taskInstances", task_id, *index]:
-                run, number = self._run((dag_id, run_id)), int(index[0]) if index else -1
-                task = self.model.tasks.get(task_key(dag_id, run_id, task_id, number, "", -1))
-                if task is not None:
-                    return Reply(self._shape("task")(task, run))
+                run = self._run((dag_id, run_id))
+                task = find_task(self.model, (dag_id, run_id, task_id), index[0] if index else -1, {})
+                if task is None:
+                    names = f"dag_id: `{dag_id}`, run_id: `{run_id}` and task_id: `{task_id}`"
+                    is_v1 = self.model.api == "v1"
+                    raise Refused(
+                        404, "Task instance not found" if is_v1 else f"The Task Instance with {names} was not found"
+                    )
+                return Reply(self._shape("task")(task, run))
         raise NoRoute
 
     def _health(self) -> Reply:
@@ -263,13 +296,3 @@ class Api:
             return Reply(body | {"total_entries": None})
         total = min(len(rows), self.counted_up_to)
         return Reply(body | {"total_entries": total, "total_entries_limit": self.counted_up_to})
-
-    def _trigger(self, dag_id: str, body: dict[str, Any]) -> Reply:
-        if self._dag(dag_id).is_stale:
-            raise Refused(404, f"Dag with dag_id: '{dag_id}' not found")
-        run_id = body.get("dag_run_id")
-        if (dag_id, run_id) in self.model.runs:
-            raise Refused(409, "The run exists already")
-        run = self.model.start_run(dag_id, run_id, user="admin")
-        run.conf, run.note = body.get("conf") or {}, body.get("note")
-        return Reply(self._shape("run")(run))

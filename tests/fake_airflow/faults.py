@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -30,7 +32,11 @@ DATE_FAULTS: Final = {*DATES_OFF, "wrong date"}
 class Faults:
     """`chance` of a fault per request, drawn from `kinds`; `plan` comes first: what becomes of the next requests.
 
-    `where`: only of paths in which that stands. `only_later`: not of the first page of a list.
+    `where`: only of paths in which that stands. `only_later`: not of the first page of a list. `only_changes`: only of
+    requests that change something.
+
+    "drop" cuts the connection before the request is carried out, "drop after" afterwards, "drop during" while it is: it
+    ends a second later.
     """
 
     chance: float = 0.0
@@ -38,11 +44,12 @@ class Faults:
     plan: list[str | None] = field(default_factory=list)
     where: str = ""
     only_later: bool = False
+    only_changes: bool = False
     chooser: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - repeatable on purpose
     met: list[str] = field(default_factory=list)
 
-    def next(self, path: str, *, is_later: bool = False) -> str | None:
-        if self.where not in path or (self.only_later and not is_later):
+    def next(self, path: str, *, is_later: bool = False, is_change: bool = False) -> str | None:
+        if self.where not in path or (self.only_later and not is_later) or (self.only_changes and not is_change):
             return None
         fault = self.plan.pop(0) if self.plan else None
         if fault is None and self.chance and self.chooser.random() < self.chance:
@@ -75,7 +82,7 @@ class FakeAirflow(httpx2.AsyncBaseTransport):
             await self.meanwhile()
         params = request.url.params
         is_later = bool(params.get("cursor")) or params.get("offset", "0") != "0"
-        fault = self.faults.next(path, is_later=is_later)
+        fault = self.faults.next(path, is_later=is_later, is_change=is_change(request.method, path, request.content))
         fault = self._without_repeated_wrong_date(path, fault)
         if path.endswith("/dags") and params.get("offset") == "0":
             self.listing_started_at = self.model.now()
@@ -85,8 +92,7 @@ class FakeAirflow(httpx2.AsyncBaseTransport):
             raise httpx2.ReadError("dropped", request=request)
         if fault == "expired":
             self.api.epoch += 1
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        response = self.api.handle(request.method, path, joined(params.multi_items()), headers, request.content)
+        response = self._carry_out(request, path, fault)
         too_much = self.api.oddities.fault(response.body)
         if too_much == "slow":
             raise httpx2.ReadTimeout("too many rows", request=request)
@@ -106,12 +112,30 @@ class FakeAirflow(httpx2.AsyncBaseTransport):
             self.between()
         return httpx2.Response(reply.status, headers=response_headers, content=content, request=request)
 
+    def _carry_out(self, request: httpx2.Request, path: str, fault: str | None) -> Reply:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        handle = functools.partial(
+            self.api.handle, request.method, path, joined(request.url.params.multi_items()), headers, request.content
+        )
+        if fault == "drop during":
+            self.model.commit_later(1.0, handle)
+            raise httpx2.ReadError("dropped", request=request)
+        response = handle()
+        if fault == "drop after":
+            raise httpx2.ReadError("dropped", request=request)
+        return response
+
     def _without_repeated_wrong_date(self, path: str, fault: str | None) -> str | None:
         """Two wrong Dates in a row, where the clock is measured, cannot be told from a clock that was set."""
         if path.endswith("/health"):
             fault = None if self._date_was_wrong and fault in DATE_FAULTS else fault
             self._date_was_wrong = fault in DATE_FAULTS
         return fault
+
+
+def is_change(method: str, path: str, body: bytes) -> bool:
+    """Whether a request changes something: not a dry run, and not a sign-in."""
+    return method != "GET" and path != "/auth/token" and not json.loads(body).get("dry_run", False)
 
 
 def apply_fault(fault: str | None, reply: Reply) -> Reply:  # noqa: C901, PLR0911 - a table of faults

@@ -7,6 +7,7 @@ says. A change may be committed later than it is stamped, as a busy scheduler do
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,12 +43,14 @@ class Model:
         self.events: list[dict[str, Any]] = []
         self.dropped: dict[RunKey, datetime] = {}
         """Runs that were deleted, and when they were to run."""
+        self.executions: Counter[TaskKey] = Counter()
+        """How often each task instance was cleared, and so was to be executed once more."""
         self.appeared: dict[str, datetime] = {}
         """Since when each DAG is there to be listed."""
         self._jumps: list[tuple[datetime, timedelta]] = []
         self._next_id = 0
         self._stamp: datetime | None = None
-        self._later: list[tuple[datetime, datetime, Callable[[], None]]] = []
+        self._later: list[tuple[datetime, datetime, Callable[[], object]]] = []
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.skew + self.ahead
@@ -74,7 +77,7 @@ class Model:
             finally:
                 self._stamp = None
 
-    def commit_later(self, seconds: float, change: Callable[[], None]) -> None:
+    def commit_later(self, seconds: float, change: Callable[[], object]) -> None:
         """`change` stamps its rows with the time of now, and is seen only after `seconds`."""
         self._later.append((self.now() + timedelta(seconds=seconds), self.now(), change))
 
@@ -251,6 +254,7 @@ class Model:
             self.tasks[task.key] = task
 
     def _clear(self, task: Task) -> None:
+        self.executions[task.key] += 1
         self.regions.clear(task)
         if self.has_regions and task.try_number:
             task.try_number += 1

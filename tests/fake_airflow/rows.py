@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -98,3 +98,8 @@ def named(number: int, when: datetime, strange_ids: int) -> str:
     if strange_ids and number % strange_ids == 0:
         return f"{STRANGE[number % len(STRANGE)]}{number}"
     return f"manual__{when.isoformat()}_{number}"
+
+
+def tries_of(task: Task) -> list[Task]:
+    """Those before the newest have failed: otherwise there would not be another."""
+    return [*(replace(task, try_number=number, state="failed") for number in range(1, task.try_number)), task]

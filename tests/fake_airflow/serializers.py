@@ -1,6 +1,6 @@
 """The JSON of both APIs, as 3.3.2 and 2.11.2 give it (tests/airflow compares the keys with real answers)."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -200,3 +200,13 @@ def event(entry: dict[str, Any], model: Model) -> dict[str, Any]:
         return {**entry, "when": at_v1(entry["when"]), "execution_date": None}
     more = {"logical_date": None, "dag_display_name": entry["dag_id"], "task_display_name": None}
     return {**entry, "when": at_v2(entry["when"]), **more}
+
+
+def import_error(api: str, number: int, filename: str) -> dict[str, Any]:
+    """As measured on 3.3.2 and 2.11.2."""
+    at = datetime(2026, 11, 23, 14, 38, 10, 652072, tzinfo=UTC) + timedelta(minutes=number)
+    trace = f'Traceback (most recent call last):\n  File "/opt/airflow/dags/{filename}", line 5\nRuntimeError: broken\n'
+    row = {"import_error_id": number + 1, "filename": filename, "stack_trace": trace}
+    if api == "v1":
+        return row | {"timestamp": at_v1(at)}
+    return row | {"timestamp": at_v2(at), "bundle_name": "dags-folder"}

@@ -87,7 +87,7 @@ async def test_304_executes_authorisation_only(
     assert again.status_code == 304
     assert len([statement for statement in executed if "set_config" not in statement]) == 1, executed
     assert {name: again.headers[name] for name in ("vary", "cache-control")} == {
-        "vary": "Authorization, Accept-Encoding",
+        "vary": "Authorization, Accept, Accept-Encoding",
         "cache-control": "private, no-cache",
     }
 

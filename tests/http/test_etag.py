@@ -188,7 +188,7 @@ async def test_etag_is_private_to_caller(two: Two) -> None:
     assert (mine.json()["is_watched"], theirs.json()["is_watched"]) == (True, False)
     assert mine.headers["etag"] != theirs.headers["etag"]
     assert mine.headers["cache-control"] == "private, no-cache"
-    assert mine.headers["vary"] == "Authorization, Accept-Encoding"
+    assert mine.headers["vary"] == "Authorization, Accept, Accept-Encoding"
 
 
 ANOTHER = """

@@ -18,6 +18,7 @@ from windsock.http.validation import is_storable
 
 Json = dict[str, Any]
 BAD_REQUEST = 400
+UNPROCESSABLE = 422
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,18 @@ def _has_special_host(request: RejectedRequest) -> bool:
     return any(host.startswith("[") or not host.isascii() for host in hosts)
 
 
+def _lacks_reason(request: RejectedRequest) -> bool:
+    errors = request.detail if isinstance(request.detail, list) else []
+    return any("requires a reason" in error["msg"] for error in errors)
+
+
+def _names_no_failure(request: RejectedRequest) -> bool:
+    return not request.body.get("task_failure_ids") and not request.body.get("run_ids")
+
+
 EXEMPTIONS = (
     Exemption(
-        {"list_runs", "list_pipeline_runs"},
+        {"list_runs", "list_pipeline_runs", "list_incidents"},
         "OpenAPI cannot exclude one query parameter by another.",
         "Not together with page.",
         _has_page_and_cursor,
@@ -119,7 +129,52 @@ EXEMPTIONS = (
         _has_special_host,
     ),
     Exemption(
-        {"create_connector", "update_connector", "trigger_pipeline"},
+        {
+            "trigger_pipeline",
+            "clear_run",
+            "clear_task_run",
+            "clear_fingerprint",
+            "mark_run",
+            "mark_task_run",
+            "update_paused",
+            "respond_to_task_run",
+        },
+        "Whether a reason is required depends on a setting of the space and on the pipeline.",
+        "A space can require it for pipelines of high or critical criticality.",
+        _lacks_reason,
+    ),
+    Exemption(
+        {"acknowledge_incident", "acknowledge_incidents", "snooze_incident"},
+        "JSON Schema knows no present.",
+        "A time in the future.",
+        lambda request: request.error_types == {"value_error"},
+    ),
+    Exemption(
+        {"assign_incident"},
+        "Two keys of which at most one is possible.",
+        "A member of the space, or a team, or neither.",
+        lambda request: request.error_types == {"value_error"},
+    ),
+    Exemption(
+        {"create_channel", "update_channel"},
+        "The kind of the channel, which for a change is stored data, decides which schema applies.",
+        "Depends on the kind; see the guide.",
+        lambda request: request.status == UNPROCESSABLE,
+    ),
+    Exemption(
+        {"create_rule", "update_rule", "preview_rule", "update_my_notifications"},
+        "Names of time zones are a database, and the ends of quiet hours must differ.",
+        "Of the IANA database.",
+        lambda request: request.error_types == {"value_error"},
+    ),
+    Exemption(
+        {"split_fingerprint"},
+        "Two keys of which one is needed.",
+        "Failures by their id, or all of these runs; at least one.",
+        _names_no_failure,
+    ),
+    Exemption(
+        {"create_connector", "update_connector", "trigger_pipeline", "respond_to_task_run"},
         "JSON Schema cannot limit the nesting, numbers and text of an object with arbitrary keys.",
         "whole numbers beyond 64 bits, and nesting deeper than 32 levels",
         lambda request: not is_storable(request.body),

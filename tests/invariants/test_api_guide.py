@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from conftest import SECRET_KEY
+from fake_airflow.changes import request_approval
 from invariants.operations import documented
 from live_server import LiveServer, serve_two_tenants
 
@@ -17,6 +18,9 @@ BLOCKS = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
 VARIABLES = {
     "SPACE": "slug", "PIPELINE": "pipeline_id", "TEAM": "team_id", "RUN": "run_id", "TASK": "task_run_id",
     "COMMENT": "comment_id", "CONNECTOR": "connector_id", "SYNC": "sync_id", "USER": "user_id", "MINE": "key_id",
+    "VIEW": "view_id",
+    "INCIDENT": "incident_id", "CHANNEL": "channel_id", "RULE": "rule_id", "MESSAGE": "message_id",
+    "FINGERPRINT": "fingerprint_id", "SPLIT": "fingerprint_id", "BULK": "bulk_clear_id",
 }  # fmt: skip
 
 
@@ -27,6 +31,9 @@ def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
 
 
 def test_api_guide_commands_succeed_in_order(live: LiveServer) -> None:
+    waiting = next(task for task in live.airflow.model.tasks.values() if task.task_id == "load")
+    request_approval(live.airflow.api, waiting, "Pay the invoice?", ["Approve", "Reject"])
+    waiting.state = "failed"
     script = "set -euo pipefail\n" + "\n".join(
         f'echo ">>> block {number}" >&2\n{block}' for number, block in enumerate(BLOCKS, start=1)
     )

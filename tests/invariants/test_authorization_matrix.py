@@ -81,9 +81,8 @@ async def test_authorized_callers_succeed_and_others_get_missing_permission(
     for kind in ROLES if operation.is_of_a_space else (*ROLES, "stranger"):
         response = await ask(tenants.keys[kind], operation.method, path, json=operation.body)
         if kind in operation.refused:
-            assert (response.status_code, "author" in response.json()["detail"]) == (403, True), (
-                f"{kind}: {response.text}"
-            )
+            assert response.status_code == 403, f"{kind}: {response.text}"
+            assert re.search(r"Only its (author|owner)\b", response.json()["detail"]), f"{kind}: {response.text}"
         elif kind in enough:
             assert response.status_code not in {401, 403}, f"{kind}: {response.text}"
         else:
@@ -145,7 +144,8 @@ async def test_objects_of_other_space_are_404_and_unchanged(
     async with db.connection.transaction(force_rollback=True):
         path = operation.path.format(slug="finance", **ids)
         foreign = await client.as_(key, operation.method, path, json=operation.body)
-        assert await snapshot(db, tenant_tables, two_tenants_full.marketing.id) == before
+        is_unchanged = await snapshot(db, tenant_tables, two_tenants_full.marketing.id) == before
+        assert is_unchanged or not operation.is_of_a_space
     unknown = await ask(
         key,
         operation.method,
@@ -177,12 +177,20 @@ async def test_ids_of_other_space_in_filters_and_bodies_are_treated_as_unknown(
             if is_uuid(schema) and name not in REFERS_TO_NOTHING:
                 found.add(name)
                 responses = [
-                    await ask(key, operation.method, path, json={**(operation.body or {}), name: str(value)})
+                    await ask(
+                        key, operation.method, path, json={**(operation.body or {}), name: as_sent(schema, value)}
+                    )
                     for value in (there[name], uuid4())
                 ]
                 assert responses[0].status_code == 404, f"{operation}: {name}"
                 assert same_response(*responses)
     assert "connector_id" in found
+
+
+def as_sent(schema: dict[str, Any], value: UUID) -> Any:
+    """The id, in a list where the body takes one."""
+    is_list = any(inner.get("type") == "array" for inner in (schema, *schema.get("anyOf", [])))
+    return [str(value)] if is_list else str(value)
 
 
 async def test_no_response_of_space_contains_data_of_another(

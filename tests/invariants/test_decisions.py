@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "decisions"
 DECISIONS = sorted(FOLDER.glob("[0-9]*.md"))
 SECTIONS = ["Status", "Context", "Decision", "Consequences", "Violated when", "Alternatives"]
-MAX_LINES, MAX_DECISIONS = 70, 20
+MAX_LINES, MAX_DECISIONS = 70, 21
 REFERENCE = re.compile(r"docs/decisions/(\d{4}[a-z0-9-]*)")
 
 

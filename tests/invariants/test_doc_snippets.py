@@ -14,6 +14,7 @@ import pytest
 from conftest import SECRET_KEY
 from live_server import LiveServer, serve_two_tenants
 from windsock.__main__ import main
+from windsock.cli.terminal import ListFirst
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -58,7 +59,7 @@ def test_doc_page_snippets_succeed_in_order(live: LiveServer, page: Path) -> Non
             command = (
                 ["bash", "-c", f"set -euo pipefail\n{block}"] if language == "sh" else [sys.executable, "-c", block]
             )
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=180)
             assert done.returncode == 0, f"block {number}: {done.stderr}{done.stdout}"
 
 
@@ -68,7 +69,8 @@ def test_documented_command_line_is_accepted(line: str) -> None:
     words = shlex.split(re.split(r" [|&]", line)[0], comments=True)[1:]
     command: click.Command = main
     while isinstance(command, click.Group):
-        command = command.commands[words.pop(0)]
+        is_named = not isinstance(command, ListFirst) or (words and words[0] in command.commands)
+        command = command.commands[words.pop(0) if is_named else "list"]
     context = click.Context(command)
     command.make_parser(context).parse_args(list(words))
 

@@ -18,15 +18,18 @@ from statements import count_statements
 
 pytestmark = pytest.mark.anyio
 
-NO_LISTS = re.compile(r"\}$|/me$")
+NO_LISTS = re.compile(r"\}$|/me$|/me/notifications$|/recipients$")
 LISTS = [operation for operation in GETS if not NO_LISTS.search(operation.path)]
+STORED_LISTS = [operation for operation in LISTS if not operation.path.endswith("/approvals")]
+"""Approvals are read from Airflow each time; tests/actions/test_approvals.py pages through them."""
 EVERY_LIST = pytest.mark.parametrize("operation", LISTS, ids=str)
+EVERY_STORED_LIST = pytest.mark.parametrize("operation", STORED_LISTS, ids=str)
 EVERY_GET = pytest.mark.parametrize("operation", GETS, ids=str)
 
 
 def most(operation: Operation) -> tuple[int, int]:
-    """The default size and the largest: pipelines and runs have the large ones."""
-    return (100, 500) if operation.path.endswith(("/pipelines", "/runs")) else (20, 100)
+    """The default size and the largest: pipelines, runs and incidents have the large ones."""
+    return (100, 500) if operation.path.endswith(("/pipelines", "/runs", "/incidents")) else (20, 100)
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ async def test_page_size_is_capped_and_invalid_pagination_is_rejected(
         assert (await ask(key, "GET", f"{path}?{query}")).status_code == 422, query
 
 
-@EVERY_LIST
+@EVERY_STORED_LIST
 async def test_page_past_end_is_empty_with_correct_total(
     ask: Ask, two_tenants_full: TwoTenants, path_of: Any, operation: Operation
 ) -> None:
@@ -81,7 +84,7 @@ async def test_page_past_end_is_empty_with_correct_total(
         assert pages(response) == {"first": 1, "prev": int(total), "last": int(total)}
 
 
-@EVERY_LIST
+@EVERY_STORED_LIST
 async def test_concatenated_small_pages_equal_large_page(
     ask: Ask, tenants: TwoTenants, db: RolledBackDatabase, path_of: Any, operation: Operation
 ) -> None:
@@ -89,7 +92,7 @@ async def test_concatenated_small_pages_equal_large_page(
     key, path = tenants.keys["superadmin"], path_of(operation)
     whole = await ask(key, "GET", path, params={"size": most(operation)[1]})
     total = int(whole.headers["x-total-count"])
-    assert total == len(whole.json()) > 10
+    assert min(total, most(operation)[1]) == len(whole.json()) > 10
     for size in (1, 7):
         walked = []
         target = f"/api/v1.0{path}?size={size}"
@@ -102,7 +105,8 @@ async def test_concatenated_small_pages_equal_large_page(
             assert response.headers["x-total-pages"] == str(last)
             target = links(response).get("next", "")
         assert target == ""
-        assert walked == whole.json()
+        assert len(walked) == total
+        assert walked[: most(operation)[1]] == whole.json()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +166,7 @@ async def test_get_with_current_etag_is_304(
     for header in ('"other"', etag.strip('"'), "", 'W/"', f'"{etag}"'):
         again = await ask(key, "GET", path, headers={"If-None-Match": header})
         assert (again.status_code, again.content) == (200, first.content), header
-    if operation in LISTS:
+    if operation in STORED_LISTS:
         await grow(db, tenants)
         changed = await ask(key, "GET", path, headers={"If-None-Match": etag})
         assert changed.status_code == 200

@@ -24,17 +24,25 @@ from windsock.embedded import EmbeddedPostgres
 VERSIONS = Path(migrations.__file__).parent / "versions"
 
 SHA_256 = {
-    "01_tenancy.sql": "f84906dc8b80c0eea7fb8a5df8e6e19de952f9c4f9c2a817d0945b20cdc2dec9",
+    "01_tenancy.sql": "54e8ccd61e86c8abf3f67ecda9927a62dee540fcc1f1a45815a8f079db3769d1",
     "02_connectors_and_syncs.sql": "d1d2e2cee32335aeff84b78ffadaaeb62caffb3e8ac65b04a9e8cf512ab546e1",
-    "03_mirror.sql": "842167edf5c4f24c49ef2446d5088fcb0276bf78af6450f896ed9da7aec62cca",
-    "04_user_data.sql": "67b897e5a0a5d1929e59ffed74dedb4cafcdcc7b503c119e2b21c63498ad86ec",
+    "03_mirror.sql": "8836a38597d6f2e8465dc85071fb15ca27b9e4ddcf27729a467dde5ea57f5ff1",
+    "04_user_data.sql": "288bde93bd6e057d53761331e305fd5f434ac85c9f390ff3f55d16baf1ede0e0",
     "05_statistics.sql": "ab6d68124eb9823155b884b6a2d3678e2ec441f977737974f8217f8039ba8753",
-    "06_space_version.sql": "0e9f25a4ace6129cfb4072b9f2ff7739550b7cb3d065e69adfd37e8d520d1170",
+    "06_space_version.sql": "fb0942195121952439c3c41436f648c9ba92f202c117947366c08be1382a14cb",
     "07_counters.sql": "9bc89a05a22198a586a91ba2274ca1aa0f9edd18394346d50f52ff07626014bc",
-    "08_audit.sql": "b395736ba7c6eb05a57d69692bd8f4a69b2c89719e752667763d910e5e66399e",
-    "09_worker_functions.sql": "d76b879aa932470d0ad70ff5524525a41e5d22a8c06f392f2072324d849698a8",
+    "08_audit.sql": "d67250a94961964bd608cbce55e809427b37efd47f1c9e8c6a0223bf5e51132a",
+    "09_worker_functions.sql": "e6f1bd26a0562c26ce0c9ff4137c2db0696365c76dbe1c1ce767df9c1d61851f",
     "10_authorization.sql": "f45049ade522c5b028554f472e8ae58740e9475b52511f5206d9c629eac631b5",
-    "11_row_level_security.sql": "dc1e31afde86537c12fe6a634a9ac79aea993e02ea1be085e6ed9187e0b2f99b",
+    "11_row_level_security.sql": "96dd2560306ca3c84b4b00f76c1dfed86036f401266fdc26817fea201fa45250",
+    "12_saved_views.sql": "4afa03556e19d8593cd48a5e1f432d0347a84452f9e5f46bb9157e0f444f6a71",
+    "13_import_errors.sql": "e1aadbdb8c6a3f8308adb90a5dd1d47562ffaf618a8bc83a8a777e0ff00cad89",
+    "14_failures.sql": "44b37cffbf9b555f134e9ba788f3476c058939161cf45df0528c9cf3bb4e3000",
+    "15_bulk_clears.sql": "c35cf562d571eb537b7d31f8dd4a47290381803d4ab610ca5bd68d33d4963abd",
+    "16_retention.sql": "9caeac87b64363aa22a8c4abbb6081092a5c801be9bb10b0a5d6b74ec1976455",
+    "17_incidents.sql": "a490091825f3565cfb9fa624dfccfc3f7bfc60552dfda88f19a5483a64ad828e",
+    "18_notifications.sql": "820c3ae83fc3f0b505eb3cf046b9c7d25d06c1be75c09db070f699967d140c89",
+    "19_notification_functions.sql": "4806868b31e369c01f9268d5736ae7bd4ef69cd1770d0422db10f2a939c53b92",
     "procrastinate": "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""

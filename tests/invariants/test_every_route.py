@@ -20,11 +20,12 @@ from windsock.auth.permissions import (
     PAGE_PERMISSIONS,
     PERMISSIONS,
     require_session,
+    require_superadmin_session,
 )
 from windsock.http.pagination import LIST_HEADERS
 
 _PERMISSIONS: frozenset[Any] = PERMISSIONS
-OF_PAGES: set[Any] = {*PAGE_PERMISSIONS.values(), require_session}
+OF_PAGES: set[Any] = {*PAGE_PERMISSIONS.values(), require_session, require_superadmin_session}
 SITE = "http://windsock.test"
 OF_A_SPACE = {permission for permission in _PERMISSIONS if "slug" in inspect.signature(permission).parameters}
 
@@ -146,7 +147,7 @@ async def test_pages_require_session_membership_and_same_origin(
     """Whoever signed in, by whatever: a page of a space is for its members, and a form only from a page of ours."""
     browser = AsyncClient(transport=client._transport, base_url=SITE)
     own = {"Origin": "http://windsock.test", "Accept": "text/html"}
-    ids = ids_of(tenants, tenants.finance, key_ids) | {"session_id": uuid4()}
+    ids = ids_of(tenants, tenants.finance, key_ids) | {"session_id": uuid4(), "view_id": uuid4()}
     if session is not None:
         response = await browser.post("/sign-in", headers=own, data={"api_key": tenants.keys[session]})
         own["Cookie"] = response.headers["set-cookie"].split(";")[0]

@@ -31,6 +31,7 @@ READ_AGAIN = [
     "/spaces/finance/members",
     "/catalog/spaces/finance/connectors",
     "/catalog/spaces/finance/sync-history",
+    "/spaces/finance/orchestration/import-errors",
     "/spaces/finance/orchestration/pipelines",
 ]
 
@@ -178,9 +179,12 @@ async def test_hostile_header_never_causes_server_error(
 async def test_hostile_method_is_200_or_405(
     send: Send, tenants: TwoTenants, key_ids: dict[str, UUID], method: str
 ) -> None:
+    reads = {operation.path: operation.status for operation in OPERATIONS if operation.method == "GET"}
+    # For GET, these words are ids of another path.
+    reads |= dict.fromkeys(("/spaces/{slug}/incidents/acknowledge", "/spaces/{slug}/notifications/rules/preview"), 422)
     for path in sorted({operation.path for operation in OPERATIONS}):
         filled = path.format(slug="finance", **ids_of(tenants, tenants.finance, key_ids))
-        assert (await send(method, filled, method)).status_code in {200, 405}
+        assert (await send(method, filled, method)).status_code in {200, reads.get(path, 200), 405}
 
 
 SERVICE_ACCOUNT = {

@@ -20,6 +20,7 @@ LONGEST: dict[tuple[str, str], int] = {
     ("spaces", "slug"): 63,
     ("teams", "name"): 200,
     ("connectors", "name"): 200,
+    ("saved_views", "name"): 100,
     ("pipelines", "external_id"): 250,
     ("pipelines", "name"): 2_000,
     ("runs", "external_id"): 250,
@@ -27,7 +28,17 @@ LONGEST: dict[tuple[str, str], int] = {
     ("runs", "run_type"): 50,
     ("task_runs", "external_id"): 250,
     ("task_runs", "region_id"): 36,
-    ("trigger_requests", "idempotency_key"): 255,
+    ("task_runs", "status"): 50,
+    ("task_runs", "operator"): 1_000,
+    ("fingerprints", "name"): 200,
+    ("bulk_clears", "idempotency_key"): 255,
+    ("channels", "name"): 200,
+    ("notification_rules", "name"): 200,
+    ("notification_groups", "key"): 250,
+    ("messages", "dedup_key"): 100,
+    ("actions", "idempotency_key"): 255,
+    ("import_errors", "bundle_name"): 1_000,
+    ("import_errors", "filename"): 1_000,
     ("pipeline_run_counters", "status"): 50,
     ("pipeline_run_counters", "run_type"): 50,
     ("space_hourly_run_counters", "status"): 50,
@@ -51,9 +62,12 @@ JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (k.conkey)
 WHERE a.attgenerated = '' AND a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'text[]'::regtype, 'jsonb'::regtype)
 """
 """Columns of keys, of INCLUDE, of expressions and of conditions; those of constraints hang on the constraint."""
-A_REQUEST = """
-INSERT INTO trigger_requests (space_id, pipeline_id, user_id, body_hash, lease_until)
-SELECT space_id, id, %(user_id)s, 'hash', now() FROM pipelines WHERE space_id = %(space_id)s LIMIT 1
+AN_ACTION = """
+INSERT INTO actions (space_id, kind, pipeline_id, user_id, body_hash, lease_until)
+SELECT space_id, 'trigger', id, %(user_id)s, 'hash', now() FROM pipelines WHERE space_id = %(space_id)s LIMIT 1
+"""
+A_VIEW = """
+INSERT INTO saved_views (space_id, user_id, name, query) VALUES (%(space_id)s, %(user_id)s, 'mine', '')
 """
 CHOICES = """
 SELECT c.relname AS of_table, a.attname AS name
@@ -98,13 +112,14 @@ async def test_longest_values_of_tenant_tables_fit_into_every_index(
             continue
         table = tables[name]
         async with db.tenant_transaction(space_id):
-            if name == "trigger_requests":
-                await db.connection.execute(A_REQUEST, {"space_id": space_id, "user_id": tenants.users["editor"]})
+            if statement := {"actions": AN_ACTION, "saved_views": A_VIEW}.get(name):
+                await db.connection.execute(statement, {"space_id": space_id, "user_id": tenants.users["editor"]})
             rows = await table.rows(db.connection)
             assert rows, f"the world has no row of {name}"
             changes = {column: incompressible(LONGEST[name, column], f"{name}.{column}") for column in columns}
             row: dict[str, Any] = rows[0] | changes
             row |= {column: uuid4() for column in ("id",) if isinstance(row.get(column), UUID)}
+            row |= dict.fromkeys({"hash"} & row.keys())  # of a fingerprint: unique
             await db.connection.execute(*table.copy_of(row))
 
 

@@ -15,7 +15,7 @@ from windsock.client import Client
 from windsock.context import AppContext
 from windsock.providers.airflow import Diagnosis
 
-SECONDS = int(os.environ.get("WINDSOCK_TEST_SCHEMATHESIS_SECONDS", "400"))
+SECONDS = int(os.environ.get("WINDSOCK_TEST_SCHEMATHESIS_SECONDS", "900"))
 HERE = Path(__file__).parent
 MORE = os.environ.get("WINDSOCK_TEST_SCHEMATHESIS", "--generation-deterministic").split()
 """For example `--seed 7 --max-examples 200`."""
@@ -31,6 +31,23 @@ hooks = "{hooks}"
 
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "3xx", "401", "403", "404", "409"]
+
+# PATCH /users/me is a change of a user whose id is none: 422, so that PATCH is allowed there.
+[[operations]]
+include-name = "GET /api/v1.0/users/me"
+checks.unsupported_method.enabled = false
+checks.allow_header_conformance.enabled = false
+
+# For other methods, the last word of these is the id in another path.
+[[operations]]
+include-name = "POST /api/v1.0/spaces/{{slug}}/incidents/acknowledge"
+checks.unsupported_method.enabled = false
+checks.allow_header_conformance.enabled = false
+
+[[operations]]
+include-name = "POST /api/v1.0/spaces/{{slug}}/notifications/rules/preview"
+checks.unsupported_method.enabled = false
+checks.allow_header_conformance.enabled = false
 
 [parameters]
 """
@@ -87,6 +104,7 @@ def test_schemathesis_with_existing_ids_finds_no_failures(live: LiveServer, tmp_
         "task_run_id": space.task_run_id,
         "team_id": space.team_id,
         "comment_id": comment_id,
+        "view_id": space.view_id,
         "sync_id": space.sync_id,
         "user_id": live.tenants.users["viewer"],
     }
@@ -99,7 +117,7 @@ def test_schemathesis_with_existing_ids_finds_no_failures(live: LiveServer, tmp_
         "--phases",
         "examples,coverage,fuzzing",
         "--max-examples",
-        "15",
+        "6",
     )
     assert_passed(text, "Examples", "Coverage", "Fuzzing")
 
@@ -108,5 +126,5 @@ def test_schemathesis_with_existing_ids_finds_no_failures(live: LiveServer, tmp_
 def test_schemathesis_with_stateful_ids_finds_no_failures(live: LiveServer, tmp_path: Path) -> None:
     """Every operation but the end of the space, on ids that earlier answers gave or that nobody has."""
     not_the_space = ["--exclude-operation-id", "delete_space"]
-    text = run(live, tmp_path, {"slug": "finance"}, *not_the_space, "--max-examples", "10")
+    text = run(live, tmp_path, {"slug": "finance"}, *not_the_space, "--max-examples", "5")
     assert_passed(text, "Examples", "Coverage", "Fuzzing", "Stateful")

@@ -15,14 +15,25 @@ from windsock.db.bootstrap import APPLICATION, OWNER
 from windsock.db.database import Actor, Database
 from windsock.errors import WindsockError
 
-DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "bump_space_version", "bump_every_space_version"}
+DEFINERS = {"authorize", "authorize_session", "audit", "audit_key", "audit_user"}
 DEFINERS |= {
+    "bump_space_version",
+    "bump_every_space_version",
     "syncs_to_start",
     "abandoned_syncs",
     "next_sync",
     "syncs_waiting",
     "list_spaces_with_retention",
     "sync_freshness",
+    "due_failure_reads",
+    "due_bulk_clears",
+    "connectors_with_transitions",
+    "connectors_with_incident_changes",
+    "spaces_with_old_transitions",
+    "create_default_rules",
+    "spaces_to_notify",
+    "due_messages",
+    "notification_statistics",
 }
 """The functions that run as the owner: what is asked before a space is known. Each answers only that."""
 
@@ -31,7 +42,7 @@ READ_ONLY = {"audit_events"}
 REFUSED = "row-level security|permission denied"
 
 SCHEMAS = ("windsock", "procrastinate", "public")
-GLOBAL_TABLES = {"alembic_version", "api_keys", "login_links", "sessions", "spaces", "users"}
+GLOBAL_TABLES = {"alembic_version", "api_keys", "login_links", "notification_settings", "sessions", "spaces", "users"}
 """Tables of no space."""
 
 

@@ -8,13 +8,15 @@ import pytest
 from factories import TwoTenants
 from windsock.db.queries import Query, optional_params, render
 from windsock.pipelines.stats import StatsWindow
-from windsock.pipelines.store import QUERIES
+from windsock.pipelines.store import QUERIES as LISTS
+from windsock.pipelines.trends import QUERIES as TRENDS
 
 if TYPE_CHECKING:
     from conftest import RolledBackDatabase
 
 pytestmark = pytest.mark.anyio
 
+QUERIES = {**LISTS, **TRENDS}
 MANY, SIZE = 300, 20
 PIPELINES = Query(
     "INSERT INTO pipelines (space_id, connector_id, external_id, name, is_paused, is_active, has_import_errors)"
@@ -42,6 +44,8 @@ def loops(plan: dict[str, Any]) -> Iterator[int]:
         ("list_pipelines", None, SIZE),
         ("list_pipelines_sorted_by_column", "criticality", SIZE),
         ("list_pipelines_by_id", None, SIZE),
+        ("list_previous_histograms", None, SIZE),
+        ("list_last_successes", None, SIZE),
         ("list_window_histograms", None, SIZE),
     ],
 )
@@ -57,6 +61,7 @@ async def test_list_query_plan_loops_are_bounded_by_page_size(
             "user_id": tenants.users["viewer"],
             "ids": list(space.pipelines.values())[:SIZE],
             **StatsWindow.ending_now(days).parameters,
+            "previous_day": StatsWindow.ending_now(2 * days).first_day,
             "by": by,
             "descending": True,
             "limit": SIZE,

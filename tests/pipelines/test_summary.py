@@ -170,12 +170,12 @@ async def test_run_is_counted_by_end_not_start(
         db,
         tenants,
         [
-            make_run("never_run", "ended inside", "success", hours_ago=24 * 7 + 5, minutes=6 * 60),
+            make_run("never_run", "ended inside", "success", hours_ago=24 * 7 + 5, minutes=15 * 60),
             make_run("never_run", "ended before", "failed", hours_ago=24 * 7 + 5, minutes=4 * 60),
         ],
     )
     found = await summary(client, tenants)
-    assert (found["total_runs"], found["success_rate"], found["avg_duration_seconds"]) == (1, 1.0, 6 * 3600.0)
+    assert (found["total_runs"], found["success_rate"], found["avg_duration_seconds"]) == (1, 1.0, 15 * 3600.0)
 
 
 async def test_runs_deleted_in_airflow_are_not_counted(

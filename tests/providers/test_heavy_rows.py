@@ -5,9 +5,13 @@ from typing import Any
 
 import pytest
 
+from fake_airflow.api import Api
+from fake_airflow.faults import FakeAirflow
+from fake_airflow.model import Model
+from fake_airflow.regions import LOOP, LOOPED
 from providers.fake_airflow_helpers import BEGIN, CHANGED, KINDS, ids, keys, make_fake_airflow, reading, skipped, use
 from windsock.providers.airflow.scans import Limits
-from windsock.providers.scopes import RunRange
+from windsock.providers.scopes import RunRange, SingleRun
 
 
 @pytest.mark.parametrize("cause", ["slow", "drop", "504", "cut", "large"])
@@ -40,3 +44,26 @@ def test_slow_task_run_of_a_future_date_does_not_make_the_scan_endless(kind: str
     assert keys(pages, "task_runs") == set(fake.model.tasks) - {bad}
     assert {ids(row) for row in skipped(pages)} == {bad}
     assert len(fake.requests) < 150
+
+
+@pytest.mark.parametrize("cause", ["500", "504"])
+@pytest.mark.parametrize("task", [("repeat.gate", -1), ("repeat.choose", -1), ("repeat.work", 1)])
+@pytest.mark.parametrize("cursors", ["none", "capped"])
+@pytest.mark.parametrize("page", [2, 3, 50])
+def test_iterations_of_a_loop_that_cannot_be_listed_are_counted_separately(
+    cause: Any, task: tuple[str, int], cursors: Any, page: int
+) -> None:
+    """They share their ids and their address; a list of their run has no other name for them."""
+    model = Model("v2", has_regions=True)
+    model.add_dag("refined", dict(LOOPED), mapped=frozenset({"repeat.work"}), loops=frozenset({LOOP}))
+    model.start_run("refined", "once", at=model.now() - timedelta(hours=3))
+    for _ in range(80):
+        model.step(("refined", "once"))
+    bad = ("refined", "once", *task)
+    others = [row.region_index for row in model.tasks.values() if (row.task_id, row.map_index) != task]
+    fake = FakeAirflow(Api(model, cursors=cursors))
+    fake.api.oddities.poisoned, fake.api.oddities.poisoned_by = {bad}, cause
+    pages = use(fake, reading("task_runs", SingleRun("refined", "once", None)), Limits(page=page))
+    rows = [row for found in pages for row in found.rows]
+    assert sorted(row.region_index for row in rows) == sorted(others)
+    assert len(skipped(pages)) == 3

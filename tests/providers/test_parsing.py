@@ -205,6 +205,11 @@ def test_unreadable_loop_iteration_is_ignored(loop: Any) -> None:
     assert (found.loop_id, found.loop_iteration) == (None, None)
 
 
+def test_team_name_of_airflow_3_4_is_read(lab: "Lab") -> None:
+    raw = lab.sample("v2_runs")["dag_runs"][0]
+    assert v2.parse_run(raw | {"team_name": "ingestion"}).provider_metadata["team_name"] == "ingestion"
+
+
 @pytest.mark.parametrize(
     ("state", "expected"), [("draining", True), ("active", False), ("paused", False), (None, False)]
 )

@@ -223,6 +223,6 @@ def test_accepted_dag_list_mismatch_costs_no_extra_requests(api: str) -> None:
         flags = "only_active order_by" if api == "v1" else "exclude_stale order_by"
         known = Miscounts([(f"/api/{api}/dags {flags}", 1, ENOUGH_PASSES)])
         scripted.requests.clear()
-        use(scripted, lambda airflow: airflow.list_pipelines(counts_import_errors=False), Limits(miscounts=known))
+        use(scripted, lambda airflow: airflow.list_pipelines(reads_import_errors=False), Limits(miscounts=known))
         requests.append(sum("/dags" in request for request in scripted.requests))
     assert requests == [2, 2]

@@ -1,5 +1,6 @@
 """One run with its task runs: order, counts, comments, addresses, and as of when it is true."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -58,8 +59,9 @@ async def test_run_detail_has_list_fields_and_task_runs(client: ValidatingClient
     run = await get(client, tenants)
     path = f"/spaces/finance/orchestration/pipelines/{tenants.finance.pipelines['daily_report']}/runs"
     listed = (await client.as_(tenants.keys["viewer"], "GET", path)).json()[1]
-    assert {name: run[name] for name in listed} == listed
-    assert set(run) - set(listed) == {"provider_metadata", "task_runs"}
+    summary = {"summary": run["failure"]["summary"]}
+    assert {name: run[name] for name in listed} | {"failure": summary} == listed
+    assert set(run) - set(listed) == {"provider_metadata", "task_runs", "other_failures"}
     assert run["provider_metadata"] == {"bundle_version": None}
     load = next(task for task in run["task_runs"] if task["external_id"] == "load")
     assert (
@@ -231,6 +233,17 @@ async def test_etag_is_stable_until_data_changes(
     await comment(db, tenants, tenants.finance.run_id)
     changed = await client.as_(viewer, "GET", path, headers=known)
     assert (changed.status_code, changed.json()["comment_count"]) == (200, 1)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 18_000])
+async def test_task_run_that_ends_before_start_has_no_duration(
+    client: ValidatingClient, db: "RolledBackDatabase", tenants: TwoTenants, seconds: float
+) -> None:
+    odd = make_task_run("daily_report", "r1", "odd", "success")
+    assert odd.started_at is not None
+    await store(db, tenants, [replace(odd, ended_at=odd.started_at - timedelta(seconds=seconds))])
+    (row,) = [task for task in (await get(client, tenants))["task_runs"] if task["external_id"] == "odd"]
+    assert (row["duration_seconds"], row["status"]) == (None, "success")
 
 
 async def test_loop_iterations_are_distinguished_and_ordered(

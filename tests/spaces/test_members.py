@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from uuid import uuid4
 
+import httpx2
 import pytest
 
 from factories import TwoTenants
@@ -31,7 +32,7 @@ async def test_members_are_listed_by_email(client: ValidatingClient, tenants: Tw
         ("Revoked", "admin"),
         ("Viewer", "viewer"),
     ]
-    assert list(response.json()[0]) == ["user_id", "email", "name", "role", "created_at"]
+    assert list(response.json()[0]) == ["user_id", "email", "name", "role", "created_at", "is_active"]
 
 
 async def test_member_can_be_added_changed_and_removed(client: ValidatingClient, tenants: TwoTenants) -> None:
@@ -94,17 +95,25 @@ async def test_admin_can_leave_space_with_another_admin(client: ValidatingClient
 
 
 @pytest.mark.parametrize("way", ["remove", "demote"])
-async def test_superadmin_can_remove_or_demote_last_admin(
+async def test_last_active_admin_cannot_be_removed_or_demoted_by_superadmin(
     client: ValidatingClient, tenants: TwoTenants, way: str
 ) -> None:
-    boss = tenants.keys["superadmin"]
-    for kind in ("revoked", "admin"):
-        path = f"{MEMBERS}/{tenants.users[kind]}"
+    boss, paths = (
+        tenants.keys["superadmin"],
+        {kind: f"{MEMBERS}/{tenants.users[kind]}" for kind in ("admin", "revoked")},
+    )
+
+    async def end(kind: str) -> httpx2.Response:
         if way == "remove":
-            assert (await client.as_(boss, "DELETE", path)).status_code == 204
-        else:
-            assert (await client.as_(boss, "PUT", path, json={"role": "viewer"})).status_code == 200
-    assert "admin" not in (await roles(client, tenants)).values()
+            return await client.as_(boss, "DELETE", paths[kind])
+        return await client.as_(boss, "PUT", paths[kind], json={"role": "viewer"})
+
+    deactivated = {"is_active": False}
+    assert (await client.as_(boss, "PATCH", f"/users/{tenants.users['revoked']}", json=deactivated)).status_code == 200
+    refused = await end("admin")
+    assert (refused.status_code, refused.json()) == (409, LAST_ADMIN)
+    assert (await end("revoked")).status_code in {200, 204}, "a deactivated admin administers nothing"
+    assert (await roles(client, tenants))["admin"] == "admin"
 
 
 async def test_concurrent_mutual_removal_of_admins_leaves_one_admin(make_database: Callable[[str], str]) -> None:

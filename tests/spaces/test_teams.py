@@ -45,3 +45,18 @@ async def test_team_deletion_clears_team_of_its_pipelines(client: ValidatingClie
     assert (await client.as_(tenants.keys["admin"], "DELETE", f"{TEAMS}/{tenants.finance.team_id}")).status_code == 204
     pipeline = f"/spaces/finance/orchestration/pipelines/{tenants.finance.pipelines['hourly_load']}"
     assert (await client.as_(tenants.keys["viewer"], "GET", pipeline)).json()["team"] is None
+
+
+async def test_team_contact_can_be_set_changed_and_removed(client: ValidatingClient, tenants: TwoTenants) -> None:
+    admin, path = tenants.keys["admin"], f"{TEAMS}/{tenants.finance.team_id}"
+    assert (await client.as_(admin, "GET", path)).json()["contact"] is None
+    for body, contact in (
+        ({"contact": " ops@example.com "}, "ops@example.com"),
+        ({"name": "loading"}, "ops@example.com"),
+        ({"contact": None}, None),
+    ):
+        assert (await client.as_(admin, "PATCH", path, json=body)).json()["contact"] == contact
+    created = await client.as_(admin, "POST", TEAMS, json={"name": "on call", "contact": "https://example.com/oncall"})
+    assert created.json()["contact"] == "https://example.com/oncall"
+    for contact in ("", "x" * 301):
+        assert (await client.as_(admin, "PATCH", path, json={"contact": contact})).status_code == 422

@@ -1,14 +1,23 @@
 """Who am I, and the users of the installation."""
 
+import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from conftest import RolledBackDatabase
 from factories import TwoTenants
 from validating_client import ValidatingClient
+from windsock.auth.authenticator import COOKIE
+from windsock.auth.sessions import consume_login_link, create_login_link, create_session
+from windsock.db.database import Database
+from windsock.errors import Conflict
+from windsock.spaces.store import create_user, update_user
 
 pytestmark = pytest.mark.anyio
+SITE = "http://windsock.test"
 
 
 @pytest.mark.parametrize(
@@ -118,3 +127,70 @@ async def test_removing_unknown_member_is_404(client: ValidatingClient, tenants:
     response = await client.as_(tenants.keys["admin"], "DELETE", f"/spaces/finance/members/{uuid4()}")
     assert response.status_code == 404
     assert response.json() == {"detail": "There is no such member in this space."}
+
+
+async def test_deactivation_ends_sessions_links_and_keys_and_reactivation_restores_none(
+    client: ValidatingClient, tenants: TwoTenants, db: RolledBackDatabase
+) -> None:
+    boss, editor = tenants.keys["superadmin"], tenants.users["editor"]
+    async with db.transaction() as tx:
+        session = await create_session(tx, editor, "a browser", key_id=None)
+        link = await create_login_link(tx, editor)
+    for is_active in (False, True):
+        changed = await client.as_(boss, "PATCH", f"/users/{editor}", json={"is_active": is_active})
+        assert (changed.status_code, changed.json()["is_active"]) == (200, is_active)
+        assert (await client.as_(tenants.keys["editor"], "GET", "/users/me")).status_code == 401
+        cookie = {"Cookie": f"{COOKIE}={session}", "Accept": "text/html"}
+        assert (await client.get(f"{SITE}/sessions", headers=cookie)).headers["location"] == "/sign-in?next=%2Fsessions"
+        async with db.transaction() as tx:
+            assert await consume_login_link(tx, link) is None
+    events = await client.as_(
+        boss, "GET", "/spaces/finance/audit-events", params={"target_id": str(editor), "target_type": "user"}
+    )
+    assert [(event["before"], event["after"]) for event in events.json()] == [
+        ({"is_active": False}, {"is_active": True}),
+        ({"is_active": True}, {"is_active": False}),
+    ]
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"is_superadmin": False}])
+async def test_last_active_superadmin_is_protected(
+    client: ValidatingClient, tenants: TwoTenants, change: dict[str, bool]
+) -> None:
+    boss, own = tenants.keys["superadmin"], f"/users/{tenants.users['superadmin']}"
+    other = f"/users/{tenants.users['editor']}"
+    refused = await client.as_(boss, "PATCH", own, json=change)
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        "This would leave Windsock without a superadmin. Make somebody else superadmin first.",
+    )
+    assert (await client.as_(boss, "PATCH", other, json={"is_superadmin": True, "is_active": False})).status_code == 200
+    assert (await client.as_(boss, "PATCH", own, json=change)).status_code == 409, "a deactivated one does not count"
+    assert (await client.as_(boss, "PATCH", other, json={"is_active": True})).status_code == 200
+    assert (await client.as_(boss, "PATCH", own, json=change)).status_code == 200
+
+
+async def test_concurrent_mutual_deactivation_leaves_one_superadmin(make_database: Callable[[str], str]) -> None:
+    db = Database(make_database("two_superadmins"), pool_size=4)
+    await db.open()
+    try:
+        async with db.transaction() as tx:
+            users = [await create_user(tx, email=f"{n}@example.com", name="A", is_superadmin=True) for n in range(2)]
+
+        async def deactivate(user_id: UUID) -> None:
+            async with db.transaction() as tx:
+                await update_user(tx, user_id, is_active=False)
+                await asyncio.sleep(0.2)
+
+        outcomes = await asyncio.gather(*(deactivate(user["id"]) for user in users), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if outcome is not None] == [Conflict]
+    finally:
+        await db.close()
+
+
+async def test_user_can_be_renamed_and_unknown_user_is_404(client: ValidatingClient, tenants: TwoTenants) -> None:
+    boss = tenants.keys["superadmin"]
+    renamed = await client.as_(boss, "PATCH", f"/users/{tenants.users['viewer']}", json={"name": " Vera "})
+    assert (renamed.status_code, renamed.json()["name"], renamed.json()["is_active"]) == (200, "Vera", True)
+    missing = await client.as_(boss, "PATCH", f"/users/{uuid4()}", json={"name": "x"})
+    assert (missing.status_code, missing.json()) == (404, {"detail": "There is no such user."})

@@ -34,6 +34,8 @@ SOON = (
 )
 AHEAD = "ahead of Windsock's"
 CHANGED = ("created", "updated", "removed")
+MAX_PASSES = 300
+"""Until the mirror comes to rest: a fault may move the watermark a little in each pass, without end."""
 RUNS = (
     "SELECT r.*, p.external_id AS dag_id FROM runs r JOIN pipelines p ON p.id = r.pipeline_id"
     " WHERE r.removed_at IS NULL AND p.removed_at IS NULL"
@@ -144,7 +146,9 @@ class SyncHarness(Windsock):
         self.fake.between = self.fake.meanwhile = None
         # The watermark is of the clock that stamps rows, or before it.
         quiet_since, best = self.model.now() - max(self.model.lag, timedelta(0)) - timedelta(seconds=2), None
-        while most > 0:
+        for _ in range(MAX_PASSES):
+            if most <= 0:
+                break
             await self.force_full_check()
             sync = await self.watched(self.carry_out(await self.queue()))
             state = await self.state()

@@ -41,6 +41,30 @@ async def test_first_sync_mirrors_all_rows_per_dag(scoped: SyncHarness) -> None:
     assert any("each is read by itself: 3 of 3 pipelines in" in warning for warning in row["warnings"])
 
 
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_old_run_that_changed_after_interrupted_first_sync_is_mirrored(
+    scoped: SyncHarness, *, is_full: bool
+) -> None:
+    """Whole, a DAG is read as far back as the history goes; what changed since the first sync began goes beyond."""
+    scoped.fake.faults.plan, scoped.fake.faults.where = ["503"] * 5, "dagRuns"
+    first = await scoped.sync(trigger="schedule", is_full=is_full)
+    state = await scoped.state()
+    assert (first["status"] != "complete", state["is_per_dag"], state["backfill"] is not None) == (True, False, True)
+    scoped.model.start_run("bills", "of last year", at=scoped.model.now() - timedelta(days=400))
+    await sync(scoped, is_full=is_full)
+    assert ("bills", "of last year") in await scoped.runs()
+
+
+async def test_old_run_of_new_dag_is_mirrored_in_per_dag_mode(scoped: SyncHarness) -> None:
+    await scoped.settle()
+    scoped.model.let_pass(600)
+    scoped.model.add_dag("fresh")
+    scoped.model.start_run("fresh", "of last year", at=scoped.model.now() - timedelta(days=400))
+    scoped.model.let_pass(600)
+    await sync(scoped)
+    assert ("fresh", "of last year") in await scoped.runs()
+
+
 async def test_idle_sync_sends_two_requests_for_each_dag(scoped: SyncHarness) -> None:
     await scoped.settle()
     await sync(scoped)

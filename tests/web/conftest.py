@@ -49,3 +49,20 @@ async def viewer(browser: Browser, tenants: TwoTenants) -> Browser:
 async def editor(browser: Browser, tenants: TwoTenants) -> Browser:
     assert (await browser.sign_in(tenants.keys["editor"])).status_code == 303
     return browser
+
+
+@pytest.fixture
+async def admin(browser: Browser, tenants: TwoTenants) -> Browser:
+    assert (await browser.sign_in(tenants.keys["admin"])).status_code == 303
+    return browser
+
+
+@pytest.fixture
+async def superadmin(browser: Browser, tenants: TwoTenants) -> Browser:
+    assert (await browser.sign_in(tenants.keys["superadmin"])).status_code == 303
+    return browser
+
+
+def main_of(page: str) -> str:
+    """The content of a page without its frame."""
+    return page.partition("<main")[2].partition("</main>")[0]

@@ -7,7 +7,7 @@ import pytest
 from conftest import RolledBackDatabase
 from factories import TwoTenants, make_run
 from validating_client import ValidatingClient
-from web.conftest import Browser
+from web.conftest import OWN, SITE, Browser
 from windsock.sync.writer import MirrorWriter
 
 pytestmark = pytest.mark.anyio
@@ -50,25 +50,48 @@ async def test_bulk_edit_is_audited_with_actor(editor: Browser, client: Validati
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "sentence"),
+    ("fields", "sentence"),
     [
-        ({}, 400, "Choose the pipelines first"),
-        ({"pipeline": "x"}, 400, "cannot be understood"),
-        ({"team": "x"}, 400, "This is no team"),
-        ({"team": str(uuid4())}, 404, "team"),
-        ({"criticality": "huge"}, 400, "cannot be understood"),
+        ({"criticality": "high"}, "Select the pipelines first"),
+        ({"pipeline": "x", "criticality": "high"}, "Select them again"),
+        ({"pipeline": "{some}"}, "Choose a team or a criticality to set."),
+        ({"pipeline": "{some}", "criticality": "critical", "team": "x"}, "Choose one of the list."),
+        ({"pipeline": "{some}", "criticality": "critical", "team": str(uuid4())}, "no such team"),
+        ({"pipeline": "{some}", "criticality": "huge"}, "Choose one of the list."),
     ],
 )
-async def test_invalid_bulk_edit_is_reported_without_effect(
-    editor: Browser, client: ValidatingClient, tenants: TwoTenants, fields: dict[str, str], status: int, sentence: str
+async def test_refused_bulk_edit_is_shown_again_with_its_input(
+    editor: Browser, client: ValidatingClient, tenants: TwoTenants, fields: dict[str, str], sentence: str
 ) -> None:
     some = str(next(iter(tenants.finance.pipelines.values())))
+    sent = {name: value.format(some=some) for name, value in fields.items()}
     before = await governed(client, tenants)
-    value = {"pipeline": some, "criticality": "critical"} | fields if fields else {}
-    response = await editor.send_form(GOVERN, **value)
-    assert response.status_code == status
+    page = f"{FLEET}?status=failed"
+    response = await editor.post(GOVERN, data=sent, headers=OWN | {"Referer": f"{SITE}{page}"})
+    assert response.status_code == 422
     assert sentence in response.text
+    assert f'name="pipeline" value="{sent.get("pipeline", "")}"' in response.text or "pipeline" not in sent
+    if sent.get("criticality") == "critical":
+        assert "<option selected>critical" in response.text
+    assert f'name="back" value="{page}"' in response.text
+    part = await editor.post(GOVERN, data=sent, headers=OWN | {"HX-Request": "true"})
+    assert (part.status_code, "<main" in part.text, sentence in part.text) == (422, False, True)
     assert await governed(client, tenants) == before
+
+
+async def test_bulk_edit_returns_to_filtered_list_with_number_of_changes(editor: Browser, tenants: TwoTenants) -> None:
+    ids = [str(pipeline) for pipeline in tenants.finance.pipelines.values()]
+    page = f"{FLEET}?criticality=low&days=30"
+    form = {"pipeline": ids[:2], "criticality": "low"}
+    done = await editor.post(GOVERN, data=form, headers=OWN | {"Referer": f"{SITE}{page}"})
+    assert (done.status_code, done.headers["location"]) == (303, page)
+    assert "Pipelines changed: 2." in (await editor.open(page)).text
+    assert "Pipelines changed" not in (await editor.open(page)).text, "once"
+    part = await editor.post(GOVERN, data=form, headers=OWN | {"HX-Request": "true", "HX-Current-URL": f"{SITE}{page}"})
+    assert (part.status_code, part.headers["hx-redirect"]) == (204, page)
+    for elsewhere in ("https://evil.example/x", f"{SITE}//evil.example", "x"):
+        done = await editor.post(GOVERN, data=form, headers=OWN | {"Referer": elsewhere})
+        assert done.headers["location"] == FLEET
 
 
 async def test_bulk_edit_is_denied_to_viewers_and_ignores_other_spaces(

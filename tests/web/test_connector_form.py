@@ -53,7 +53,7 @@ async def test_connection_test_reports_diagnosis_and_stores_no_rows(
     assert f'value="{NOWHERE}"' in whole.text, "what was typed stays"
     assert PLANTED not in whole.text
     part = await editor.post(f"{PATH}/new", data=NEW | {"action": "test"}, headers=OWN | {"HX-Request": "true"})
-    assert part.text.lstrip().startswith('<div id="told"')
+    assert part.text.lstrip().startswith('<div id="connection-test"')
     bad = {**NEW, "base_url": "ftp://x", "action": "test"}
     refused = await editor.post(f"{PATH}/new", data=bad, headers=OWN | {"HX-Request": "true"})
     assert refused.status_code == 200
@@ -62,28 +62,37 @@ async def test_connection_test_reports_diagnosis_and_stores_no_rows(
 
 
 @pytest.mark.parametrize(
-    ("changes", "sentence"),
+    ("changes", "field", "sentence"),
     [
-        ({"name": ""}, "Name:"),
-        ({"name": "prod"}, "There is a connector named 'prod' already."),
-        ({"base_url": ""}, "Give the address"),
-        ({"base_url": "airflow.example.com"}, "base_url"),
-        ({"base_url": f"http://ada:{PLANTED}@x"}, "base_url"),
-        ({"sync_interval_seconds": "1"}, "sync_interval_seconds"),
-        ({"sync_interval_seconds": "often"}, "sync_interval_seconds"),
-        ({"auth_type": "other", "credentials": "{"}, "no JSON"),
-        ({"auth_type": "other", "credentials": "[]"}, "no JSON object"),
-        ({"auth_type": "other", "credentials": f'{{"auth_type": "{PLANTED}"}}'}, "auth_type must be one of"),
-        ({"username": ""}, "username"),
+        ({"name": ""}, "name", ""),
+        ({"name": "prod"}, "name", "There is a connector named 'prod' already."),
+        ({"base_url": ""}, "base_url", "Give the URL"),
+        ({"base_url": "airflow.example.com"}, "base_url", ""),
+        ({"base_url": f"http://ada:{PLANTED}@x"}, "base_url", ""),
+        ({"sync_interval_seconds": "1"}, "sync_interval_seconds", ""),
+        ({"sync_interval_seconds": "often"}, "sync_interval_seconds", ""),
+        ({"auth_type": "other", "credentials": "{"}, "credentials", "no JSON"),
+        ({"auth_type": "other", "credentials": "[]"}, "credentials", "no JSON object"),
+        (
+            {"auth_type": "other", "credentials": f'{{"auth_type": "{PLANTED}"}}'},
+            "credentials",
+            "auth_type must be one of",
+        ),
+        ({"username": ""}, "username", ""),
     ],
 )
 async def test_invalid_connector_form_is_reported_without_effect(
-    editor: Browser, client: ValidatingClient, tenants: TwoTenants, changes: dict[str, str], sentence: str
+    editor: Browser, client: ValidatingClient, tenants: TwoTenants, changes: dict[str, str], field: str, sentence: str
 ) -> None:
     before = await connectors(client, tenants)
     refused = await editor.send_form(f"{PATH}/new", **(NEW | changes))
     assert refused.status_code == 422
-    assert sentence in unescape(refused.text)
+    pattern = rf'<p class="field-error" id="connector-{field}-error"[^>]*>([^<]+)</p>'
+    errors = re.findall(pattern, refused.text)
+    assert [sentence in unescape(error) for error in errors] == [True], "once, beside its field"
+    assert f'aria-describedby="connector-{field}-error"' in refused.text
+    assert "base_url" not in "".join(errors), "fields have the names of their labels"
+    assert f'value="{NEW["username"]}"' in refused.text or field == "username", "what was typed stays"
     assert PLANTED not in re.sub(r'name="base_url"[^>]*', "", refused.text)
     assert await connectors(client, tenants) == before
 
@@ -119,11 +128,11 @@ async def test_connector_deletion_requires_admin_and_matching_name(
     path = f"{PATH}/{tenants.finance.connector_id}"
     await browser.sign_in(tenants.keys["editor"])
     assert "/delete" not in (await browser.open(f"{path}/edit")).text
-    assert (await browser.send_form(f"{path}/delete", name="prod")).status_code == 403
+    assert (await browser.send_form(f"{path}/delete", again="prod")).status_code == 403
     await browser.sign_in(tenants.keys["admin"])
-    assert (await browser.send_form(f"{path}/delete", name="prob")).status_code == 422
+    assert (await browser.send_form(f"{path}/delete", again="prob")).status_code == 422
     assert "prod" in await connectors(client, tenants)
-    assert (await browser.send_form(f"{path}/delete", name="prod")).status_code == 303
+    assert (await browser.send_form(f"{path}/delete", again="prod")).status_code == 303
     assert "prod" not in await connectors(client, tenants)
 
 

@@ -1,5 +1,7 @@
 """Who signs in, how, and what a session is not."""
 
+import re
+
 import pytest
 
 from conftest import RolledBackDatabase
@@ -33,6 +35,31 @@ async def test_anonymous_user_is_redirected_to_sign_in_and_back(browser: Browser
 async def test_htmx_request_without_session_is_401_with_redirect_header(browser: Browser) -> None:
     response = await browser.open(FLEET, headers={"HX-Request": "true"})
     assert (response.status_code, response.headers["hx-redirect"], response.content) == (401, "/sign-in", b"")
+
+
+async def test_refresh_or_form_without_session_leads_back_to_its_page(browser: Browser) -> None:
+    page = f"{FLEET}?status=failed&q=a%20b"
+    signing_in = "/sign-in?next=%2Fspaces%2Ffinance%2Fpipelines%3Fstatus%3Dfailed%26q%3Da%2520b"
+    htmx = {"HX-Request": "true", "HX-Current-URL": SITE + page}
+    refresh = await browser.get(f"{FLEET}?status=failed", headers=htmx)
+    assert (refresh.status_code, refresh.headers["hx-redirect"]) == (401, signing_in)
+    part = await browser.post(f"{FLEET}/x/watch", headers=OWN | htmx)
+    assert (part.status_code, part.headers["hx-redirect"]) == (401, signing_in)
+    form = await browser.post("/api-keys", data={"name": "x"}, headers=OWN | {"Referer": SITE + page})
+    assert (form.status_code, form.headers["location"]) == (303, signing_in)
+    for elsewhere in ("https://evil.example/", f"{SITE}//evil.example", "http://[x"):
+        form = await browser.post("/api-keys", data={"name": "x"}, headers=OWN | {"Referer": elsewhere})
+        assert form.headers["location"] == "/sign-in"
+
+
+async def test_form_behind_proxy_without_host_header_is_403_page_that_names_the_cause(
+    browser: Browser, tenants: TwoTenants
+) -> None:
+    headers = {"Origin": "https://windsock.example.com", "Accept": "text/html,*/*"}
+    response = await browser.post("/sign-in", data={"api_key": tenants.keys["viewer"]}, headers=headers)
+    assert (response.status_code, response.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert "sent from https://windsock.example.com" in response.text
+    assert "must pass the Host header" in response.text
 
 
 @pytest.mark.parametrize(
@@ -135,8 +162,8 @@ async def test_sessions_are_listed_and_revoked_only_by_owner(browser: Browser, t
     browser.headers["User-Agent"] = "<script>alert(1)</script>"
     await browser.sign_in(tenants.keys["viewer"])
     shown = await browser.open("/sessions")
-    ids = [part.split("/")[0] for part in shown.text.split("/sessions/")[1:]]
-    assert ids.pop().startswith("end-others")
+    ids = re.findall(r'action="/sessions/([0-9a-f-]{36})/end"', shown.text)
+    assert 'action="/sessions/end-others"' in shown.text
     assert len(ids) == 2
     assert "&lt;script&gt;alert(1)&lt;/script&gt; <strong>(this one)" in shown.text
     mine = browser.cookies[COOKIE]
@@ -146,8 +173,25 @@ async def test_sessions_are_listed_and_revoked_only_by_owner(browser: Browser, t
     assert (await browser.send_form(f"/sessions/{ids[0]}/end")).status_code == 404
     browser.cookies.clear()
     browser.cookies.set(COOKIE, mine)
-    assert (await browser.send_form(f"/sessions/{ids[0]}/end")).status_code == 303
+    confirmation = await browser.send_form(f"/sessions/{ids[0]}/end")
+    assert (confirmation.status_code, "Sign out this browser?" in confirmation.text) == (200, True)
+    assert (await browser.open("/sessions")).status_code == 200, "nothing is ended yet"
+    assert (await browser.send_form(f"/sessions/{ids[0]}/end", confirmed="true")).status_code == 303
     assert (await browser.open("/sessions")).status_code == 303, "that was this one"
+
+
+async def test_confirmation_names_the_other_session(browser: Browser, tenants: TwoTenants) -> None:
+    browser.headers["User-Agent"] = "Old <b>phone</b>"
+    await browser.sign_in(tenants.keys["viewer"])
+    browser.headers["User-Agent"] = "Laptop"
+    await browser.sign_in(tenants.keys["viewer"])
+    ids = re.findall(r'action="/sessions/([0-9a-f-]{36})/end"', (await browser.open("/sessions")).text)
+    confirmation = await browser.send_form(f"/sessions/{ids[1]}/end")
+    assert "Sign out “Old &lt;b&gt;phone&lt;/b&gt;”?" in confirmation.text
+    await browser.send_form(f"/sessions/{ids[1]}/end", confirmed="true")
+    shown = (await browser.open("/sessions")).text
+    assert "The session is ended" in shown or 'class="toast"' in shown
+    assert "phone" not in shown
 
 
 async def test_end_others_revokes_all_other_sessions_of_user(browser: Browser, tenants: TwoTenants) -> None:
@@ -155,7 +199,10 @@ async def test_end_others_revokes_all_other_sessions_of_user(browser: Browser, t
     for key in ("viewer", "viewer", "editor", "viewer"):
         await browser.sign_in(tenants.keys[key])
         tokens.append(browser.cookies[COOKIE])
-    assert (await browser.send_form("/sessions/end-others")).status_code == 303
+    confirmation = await browser.send_form("/sessions/end-others")
+    assert (confirmation.status_code, "Sign out all other browsers?" in confirmation.text) == (200, True)
+    assert (await browser.open("/sessions")).text.count("</tr>") == 4, "nothing is ended yet"
+    assert (await browser.send_form("/sessions/end-others", confirmed="true")).status_code == 303
     shown = await browser.open("/sessions")
     assert shown.text.count("<strong>(this one)") == 1
     assert "end-others" not in shown.text, "there is none any more"

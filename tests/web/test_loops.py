@@ -34,12 +34,22 @@ async def test_run_page_names_loop_iterations_and_mapped_instances(
     shown = [name for name in names(text) if name.startswith(("guess", "count"))]
     assert shown == ["count [7] shelf 7", "guess · iteration 0", "guess · iteration 1"], "what is gone is not shown"
     assert "no such &lt;shop&gt;" in text
-    body = (await viewer.open(f"{path}/tasks")).json()
-    rows = [dict(zip(body["columns"], row, strict=True)) for row in body["tasks"]]
-    of_loop = [row["loop"] for row in rows if row["external_id"] == "guess"]
-    assert of_loop == [{"id": "refine", "iteration": 0}, {"id": "refine", "iteration": 1}]
-    (count,) = [row for row in rows if row["external_id"] == "count"]
+    lines = await grid(viewer, path)
+    assert lines["guess"]["counts"] == {"success": 2}
+    assert lines["count"]["counts"] == {"failed": 1}
+    (count,) = await grid_rows(viewer, f"{path}/tasks?task_id=count")
     assert (count["rendered_map_index"], count["state_reason"]) == ("shelf 7", "no such <shop>")
+    of_loop = [row["loop"] for row in await grid_rows(viewer, f"{path}/tasks?task_id=guess")]
+    assert of_loop == [{"id": "refine", "iteration": 0}, {"id": "refine", "iteration": 1}]
+
+
+async def grid_rows(viewer: Browser, path: str) -> list[dict[str, Any]]:
+    body = (await viewer.open(path)).json()
+    return [dict(zip(body["columns"], row, strict=True)) for row in body["tasks"]]
+
+
+async def grid(viewer: Browser, run: str) -> dict[str, dict[str, Any]]:
+    return {row["external_id"]: row for row in await grid_rows(viewer, f"{run}/tasks")}
 
 
 async def test_draining_pipeline_is_marked_in_list_and_on_page(

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from windsock.formatting import format_duration
 from windsock.web.charts import run_sparkline
-from windsock.web.templates import ago, duration_cell, is_past, percent, seconds_between
+from windsock.web.filters import ago, duration_cell, is_past, percent, seconds_between
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -67,10 +68,10 @@ def test_sparkline_shows_states_by_shape_and_labels_runs() -> None:
         {"id": "3", "external_id": "three", "status": "running", "duration_seconds": None},
         {"id": "4", "external_id": "four", "status": "state_of_tomorrow", "duration_seconds": 0.0},
     ]
-    picture = str(run_sparkline(runs, "finance"))
+    picture = str(run_sparkline(orjson.dumps(runs), "finance"))
     assert "&lt;a &#34;b&#34;&gt;: failed" in picture
-    assert [picture.count(f'class="{kind}"') for kind in ("bad", "ok", "on", "other", "mark")] == [1, 1, 1, 1, 1]
+    assert [picture.count(f'class="{kind}"') for kind in ("bad", "ok", "on", "other", "mark bad")] == [1, 1, 1, 1, 1]
     assert 'aria-label="The newest 4 runs, 1 failed"' in picture
-    assert 'height="23"' in picture, "the longest is as high as there is room"
-    assert 'height="12"' in picture, "a quarter of the time is half as high"
-    assert "no runs" in str(run_sparkline([], "finance"))
+    assert 'height="15"' in picture, "the longest is as high as there is room below the cross"
+    assert 'height="8"' in picture, "a quarter of the time is half as high"
+    assert "no runs" in str(run_sparkline(orjson.dumps([]), "finance"))

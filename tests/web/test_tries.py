@@ -45,8 +45,8 @@ async def tried_again(db: RolledBackDatabase, tenants: TwoTenants, number: int, 
         assert await tx.execute(TRIED_AGAIN, **which, number=number, map_index=map_index)
 
 
-async def earlier(viewer: Browser, tenants: TwoTenants) -> dict[str, Any]:
-    response = await viewer.open(f"/spaces/finance/runs/{tenants.finance.run_id}/tasks")
+async def earlier(viewer: Browser, tenants: TwoTenants, query: str = "") -> dict[str, Any]:
+    response = await viewer.open(f"/spaces/finance/runs/{tenants.finance.run_id}/tasks{query}")
     assert response.status_code == 200
     found: dict[str, Any] = response.json()["earlier"]
     return found
@@ -76,7 +76,9 @@ async def test_tries_of_mapped_instance_are_requested_by_map_index(
     viewer: Browser, tenants: TwoTenants, db: RolledBackDatabase, runs: Runs
 ) -> None:
     await tried_again(db, tenants, 2, map_index=17)
-    await earlier(viewer, tenants)
+    assert (await earlier(viewer, tenants))["tries"] == {}
+    assert runs.tried == [], "nobody has opened the task"
+    await earlier(viewer, tenants, "?task_id=load")
     assert runs.tried[0].endswith("/taskInstances/load/17/tries")
 
 
@@ -89,7 +91,7 @@ async def test_tries_of_loop_iteration_are_requested_by_region(
     await tried_again(db, tenants, 2)
     async with db.tenant_transaction(tenants.finance.id) as tx:
         assert await tx.execute(in_region, space_id=tenants.finance.id, id=tenants.finance.task_run_id)
-    await earlier(viewer, tenants)
+    await earlier(viewer, tenants, "?task_id=load")
     assert runs.tried[0].endswith("/taskInstances/load/tries?region_id=a-b&region_index=3")
 
 

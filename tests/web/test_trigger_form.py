@@ -5,6 +5,7 @@ import re
 from html import unescape
 from typing import Any
 
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -41,6 +42,13 @@ def path_of(tenants: TwoTenants) -> str:
     return f"/spaces/finance/pipelines/{tenants.finance.pipelines['daily_report']}/trigger"
 
 
+async def open_form(browser: Browser, tenants: TwoTenants) -> httpx2.Response:
+    """The address of each form holds its idempotency key."""
+    away = await browser.open(path_of(tenants))
+    assert away.status_code == 303
+    return await browser.open(away.headers["location"])
+
+
 def hidden(text: str) -> str:
     found = re.search(r'name="key" value="([^"]+)"', text)
     assert found
@@ -50,7 +58,7 @@ def hidden(text: str) -> str:
 async def test_trigger_form_is_built_from_params_and_submits_values(
     editor: Browser, tenants: TwoTenants, runs: Runs
 ) -> None:
-    form = await editor.open(path_of(tenants))
+    form = await open_form(editor, tenants)
     assert form.status_code == 200
     fields = [unescape(match) for match in re.findall(r'name="(param:[^"]+)"', form.text)]
     assert fields == [
@@ -78,11 +86,32 @@ async def test_trigger_form_is_built_from_params_and_submits_values(
     assert len(runs.stored) == 1
 
 
+async def test_trigger_form_keeps_its_key_after_back_and_reload(
+    editor: Browser, tenants: TwoTenants, runs: Runs
+) -> None:
+    address = (await editor.open(path_of(tenants))).headers["location"]
+    key = hidden((await editor.open(address)).text)
+    first = await editor.send_form(path_of(tenants), key=key, note="one")
+    assert "The run is started." in (await editor.open(first.headers["location"])).text
+    assert hidden((await editor.open(address)).text) == key, "Back shows the same form"
+    second = await editor.send_form(path_of(tenants), key=key, note="one")
+    assert second.headers["location"] == first.headers["location"]
+    assert "had started this run before" in (await editor.open(second.headers["location"])).text
+    changed = await editor.send_form(path_of(tenants), key=key, note="two")
+    assert changed.status_code == 409
+    assert "sent before with other values, so nothing was started" in changed.text
+    assert len(runs.posts) == 1
+    assert (await editor.send_form(path_of(tenants), key=hidden(changed.text), note="two")).status_code == 303
+    assert len(runs.posts) == 2
+    for other in ("x", "0" * 31, key.upper(), "0" * 33):
+        assert (await editor.open(f"{path_of(tenants)}?key={other}")).status_code == 303, "it gets a key of its own"
+
+
 async def test_airflow_rejection_is_shown_and_form_input_preserved(
     editor: Browser, tenants: TwoTenants, runs: Runs
 ) -> None:
     runs.faults = [(400, "Invalid input for param campaign: 'x' is <too> short")]
-    key = hidden((await editor.open(path_of(tenants))).text)
+    key = hidden((await open_form(editor, tenants)).text)
     refused = await editor.send_form(path_of(tenants), key=key, note="Mine", **{"param:text:campaign": "x"})
     assert refused.status_code == 422
     assert "Invalid input for param campaign: &#39;x&#39; is &lt;too&gt; short" in refused.text
@@ -95,7 +124,7 @@ async def test_airflow_rejection_is_shown_and_form_input_preserved(
 
 async def test_ambiguous_trigger_form_resubmission_finds_run(editor: Browser, tenants: TwoTenants, runs: Runs) -> None:
     runs.faults, runs.lookups_fail = ["lost"], True
-    key = hidden((await editor.open(path_of(tenants))).text)
+    key = hidden((await open_form(editor, tenants)).text)
     lost = await editor.send_form(path_of(tenants), key=key)
     assert lost.status_code == 502
     assert "not known" in lost.text
@@ -134,7 +163,7 @@ async def test_trigger_form_without_readable_params_offers_json_field(
     editor: Browser, tenants: TwoTenants, runs: Runs, details: tuple[int, dict[str, Any]]
 ) -> None:
     runs.details = details
-    form = await editor.open(path_of(tenants))
+    form = await open_form(editor, tenants)
     assert form.status_code == 200
     assert "could not be read" in form.text
     assert 'name="conf"' in form.text
@@ -144,12 +173,12 @@ async def test_trigger_form_is_denied_to_viewers_and_other_spaces(
     browser: Browser, tenants: TwoTenants, runs: Runs
 ) -> None:
     await browser.sign_in(tenants.keys["viewer"])
-    assert (await browser.open(path_of(tenants))).status_code == 403
+    assert (await browser.open(f"{path_of(tenants)}?key={'0' * 32}")).status_code == 403
     assert (await browser.send_form(path_of(tenants))).status_code == 403
     await browser.sign_in(tenants.keys["editor"])
     theirs = next(iter(tenants.marketing.pipelines.values()))
-    assert (await browser.open(f"/spaces/finance/pipelines/{theirs}/trigger")).status_code == 404
-    assert (await browser.send_form(f"/spaces/finance/pipelines/{theirs}/trigger")).status_code == 404
+    assert (await browser.open(f"/spaces/finance/pipelines/{theirs}/trigger?key={'0' * 32}")).status_code == 404
+    assert (await browser.send_form(f"/spaces/finance/pipelines/{theirs}/trigger?key={'0' * 32}")).status_code == 404
     assert runs.posts == []
 
 
@@ -239,7 +268,7 @@ async def test_deeply_nested_parameter_is_shown_as_text(
     schemas: dict[str, Any] = {"enum": {"enum": [deep]}, "default": {}}
     schema = schemas.get(kind, {"type": kind})
     runs.details = (200, {"params": {"deep": {"value": deep, "schema": schema}}})
-    form = await editor.open(path_of(tenants))
+    form = await open_form(editor, tenants)
     assert form.status_code == 200
     if depth < 1000:  # no JSON library reads deeper ones: then the page says that the params could not be read
         assert "planted" in form.text

@@ -1,209 +1,183 @@
-"""From a request to a run: sent once, looked up when the answer was lost, stored at once."""
+"""Clear, mark, pause and note: what each of them sends, and what it must not do."""
 
-import asyncio
-import contextlib
-import hashlib
-import random
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
 from uuid import UUID
 
-import orjson
-import psycopg
-
-from windsock import log
-from windsock.actions.models import TriggerIn
+from windsock.actions.models import ClearRunIn
+from windsock.actions.notes import sign, sign_line
+from windsock.actions.relay import Relay, Target
+from windsock.actions.sending import check_reason
 from windsock.actions.store import (
+    MAX_TASK_RUNS,
     Claim,
-    TriggerOutcome,
-    claim_request,
-    find_pipeline,
-    finish_request,
-    get_created_run,
-    store_run,
+    expected_targets,
+    expedite_sync,
+    find_task_run_ids,
+    find_task_runs,
+    save_expected,
+    without_metadata,
 )
-from windsock.auth.authenticator import Caller, Space
-from windsock.connectors.encryption import Encryption
-from windsock.connectors.store import AirflowConnector, load_connector
+from windsock.auth.authenticator import Space
 from windsock.db.database import Row
-from windsock.errors import (
-    Conflict,
-    DatabaseFailed,
-    Invalid,
-    ProviderFailed,
-    ProviderHTTPError,
-    ProviderRejectedCredentials,
-    ProviderTimedOut,
-)
-from windsock.providers.base import Provider, ProviderRun
-from windsock.providers.scopes import ProviderParam, RunRequest
+from windsock.errors import Conflict, NotFound
+from windsock.providers.actions import ClearRequest, ProviderActions
+from windsock.providers.base import ProviderPipeline, ProviderTaskRun
+from windsock.providers.scopes import NOT_MAPPED, TaskRunId
+from windsock.runs.store import get_run_without_tasks
+from windsock.sync.writer import MirrorWriter
 
-SENDING_SECONDS = 60.0
-"""Within LEASE, whatever the connector's own time-out."""
-WAITING_SECONDS = 75.0
-REQUEST_SECONDS = 10.0
-"""Somebody looks at a page meanwhile."""
-MAX_SIGNATURE_LENGTH = 398
-
-logger = log.get(__name__)
+RUNNING = frozenset({"scheduled", "queued", "running", "restarting", "deferred", "awaiting_input"})
+"""States of task runs that a clear would interrupt, or that somebody has just cleared."""
 
 
 @dataclass(frozen=True, slots=True)
-class TriggerService:
-    """Triggers runs; `concurrency_limit` bounds concurrent provider requests."""
+class ClearOutcome:
+    """`run` as it is now; `task_runs`: what was cleared, or would be, as it was before."""
 
-    secrets: Encryption
-    open_provider: Callable[[AirflowConnector, Any], Provider]
-    concurrency_limit: asyncio.Semaphore
+    run: Row
+    task_runs: list[Row]
+    is_replayed: bool = False
 
-    async def trigger(self, space: Space, pipeline_id: UUID, body: TriggerIn, key: str | None) -> tuple[Row, bool]:
-        """The run, and whether it is the answer to an earlier request of the same key."""
-        note = sign_note(body.note, space.caller)
-        body_hash = _hash(body)
-        pipeline, connector = await self._find(space, pipeline_id)
-        if not connector.is_active:
-            raise Conflict("This pipeline's connector is switched off (is_active is false). Switch it on to trigger.")
-        claim = await _claim(space, pipeline_id, key, body_hash)
-        if claim.acquired:
-            request = RunRequest(
-                pipeline_external_id=pipeline["external_id"],
-                external_id=claim.run_external_id,
-                conf=body.conf or {},
-                logical_date=body.logical_date,
-                note=note,
-            )
-            run = await self._send(space, pipeline, connector, claim, request)
-            await self._keep(space, pipeline, claim, run)
-        async with space.transaction() as tx:
-            return await get_created_run(tx, space, pipeline_id, claim), claim.is_retry
 
-    async def params(self, space: Space, pipeline_id: UUID) -> list[ProviderParam]:
-        """Read the parameters of a run from Airflow. Raises ProviderFailed if Airflow does not return them."""
-        async with self.open_provider_for(space, pipeline_id) as (provider, external_id):
-            return await provider.params(external_id)
+@dataclass(frozen=True, slots=True)
+class ActionService:
+    relay: Relay
 
-    @contextlib.asynccontextmanager
-    async def open_provider_for(self, space: Space, pipeline_id: UUID) -> AsyncIterator[tuple[Provider, str]]:
-        """Open the provider of a pipeline and return its external id, for a request that a user waits for.
+    async def clear(self, space: Space, run_id: UUID, body: ClearRunIn, key: str | None = None) -> ClearOutcome:
+        """Clear task runs of a run. Raises Conflict where there is nothing to clear, or where task runs go on."""
+        target = await self.relay.find_run(space, run_id)
+        ids = body.task_run_ids or []
+        request = ClearRequest(target.run, await _choose(space, target, ids), body.only_failed, body.include_downstream)
+        before: dict[TaskRunId, str | None] = {}
+        if body.dry_run:
+            async with self.relay.open(target) as actions:
+                planned = await actions.plan_clear(request)
+                before.update(_statuses(actions, planned))
+            return await _clear_outcome(space, target, before)
+        check_reason(target.row, body.reason, "reason")
 
-        Raises ProviderFailed where it takes too long.
-        """
-        pipeline, connector = await self._find(space, pipeline_id)
-        provider = self.open_provider(connector, pipeline["api_version"])
-        try:
-            async with asyncio.timeout(REQUEST_SECONDS), self.concurrency_limit:
-                yield provider, pipeline["external_id"]
-        except TimeoutError:
-            raise ProviderTimedOut(f"Airflow did not answer within {REQUEST_SECONDS:g} s.") from None
-        finally:
-            await provider.aclose()
-
-    async def _find(self, space: Space, pipeline_id: UUID) -> tuple[Row, AirflowConnector]:
-        async with space.transaction() as tx:
-            pipeline = await find_pipeline(tx, space, pipeline_id)
-            return pipeline, await load_connector(tx, space.id, pipeline["connector_id"], self.secrets)
-
-    async def _send(
-        self, space: Space, pipeline: Row, connector: AirflowConnector, claim: Claim, request: RunRequest
-    ) -> ProviderRun:
-        """No connection to the database is held while Airflow thinks."""
-        provider = self.open_provider(connector, pipeline["api_version"])
-        try:
-            async with asyncio.timeout(SENDING_SECONDS), self.concurrency_limit:
-                return await provider.trigger(request, may_exist=claim.is_retry)
-        except TimeoutError:
-            failure: ProviderFailed = ProviderTimedOut(f"Airflow did not answer within {SENDING_SECONDS:g} s.")
-            failure.request_sent = claim.is_retry or provider.may_have_triggered
-        except ProviderFailed as raised:
-            failure = raised
-        finally:
-            await provider.aclose()
-        reply = relay_error(failure, connector, claim)
-        outcome: TriggerOutcome = (
-            "refused" if isinstance(failure, ProviderHTTPError) and failure.status < 500 else "unknown"  # noqa: PLR2004
-        )
-        logger.warning("a trigger was not carried out", outcome=outcome, status=reply.status, error=str(reply))
-        async with space.transaction() as tx:
-            await finish_request(tx, space, claim.request_id, outcome, status=reply.status, detail=str(reply))
-        raise reply from None
-
-    @staticmethod
-    async def _keep(space: Space, pipeline: Row, claim: Claim, run: ProviderRun) -> None:
-        try:
+        async def clear(actions: ProviderActions, claim: Claim) -> None:
+            if claim.expected is not None:
+                targets = expected_targets(target.run, claim.expected)
+                before.update(dict.fromkeys(each.task for each in targets))
+                await actions.clear(request, targets, may_be_done=True)
+                return
+            planned = await actions.plan_clear(request)
+            _check_plan(planned)
+            targets = actions.targets_of(planned)
+            before.update(_statuses(actions, planned))
             async with space.transaction() as tx:
-                await store_run(tx, space, pipeline, claim, run)
-                await finish_request(tx, space, claim.request_id, "created")
-        except (DatabaseFailed, Invalid, psycopg.Error) as failure:
-            raise DatabaseFailed(
-                f"Airflow has started the run {run.external_id}, but the database failed before it was noted. Do "
-                "not trigger again: the next sync finds it, and so does this request with the same Idempotency-Key.",
-                headers={"Retry-After": "5"},
-            ) from failure
+                await save_expected(tx, space, claim.action_id, targets)
+            await actions.clear(request, targets, may_be_done=False)
 
+        parameters = body.model_dump(mode="json", exclude={"reason", "dry_run", "task_run_ids"})
+        if len(ids) > 1:
+            parameters["task_run_count"] = len(ids)
+        chosen = Target(target.row, target.connector, ids[0] if len(ids) == 1 else None)
+        action = chosen.new_action("clear", parameters, key, body.reason, unlogged={"task_run_ids": sorted(ids)})
+        line = sign_line("Cleared failed tasks" if body.only_failed else "Cleared tasks", space.caller, body.reason)
+        claim = await self.relay.carry_out(space, target, action, clear, line)
+        if claim.is_done:
+            before = dict.fromkeys(each.task for each in expected_targets(target.run, claim.expected or []))
+        return await _clear_outcome(space, target, before, is_replayed=claim.is_retry)
 
-async def _claim(space: Space, pipeline_id: UUID, key: str | None, body_hash: bytes) -> Claim:
-    """Ours to send, or done; while another process or request sends the same, its end is waited for."""
-    started, pause, has_waited = time.monotonic(), 0.05, False
-    while True:
+    async def clear_task_run(
+        self, space: Space, task_run_id: UUID, body: ClearRunIn, key: str | None = None
+    ) -> ClearOutcome:
+        target, _ = await self.relay.find_task_run(space, task_run_id)
+        chosen = body.model_copy(update={"task_run_ids": [task_run_id]})
+        return await self.clear(space, target.row["run_id"], chosen, key)
+
+    async def mark_run(
+        self, space: Space, run_id: UUID, status: str, reason: str | None, key: str | None = None
+    ) -> bool:
+        """Whether it is the answer to an earlier request of the same key."""
+        target = await self.relay.find_run(space, run_id)
+        check_reason(target.row, reason, "reason")
+        action = target.new_action("mark", {"status": status}, key, reason)
+        line = sign_line(f"Marked {status}", space.caller, reason)
+        claim = await self.relay.carry_out(
+            space, target, action, lambda actions, _: actions.mark_run(target.run, status), line
+        )
+        return claim.is_retry
+
+    async def mark_task_run(
+        self, space: Space, task_run_id: UUID, status: str, reason: str | None, key: str | None = None
+    ) -> bool:
+        target, task = await self.relay.find_task_run(space, task_run_id)
+        check_reason(target.row, reason, "reason")
+        action = target.new_action("mark", {"status": status}, key, reason)
+        line = sign_line(f"Marked {task.external_id} {status}", space.caller, reason)
+        claim = await self.relay.carry_out(
+            space, target, action, lambda actions, _: actions.mark_task_run(task, status), line
+        )
+        return claim.is_retry
+
+    async def set_paused(self, space: Space, pipeline_id: UUID, *, is_paused: bool, reason: str | None) -> None:
+        target = await self.relay.find_pipeline(space, pipeline_id)
+        check_reason(target.row, reason, "reason")
+        action = target.new_action("pause", {"is_paused": is_paused}, None, reason)
+        found: list[ProviderPipeline] = []
+
+        async def pause(actions: ProviderActions, _: Claim) -> None:
+            found.append(await actions.set_paused(target.row["pipeline_external_id"], is_paused=is_paused))
+
+        await self.relay.carry_out(space, target, action, pause)
         async with space.transaction() as tx:
-            claim = await claim_request(tx, space, pipeline_id, key, body_hash, has_waited=has_waited)
-        if claim.acquired or claim.is_created:
-            return claim
-        if time.monotonic() - started > WAITING_SECONDS:
-            raise ProviderTimedOut(
-                "A request with the same Idempotency-Key is still waiting for Airflow. Ask again with the same key."
-            )
-        has_waited = True
-        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads load, hides nothing
-        pause = min(pause * 2, 1.0)
+            await MirrorWriter(space.id, target.row["connector_id"]).store_pipelines(tx, found)
+            await expedite_sync(tx, space, target.row)
+
+    async def note_run(self, space: Space, run_id: UUID, note: str | None) -> None:
+        target = await self.relay.find_run(space, run_id)
+        action, text = target.new_action("note", {"note": note}, None, None), sign(note, space.caller)
+        await self.relay.carry_out(space, target, action, lambda actions, _: actions.note_run(target.run, text))
+
+    async def note_task_run(self, space: Space, task_run_id: UUID, note: str | None) -> None:
+        target, task = await self.relay.find_task_run(space, task_run_id)
+        action, text = target.new_action("note", {"note": note}, None, None), sign(note, space.caller)
+        await self.relay.carry_out(space, target, action, lambda actions, _: actions.note_task_run(task, text))
 
 
-def sign_note(note: str | None, caller: Caller) -> str:
-    """The note with who triggered below it, as Airflow's people will read it."""
-    signature = f"Triggered through Windsock by {caller.name} <{caller.email}>"[:MAX_SIGNATURE_LENGTH]
-    if not note:
-        return signature
-    return f"{note}\n\n{signature}"
+async def _choose(space: Space, target: Target, ids: Sequence[UUID]) -> tuple[TaskRunId, ...]:
+    """The identities of task runs in the provider. Raises NotFound for those of another run."""
+    if not ids:
+        return ()
+    async with space.transaction() as tx:
+        rows = await find_task_runs(tx, space, ids)
+    if any(row["run_id"] != target.row["run_id"] for row in rows):
+        raise NotFound("task run")
+    return tuple(map(target.task_run_key, rows))
 
 
-def relay_error(failure: ProviderFailed, connector: AirflowConnector, claim: Claim) -> ProviderFailed:
-    """The provider's refusal in its own words; where it gave none, which connector, and what to check."""
-    hint = f" {failure.hints[0]}" if failure.hints else ""
-    if isinstance(failure, ProviderRejectedCredentials):
-        words = (
-            f"{failure.provider_message or 'No reason given'}. Airflow refuses the account of the "
-            f"connector {connector.name}.{hint}"
-        )
-        return ProviderRejectedCredentials(failure.status, words, is_transient=False)
-    if isinstance(failure, ProviderHTTPError):
-        words = failure.provider_message or f"Airflow (connector {connector.name}) refused without a reason: {failure}"
-        if failure.status == HTTPStatus.FORBIDDEN and failure.hints:
-            words = f"{words.rstrip('.')}. {' '.join(failure.hints)}"
-        return ProviderHTTPError(
-            failure.status, words, is_transient=failure.is_transient, retry_after=failure.retry_after
-        )
-    known = (
-        "No run was started."
-        if not failure.request_sent
-        else (
-            f"Whether a run was started is not known; it would be {claim.run_external_id}. Asked again with the same "
-            "Idempotency-Key, Windsock looks it up first."
-        )
-    )
-    sentence = ProviderFailed(
-        failure.status, f"Connector {connector.name}: {failure}{hint} {known}", is_transient=failure.is_transient
-    )
-    sentence.request_sent = failure.request_sent
-    return sentence
+def _statuses(actions: ProviderActions, planned: Sequence[ProviderTaskRun]) -> dict[TaskRunId, str]:
+    return {target.task: task.status for target, task in zip(actions.targets_of(planned), planned, strict=True)}
 
 
-def _hash(body: TriggerIn) -> bytes:
-    meant = {
-        "conf": body.conf or {},
-        "logical_date": body.logical_date,
-        "note": body.note or None,
-    }
-    return hashlib.sha256(orjson.dumps(meant, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)).digest()
+def _check_plan(planned: Sequence[ProviderTaskRun]) -> None:
+    if not planned:
+        raise Conflict("There is nothing to clear: no task run of this kind has ended. Somebody may have cleared it.")
+    if going_on := sorted({task.external_id for task in planned if task.status in RUNNING}):
+        names = ", ".join(going_on[:5]) + (" and others" if len(going_on) > 5 else "")  # noqa: PLR2004 - of a sentence
+        raise Conflict(f"These tasks go on: {names}. Wait for their end, or mark them first; a clear would kill them.")
+    if len(planned) > MAX_TASK_RUNS:
+        raise Conflict(f"A clear is limited to {MAX_TASK_RUNS:,} task runs, and this would be {len(planned):,}.")
+
+
+async def _clear_outcome(
+    space: Space, target: Target, before: dict[TaskRunId, str | None], *, is_replayed: bool = False
+) -> ClearOutcome:
+    tasks = list(before)
+    async with space.transaction() as tx:
+        ids = await find_task_run_ids(tx, space, target.row["run_id"], tasks)
+        run = await get_run_without_tasks(tx, space.id, target.row["run_id"])
+    rows = [
+        {
+            "id": ids.get(task),
+            "external_id": task.external_id,
+            "map_index": None if task.map_index == NOT_MAPPED else task.map_index,
+            "status": before[task],
+        }
+        for task in sorted(tasks, key=lambda task: (task.external_id, task.region_index, task.map_index))
+    ]
+    return ClearOutcome(without_metadata(run), rows, is_replayed)

@@ -9,12 +9,13 @@ from typing_extensions import TypeAliasType
 
 from windsock.spaces.models import Ref
 
-Action = TypeAliasType("Action", Literal["created", "changed", "deleted"])
+AuditAction = TypeAliasType("AuditAction", Literal["created", "changed", "deleted"])
 TargetType = TypeAliasType(
     "TargetType",
     Literal[
         "space", "member", "team", "team_member", "connector", "pipeline", "watch", "comment", "sync", "trigger",
-        "api_key",
+        "action", "api_key", "hold", "user", "login_link", "saved_view", "fingerprint", "bulk_clear",
+        "channel", "notification_rule", "message", "incident",
     ],
 )  # fmt: skip
 
@@ -22,11 +23,14 @@ TargetType = TypeAliasType(
 class AuditEvent(BaseModel):
     id: UUID
     created_at: datetime
-    action: Action
+    action: AuditAction
     target_type: TargetType
     target_id: Annotated[
         UUID | None,
-        Field(description="Of a member the user's id, of a team_member the team's, of a watch the pipeline's."),
+        Field(
+            description="Of a member or login_link the user's id, of a team_member the team's, of a watch the "
+            "pipeline's, of a hold the connector's."
+        ),
     ]
     target_name: str | None
     actor_id: Annotated[

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 
-from windsock.audit.models import Action, AuditEvent, TargetType
+from windsock.audit.models import AuditAction, AuditEvent, TargetType
 from windsock.auth.permissions import CanAudit
 from windsock.db.queries import load
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
@@ -28,7 +28,7 @@ async def list_audit_events(
     space: CanAudit,
     paging: PageQuery20,
     actor_id: Annotated[list[UUID] | None, Query(description="Who did it. Several mean any of them.")] = None,
-    action: Annotated[list[Action] | None, Query(description="Several mean any of them.")] = None,
+    action: Annotated[list[AuditAction] | None, Query(description="Several mean any of them.")] = None,
     target_type: Annotated[list[TargetType] | None, Query(description="Several mean any of them.")] = None,
     target_id: Annotated[list[UUID] | None, Query(description="Several mean any of them.")] = None,
     created_from: Annotated[AwareDatetime | None, Query(description="Inclusive.")] = None,

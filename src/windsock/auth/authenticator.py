@@ -39,6 +39,10 @@ class Caller:
         """In a space that is created or left; everything else uses a Space."""
         return self._db.tenant_transaction(space_id, self.actor)
 
+    async def fetch_batch(self, *statements: Statement) -> list[list[Row]]:
+        """As transaction, for what Database.fetch_batch does."""
+        return await self._db.fetch_batch_of_user(self.id, *statements)
+
     async def fetch_batch_in(self, space_id: UUID, *statements: Statement) -> list[list[Row]]:
         """As space_transaction, for what Database.fetch_batch does."""
         return await self._db.fetch_batch(space_id, *statements)

@@ -21,3 +21,11 @@ UPDATE sessions SET last_used_at = now()
 WHERE id IN (SELECT id FROM sessions
              WHERE id = ANY (%(ids)s::uuid[]) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
              FOR UPDATE SKIP LOCKED)
+
+-- name: authorize_job
+SELECT u.id AS user_id, u.email, u.name, u.is_superadmin, s.id AS space_id, s.slug,
+       CASE WHEN u.is_superadmin THEN 'admin' ELSE m.role END AS role, 0 AS version
+FROM users u
+JOIN spaces s ON s.id = %(space_id)s
+LEFT JOIN memberships m ON m.space_id = %(space_id)s AND m.user_id = u.id
+WHERE u.id = %(user_id)s AND u.is_active

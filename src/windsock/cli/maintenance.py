@@ -18,6 +18,7 @@ from windsock.connectors.store import rotate_secrets as rotate_secrets_of
 from windsock.context import AppContext
 from windsock.db.bootstrap import provision_database
 from windsock.db.migrations import newest_revision
+from windsock.notifications.store import rotate_channel_secrets
 
 
 @click.command()
@@ -40,14 +41,15 @@ def migrate(data: Path | None, as_json: bool) -> None:
 @json_option
 @with_context
 async def rotate_secrets(process: AppContext, as_json: bool) -> None:
-    """Encrypt every connector's credentials with the first of WINDSOCK_SECRET_KEYS; the others can then go."""
+    """Encrypt every credential and secret with the first of WINDSOCK_SECRET_KEYS; the others can then go."""
     async with process.db.transaction() as tx:
         spaces = await tx.fetch_all(QUERIES["list_space_ids"])
     rotated = 0
     for space in spaces:
         async with process.db.tenant_transaction(space["id"]) as tx:
             rotated += await rotate_secrets_of(tx, space["id"], process.secrets)
+            rotated += await rotate_channel_secrets(tx, space["id"], process.secrets)
     if as_json:
         print_json({"rotated": rotated})
     else:
-        click.echo(f"Encrypted the credentials of {rotated} connectors with the first key.")
+        click.echo(f"Encrypted the credentials of {rotated} connectors and channels with the first key.")

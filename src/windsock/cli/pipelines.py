@@ -34,6 +34,7 @@ limit_option = click.option("--limit", type=click.IntRange(1, 100_000), default=
 )
 @click.option("--team", help="Its name or id.")
 @click.option("--owner", multiple=True, help="As Airflow has it.")
+@click.option("--tag", multiple=True, help="Repeat for any of several.")
 @click.option("--criticality", multiple=True, type=click.Choice(get_args(Criticality.__value__), case_sensitive=False))
 @click.option("--connector", "connector_name", help="Its name or id.")
 @click.option("--q", help="Words that must all occur in name, description, owner or tags.")
@@ -50,6 +51,7 @@ def pipelines(
     status: tuple[str, ...],
     team: str | None,
     owner: tuple[str, ...],
+    tag: tuple[str, ...],
     criticality: tuple[Criticality, ...],
     connector_name: str | None,
     q: str | None,
@@ -66,6 +68,7 @@ def pipelines(
         status=status,
         team_id=find_team(client, team).id if team else None,
         owner=owner,
+        tag=tag,
         criticality=criticality,
         connector_id=find_connector(client, connector_name).id if connector_name else None,
         q=q,

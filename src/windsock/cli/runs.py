@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from windsock.cli.decorators import json_option, print_json, print_table
+from windsock.cli.failures import failure_lines
 from windsock.cli.formatting import AirflowWord, SinceParam, ago, plain, status_text
 from windsock.cli.pipelines import limit_option
 from windsock.cli.remote import (
@@ -29,6 +30,10 @@ from windsock.http.responses import dump_json
 from windsock.runs.models import Run, RunDetail, TaskRun
 
 MOST_TASKS_SHOWN = 200
+task_option = click.option(
+    "--task",
+    help="A task of the run instead: TASK_ID, TASK_ID:MAP_INDEX of a mapped one, TASK_ID@ITERATION of one in a loop.",
+)
 TROUBLE = {"failed", "upstream_failed", "up_for_retry"}
 
 
@@ -109,6 +114,9 @@ def _show(client: Client, run_id: UUID, *, as_json: bool) -> None:
     for name, value in [("connector", of), *_facts(run)]:
         if value:
             console.print(f"  {name:<12} {plain(value)}")
+    for failure in [run.failure, *run.other_failures] if run.failure else []:
+        for line in failure_lines(failure):
+            click.echo(line)
     tasks = [task for task in run.task_runs if task.removed_at is None]
     trouble = [task for task in tasks if task.status in TROUBLE]
     shown = tasks if len(tasks) <= MOST_TASKS_SHOWN else trouble[:MOST_TASKS_SHOWN]
@@ -172,10 +180,7 @@ def print_comments(comments: list[Comment]) -> None:
 @click.command()
 @click.argument("run_id", type=click.UUID)
 @click.argument("text", required=False)
-@click.option(
-    "--task",
-    help="A task of the run instead: TASK_ID, TASK_ID:MAP_INDEX of a mapped one, TASK_ID@ITERATION of one in a loop.",
-)
+@task_option
 @click.option("--reply-to", type=click.UUID, help="The comment's id.")
 @json_option
 @with_client
@@ -183,7 +188,7 @@ def comment(
     client: Client, run_id: UUID, text: str | None, task: str | None, reply_to: UUID | None, as_json: bool
 ) -> None:
     """Comment on a run, or on a task of it; `-` reads the text from standard input. Without TEXT, list the comments."""
-    task_id = _find_task(client, run_id, task).id if task else None
+    task_id = find_task(client, run_id, task).id if task else None
     if text is None:
         found = client.comments_on_task_run(task_id) if task_id else client.comments_on_run(run_id)
         comments = list(found)
@@ -212,8 +217,16 @@ def _read_standard_input() -> str:
         raise click.UsageError("Standard input is not text in the encoding of this terminal, such as UTF-8.") from None
 
 
-def _find_task(client: Client, run_id: UUID, which: str) -> TaskRun:
-    """TASK_ID, TASK_ID:MAP_INDEX, TASK_ID@ITERATION, or TASK_ID@ITERATION:MAP_INDEX."""
+def find_task(client: Client, run_id: UUID, which: str) -> TaskRun:
+    """As find_tasks, for one task run."""
+    found = find_tasks(client, run_id, which)
+    if len(found) > 1:
+        raise click.UsageError(f"{which} has several instances: name one, such as {task_name(found[0])}.")
+    return found[0]
+
+
+def find_tasks(client: Client, run_id: UUID, which: str) -> list[TaskRun]:
+    """Return the task runs of TASK_ID, TASK_ID:MAP_INDEX, TASK_ID@ITERATION, or TASK_ID@ITERATION:MAP_INDEX."""
     found = [task for task in client.task_runs(run_id, external_id=which, size=100) if task.removed_at is None]
     if not found:
         name, iteration, map_index = _parts(which)
@@ -226,9 +239,7 @@ def _find_task(client: Client, run_id: UUID, which: str) -> TaskRun:
         ]
     if not found:
         raise CommandFailed(f"This run has no task {which}.", EXIT_REFUSED)
-    if len(found) > 1:
-        raise click.UsageError(f"{which} has several instances: name one, such as {_name(found[0])}.")
-    return found[0]
+    return found
 
 
 def _parts(which: str) -> tuple[str, str | None, str | None]:
@@ -238,6 +249,6 @@ def _parts(which: str) -> tuple[str, str | None, str | None]:
     return name, iteration if sign else None, map_index if colon else None
 
 
-def _name(task: TaskRun) -> str:
+def task_name(task: TaskRun) -> str:
     iteration = "" if task.loop is None else f"@{task.loop.iteration}"
     return f"{task.external_id}{iteration}" + ("" if task.map_index is None else f":{task.map_index}")

@@ -54,6 +54,7 @@ async def set_retention(db: Database, slug: str, retention_days: int | None, kee
             name=None,
             sets_retention=True,
             retention_days=retention_days,
+            requires_reason=None,
         )
     if row is None:
         raise WindsockError(f"The space {slug} has just been deleted.")

@@ -36,6 +36,15 @@ def write_json(text: str) -> None:
     click.echo(text)
 
 
+class ListFirst(click.Group):
+    """A group whose command `list` is meant where the first argument names no command of it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 class Commands(click.Group):
     """The group of all commands."""
 

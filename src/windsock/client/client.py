@@ -1,20 +1,23 @@
 """The client for programs without asyncio."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import httpx2
 
-from windsock.client import lists, operations
-from windsock.client.operations import Call
+from windsock.client import actions, incidents, lists, operations
+from windsock.client.operations import FOLLOW_SECONDS, Call
 from windsock.client.request_flow import DEFAULT_SECONDS, ClientConfig, PageResult, Pause
 from windsock.comments.models import Comment
+from windsock.failures.log_models import MAX_TAIL, Level, TaskLogPage
+from windsock.failures.models import FingerprintDetail
 from windsock.pipelines.filters import Criticality
 from windsock.pipelines.models import PipelineDetail
 from windsock.runs.models import Run, RunDetail, TaskRun
+from windsock.saved_views.models import SavedView
 from windsock.spaces.models import Me
 from windsock.sync.models import SyncRun
 
@@ -86,6 +89,39 @@ class Client:
     def delete_comment(self, comment_id: UUID) -> None:
         self._send(operations.delete_comment(self._slug(), comment_id))
 
+    def save_view(self, name: str, query: str = "", *, is_shared: bool = False) -> SavedView:
+        """Save a query string of the pipeline list, such as `status=failed&sort=attention`, under a name."""
+        return self._send(operations.save_view(self._slug(), name, query, is_shared=is_shared))
+
+    def change_view(
+        self, view_id: UUID, *, name: str | None = None, query: str | None = None, is_shared: bool | None = None
+    ) -> SavedView:
+        """Change what is given."""
+        return self._send(operations.change_view(self._slug(), view_id, name, query, is_shared=is_shared))
+
+    def delete_view(self, view_id: UUID) -> None:
+        self._send(operations.delete_view(self._slug(), view_id))
+
+    def fingerprint(self, fingerprint_id: UUID) -> FingerprintDetail:
+        """Return a group of failures; of a merged one the group that it was merged into."""
+        return self._send(operations.fingerprint(self._slug(), fingerprint_id))
+
+    def name_fingerprint(self, fingerprint_id: UUID, name: str | None) -> FingerprintDetail:
+        return self._send(operations.name_fingerprint(self._slug(), fingerprint_id, name))
+
+    def set_runbook(self, fingerprint_id: UUID, comment_id: UUID | None) -> FingerprintDetail:
+        return self._send(operations.set_runbook(self._slug(), fingerprint_id, comment_id))
+
+    def merge_fingerprint(self, fingerprint_id: UUID, into: UUID) -> FingerprintDetail:
+        return self._send(operations.merge_fingerprint(self._slug(), fingerprint_id, into))
+
+    def split_fingerprint(
+        self, fingerprint_id: UUID, *, task_failure_ids: Iterable[UUID] = (), run_ids: Iterable[UUID] = ()
+    ) -> FingerprintDetail:
+        """Return the group of the failures that were split off."""
+        call = operations.split_fingerprint(self._slug(), fingerprint_id, task_failure_ids, run_ids)
+        return self._send(call)
+
     def sync(self, connector_id: UUID, *, is_full: bool = False) -> SyncRun:
         """Ask for a sync; while one is unfinished, that one is answered."""
         return self._send(operations.sync(self._slug(), connector_id, is_full=is_full))
@@ -110,12 +146,67 @@ class Client:
         call = operations.trigger(self._slug(), pipeline_id, conf, logical_date, note, idempotency_key)
         return self._send(call)
 
+    def task_log(
+        self,
+        task_run_id: UUID,
+        *,
+        try_number: int | None = None,
+        tail: int | None = None,
+        level: Level | None = None,
+        cursor: str | None = None,
+    ) -> TaskLogPage:
+        """The end of the log of a try, of the newest one by default; with a `cursor` what came since."""
+        call = operations.task_log(self._slug(), task_run_id, try_number, tail, level, cursor)
+        return self._send(call)
+
+    def follow_task_log(
+        self,
+        task_run_id: UUID,
+        *,
+        try_number: int | None = None,
+        tail: int | None = None,
+        level: Level | None = None,
+    ) -> Iterator[TaskLogPage]:
+        """The end of the log of a try, then what is added, until the try ends. Pages without lines are left out."""
+        page = self.task_log(task_run_id, try_number=try_number, tail=tail, level=level)
+        yield page
+        while not page.is_finished:
+            time.sleep(FOLLOW_SECONDS)
+            page = self.task_log(
+                task_run_id, try_number=page.try_number or None, tail=MAX_TAIL, level=level, cursor=page.cursor
+            )
+            if page.lines or page.is_finished:
+                yield page
+
+    clear_run = actions.sent(actions.clear_run)
+    clear_task_run = actions.sent(actions.clear_task_run)
+    clear_fingerprint = actions.sent(actions.clear_fingerprint)
+    bulk_clear = actions.sent(actions.bulk_clear)
+    mark_run = actions.sent(actions.mark_run)
+    mark_task_run = actions.sent(actions.mark_task_run)
+    set_paused = actions.sent(actions.set_paused)
+    note_run = actions.sent(actions.note_run)
+    note_task_run = actions.sent(actions.note_task_run)
+    respond = actions.sent(actions.respond)
+
+    incident = actions.sent(incidents.incident)
+    acknowledge_incident = actions.sent(incidents.acknowledge_incident)
+    acknowledge_incidents = actions.sent(incidents.acknowledge_incidents)
+    snooze_incident = actions.sent(incidents.snooze_incident)
+    assign_incident = actions.sent(incidents.assign_incident)
+    resolve_incident = actions.sent(incidents.resolve_incident)
+
+    incidents = lists.paged(incidents.incidents)
+    approvals = lists.paged(actions.approvals)
+    actions = lists.paged(actions.actions)
     pipelines = lists.paged(lists.pipelines)
     runs = lists.paged(lists.runs)
     runs_of = lists.paged(lists.runs_of)
     task_runs = lists.paged(lists.task_runs)
     comments_on_run = lists.paged(lists.comments_on_run)
     comments_on_task_run = lists.paged(lists.comments_on_task_run)
+    views = lists.paged(lists.views)
+    fingerprints = lists.paged(lists.fingerprints)
     connectors = lists.paged(lists.connectors)
     syncs = lists.paged(lists.syncs)
     teams = lists.paged(lists.teams)

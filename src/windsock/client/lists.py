@@ -8,14 +8,16 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-from windsock.audit.models import Action, AuditEvent, TargetType
+from windsock.audit.models import AuditAction, AuditEvent, TargetType
 from windsock.client.operations import Call, get, orchestration_of
 from windsock.comments.models import Comment
 from windsock.connectors.models import Connector
+from windsock.failures.models import Fingerprint
 from windsock.pipelines.filters import Criticality
 from windsock.pipelines.models import Pipeline
 from windsock.pipelines.routes import Sort
 from windsock.runs.models import Run, TaskRun
+from windsock.saved_views.models import SavedView
 from windsock.spaces.models import Team
 from windsock.sync.models import SyncRun
 
@@ -33,12 +35,15 @@ def pipelines(
     provider: str | Collection[str] | None = None,
     status: str | Collection[str] | None = None,
     owner: str | Collection[str] | None = None,
+    tag: str | Collection[str] | None = None,
     criticality: Criticality | Collection[Criticality] | None = None,
     team_id: UUID | Collection[UUID] | None = None,
     connector_id: UUID | Collection[UUID] | None = None,
     q: str | None = None,
     watched_only: bool | None = None,
     is_paused: bool | None = None,
+    has_import_errors: bool | None = None,
+    overdue: bool | None = None,
     never_succeeded: bool | None = None,
     days: int | None = None,
     sort: Sort | None = None,
@@ -47,8 +52,9 @@ def pipelines(
     """By name, or by `sort`. Several values of a filter mean any of them; `size`: rows per request."""
     return get(
         f"{orchestration_of(space)}/pipelines", list[Pipeline],
-        provider=provider, status=status, owner=owner, criticality=criticality, team_id=team_id,
+        provider=provider, status=status, owner=owner, tag=tag, criticality=criticality, team_id=team_id,
         connector_id=connector_id, q=q, watched_only=watched_only, is_paused=is_paused,
+        has_import_errors=has_import_errors, overdue=overdue,
         never_succeeded=never_succeeded, days=days, sort=sort, size=size,
     )  # fmt: skip
 
@@ -58,25 +64,32 @@ def runs(
     *,
     started_from: datetime | None = None,
     started_to: datetime | None = None,
+    ended_from: datetime | None = None,
+    ended_to: datetime | None = None,
     status: str | Collection[str] | None = None,
     run_type: str | Collection[str] | None = None,
     include_removed: bool | None = None,
     provider: str | Collection[str] | None = None,
     owner: str | Collection[str] | None = None,
+    tag: str | Collection[str] | None = None,
     criticality: Criticality | Collection[Criticality] | None = None,
     team_id: UUID | Collection[UUID] | None = None,
     connector_id: UUID | Collection[UUID] | None = None,
     q: str | None = None,
     watched_only: bool | None = None,
     is_paused: bool | None = None,
+    has_import_errors: bool | None = None,
+    overdue: bool | None = None,
     size: int | None = None,
 ) -> Call[list[Run]]:
     """List the runs of the space, newest first. `status` filters runs; filters after `run_type` filter pipelines."""
     return get(
         f"{orchestration_of(space)}/runs", list[Run],
-        started_from=started_from, started_to=started_to, status=status, run_type=run_type,
-        include_removed=include_removed, provider=provider, owner=owner, criticality=criticality, team_id=team_id,
-        connector_id=connector_id, q=q, watched_only=watched_only, is_paused=is_paused, size=size,
+        started_from=started_from, started_to=started_to, ended_from=ended_from, ended_to=ended_to, status=status,
+        run_type=run_type,
+        include_removed=include_removed, provider=provider, owner=owner, tag=tag, criticality=criticality,
+        team_id=team_id, connector_id=connector_id, q=q, watched_only=watched_only, is_paused=is_paused,
+        has_import_errors=has_import_errors, overdue=overdue, size=size,
     )  # fmt: skip
 
 
@@ -86,6 +99,8 @@ def runs_of(
     *,
     started_from: datetime | None = None,
     started_to: datetime | None = None,
+    ended_from: datetime | None = None,
+    ended_to: datetime | None = None,
     status: str | Collection[str] | None = None,
     run_type: str | Collection[str] | None = None,
     include_removed: bool | None = None,
@@ -93,9 +108,10 @@ def runs_of(
 ) -> Call[list[Run]]:
     """List the runs of a pipeline, newest first."""
     path = f"{orchestration_of(space)}/pipelines/{pipeline_id}/runs"
-    times = {"started_from": started_from, "started_to": started_to}
+    started = {"started_from": started_from, "started_to": started_to}
+    ended = {"ended_from": ended_from, "ended_to": ended_to}
     filters = {"status": status, "run_type": run_type, "include_removed": include_removed}
-    return get(path, list[Run], **times, **filters, size=size)
+    return get(path, list[Run], **started, **ended, **filters, size=size)
 
 
 def task_runs(
@@ -119,6 +135,24 @@ def comments_on_run(space: str, run_id: UUID) -> Call[list[Comment]]:
 def comments_on_task_run(space: str, task_run_id: UUID) -> Call[list[Comment]]:
     """Oldest first."""
     return get(f"{orchestration_of(space)}/task-runs/{task_run_id}/comments", list[Comment], size=LARGEST_PAGE)
+
+
+def views(space: str) -> Call[list[SavedView]]:
+    """The caller's own, then those that others share with the space."""
+    return get(f"{orchestration_of(space)}/views", list[SavedView], size=LARGEST_PAGE)
+
+
+def fingerprints(
+    space: str,
+    *,
+    pipeline_id: UUID | Collection[UUID] | None = None,
+    team_id: UUID | Collection[UUID] | None = None,
+    q: str | None = None,
+    size: int = LARGEST_PAGE,
+) -> Call[list[Fingerprint]]:
+    """List groups of failures, those that occurred last first."""
+    path = f"{orchestration_of(space)}/fingerprints"
+    return get(path, list[Fingerprint], pipeline_id=pipeline_id, team_id=team_id, q=q, size=size)
 
 
 def connectors(space: str) -> Call[list[Connector]]:
@@ -145,7 +179,7 @@ def audit_events(
     space: str,
     *,
     actor_id: UUID | Collection[UUID] | None = None,
-    action: Action | Collection[Action] | None = None,
+    action: AuditAction | Collection[AuditAction] | None = None,
     target_type: TargetType | Collection[TargetType] | None = None,
     target_id: UUID | Collection[UUID] | None = None,
     created_from: datetime | None = None,
@@ -181,7 +215,7 @@ def paged(call: Callable[Concatenate[str, P], Call[list[T]]]) -> Callable[Concat
     def method(self: Lists, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         return self._pages(call(self._slug(), *args, **kwargs))
 
-    return _with_signature(method, call)
+    return with_signature(method, call)
 
 
 def async_paged(
@@ -193,10 +227,10 @@ def async_paged(
     def method(self: AsyncLists, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[T]:
         return self._pages(call(self._slug(), *args, **kwargs))
 
-    return _with_signature(method, call)
+    return with_signature(method, call)
 
 
-def _with_signature(method: M, call: Callable[..., Any]) -> M:
+def with_signature(method: M, call: Callable[..., Any]) -> M:
     """For `help()`: the client stands where the call has its space."""
     of_call = signature(call)
     space, *others = of_call.parameters.values()

@@ -25,14 +25,21 @@ SELECT count(*) AS total FROM comments m
 WHERE {on_resource}
 
 -- name: recent_run_and_task_comments
--- On the run and on its task runs, oldest first.
-SELECT c.* FROM (
-    SELECT {comment}
+-- On the run and on its task runs, oldest first, with the task and the number of comments in all.
+SELECT c.*,
+       CASE WHEN t.id IS NOT NULL THEN jsonb_build_object(
+           'id', t.id, 'external_id', t.external_id, 'map_index', nullif(t.map_index, -1),
+           'rendered_map_index', t.provider_metadata ->> 'rendered_map_index',
+           'loop', CASE WHEN t.loop_id IS NOT NULL THEN jsonb_build_object('iteration', t.loop_iteration) END
+       ) END AS task
+FROM (
+    SELECT {comment}, m.task_run_id, count(*) OVER () AS total
     FROM comments m LEFT JOIN users u ON u.id = m.author_id
     WHERE m.space_id = %(space_id)s AND m.run_id = %(run_id)s
     ORDER BY m.created_at DESC, m.id DESC
     LIMIT %(limit)s
 ) c
+LEFT JOIN task_runs t ON t.space_id = %(space_id)s AND t.id = c.task_run_id
 ORDER BY c.created_at, c.id
 
 -- name: find_parent

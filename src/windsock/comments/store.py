@@ -5,7 +5,7 @@ from uuid import UUID
 
 from windsock.auth.authenticator import Space
 from windsock.comments.models import CommentIn
-from windsock.db.database import Row, Transaction
+from windsock.db.database import Reader, Row, Statement, Transaction
 from windsock.db.queries import load
 from windsock.errors import Forbidden, NotFound
 from windsock.http.pagination import PageParams
@@ -26,9 +26,10 @@ async def list_comments(
     return rows, total
 
 
-async def list_run_and_task_comments(tx: Transaction, space: Space, run_id: UUID, limit: int) -> list[Row]:
-    """The newest comments on a run and on its task runs, oldest first."""
-    return await tx.fetch_json(QUERIES["recent_run_and_task_comments"], space_id=space.id, run_id=run_id, limit=limit)
+async def list_run_and_task_comments(reader: Reader, space_id: UUID, run_id: UUID, limit: int) -> list[Row]:
+    """The newest comments on a run and on its task runs, oldest first; `total` is how many there are in all."""
+    which = {"space_id": space_id, "run_id": run_id, "limit": limit}
+    return (await reader.fetch_batch(Statement(QUERIES["recent_run_and_task_comments"], which)))[0]
 
 
 async def create_comment(tx: Transaction, space: Space, kind: Kind, resource_id: UUID, body: CommentIn) -> Row:

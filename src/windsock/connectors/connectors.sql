@@ -3,6 +3,7 @@ SELECT c.id, c.space_id, c.name, c.connector_type,
        CASE WHEN c.connector_type = 'airflow' THEN c.config ELSE without_secrets(c.config) END AS config, c.is_active, c.source_system_id,
        (SELECT count(*) FROM pipelines p
         WHERE p.space_id = c.space_id AND p.connector_id = c.id AND p.removed_at IS NULL) AS product_count,
+       (SELECT count(*) FROM import_errors e WHERE e.space_id = c.space_id AND e.connector_id = c.id) AS import_error_count,
        c.credentials IS NOT NULL AS has_credentials,
        s.api_version, s.provider_version, s.last_sync_at AS last_sync, s.last_sync_status,
        CASE WHEN s.connector_id IS NOT NULL THEN jsonb_build_object(

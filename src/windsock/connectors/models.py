@@ -120,6 +120,7 @@ class Connector(BaseModel):
     is_active: bool
     source_system_id: UUID | None
     product_count: Annotated[int, Field(description="Pipelines of this connector that still exist.")]
+    import_error_count: Annotated[int, Field(description="Files that Airflow cannot import at present.")]
     has_credentials: Annotated[bool, Field(description="Credentials can be written, never read.")]
     api_version: Annotated[str | None, Field(description="Which Airflow API answers; known after the first sync.")]
     provider_version: str | None

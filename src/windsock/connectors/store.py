@@ -69,7 +69,7 @@ async def create_connector(
         config = validate_config(body.config).model_dump(mode="json")
         validate_credentials(body.credentials)
     with map_constraint_errors(
-        {"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}
+        {"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.", field="name")}
     ):
         row = await tx.fetch_one(
             QUERIES["create_connector"],
@@ -111,7 +111,7 @@ async def change_connector(
                 loc=("body", "credentials"),
             )
     with map_constraint_errors(
-        {"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.")}
+        {"connectors_name_unique": Conflict(f"There is a connector named {body.name!r} already.", field="name")}
     ):
         await tx.execute(
             QUERIES["update_connector"],

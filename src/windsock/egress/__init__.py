@@ -20,7 +20,15 @@ from httpx2 import (
     create_ssl_context,
 )
 
-from windsock.egress.client import BlockedByPolicy, BlockingResponse, Resolve, open_client, resolve, send_blocking
+from windsock.egress.client import (
+    BlockedByPolicy,
+    BlockingResponse,
+    Resolve,
+    open_client,
+    open_socket,
+    resolve,
+    send_blocking,
+)
 from windsock.egress.policy import Policy
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
     "WriteError",
     "create_ssl_context",
     "open_client",
+    "open_socket",
     "resolve",
     "send_blocking",
 ]

@@ -64,7 +64,7 @@ class PolicyBackend(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectError("a port that does not exist")
         try:
             async with asyncio.timeout(timeout):
-                addresses = await self._allowed(host, port)
+                addresses = await self.allowed_addresses(host, port)
                 dial = partial(
                     self._sockets.connect_tcp, port=port, local_address=local_address, socket_options=socket_options
                 )
@@ -77,7 +77,8 @@ class PolicyBackend(httpcore2.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def _allowed(self, host: str, port: int) -> list[str]:
+    async def allowed_addresses(self, host: str, port: int) -> list[str]:
+        """Resolve a host. Raises BlockedByPolicy where the policy allows none of its addresses."""
         if (refusal := self._policy.name_refusal(host)) is not None:
             raise BlockedByPolicy(refusal)
         allowed = []
@@ -116,6 +117,34 @@ class PolicyBackend(httpcore2.AsyncNetworkBackend):
             for outcome in await asyncio.gather(*running, return_exceptions=True):
                 if isinstance(outcome, httpcore2.AsyncNetworkStream):
                     await outcome.aclose()
+
+
+async def open_socket(
+    policy: Policy, host: str, port: int, *, timeout_seconds: float, resolve: Resolve = resolve
+) -> socket.socket:
+    """Connect to the first address of a host that answers, for protocols other than HTTP.
+
+    Raises OSError, TimeoutError, and BlockedByPolicy where the policy allows none of the addresses.
+    """
+    if not 0 < port <= MAX_PORT:
+        raise OSError("a port that does not exist")
+    failure: OSError = OSError("a host without an address")
+    async with asyncio.timeout(timeout_seconds):
+        for address in await PolicyBackend(policy, resolve).allowed_addresses(host, port):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            connection = socket.socket(family, socket.SOCK_STREAM)
+            connection.setblocking(False)  # noqa: FBT003 - the socket module
+            try:
+                await asyncio.get_running_loop().sock_connect(connection, (address, port))
+            except OSError as error:
+                connection.close()
+                failure = error
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                return connection
+    raise failure
 
 
 class PolicyTransport(httpx2.AsyncHTTPTransport):

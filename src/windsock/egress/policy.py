@@ -67,16 +67,23 @@ class Policy:
     allow: Rules
     deny: Rules = Rules()
     own_ports: frozenset[int] = frozenset()
+    setting: str = ALLOW
+    """The setting that allows more, for refusals."""
 
     @classmethod
     def of(
-        cls, allow: str | None = None, deny: str | None = None, *, loopback: bool, own_ports: Iterable[int] = ()
+        cls,
+        allow: str | None = None,
+        deny: str | None = None,
+        *,
+        loopback: bool,
+        own_ports: Iterable[int] = (),
+        setting: str = ALLOW,
     ) -> Self:
         """`allow` replaces the default: public and private addresses, and with `loopback` those of this machine too."""
         default = "public,private,loopback" if loopback else "public,private"
-        return cls(
-            Rules.parse(default if allow is None else allow, ALLOW), Rules.parse(deny or "", DENY), frozenset(own_ports)
-        )
+        rules = Rules.parse(default if allow is None else allow, setting)
+        return cls(rules, Rules.parse(deny or "", DENY), frozenset(own_ports), setting)
 
     def for_machine_identity(self) -> Self:
         """Also reaches the metadata services of clouds: for libraries that ask them for this machine's identity."""
@@ -102,7 +109,7 @@ class Policy:
             if kind == "unusable":
                 return str(network)
             if not self._allows(_normalized(host), target, network, kind):
-                return f"{network} ({ALLOW})"
+                return f"{network} ({self.setting})"
         return None
 
     def _allows(self, host: str, address: Address, special: Network, kind: Kind) -> bool:

@@ -7,8 +7,9 @@ from hashlib import blake2b
 from fastapi import Request
 
 from windsock import __version__
+from windsock.http.media_types import prefers_csv
 
-CACHE_CONTROL_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
+CACHE_CONTROL_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept, Accept-Encoding"}
 """Stored by the caller's own cache only, and revalidated each time."""
 
 
@@ -43,9 +44,11 @@ def check_etag(
 ) -> str:
     """Return the ETag of a GET, or raise NotModified with `headers` if the client has it.
 
-    It derives from path, query and `key`, the `etag_key` of a Space; with `by_minute` from the current minute too.
+    It derives from path, query, media type and `key`, the `etag_key` of a Space; with `by_minute` from the current
+    minute too.
     """
-    parts = f"{__version__}\n{key}\n{current_minute() if by_minute else None}\n{request.scope['path']}\n"
+    minute = current_minute() if by_minute else None
+    parts = f"{__version__}\n{prefers_csv(request)}\n{key}\n{minute}\n{request.scope['path']}\n"
     etag = body_etag(parts.encode() + request.scope["query_string"])
     if etag_matches(request, etag):
         raise NotModified(etag, headers)

@@ -11,6 +11,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from windsock.http.openapi_texts import STATUS_TEXT, TAGS
 from windsock.http.validation import NO_NUL
 
 Json = dict[str, Any]
@@ -43,33 +44,12 @@ What the orchestrator refused is relayed with its own status and words, and with
 has an `X-Request-ID`, taken from the request when given, which is in the server's log too.
 """.strip()
 
-TAGS = {
-    "pipelines": "DAGs: the list everybody opens in the morning, and what people decide about them.",
-    "runs": "Runs and task runs.",
-    "comments": "What people say about runs and task runs.",
-    "syncs": "Reading from the provider: asked for, followed, looked back at.",
-    "connectors": "The Airflows of a space, and other systems that are only recorded.",
-    "spaces": "Tenants and their members.",
-    "teams": "Groups of members who own pipelines.",
-    "audit": "Who changed what.",
-    "users": "The caller, API keys, and the users of the installation.",
-    "health": "For load balancers and Prometheus; at the root, without a key.",
-}
-STATUS_TEXT = {
-    "200": "Here it is.",
-    "201": "Created.",
-    "202": "Accepted: it is queued or running.",
-    "204": "Done. There is no body.",
-}
 HEADERS: Json = {
     "X-Request-ID": {"description": "Finds the request in the server's log.", "schema": {"type": "string"}},
     "ETag": {"description": "Send it back in If-None-Match.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait before asking again.", "schema": {"type": "string"}},
     "WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}},
-    "X-Provider": {
-        "description": "The answer is this provider's own, relayed.",
-        "schema": {"type": "string", "enum": ["airflow"]},
-    },
+    "X-Provider": {"description": "Whose answer is relayed.", "schema": {"type": "string", "enum": ["airflow"]}},
 }
 SCHEMAS: Json = {
     "Error": {
@@ -263,7 +243,7 @@ def _has_reference(operation: Json, document: Json) -> bool:
     schema = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
     name = schema.get("$ref", "").rsplit("/", 1)[-1]
     properties = document["components"]["schemas"].get(name, {}).get("properties", {})
-    return bool({"team_id", "parent_id"} & set(properties))
+    return bool({"team_id", "parent_id", "team_ids", "connector_ids", "channel_ids"} & set(properties))
 
 
 def _add_headers(method: str, operation: Json) -> None:
@@ -293,7 +273,11 @@ def _add_examples(operation: Json, example: Json) -> None:
     if "request" in example and "requestBody" in operation:
         operation["requestBody"]["content"]["application/json"]["example"] = example["request"]
     if "answer" in example:
-        operation["responses"][example["status"]]["content"]["application/json"]["example"] = example["answer"]
+        recorded = min(operation["responses"][example["status"]]["content"].items())[1]
+        for status, response in operation["responses"].items():
+            for media in response.get("content", {}).values() if status.startswith("2") else ():
+                if media is recorded or media.get("schema") == recorded.get("schema"):
+                    media["example"] = example["answer"]
 
 
 def _header(name: str) -> Json:

@@ -27,6 +27,10 @@ class PageParams:
     def offset(self) -> int:
         return min((self.page - 1) * self.size, LAST_OFFSET)
 
+    def last_page(self, total: int) -> int:
+        """Return the number of the last page of a list of `total` rows; 1 for an empty one."""
+        return max(1, -(-total // self.size))
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -91,6 +95,8 @@ def _page_params(default: int, most: int) -> Callable[..., Awaitable[PageParams]
 
 _large = _page_params(100, 500)
 PageQuery100 = Annotated[PageParams, Depends(_large)]
+FIRST_PAGE = PageParams(1, 100)
+"""Of a list that is shown again with a refused form."""
 
 
 async def _cursor_page_params(

@@ -59,6 +59,13 @@ class Pipeline(BaseModel):
             "started. A paused pipeline starts none."
         ),
     ]
+    is_overdue: Annotated[
+        bool,
+        Field(
+            description="The next run was due two minutes before Airflow's DAGs were last read, or earlier, and had "
+            "not started; paused, draining and inactive ones are not overdue."
+        ),
+    ]
     is_paused: bool
     is_draining: Annotated[bool, Field(description="No new runs start; those that there are go on to their end.")]
     is_active: Annotated[bool, Field(description="False when Airflow calls it stale, or does not list it any more.")]

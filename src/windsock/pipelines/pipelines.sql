@@ -6,6 +6,21 @@ WHERE {matching_pipelines}
   AND NOT EXISTS (SELECT FROM pipeline_daily_stats d WHERE d.space_id = %(space_id)s AND d.pipeline_id = p.id AND d.day > %(first_day)s::date AND d.success > 0)  -- if never_succeeded
   AND NOT EXISTS (SELECT FROM runs r WHERE r.space_id = %(space_id)s AND r.pipeline_id = p.id AND r.removed_at IS NULL AND r.ended_at >= %(since)s AND r.ended_at < %(second_day)s AND r.status = 'success')  -- if never_succeeded
 
+-- fragment: is_overdue
+-- As overdue, where the sync state c of the connector is joined. Compared with when the DAGs were last read, so that a
+-- connector that is late does not make all its pipelines overdue.
+({due} AND coalesce(p.next_run_at < c.pipelines_listed_at - {grace}, false))
+
+-- fragment: attention
+-- The higher, the sooner somebody should look; in each class the critical ones first.
+(4 * CASE WHEN p.is_active AND p.status = 'failed' THEN 4
+          WHEN {is_overdue} THEN 3
+          WHEN p.has_import_errors THEN 2
+          WHEN NOT p.is_active THEN -1
+          WHEN p.status IN ('queued', 'running') THEN 1
+          ELSE 0 END
+ + array_position(ARRAY['low', 'medium', 'high', 'critical'], p.criticality))
+
 -- fragment: window_stats
 -- Statistics of the pipeline p in the window: its whole days, and the runs of its first day, which is not whole. Each
 -- pipeline by itself: joined as a table, PostgreSQL may aggregate those of all pipelines for the few of a page.
@@ -25,7 +40,7 @@ FROM (
 -- pipeline (LIMIT keeps it so), since PostgreSQL may join whole tables before it has statistics of them.
 SELECT p.id, p.space_id, p.provider, p.external_id, p.name, p.description, p.connector_id, c.name AS connector_name, p.owner,
        p.owners, p.tags, p.schedule, p.schedule_description, p.next_run_at,
-       coalesce(p.next_run_at <= now(), false) AS is_next_run_due, p.is_paused, p.is_draining, p.is_active,
+       coalesce(p.next_run_at <= now(), false) AS is_next_run_due, coalesce({is_overdue}, false) AS is_overdue, p.is_paused, p.is_draining, p.is_active,
        p.has_import_errors, p.status, p.criticality, p.team_id,
        (SELECT t.name FROM teams t WHERE t.space_id = %(space_id)s AND t.id = p.team_id) AS team_name,
        EXISTS (SELECT FROM watches w WHERE w.space_id = %(space_id)s AND w.pipeline_id = p.id AND w.user_id = %(user_id)s)
@@ -43,7 +58,7 @@ SELECT p.id, p.space_id, p.provider, p.external_id, p.name, p.description, p.con
 FROM page
 CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = page.id LIMIT 1) p
 CROSS JOIN LATERAL (
-    SELECT x.name, y.last_complete_at, y.api_version, coalesce(x.config ->> 'web_url', x.config ->> 'base_url') AS web_url
+    SELECT x.name, y.last_complete_at, y.pipelines_listed_at, y.api_version, coalesce(x.config ->> 'web_url', x.config ->> 'base_url') AS web_url
     FROM connectors x LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = x.id
     WHERE x.space_id = %(space_id)s AND x.id = p.connector_id LIMIT 1
 ) c
@@ -88,6 +103,21 @@ WITH keyed AS (
     {pipeline_filters}
 ), page AS MATERIALIZED (
     {page_by_key}
+)
+{pipeline_rows}
+
+-- name: list_pipelines_sorted_by_attention
+WITH page AS MATERIALIZED (
+    SELECT id, row_number() OVER () AS position FROM (
+        SELECT p.id
+        FROM (
+            SELECT p.*
+            {pipeline_filters}
+        ) p
+        LEFT JOIN sync_states c ON c.space_id = %(space_id)s AND c.connector_id = p.connector_id
+        ORDER BY {attention} DESC, {name_key}, p.id
+        LIMIT %(limit)s OFFSET %(offset)s
+    ) p
 )
 {pipeline_rows}
 

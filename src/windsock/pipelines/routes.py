@@ -6,15 +6,19 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from windsock.auth.permissions import CanAssign, CanWatch, ConditionalViewByMinute
+from windsock.http.csv_export import BATCH_SIZE, CSV_CONTENT, api_headers, csv_response
+from windsock.http.media_types import prefers_csv
 from windsock.http.pagination import LIST_HEADERS, PageQuery100
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import StateName
+from windsock.pipelines.export import COLUMNS
 from windsock.pipelines.filters import PipelineFilterQuery
 from windsock.pipelines.models import CriticalityChange, Pipeline, PipelineDetail, TeamAssignment
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import (
     DEFAULT_DAYS,
     get_pipeline,
+    iterate_pipelines,
     list_pipelines,
     set_criticality,
     set_team,
@@ -24,6 +28,7 @@ from windsock.pipelines.store import (
 router = APIRouter(prefix="/spaces/{slug}/orchestration/pipelines", tags=["pipelines"])
 
 LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
+LIST_OR_CSV: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS, "content": CSV_CONTENT}}
 
 Days = Annotated[int, Query(ge=1, le=365, description="The window of the summary, in days.")]
 NeverSucceeded = Annotated[
@@ -34,11 +39,11 @@ NeverSucceeded = Annotated[
 ]
 Sort = Literal[
     "name", "-name", "last_run_at", "-last_run_at", "failed_count", "-failed_count", "success_rate", "-success_rate",
-    "p95_duration_seconds", "-p95_duration_seconds", "criticality", "-criticality",
+    "p95_duration_seconds", "-p95_duration_seconds", "criticality", "-criticality", "attention",
 ]  # fmt: skip
 
 
-@router.get("", response_model=list[Pipeline], responses=LIST, name="list_pipelines", summary="List pipelines")
+@router.get("", response_model=list[Pipeline], responses=LIST_OR_CSV, name="list_pipelines", summary="List pipelines")
 async def list_all_pipelines(
     request: Request,
     space: ConditionalViewByMinute,
@@ -51,10 +56,20 @@ async def list_all_pipelines(
 ) -> Response:
     """By name, or by `sort`.
 
+    `attention` puts first what somebody should look at: failed, then overdue, then with import errors, then queued or
+    running; in each of these classes the most critical ones first, then by name.
+
     `summary` counts the runs that ended in the last `days` days, whenever they began; `running_count` is what is queued
     or running now. `recent_runs` are the newest 14, oldest first.
+
+    With `Accept: text/csv`, all pipelines that match, by name, as a download: `page`, `size` and `sort` do not apply.
     """
     window = StatsWindow.ending_now(days)
+    if prefers_csv(request):
+        batches = iterate_pipelines(
+            space, space, which, status=status, never_succeeded=never_succeeded, window=window, batch_size=BATCH_SIZE
+        )
+        return await csv_response(COLUMNS, batches, "pipelines.csv", api_headers(space.etag))
     rows, total = await list_pipelines(
         space, space, paging, which, status=status, never_succeeded=never_succeeded, window=window, sort=sort
     )

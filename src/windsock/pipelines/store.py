@@ -1,7 +1,8 @@
 """Pipelines: how they are read, and what people decide about them."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ MAX_SCATTER_POINTS, COMMENTED_RUNS_SCANNED, MAX_COMMENTS = 500, 200, 10
 STATS_BATCH = 1_000
 """Pipelines whose histograms are read together where all are compared: memory is bounded."""
 COUNT_COLUMNS = {"failed_count", "success_rate"}
+ORDERED_QUERIES = {"name": "list_pipelines", "attention": "list_pipelines_sorted_by_attention"}
 
 
 async def list_pipelines(
@@ -51,8 +53,8 @@ async def list_pipelines(
     if by == "p95_duration_seconds":
         ids = await _ids_sorted_by_p95(reader, parameters, paging, descending=descending)
         listed = Statement(QUERIES["list_pipelines_by_id"], {**parameters, "ids": ids})
-    elif sort == "name":
-        listed = Statement(QUERIES["list_pipelines"], parameters | place)
+    elif sort in ORDERED_QUERIES:
+        listed = Statement(QUERIES[ORDERED_QUERIES[sort]], parameters | place)
     else:
         is_count = by in COUNT_COLUMNS
         name = "list_pipelines_sorted_by_count" if is_count else "list_pipelines_sorted_by_column"
@@ -61,6 +63,30 @@ async def list_pipelines(
         listed = Statement(QUERIES[name], {**parameters, **place, **order}, prepare=not is_count)
     rows, totals = await reader.fetch_batch(listed, Statement(QUERIES["count_pipelines"], parameters))
     return _to_pipelines(rows, window), totals[0]["total"]
+
+
+async def iterate_pipelines(
+    reader: Reader,
+    space: Space,
+    filters: PipelineFilter,
+    *,
+    status: Sequence[str] | None,
+    never_succeeded: bool,
+    window: StatsWindow,
+    batch_size: int,
+) -> AsyncIterator[list[Row]]:
+    """Yield all pipelines of list_pipelines in batches, by name. Their ids are read first, so that none is missed."""
+    parameters = {
+        **filters.parameters(space),
+        "status": status,
+        "never_succeeded": never_succeeded,
+        **window.parameters,
+    }
+    (found,) = await reader.fetch_batch(Statement(QUERIES["list_pipeline_ids"], parameters))
+    for first in range(0, len(found), batch_size):
+        ids = [row["id"] for row in found[first : first + batch_size]]
+        (rows,) = await reader.fetch_batch(Statement(QUERIES["list_pipelines_by_id"], {**parameters, "ids": ids}))
+        yield _to_pipelines(rows, window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +150,13 @@ class PipelineActivity:
     comments: list[Row]
 
 
-async def get_activity(tx: Transaction, space: Space, pipeline_id: UUID, window: StatsWindow) -> PipelineActivity:
+async def get_activity(
+    tx: Transaction, space: Space, pipeline_id: UUID, window: StatsWindow, *, days_from: date
+) -> PipelineActivity:
+    """`days_from`: days may be wanted from before the window."""
     which = {"space_id": space.id, "pipeline_id": pipeline_id}
     return PipelineActivity(
-        days=await tx.fetch_all(QUERIES["list_daily_stats"], **which, day=window.first_day),
+        days=await tx.fetch_all(QUERIES["list_daily_stats"], **which, day=days_from),
         runs=await tx.fetch_all(QUERIES["finished_runs"], **which, since=window.since, limit=MAX_SCATTER_POINTS),
         comments=await tx.fetch_all(
             QUERIES["recent_comments"], **which, runs=COMMENTED_RUNS_SCANNED, limit=MAX_COMMENTS

@@ -17,9 +17,9 @@ from windsock.providers.scopes import (
     ScanScope,
     TaskRunId,
 )
+from windsock.providers.task_logs import TaskLogProvider
 
 T = TypeVar("T")
-
 Json = dict[str, Any]
 
 
@@ -87,6 +87,7 @@ class ProviderTaskRun:
     `map_index` is NOT_MAPPED or ≥ 0. The row with NOT_MAPPED of a mapped task is a placeholder that stops to exist when
     the first instance with a map_index ≥ 0 appears; the mirror drops it then. `status` is "none" where Airflow says
     null. `run_at`: where its run stands in time, as far as the task run tells it; the mirror has it from the run.
+    `execution_id`: Airflow 3's id, another one at each try and after a clear; not mirrored.
 
     A region (Airflow 3.4) is one execution of a loop, or one expansion of a mapped task. In that of a loop
     `region_index` is the iteration, in that of an expansion the map index; the placeholder has NO_REGION_INDEX.
@@ -114,6 +115,7 @@ class ProviderTaskRun:
     hostname: str | None
     note: str | None
     run_at: datetime | None = None
+    execution_id: str | None = None
     provider_metadata: Json
 
 
@@ -158,14 +160,24 @@ class Page(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderImportError:
+    """A file that the provider failed to import. `filename` is relative to its bundle, if it has one."""
+
+    bundle_name: str | None
+    filename: str
+    stack_trace: str
+    raised_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineListing:
     """The complete list of pipelines that the account may see.
 
-    `import_errors` counts files that failed to parse; None where the provider did not tell this time.
+    `import_errors`: None where the provider did not tell this time.
     """
 
     rows: list[ProviderPipeline]
-    import_errors: int | None
+    import_errors: list[ProviderImportError] | None
     as_of: datetime
     skipped: tuple[SkippedRow, ...] = ()
 
@@ -178,7 +190,7 @@ class ApiVersionInfo:
     version: str
 
 
-class Provider(Protocol):
+class Provider(TaskLogProvider, Protocol):
     """One orchestrator behind one connector. Each method gives everything it promises or raises ProviderFailed."""
 
     @property
@@ -196,7 +208,6 @@ class Provider(Protocol):
     @property
     def server_time(self) -> datetime | None:
         """The provider's clock before its newest answer; None before the first."""
-        ...
 
     @property
     def ahead_of_ours(self) -> float | None:
@@ -226,8 +237,8 @@ class Provider(Protocol):
         """The newest of the host that stamps the provider's rows, by its clock; None where it does not say."""
         ...
 
-    async def list_pipelines(self, *, counts_import_errors: bool = True) -> PipelineListing:
-        """All of them. Without `counts_import_errors`, one request less; the listing then holds None for them."""
+    async def list_pipelines(self, *, reads_import_errors: bool = True) -> PipelineListing:
+        """All of them. Without `reads_import_errors`, one request less; the listing then holds None for them."""
         ...
 
     def runs(self, scope: ScanScope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]: ...
@@ -248,9 +259,9 @@ class Provider(Protocol):
         ...
 
     async def read_event_log(self, since: datetime, seen: list[int], once: list[int]) -> EventLogHints:
-        """Read the event log since then, without the entries in `seen`.
+        """Read the event log since then, without the entries in `seen`; young entries once more when they are older.
 
-        An entry may be there before what it tells of: a young one is told at once, and `once` more when it is older.
+        An entry may be there before what it tells of.
         """
         ...
 
@@ -267,8 +278,7 @@ class Provider(Protocol):
     async def trigger(self, request: RunRequest, *, may_exist: bool) -> ProviderRun:
         """Start the run exactly once; with `may_exist` (it was tried before) look for it first.
 
-        Raises ProviderHTTPError where the provider said no; any other ProviderFailed leaves open whether the run was
-        started, unless `request_sent` is False; where it was cancelled, `may_have_triggered` tells.
+        It raises as ProviderActions do; where it was cancelled, `may_have_triggered` tells whether it was sent.
         """
         ...
 

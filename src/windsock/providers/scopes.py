@@ -1,8 +1,9 @@
 """Scopes of scans and counts, and resume tokens."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 NOT_MAPPED = -1
 """The map_index of a task run that is not an instance of a mapped task (Airflow's own number for it)."""
@@ -67,6 +68,18 @@ class TaskRunId:
     map_index: int
     region_id: str = NO_REGION
     region_index: int = NO_REGION_INDEX
+
+    @classmethod
+    def of(cls, pipeline_external_id: str, run_external_id: str, row: Mapping[str, Any]) -> Self:
+        """From a row of the mirror, or of the API, which has null for what the provider leaves out."""
+        return cls(
+            pipeline_external_id,
+            run_external_id,
+            row["external_id"],
+            NOT_MAPPED if row["map_index"] is None else row["map_index"],
+            row["region_id"] or NO_REGION,
+            NO_REGION_INDEX if row["region_index"] is None else row["region_index"],
+        )
 
 
 ScanScope = UpdatedSince | RunRange | Unfinished | SingleRun

@@ -9,6 +9,52 @@ from pydantic import BaseModel, Field
 from windsock.spaces.models import Ref
 
 
+class FailureSummary(BaseModel):
+    summary: Annotated[str | None, Field(description="The error in one line; null where its log could not be read.")]
+
+
+class Failure(FailureSummary):
+    """The error that ended the last try of a failed task."""
+
+    excerpt: Annotated[str | None, Field(description="At most 4 KB, without secrets.")]
+    own_frame: Annotated[
+        str | None, Field(description="The last line of the user's own code, such as `load.py:14 in lookup`.")
+    ]
+    fingerprint_id: Annotated[UUID | None, Field(description="The group of failures with the same fault.")]
+    log_error: Annotated[str | None, Field(description="Why the log could not be read, in words.")]
+
+
+class FailureComment(BaseModel):
+    id: UUID
+    content: str
+    author: Annotated[Ref | None, Field(description="Null when the author's account is gone.")]
+    created_at: datetime
+    run_id: UUID
+    task_run_id: UUID | None
+
+
+class Recurrence(BaseModel):
+    """Earlier failures with the same fingerprint, and comments on them."""
+
+    name: str | None
+    count_30_days: Annotated[int, Field(description="Runs in the 30 days before it, itself included.")]
+    first_seen_at: datetime
+    last_comment: Annotated[FailureComment | None, Field(description="On an earlier run that failed so.")]
+    runbook: Annotated[FailureComment | None, Field(description="The comment that says what to do about it.")]
+
+
+class RootFailure(Failure):
+    """A failed task that did not fail because of another one."""
+
+    task_run_id: UUID
+    task_id: str
+    map_index: int | None
+    try_number: int
+    failed_at: datetime
+    exception_type: str | None
+    recurrence: Annotated[Recurrence | None, Field(description="Null where the log could not be read.")]
+
+
 class Run(BaseModel):
     id: UUID
     external_id: Annotated[str, Field(description="Airflow's dag_run_id.")]
@@ -31,7 +77,12 @@ class Run(BaseModel):
     triggered_by: Annotated[str | None, Field(description="The provider's user.")]
     triggered_by_user: Annotated[Ref | None, Field(description="Who triggered it here.")]
     task_counts: Annotated[dict[str, int], Field(description="Task runs by status.")]
-    comment_count: int
+    comment_count: Annotated[int, Field(description="Comments on the run itself.")]
+    task_comment_count: Annotated[int, Field(description="Comments on its task runs.")]
+    failure: Annotated[
+        FailureSummary | None,
+        Field(description="Of a failed run its first root failure; null until a log has been read."),
+    ]
     provider_url: str
     removed_at: Annotated[
         datetime | None, Field(description="When it was found to be gone from the provider; kept here.")
@@ -79,11 +130,14 @@ class TaskRun(BaseModel):
     hostname: str | None
     note: str | None
     comment_count: int
+    failure: Annotated[Failure | None, Field(description="Of a root failure, once its log has been read.")]
     provider_url: str
     removed_at: datetime | None
     provider_metadata: dict[str, Any]
 
 
 class RunDetail(Run):
+    failure: RootFailure | None
+    other_failures: Annotated[list[RootFailure], Field(description="At most two more root failures.")]
     provider_metadata: dict[str, Any]
     task_runs: list[TaskRun]

@@ -6,17 +6,22 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.auth.permissions import ConditionalView
+from windsock.http.csv_export import BATCH_SIZE, CSV_CONTENT, api_headers, csv_response
+from windsock.http.media_types import prefers_csv
 from windsock.http.pagination import LIST_HEADERS, LONG_LIST_HEADERS, CursorPageQuery, PageQuery20
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import AwareDatetime, StateName, StorableText
 from windsock.pipelines.filters import PipelineFilterQuery
+from windsock.runs.export import COLUMNS
 from windsock.runs.models import Run, RunDetail, TaskRun
-from windsock.runs.store import RunFilter, get_run, get_task_run, list_runs, list_runs_of_space, list_task_runs
+from windsock.runs.store import RunFilter, get_run, iterate_runs_of_space, list_runs, list_runs_of_space
+from windsock.runs.task_runs import get_task_run, list_task_runs
 
 router = APIRouter(prefix="/spaces/{slug}/orchestration", tags=["runs"])
 
 LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LIST_HEADERS}}
 LONG_LIST: dict[int | str, dict[str, Any]] = {200: {"headers": LONG_LIST_HEADERS}}
+LONG_LIST_OR_CSV: dict[int | str, dict[str, Any]] = {200: {"headers": LONG_LIST_HEADERS, "content": CSV_CONTENT}}
 
 Words = Annotated[list[StateName] | None, Query(description="Several mean any of them.")]
 
@@ -27,6 +32,10 @@ async def _run_filter(
         Query(description="Inclusive. A run without a start is found by when it was queued, or due."),
     ] = None,
     started_to: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
+    ended_from: Annotated[
+        AwareDatetime | None, Query(description="Inclusive. Leaves out runs that have not ended.")
+    ] = None,
+    ended_to: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
     status: Words = None,
     run_type: Words = None,
     include_removed: Annotated[bool, Query(description="Also runs that were deleted in Airflow.")] = False,  # noqa: FBT002 - a query parameter
@@ -34,6 +43,8 @@ async def _run_filter(
     return RunFilter(
         started_from=started_from,
         started_to=started_to,
+        ended_from=ended_from,
+        ended_to=ended_to,
         status=status,
         run_type=run_type,
         include_removed=include_removed,
@@ -61,13 +72,17 @@ async def list_runs_of_pipeline(
 @router.get(
     "/runs",
     response_model=list[Run],
-    responses=LONG_LIST,
+    responses=LONG_LIST_OR_CSV,
     name="list_runs",
     summary="Runs of the whole space, newest first",
 )
 async def list_all_runs(
     request: Request, space: ConditionalView, paging: CursorPageQuery, which: WhichRuns, of: PipelineFilterQuery
 ) -> Response:
+    """With `Accept: text/csv`, all runs that match, as a download: `page`, `size` and `cursor` do not apply."""
+    if prefers_csv(request):
+        batches = iterate_runs_of_space(space, space, which, of, BATCH_SIZE)
+        return await csv_response(COLUMNS, batches, "runs.csv", api_headers(space.etag))
     rows, total, behind = await list_runs_of_space(space, space, paging, which, of)
     return page_response(request, rows, total, paging, behind, etag=space.etag)
 

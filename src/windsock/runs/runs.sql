@@ -4,19 +4,18 @@ o.pipeline, r.space_id, o.provider, r.queued_at, r.run_after, r.logical_date, r.
 r.conf, r.note, r.triggered_by,
 CASE WHEN u.id IS NOT NULL THEN json_build_object('id', u.id, 'name', u.name) END AS triggered_by_user,
 r.task_counts,
-(SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.run_id = r.id AND m.task_run_id IS NULL)
-    AS comment_count,
+n.comment_count, n.task_comment_count,
+CASE WHEN r.status = 'failed' THEN (
+    SELECT json_build_object('summary', f.summary) FROM task_failures f
+    WHERE f.space_id = %(space_id)s AND f.run_id = r.id AND f.place IS NOT NULL AND f.summary IS NOT NULL
+    ORDER BY f.place
+    LIMIT 1
+) END AS failure,
 r.removed_at,
 r.archived_at IS NOT NULL AS is_archived,
 CASE WHEN r.removed_at IS NULL AND r.archived_at IS NULL AND r.missing_since_sync_id IS NULL
      THEN greatest(r.last_synced_at, o.as_of) ELSE r.last_synced_at END AS last_synced_at,
 r.created_at, r.updated_at, o.web_url, o.api_version, o.dag_id
-
--- fragment: join_pipeline_and_connector
--- Each by itself (LIMIT keeps it so), or PostgreSQL looks through all pipelines of a connector for the few of a page.
-CROSS JOIN LATERAL (SELECT x.* FROM pipelines x WHERE x.space_id = %(space_id)s AND x.id = r.pipeline_id LIMIT 1) p
-CROSS JOIN LATERAL (SELECT x.* FROM connectors x WHERE x.space_id = %(space_id)s AND x.id = p.connector_id LIMIT 1) c
-LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = p.connector_id
 
 -- fragment: run_pipelines_cte
 -- What a run has from its pipeline is made once for each of those.
@@ -32,6 +31,10 @@ of_pipelines AS MATERIALIZED (
 -- fragment: join_run_pipeline
 JOIN of_pipelines o ON o.id = r.pipeline_id
 LEFT JOIN users u ON u.id = r.triggered_by_user_id
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE m.task_run_id IS NULL) AS comment_count, count(m.task_run_id) AS task_comment_count
+    FROM comments m WHERE m.space_id = %(space_id)s AND m.run_id = r.id
+) n
 
 -- fragment: run_filters
 r.space_id = %(space_id)s
@@ -40,6 +43,9 @@ r.space_id = %(space_id)s
   AND r.run_type = ANY (%(run_type)s::text[])  -- if run_type
   AND r.effective_start_at >= %(started_from)s::timestamptz  -- if started_from
   AND r.effective_start_at < %(started_to)s::timestamptz  -- if started_to
+  AND r.ended_at >= %(ended_from)s::timestamptz  -- if ended_from
+  AND r.ended_at < %(ended_to)s::timestamptz  -- if ended_to
+  AND r.id = ANY (%(ids)s::uuid[])  -- if ids
 
 -- fragment: from_pipeline_runs
 FROM runs r
@@ -164,6 +170,27 @@ SELECT {run_columns}, r.provider_metadata
 FROM chosen r
 {join_run_pipeline}
 
+-- name: get_adjacent_runs
+-- The runs of the same pipeline before and after it, in the order of lists.
+SELECT a.*
+FROM runs r
+CROSS JOIN LATERAL (
+    (SELECT true AS is_previous, x.id, x.external_id, x.status, x.effective_start_at
+     FROM runs x
+     WHERE x.space_id = %(space_id)s AND x.pipeline_id = r.pipeline_id AND x.removed_at IS NULL
+       AND (x.effective_start_at, x.id) < (r.effective_start_at, r.id)
+     ORDER BY x.effective_start_at DESC, x.id DESC
+     LIMIT 1)
+    UNION ALL
+    (SELECT false, x.id, x.external_id, x.status, x.effective_start_at
+     FROM runs x
+     WHERE x.space_id = %(space_id)s AND x.pipeline_id = r.pipeline_id AND x.removed_at IS NULL
+       AND (x.effective_start_at, x.id) > (r.effective_start_at, r.id)
+     ORDER BY x.effective_start_at, x.id
+     LIMIT 1)
+) a
+WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
+
 -- name: task_runs_pending
 -- A sync stores runs before their task runs. An hour: where no sync ends complete, nobody waits for ever.
 SELECT r.last_synced_at > greatest(
@@ -174,79 +201,48 @@ FROM runs r
 {join_pipeline_and_connector}
 WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
 
--- fragment: task_run
-t.id, t.run_id, t.external_id, t.name, nullif(t.map_index, -1) AS map_index,
-t.provider_metadata ->> 'rendered_map_index' AS rendered_map_index,
-nullif(t.region_id, '') AS region_id, nullif(t.region_index, -1) AS region_index,
-CASE WHEN t.loop_id IS NOT NULL THEN jsonb_build_object('id', t.loop_id, 'iteration', t.loop_iteration) END AS loop,
-t.operator, t.status, t.provider_metadata ->> 'state_reason' AS state_reason, t.try_number,
-t.max_tries, t.queued_at, t.started_at, t.ended_at, t.duration_seconds, t.pool, t.queue, t.hostname, t.note,
-(SELECT count(*) FROM comments m WHERE m.space_id = %(space_id)s AND m.task_run_id = t.id) AS comment_count,
-t.removed_at, t.provider_metadata
-
--- fragment: matching_task_runs
-WHERE t.space_id = %(space_id)s AND t.run_id = %(run_id)s
-  AND t.status = ANY (%(status)s::text[])  -- if status
-  AND t.external_id = ANY (%(external_id)s::text[])  -- if external_id
-
--- name: list_task_runs
--- Materialized: of a run with thousands of mapped instances it must not be made anew for each of them.
-WITH starts AS MATERIALIZED (
-    SELECT x.external_id, min(x.started_at) AS first_started_at
-    FROM task_runs x
-    WHERE x.space_id = %(space_id)s AND x.run_id = %(run_id)s
-    GROUP BY x.external_id
-), tasks AS MATERIALIZED (
-    SELECT s.external_id, s.first_started_at, (p.task_depths ->> s.external_id)::integer AS level
-    FROM starts s
-    JOIN runs r ON r.space_id = %(space_id)s AND r.id = %(run_id)s
-    JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = r.pipeline_id
+-- name: list_timeline_pieces
+-- The runs of each pipeline, merged into pieces: runs of one status that began in the same or in neighbouring slots of
+-- time. Reads finished runs from runs_ended_of_pipeline alone, newest first, at most %(lane_limit)s of a pipeline; those that
+-- ended later than a window's length after it are not seen. A piece of one run has its id.
+WITH bars AS (
+    SELECT r.*, date_bin(%(slot)s::interval, greatest(r.began, %(begin)s), %(begin)s) AS slot
+    FROM unnest(%(pipeline_ids)s::uuid[]) AS p (id)
+    CROSS JOIN LATERAL (
+        (SELECT x.pipeline_id, x.status, NULL AS run_id,
+                x.ended_at - coalesce(x.duration_seconds, 0) * interval '1 second' AS began, x.ended_at
+         FROM runs x
+         WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
+           AND x.ended_at >= %(begin)s AND x.ended_at < %(end)s::timestamptz + (%(end)s::timestamptz - %(begin)s::timestamptz)
+         ORDER BY x.ended_at DESC
+         LIMIT %(lane_limit)s)
+        UNION ALL
+        (SELECT x.pipeline_id, x.status, x.id::text, x.effective_start_at, NULL
+         FROM runs x
+         WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
+           AND x.status IN ('queued', 'running') AND x.ended_at IS NULL
+         ORDER BY x.effective_start_at DESC, x.id DESC
+         LIMIT %(lane_limit)s)
+    ) r
+    WHERE r.began < %(end)s
+), slots AS (
+    SELECT pipeline_id, status, slot, count(*) AS total, min(began) AS began, max(began) AS last_began,
+           max(ended_at) AS ended_at, min(run_id) AS run_id, bool_or(ended_at IS NULL) AS is_unfinished,
+           slot - row_number() OVER (PARTITION BY pipeline_id, status ORDER BY slot) * %(slot)s::interval AS piece
+    FROM bars
+    GROUP BY pipeline_id, status, slot
+), pieces AS (
+    SELECT pipeline_id, status, sum(total)::integer AS total, min(began) AS began, max(last_began) AS last_began,
+           CASE WHEN NOT bool_or(is_unfinished) THEN max(ended_at) END AS ended_at, min(run_id) AS run_id
+    FROM slots
+    GROUP BY pipeline_id, status, piece
 )
-SELECT {task_run}
-FROM task_runs t
-JOIN tasks k ON k.external_id = t.external_id
-{matching_task_runs}
--- As the graph goes where it is known, else by the start; the iterations and instances of a task together.
-ORDER BY k.level NULLS LAST, k.first_started_at NULLS LAST, t.external_id, t.loop_iteration NULLS FIRST, t.map_index, t.id
-LIMIT %(limit)s OFFSET %(offset)s
-
--- name: count_task_runs
-SELECT count(*) AS total FROM task_runs t
-{matching_task_runs}
-
--- name: get_task_run
-SELECT {task_run}, r.external_id AS run_external_id, p.external_id AS dag_id,
-       coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version
-FROM task_runs t
-JOIN runs r ON r.space_id = %(space_id)s AND r.id = t.run_id
-{join_pipeline_and_connector}
-WHERE t.space_id = %(space_id)s AND t.id = %(task_run_id)s
-
--- name: get_run_link_parts
-SELECT r.external_id AS run_external_id, p.external_id AS dag_id,
-       coalesce(c.config ->> 'web_url', c.config ->> 'base_url') AS web_url, y.api_version
-FROM runs r
-{join_pipeline_and_connector}
-WHERE r.space_id = %(space_id)s AND r.id = %(run_id)s
-
--- name: list_timeline_runs
--- Of each pipeline by itself, at most %(most)s that ended in the window or soon after it, and those that have not ended.
-SELECT r.pipeline_id, r.id, r.external_id, r.status, r.began, r.ended_at
-FROM unnest(%(pipeline_ids)s::uuid[]) AS p (id)
-CROSS JOIN LATERAL (
-    (SELECT x.pipeline_id, x.id, x.external_id, x.status, x.effective_start_at AS began, x.ended_at
-     FROM runs x
-     WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
-       AND x.ended_at >= %(begin)s AND x.ended_at < %(end)s::timestamptz + (%(end)s::timestamptz - %(begin)s::timestamptz)
-     ORDER BY x.ended_at, x.id
-     LIMIT %(most)s)
-    UNION ALL
-    (SELECT x.pipeline_id, x.id, x.external_id, x.status, x.effective_start_at, x.ended_at
-     FROM runs x
-     WHERE x.space_id = %(space_id)s AND x.pipeline_id = p.id AND x.removed_at IS NULL
-       AND x.status IN ('queued', 'running') AND x.ended_at IS NULL
-     ORDER BY x.effective_start_at DESC, x.id DESC
-     LIMIT %(most)s)
-) r
-WHERE r.began < %(end)s
-ORDER BY r.pipeline_id, r.began, r.id
+SELECT q.pipeline_id, q.status, q.total, q.began, q.last_began, q.ended_at, coalesce(q.run_id, r.id::text) AS run_id
+FROM pieces q
+LEFT JOIN LATERAL (
+    SELECT x.id FROM runs x
+    WHERE x.space_id = %(space_id)s AND x.pipeline_id = q.pipeline_id AND x.ended_at = q.ended_at AND x.status = q.status
+      AND x.removed_at IS NULL
+    LIMIT 1
+) r ON q.total = 1 AND q.run_id IS NULL
+ORDER BY q.pipeline_id, q.began, q.status

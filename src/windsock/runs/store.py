@@ -1,44 +1,67 @@
-"""Runs and task runs as they are read."""
+"""Runs as they are read."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from windsock.auth.authenticator import Space
-from windsock.db.database import Reader, Row, Statement, Transaction
+from windsock.db.database import Reader, Row, Statement
 from windsock.db.queries import load
 from windsock.errors import NotFound
-from windsock.http.pagination import Cursor, CursorPageParams, PageParams
-from windsock.pipelines.filters import FRAGMENTS, NO_FILTER, PipelineFilter
-from windsock.providers.airflow import run_url, task_run_url
-from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED
+from windsock.http.pagination import Cursor, CursorPageParams
+from windsock.pipelines.filters import FRAGMENTS as PIPELINE_FRAGMENTS
+from windsock.pipelines.filters import NO_FILTER, PipelineFilter
+from windsock.providers.airflow import run_url
+from windsock.runs.root_failures import failure_fields, run_failures
+from windsock.runs.task_runs import FRAGMENTS, LINK_PARTS, failed_task_runs, task_runs_page, with_urls
 
-QUERIES = load(__package__, "runs.sql", shared=FRAGMENTS)
+QUERIES = load(__package__, "runs.sql", shared=f"{PIPELINE_FRAGMENTS}\n{FRAGMENTS}")
 
-MAX_RUNS_PER_LANE = 300
+MAX_RUNS_PER_LANE = 20_000
+TIMELINE_SLOTS = 160
+"""Of the width of a timeline: as many as have a few pixels each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """`started_from` is inclusive, `started_to` exclusive. `include_removed`: also runs deleted in Airflow."""
+    """`…_from` is inclusive, `…_to` exclusive. `include_removed`: also runs deleted in Airflow."""
 
     started_from: datetime | None = None
     started_to: datetime | None = None
+    ended_from: datetime | None = None
+    ended_to: datetime | None = None
     status: Sequence[str] | None = None
     run_type: Sequence[str] | None = None
     include_removed: bool = False
+    ids: Sequence[UUID] | None = None
 
     @property
     def has_stored_count(self) -> bool:
         """Without a time range, how many runs match is stored by status and type; not of those that were removed."""
-        return self.started_from is None and self.started_to is None and not self.include_removed
+        return self._is_of_any_time and self._is_of_any_kind
+
+    @property
+    def has_hourly_count(self) -> bool:
+        """Whether the number of matching runs of all pipelines is stored by the hour of their start."""
+        return self.ended_from is None and self.ended_to is None and self._is_of_any_kind
+
+    @property
+    def _is_of_any_kind(self) -> bool:
+        return self.ids is None and not self.include_removed
+
+    @property
+    def _is_of_any_time(self) -> bool:
+        return all(time is None for time in (self.started_from, self.started_to, self.ended_from, self.ended_to))
 
     def parameters(self) -> dict[str, Any]:
         return {
             "started_from": self.started_from,
             "started_to": self.started_to,
+            "ended_from": self.ended_from,
+            "ended_to": self.ended_to,
+            "ids": None if self.ids is None else list(self.ids),
             "status": self.status,
             "run_type": self.run_type,
             "leave_out_removed": not self.include_removed,
@@ -62,11 +85,28 @@ async def list_runs_of_space(
 ) -> tuple[list[Row], int, Cursor | None]:
     """As list_runs, of all pipelines that `of` means."""
     matching = {**of.parameters(space), **which.parameters()}
-    if of == NO_FILTER and not which.include_removed:
+    if of == NO_FILTER and which.has_hourly_count:
         counted = "count_space_runs_in_window"
     else:
         counted = "get_space_run_count" if which.has_stored_count else "count_space_runs"
     return await _page(reader, "list_space_runs", counted, matching, paging, which)
+
+
+async def iterate_runs_of_space(
+    reader: Reader, space: Space, which: RunFilter, of: PipelineFilter, batch_size: int
+) -> AsyncIterator[list[Row]]:
+    """Yield all runs of list_runs_of_space in batches; no transaction is open between them."""
+    matching = {**of.parameters(space), **which.parameters()}
+    query = QUERIES["list_space_runs_sorted_by_index"]
+    after: Cursor | None = None
+    while True:
+        paging = CursorPageParams(1, batch_size, after)
+        (rows,) = await reader.fetch_batch(Statement(query, matching | _cursor_params(paging), prepare=False))
+        batch, _, after = _render_page(rows, 0, paging)
+        if batch:
+            yield batch
+        if after is None:
+            return
 
 
 async def _page(
@@ -95,32 +135,71 @@ def _cursor_params(paging: CursorPageParams) -> dict[str, Any]:
     return {"after": after and after.at, "after_id": after and after.id, "limit": paging.size, "offset": paging.offset}
 
 
-async def list_timeline_runs(
-    tx: Transaction, space: Space, pipeline_ids: Sequence[UUID], begin: datetime, end: datetime
+async def list_timeline_pieces(
+    reader: Reader, space: Space, pipeline_ids: Sequence[UUID], begin: datetime, end: datetime
 ) -> list[Row]:
-    """When they ran, of each at most MAX_RUNS_PER_LANE, in the order of time."""
+    """Runs of each pipeline merged into pieces of one status, in the order of time."""
     which = {"space_id": space.id, "pipeline_ids": list(pipeline_ids), "begin": begin, "end": end}
-    return await tx.fetch_all(QUERIES["list_timeline_runs"], **which, most=MAX_RUNS_PER_LANE)
+    bounds = {"slot": (end - begin) / TIMELINE_SLOTS, "lane_limit": MAX_RUNS_PER_LANE}
+    (pieces,) = await reader.fetch_batch(Statement(QUERIES["list_timeline_pieces"], which | bounds, prepare=False))
+    return pieces
 
 
 async def get_run_without_tasks(reader: Reader, space_id: UUID, run_id: UUID) -> Row:
     """One run without its task runs."""
-    (found,) = await reader.fetch_batch(Statement(QUERIES["get_run"], {"space_id": space_id, "run_id": run_id}))
+    (found,) = await reader.fetch_batch(_run(space_id, run_id))
     return _with_url(_one_or_404(found, "run"))
 
 
 async def get_run(reader: Reader, space_id: UUID, run_id: UUID) -> Row:
     """One run with all its task runs."""
-    which = {"space_id": space_id, "run_id": run_id}
-    of_tasks = {**which, "status": None, "external_id": None, "limit": None, "offset": 0}
-    found, tasks = await reader.fetch_batch(
-        Statement(QUERIES["get_run"], which), Statement(QUERIES["list_task_runs"], of_tasks)
+    found, tasks, failures = await reader.fetch_batch(
+        _run(space_id, run_id), task_runs_page(space_id, run_id, limit=None), run_failures(space_id, run_id)
     )
+    run, address = _run_and_address(found)
+    return run | failure_fields(failures) | {"task_runs": with_urls(tasks, address)}
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """A run with a page of its task runs, the first of those that failed, and the runs before and after it."""
+
+    run: Row
+    task_runs: list[Row]
+    failed: list[Row]
+    previous: Row | None
+    next: Row | None
+    is_pending: bool
+
+
+async def get_run_page(
+    reader: Reader, space_id: UUID, run_id: UUID, *, limit: int, offset: int, all_failed: bool
+) -> RunPage:
+    """In one round trip, whose cost does not grow with what the page leaves out."""
+    which = {"space_id": space_id, "run_id": run_id}
+    found, tasks, failed, adjacent, pending = await reader.fetch_batch(
+        _run(space_id, run_id),
+        task_runs_page(space_id, run_id, limit=limit, offset=offset, leave_out_removed=True),
+        failed_task_runs(space_id, run_id, show_all=all_failed),
+        Statement(QUERIES["get_adjacent_runs"], which),
+        Statement(QUERIES["task_runs_pending"], which),
+    )
+    run, address = _run_and_address(found)
+    beside = {row["is_previous"]: row for row in adjacent}
+    return RunPage(
+        run, with_urls(tasks, address), with_urls(failed, address), beside.get(True), beside.get(False),
+        is_pending=pending[0]["follow"],
+    )  # fmt: skip
+
+
+def _run(space_id: UUID, run_id: UUID) -> Statement:
+    return Statement(QUERIES["get_run"], {"space_id": space_id, "run_id": run_id})
+
+
+def _run_and_address(found: list[Row]) -> tuple[Row, Row]:
     run = _one_or_404(found, "run")
-    address = {name: run[name] for name in ("web_url", "api_version", "dag_id")}
-    run = _with_url(run)
-    address["run_external_id"] = run["external_id"]
-    return run | {"task_runs": [_task_with_url(task, address) for task in tasks]}
+    address = {name: run[name] for name in LINK_PARTS} | {"run_external_id": run["external_id"]}
+    return _with_url(run), address
 
 
 async def task_runs_pending(reader: Reader, space_id: UUID, run_id: UUID) -> bool:
@@ -129,35 +208,6 @@ async def task_runs_pending(reader: Reader, space_id: UUID, run_id: UUID) -> boo
         Statement(QUERIES["task_runs_pending"], {"space_id": space_id, "run_id": run_id})
     )
     return bool(found and found[0]["follow"])
-
-
-async def list_task_runs(
-    reader: Reader,
-    space_id: UUID,
-    run_id: UUID,
-    paging: PageParams,
-    *,
-    status: Sequence[str] | None,
-    external_id: Sequence[str] | None,
-) -> tuple[list[Row], int]:
-    """A page of a run's task runs in the order of the run's detail, and how many there are in all."""
-    matching = {"space_id": space_id, "run_id": run_id, "status": status, "external_id": external_id}
-    of, rows, totals = await reader.fetch_batch(
-        Statement(QUERIES["get_run_link_parts"], matching),
-        Statement(QUERIES["list_task_runs"], {**matching, "limit": paging.size, "offset": paging.offset}),
-        Statement(QUERIES["count_task_runs"], matching),
-    )
-    address = _one_or_404(of, "run")
-    return [_task_with_url(row, address) for row in rows], totals[0]["total"]
-
-
-async def get_task_run(reader: Reader, space_id: UUID, task_run_id: UUID) -> Row:
-    (found,) = await reader.fetch_batch(
-        Statement(QUERIES["get_task_run"], {"space_id": space_id, "task_run_id": task_run_id})
-    )
-    task = _one_or_404(found, "task run")
-    address = {name: task.pop(name) for name in ("web_url", "api_version", "dag_id", "run_external_id")}
-    return _task_with_url(task, address)
 
 
 def _one_or_404(found: list[Row], kind: str) -> Row:
@@ -171,18 +221,3 @@ def _with_url(row: Row) -> Row:
     web_url, api_version, dag_id = row.pop("web_url"), row.pop("api_version"), row.pop("dag_id")
     row["provider_url"] = run_url(web_url, api_version, dag_id, row["external_id"])
     return row
-
-
-def _task_with_url(task: Row, address: Row) -> Row:
-    map_index = NOT_MAPPED if task["map_index"] is None else task["map_index"]
-    task["provider_url"] = task_run_url(
-        address["web_url"],
-        address["api_version"],
-        address["dag_id"],
-        address["run_external_id"],
-        task["external_id"],
-        map_index,
-        region_id=task["region_id"] or NO_REGION,
-        region_index=NO_REGION_INDEX if task["region_index"] is None else task["region_index"],
-    )
-    return task

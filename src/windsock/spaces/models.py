@@ -29,6 +29,9 @@ class SpaceOut(BaseModel):
     slug: str
     name: str
     retention_days: Annotated[int | None, Field(description="Runs older than this are deleted here; null keeps them.")]
+    requires_reason: Annotated[
+        bool, Field(description="Whether actions on pipelines of high or critical criticality need a reason.")
+    ]
     created_at: datetime
     updated_at: datetime
 
@@ -48,6 +51,10 @@ class SpaceUpdate(RequestBody):
             description="Runs older than this are deleted here, with their task runs and comments; null keeps them.",
         ),
     ] = None
+    requires_reason: Annotated[
+        StrictBool | None,
+        Field(description="Whether actions on pipelines of high or critical criticality need a reason."),
+    ] = None
 
 
 class CallerSpace(BaseModel):
@@ -63,6 +70,7 @@ class Member(BaseModel):
     name: str
     role: Role
     created_at: datetime
+    is_active: Annotated[bool, Field(description="False: deactivated by a superadmin; may not sign in.")]
 
 
 class MemberUpdate(RequestBody):
@@ -92,6 +100,17 @@ class UserIn(RequestBody):
     is_superadmin: StrictBool = False
 
 
+class UserUpdate(RequestBody):
+    """Only what is sent changes."""
+
+    name: Name | None = None
+    is_superadmin: StrictBool | None = None
+    is_active: Annotated[
+        StrictBool | None,
+        Field(description="false: the user may not sign in any more; ends their sessions and revokes their API keys."),
+    ] = None
+
+
 class ApiKey(BaseModel):
     id: UUID
     name: str
@@ -113,6 +132,7 @@ class ApiKeyIn(RequestBody):
 class Team(BaseModel):
     id: UUID
     name: str
+    contact: Annotated[str | None, Field(description="How to reach the team: an e-mail address, a URL or free text.")]
     member_count: int
     created_at: datetime
     updated_at: datetime
@@ -128,5 +148,16 @@ class TeamDetail(Team):
     members: list[TeamMember]
 
 
+Contact = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+
+
 class TeamInput(RequestBody):
     name: Name
+    contact: Contact | None = None
+
+
+class TeamUpdate(RequestBody):
+    """Only what is sent changes."""
+
+    name: Name | None = None
+    contact: Annotated[Contact | None, Field(description="null removes it.")] = None

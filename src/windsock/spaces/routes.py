@@ -11,7 +11,7 @@ from windsock.errors import Conflict, Forbidden
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
 from windsock.spaces.models import Member, MemberUpdate, SpaceIn, SpaceOut, SpaceUpdate
-from windsock.spaces.store import QUERIES, create_space, delete_membership, expect_row, set_role, upsert_member
+from windsock.spaces.store import QUERIES, create_own_space, delete_membership, expect_row, set_role
 
 router = APIRouter(tags=["spaces"])
 
@@ -31,11 +31,7 @@ async def list_spaces(request: Request, caller: CurrentCaller, paging: PageQuery
     "/spaces", response_model=SpaceOut, status_code=201, name="create_space", summary="Create a space (superadmin)"
 )
 async def make_space(request: Request, caller: IsSuperadmin, body: SpaceIn) -> Response:
-    async with caller.transaction() as tx:
-        row = await create_space(tx, slug=body.slug, name=body.name)
-    async with caller.space_transaction(row["id"]) as tx:
-        await upsert_member(tx, row["id"], caller.id, "admin")
-    return json_response(request, row, status=201)
+    return json_response(request, await create_own_space(caller, body), status=201)
 
 
 @router.get("/spaces/{slug}", response_model=SpaceOut, summary="One space")
@@ -49,7 +45,7 @@ async def get_space(request: Request, space: CanView) -> Response:
     "/spaces/{slug}",
     response_model=SpaceOut,
     name="update_space",
-    summary="Rename a space, or say how long it keeps runs",
+    summary="Rename a space, say how long it keeps runs, and whether actions need a reason",
 )
 async def change_space(request: Request, space: CanAdminister, body: SpaceUpdate) -> Response:
     async with space.transaction() as tx:
@@ -59,6 +55,7 @@ async def change_space(request: Request, space: CanAdminister, body: SpaceUpdate
             name=body.name,
             sets_retention="retention_days" in body.model_fields_set,
             retention_days=body.retention_days,
+            requires_reason=body.requires_reason,
         )
     return json_response(request, or_conflict(row))
 

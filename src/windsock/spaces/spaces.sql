@@ -14,7 +14,7 @@ WHERE m.user_id IS NOT NULL OR %(is_superadmin)s
 
 -- name: list_spaces
 -- across spaces: the caller's own, all of them for a superadmin
-SELECT s.id, s.slug, s.name, s.retention_days, s.created_at, s.updated_at
+SELECT s.id, s.slug, s.name, s.retention_days, s.requires_reason, s.created_at, s.updated_at
 {listed_spaces}
 ORDER BY s.name, s.id
 LIMIT %(limit)s OFFSET %(offset)s
@@ -27,28 +27,29 @@ SELECT count(*) AS total
 -- name: create_space
 -- across spaces: it is being made
 INSERT INTO spaces (slug, name) VALUES (%(slug)s, %(name)s)
-RETURNING id, slug, name, retention_days, created_at, updated_at
+RETURNING id, slug, name, retention_days, requires_reason, created_at, updated_at
 
 -- name: find_space
 -- across spaces: the commands, which the operator of the machine runs, find a space by its slug
-SELECT id, slug, name, retention_days, created_at, updated_at FROM spaces WHERE slug = %(slug)s
+SELECT id, slug, name, retention_days, requires_reason, created_at, updated_at FROM spaces WHERE slug = %(slug)s
 
 -- name: get_space
-SELECT id, slug, name, retention_days, created_at, updated_at FROM spaces WHERE id = %(space_id)s
+SELECT id, slug, name, retention_days, requires_reason, created_at, updated_at FROM spaces WHERE id = %(space_id)s
 
 -- name: update_space
 UPDATE spaces
 SET name = coalesce(%(name)s, name),
     retention_days = CASE WHEN %(sets_retention)s THEN %(retention_days)s::integer ELSE retention_days END,
+    requires_reason = coalesce(%(requires_reason)s, requires_reason),
     updated_at = now()
 WHERE id = %(space_id)s
-RETURNING id, slug, name, retention_days, created_at, updated_at
+RETURNING id, slug, name, retention_days, requires_reason, created_at, updated_at
 
 -- name: delete_space
 DELETE FROM spaces WHERE id = %(space_id)s
 
 -- name: list_members
-SELECT u.id AS user_id, u.email, u.name, m.role, m.created_at
+SELECT u.id AS user_id, u.email, u.name, m.role, m.created_at, u.is_active
 FROM memberships m JOIN users u ON u.id = m.user_id
 WHERE m.space_id = %(space_id)s
 ORDER BY u.email, u.id
@@ -63,12 +64,23 @@ WITH put AS (
     ON CONFLICT (space_id, user_id) DO UPDATE SET role = excluded.role
     RETURNING user_id, role, created_at
 )
-SELECT u.id AS user_id, u.email, u.name, put.role, put.created_at FROM put JOIN users u ON u.id = put.user_id
+SELECT u.id AS user_id, u.email, u.name, put.role, put.created_at, u.is_active FROM put JOIN users u ON u.id = put.user_id
 
--- name: count_other_admins
--- Locks all admins, in one order, so that two who leave or remove each other at once are not both let go.
-SELECT count(*) FILTER (WHERE a.user_id <> %(user_id)s) AS total
-FROM (SELECT user_id FROM memberships WHERE space_id = %(space_id)s AND role = 'admin' ORDER BY user_id FOR UPDATE) a
+-- name: insert_member
+INSERT INTO memberships (space_id, user_id, role) VALUES (%(space_id)s, %(user_id)s, %(role)s)
+ON CONFLICT DO NOTHING
+
+-- name: get_member
+SELECT u.id AS user_id, u.email, u.name, m.role, m.created_at, u.is_active
+FROM memberships m JOIN users u ON u.id = m.user_id
+WHERE m.space_id = %(space_id)s AND m.user_id = %(user_id)s
+
+-- name: lock_admins
+-- Locks all active admins, in one order, so that two who leave or remove each other at once are not both let go.
+SELECT count(*) AS total, coalesce(bool_or(a.user_id = %(user_id)s), false) AS includes_user
+FROM (SELECT m.user_id FROM memberships m JOIN users u ON u.id = m.user_id
+      WHERE m.space_id = %(space_id)s AND m.role = 'admin' AND u.is_active
+      ORDER BY m.user_id FOR UPDATE OF m) a
 
 -- name: delete_member
 DELETE FROM memberships WHERE space_id = %(space_id)s AND user_id = %(user_id)s
@@ -78,6 +90,55 @@ DELETE FROM memberships WHERE space_id = %(space_id)s AND user_id = %(user_id)s
 SELECT id, email, name, is_superadmin, is_active, created_at FROM users
 ORDER BY email, id
 LIMIT %(limit)s OFFSET %(offset)s
+
+-- fragment: searched_users
+FROM users u
+WHERE true
+  AND (u.name ILIKE %(pattern)s OR u.email ILIKE %(pattern)s)  -- if pattern
+
+-- name: search_users
+-- across spaces: users belong to none; superadmins only
+SELECT u.id, u.email, u.name, u.is_superadmin, u.is_active, u.created_at, k.key_count,
+       greatest(k.last_used_at, s.last_used_at) AS last_used_at
+FROM (
+    SELECT u.*
+{searched_users}
+) u
+CROSS JOIN LATERAL (SELECT count(*) FILTER (WHERE a.revoked_at IS NULL) AS key_count,
+                           max(a.last_used_at) AS last_used_at
+                    FROM api_keys a WHERE a.user_id = u.id) k
+CROSS JOIN LATERAL (SELECT max(coalesce(b.last_used_at, b.created_at)) AS last_used_at
+                    FROM sessions b WHERE b.user_id = u.id) s
+ORDER BY u.is_active DESC, u.email, u.id
+LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: count_searched_users
+-- across spaces: as search_users
+SELECT count(*) AS total
+{searched_users}
+
+-- name: get_user
+-- across spaces: users belong to none; superadmins only
+SELECT id, email, name, is_superadmin, is_active, created_at FROM users WHERE id = %(user_id)s
+
+-- name: lock_superadmins
+-- across spaces: locks all active superadmins, in one order, so that two changes at once do not leave none
+SELECT count(*) AS total, coalesce(bool_or(a.id = %(user_id)s), false) AS includes_user
+FROM (SELECT id FROM users WHERE is_superadmin AND is_active ORDER BY id FOR UPDATE) a
+
+-- name: update_user
+-- across spaces: users belong to none; superadmins only
+UPDATE users
+SET name = coalesce(%(name)s, name), is_superadmin = coalesce(%(is_superadmin)s, is_superadmin),
+    is_active = coalesce(%(is_active)s, is_active), updated_at = now()
+WHERE id = %(user_id)s
+RETURNING id, email, name, is_superadmin, is_active, created_at
+
+-- name: end_user_access
+-- across spaces: sessions, links and keys belong to a user
+WITH deleted_sessions AS (DELETE FROM sessions WHERE user_id = %(user_id)s),
+     deleted_links AS (DELETE FROM login_links WHERE user_id = %(user_id)s)
+UPDATE api_keys SET revoked_at = now() WHERE user_id = %(user_id)s AND revoked_at IS NULL
 
 -- name: count_users
 -- across spaces: as list_users

@@ -12,7 +12,7 @@ from windsock.db.queries import load
 from windsock.errors import Conflict, NotFound
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
-from windsock.spaces.models import Team, TeamDetail, TeamInput
+from windsock.spaces.models import Team, TeamDetail, TeamInput, TeamUpdate
 from windsock.spaces.store import expect_row
 
 QUERIES = load(__package__, "teams.sql")
@@ -33,9 +33,7 @@ async def list_teams(request: Request, space: CanView, paging: PageQuery20) -> R
 @router.post("", response_model=TeamDetail, status_code=201, summary="Create a team")
 async def create_team(request: Request, space: CanAdminister, body: TeamInput) -> Response:
     async with space.transaction() as tx:
-        with name_taken(body.name):
-            created = await tx.fetch_one(QUERIES["create_team"], space_id=space.id, name=body.name)
-        row = await _team(tx, space, expect_row(created)["id"])
+        row = await _team(tx, space, await insert_team(tx, space, body))
     return json_response(request, row, status=201)
 
 
@@ -46,11 +44,12 @@ async def get_team(request: Request, space: CanView, team_id: UUID) -> Response:
     return json_response(request, row)
 
 
-@router.patch("/{team_id}", response_model=TeamDetail, name="update_team", summary="Rename a team")
-async def rename_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamInput) -> Response:
+@router.patch(
+    "/{team_id}", response_model=TeamDetail, name="update_team", summary="Rename a team, or change its contact"
+)
+async def change_team(request: Request, space: CanAdminister, team_id: UUID, body: TeamUpdate) -> Response:
     async with space.transaction() as tx:
-        with name_taken(body.name):
-            await tx.execute(QUERIES["update_team"], space_id=space.id, team_id=team_id, name=body.name)
+        await update_team(tx, space, team_id, body)
         row = await _team(tx, space, team_id)
     return json_response(request, row)
 
@@ -83,6 +82,24 @@ async def remove_team_member(space: CanAdminister, team_id: UUID, user_id: UUID)
         if not await tx.execute(QUERIES["delete_team_member"], space_id=space.id, team_id=team_id, user_id=user_id):
             raise NotFound("member of this team")
     return Response(status_code=204)
+
+
+async def insert_team(tx: Transaction, space: Space, body: TeamInput) -> UUID:
+    with name_taken(body.name):
+        row = await tx.fetch_one(QUERIES["create_team"], space_id=space.id, name=body.name, contact=body.contact)
+    team_id: UUID = expect_row(row)["id"]
+    return team_id
+
+
+async def update_team(tx: Transaction, space: Space, team_id: UUID, body: TeamUpdate) -> None:
+    sets_contact = "contact" in body.model_fields_set
+    with name_taken(body.name or ""):
+        found = await tx.execute(
+            QUERIES["update_team"], space_id=space.id, team_id=team_id, name=body.name, contact=body.contact,
+            sets_contact=sets_contact,
+        )  # fmt: skip
+    if not found:
+        raise NotFound("team")
 
 
 async def put_team_member(tx: Transaction, space: Space, team_id: UUID, user_id: UUID) -> None:

@@ -1,5 +1,5 @@
 -- fragment: team
-t.id, t.name,
+t.id, t.name, t.contact,
 (SELECT count(*) FROM team_members m WHERE m.space_id = %(space_id)s AND m.team_id = t.id) AS member_count,
 t.created_at, t.updated_at
 
@@ -23,10 +23,13 @@ FROM teams t
 WHERE t.space_id = %(space_id)s AND t.id = %(team_id)s
 
 -- name: create_team
-INSERT INTO teams (space_id, name) VALUES (%(space_id)s, %(name)s) RETURNING id
+INSERT INTO teams (space_id, name, contact) VALUES (%(space_id)s, %(name)s, %(contact)s) RETURNING id
 
 -- name: update_team
-UPDATE teams SET name = %(name)s, updated_at = now() WHERE space_id = %(space_id)s AND id = %(team_id)s
+UPDATE teams
+SET name = coalesce(%(name)s, name), contact = CASE WHEN %(sets_contact)s THEN %(contact)s ELSE contact END,
+    updated_at = now()
+WHERE space_id = %(space_id)s AND id = %(team_id)s
 
 -- name: delete_team
 DELETE FROM teams WHERE space_id = %(space_id)s AND id = %(team_id)s

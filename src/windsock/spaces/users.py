@@ -9,8 +9,8 @@ from windsock.auth.permissions import CurrentCaller, IsSuperadmin
 from windsock.errors import NotFound
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
-from windsock.spaces.models import ApiKey, ApiKeyIn, Me, NewApiKey, User, UserIn
-from windsock.spaces.store import QUERIES, create_key, create_user, expect_row
+from windsock.spaces.models import ApiKey, ApiKeyIn, Me, NewApiKey, User, UserIn, UserUpdate
+from windsock.spaces.store import QUERIES, create_key, create_user, expect_row, update_user
 
 router = APIRouter(tags=["users"])
 
@@ -38,6 +38,18 @@ async def make_user(request: Request, caller: IsSuperadmin, body: UserIn) -> Res
     async with caller.transaction() as tx:
         row = await create_user(tx, email=body.email, name=body.name, is_superadmin=body.is_superadmin)
     return json_response(request, row, status=201)
+
+
+@router.patch(
+    "/users/{user_id}",
+    response_model=User,
+    name="update_user",
+    summary="Deactivate or reactivate a user, make one superadmin, rename (superadmin)",
+)
+async def change_user(request: Request, caller: IsSuperadmin, user_id: UUID, body: UserUpdate) -> Response:
+    async with caller.transaction() as tx:
+        row = await update_user(tx, user_id, **body.model_dump())
+    return json_response(request, row)
 
 
 @router.get(

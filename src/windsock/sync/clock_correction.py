@@ -21,8 +21,7 @@ async def measure_clocks(session: SyncSession) -> None:
     if corrected == read_from:
         corrected = None
     elif begun and corrected:
-        # A pipeline that is read by itself has a watermark of its own.
-        state.backfill = begun if state.is_per_dag else replace(begun, as_of=corrected)
+        state.backfill = replace(begun, as_of=corrected)
     else:
         state.watermark, state.recent_watermark = corrected, state.recent_watermark and corrected
     if corrected and isinstance(state.checkpoint, ChangesCheckpoint):

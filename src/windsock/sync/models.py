@@ -7,6 +7,9 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from windsock.http.validation import RequestBody, StrictBool
+from windsock.spaces.models import Ref
+
+HeldKind = Literal["mass_loss", "other_airflow"]
 
 
 class SyncCounts(BaseModel):
@@ -48,6 +51,18 @@ class SyncRun(BaseModel):
     error: Annotated[str | None, Field(description="Why it is partial or failed, in a sentence.")]
 
 
+class DagImportError(BaseModel):
+    """A file that Airflow cannot import at present."""
+
+    id: UUID
+    connector_id: UUID
+    connector: Ref
+    bundle_name: Annotated[str | None, Field(description="Of Airflow 3: what the filename is relative to.")]
+    filename: str
+    stack_trace: Annotated[str, Field(description="Of a long one the last 16,000 characters.")]
+    since: Annotated[datetime, Field(description="When Airflow first told of this file.")]
+
+
 class SyncIn(RequestBody):
     is_full: Annotated[
         StrictBool, Field(description="Read the whole history again, and find what was deleted; not only what changed.")
@@ -55,6 +70,4 @@ class SyncIn(RequestBody):
 
 
 class AcceptIn(RequestBody):
-    kind: Annotated[
-        Literal["mass_loss", "other_airflow"], Field(description="What is accepted, so that it is what was seen.")
-    ]
+    kind: Annotated[HeldKind, Field(description="What is accepted, so that it is what was seen.")]

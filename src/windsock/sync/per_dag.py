@@ -93,10 +93,15 @@ class PerDag:
             )
 
     async def _visit(self, row: Row) -> None:
-        """Read what changed in one pipeline, or all of it where that was not read before, and compare its totals."""
-        session, dag_id = self._session, row["external_id"]
+        """Read what changed in one pipeline, or all of it where that was not read before, and compare its totals.
+
+        Where it was not, what changed since the history was begun is read too: the history has no older runs.
+        """
+        session, dag_id, backfill = self._session, row["external_id"], self._session.state.backfill
         read_at, watermark = datetime.now(UTC), row["watermark"]
         is_new = row["needs_backfill"] or watermark is None
+        if watermark is None and backfill is not None:
+            watermark = backfill.as_of
         whole = RunRange(session.goal, None, dag_id)
         reconciled_at: datetime | None = row["reconciled_at"]
         as_of = None

@@ -106,7 +106,7 @@ class PipelineSession(PageStore):
         self.progress.phase = "listing pipelines"
         await self.save_progress()
         await self.verify_source()
-        listing, cost = await self._list(counts_import_errors=True)
+        listing, cost = await self._list(reads_import_errors=True)
         return await self._store_listing(listing, cost, deleted)
 
     async def list_pipelines_if_cheap(self) -> None:
@@ -118,7 +118,7 @@ class PipelineSession(PageStore):
         if self.has_listed or before is None or not before.is_cheap:
             return
         try:
-            listing, cost = await self._list(counts_import_errors=False)
+            listing, cost = await self._list(reads_import_errors=False)
         except (ProviderUnreachable, ProviderRejectedCredentials):
             raise
         except ProviderFailed as failure:  # the list of every five minutes is the one that must be had
@@ -129,11 +129,11 @@ class PipelineSession(PageStore):
             await self.verify_source()
             await self._store_listing(listing, cost, None)
 
-    async def _list(self, *, counts_import_errors: bool) -> tuple[PipelineListing, ListingCost]:
+    async def _list(self, *, reads_import_errors: bool) -> tuple[PipelineListing, ListingCost]:
         """The pipelines, and what the list cost."""
         requests, seconds = self.provider.requests, self.provider.request_seconds
-        listing = await self.provider.list_pipelines(counts_import_errors=counts_import_errors)
-        requests = self.provider.requests - requests - counts_import_errors
+        listing = await self.provider.list_pipelines(reads_import_errors=reads_import_errors)
+        requests = self.provider.requests - requests - reads_import_errors
         seconds = round(self.provider.request_seconds - seconds, 3)
         return listing, ListingCost(requests, seconds, digest_of(listing))
 
@@ -156,6 +156,8 @@ class PipelineSession(PageStore):
             missing = await self.gone.mark_missing_pipelines(tx, self.pipelines.values(), deleted or ())
             self.count("pipelines", stored, read=len(listing.rows))
             self._excluded = {row.external_id for row in listing.rows} - self.pipelines.keys() - self.skips.pipelines
+            if listing.import_errors is not None:
+                await self.mirror.replace_import_errors(tx, listing.import_errors)
             await self.state_writer.save_listing(tx, self._excluded, cost)
             await self.save(tx)
             return missing
@@ -180,7 +182,8 @@ class PipelineSession(PageStore):
 
 def _mention(listing: PipelineListing, missing: int, progress: Progress) -> None:
     if listing.import_errors:
-        files = "1 DAG file" if listing.import_errors == 1 else f"{listing.import_errors} DAG files"
+        count = len(listing.import_errors)
+        files = "1 DAG file" if count == 1 else f"{count} DAG files"
         progress.warn(f"{files} could not be imported by Airflow; its import errors name them.")
     if missing:
         which = "1 pipeline is" if missing == 1 else f"{missing} pipelines are"

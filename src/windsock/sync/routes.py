@@ -5,16 +5,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
-from windsock.auth.permissions import CanEdit, CanSync, CanView
+from windsock.auth.permissions import CanEdit, CanSync, CanView, ConditionalView
 from windsock.connectors.models import Connector
 from windsock.connectors.store import get_connector, load_connector
 from windsock.errors import Conflict
 from windsock.http.pagination import LIST_HEADERS, PageQuery20
 from windsock.http.responses import json_response, page_response
 from windsock.http.validation import StateName
-from windsock.sync.models import AcceptIn, SyncIn, SyncRun
+from windsock.sync.models import AcceptIn, DagImportError, SyncIn, SyncRun
 from windsock.sync.store import cancel_sync as cancel
-from windsock.sync.store import get_sync, list_syncs_of, request_sync
+from windsock.sync.store import get_sync, list_import_errors_of, list_syncs_of, request_sync
 from windsock.sync.store import release_quarantine as accept
 
 router = APIRouter(tags=["syncs"])
@@ -92,6 +92,23 @@ async def accept_held(request: Request, space: CanEdit, connector_id: UUID, body
         await accept(tx, space.id, connector_id, body.kind)
         row = await get_connector(tx, space.id, connector_id)
     return json_response(request, row)
+
+
+@router.get(
+    "/spaces/{slug}/orchestration/import-errors",
+    response_model=list[DagImportError],
+    responses=LIST,
+    summary="Files that Airflow cannot import, newest first",
+)
+async def list_import_errors(
+    request: Request,
+    space: ConditionalView,
+    paging: PageQuery20,
+    connector_id: Annotated[list[UUID] | None, Query(description="Several mean any of them.")] = None,
+) -> Response:
+    """As of the last list of DAGs: a sync reads it at most five minutes after a change."""
+    rows, total = await list_import_errors_of(space, space.id, connector_id, paging)
+    return page_response(request, rows, total, paging, etag=space.etag)
 
 
 @router.get(

@@ -96,13 +96,13 @@ SET last_sync_at = now(), last_sync_status = %(status)s, last_error = %(error)s,
     next_sync_at = greatest(
         now() + interval '1 second',
         %(started_at)s::timestamptz + CASE WHEN %(goes_on)s THEN interval '0' WHEN %(is_complete)s THEN
-            -- Somebody is waiting for what they triggered: look often, and less so the longer it takes.
+            -- Somebody is waiting for what they triggered or cleared: look often, and less so the longer it takes.
             least(%(pause)s::interval,
                   (SELECT min(greatest(interval '3 seconds', (now() - q.created_at) / 10))
-                   FROM trigger_requests q
+                   FROM actions q
                    JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = q.pipeline_id
-                   JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id
-                              AND r.external_id = q.run_external_id AND NOT r.is_replaced
+                   JOIN runs r ON r.space_id = %(space_id)s AND r.pipeline_id = p.id AND NOT r.is_replaced
+                              AND (r.external_id = q.run_external_id OR r.id = q.run_id)
                    WHERE q.space_id = %(space_id)s AND q.created_at > now() - interval '1 hour'
                      AND p.connector_id = %(connector_id)s AND r.status IN ('queued', 'running')
                      AND r.removed_at IS NULL))

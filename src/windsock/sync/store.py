@@ -7,7 +7,7 @@ from uuid import UUID
 from windsock.auth.authenticator import Space
 from windsock.connectors.encryption import Encryption
 from windsock.connectors.store import load_connector
-from windsock.db.database import Row, Transaction
+from windsock.db.database import Reader, Row, Statement, Transaction
 from windsock.errors import Conflict, NotFound
 from windsock.http.pagination import PageParams
 from windsock.spaces.store import expect_row
@@ -93,6 +93,18 @@ async def list_syncs_of(tx: Transaction, which: Mapping[str, object], paging: Pa
     """A page of syncs, newest first, and how many there are in all. `which`: space_id, connector_id, status."""
     rows = await tx.fetch_json(QUERIES["list_syncs"], **which, limit=paging.size, offset=paging.offset)
     return rows, expect_row(await tx.fetch_one(QUERIES["count_syncs"], **which))["total"]
+
+
+async def list_import_errors_of(
+    reader: Reader, space_id: UUID, connector_ids: list[UUID] | None, paging: PageParams
+) -> tuple[list[Row], int]:
+    """A page of the files that Airflow could not import, newest first, and how many there are in all."""
+    which = {"space_id": space_id, "connector_id": connector_ids}
+    rows, totals = await reader.fetch_batch(
+        Statement(QUERIES["list_import_errors"], which | {"limit": paging.size, "offset": paging.offset}),
+        Statement(QUERIES["count_import_errors"], which),
+    )
+    return rows, totals[0]["total"]
 
 
 async def unfinished_syncs(tx: Transaction, space_id: UUID, connector_id: UUID) -> list[Row]:

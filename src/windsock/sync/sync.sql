@@ -155,35 +155,20 @@ WHERE s.space_id = %(space_id)s AND s.connector_id = a.connector_id
 -- across spaces: numbers only, for /metrics
 SELECT state, connectors, lag_seconds FROM sync_freshness()
 
--- name: list_spaces_with_retention
--- across spaces: ids only; the deleting is done within each
-SELECT space_id, retention_days FROM list_spaces_with_retention()
-
--- name: delete_old_runs
--- A small batch with what hangs on it; two workers take different ones.
-DELETE FROM runs r USING (
-    SELECT o.id FROM runs o
-    -- The first condition has an index; run_at is never earlier.
-    WHERE o.space_id = %(space_id)s AND coalesce(o.run_after, o.logical_date) < %(before)s AND o.run_at < %(before)s
-      AND o.status NOT IN ('queued', 'running')
-    ORDER BY coalesce(o.run_after, o.logical_date)
-    LIMIT %(most)s
-    FOR UPDATE SKIP LOCKED
-) old
-WHERE r.space_id = %(space_id)s AND r.id = old.id
-RETURNING r.pipeline_id
-
--- name: delete_old_trigger_requests
-DELETE FROM trigger_requests q USING (
-    SELECT o.id FROM trigger_requests o
-    WHERE o.space_id = %(space_id)s AND o.created_at < now() - interval '90 days'
-    ORDER BY o.created_at
-    LIMIT %(most)s
-    FOR UPDATE SKIP LOCKED
-) old
-WHERE q.space_id = %(space_id)s AND q.id = old.id
-
 -- name: has_pending_deletions
 SELECT EXISTS (SELECT FROM pipelines WHERE space_id = %(space_id)s AND deleted_by_sync_id IS NOT NULL)
     OR EXISTS (SELECT FROM runs WHERE space_id = %(space_id)s AND deleted_by_sync_id IS NOT NULL)
     OR EXISTS (SELECT FROM task_runs WHERE space_id = %(space_id)s AND deleted_by_sync_id IS NOT NULL) AS found
+
+-- name: list_import_errors
+SELECT e.id, e.connector_id, json_build_object('id', c.id, 'name', c.name) AS connector, e.bundle_name, e.filename,
+       e.stack_trace, e.since
+FROM import_errors e
+JOIN connectors c ON c.space_id = e.space_id AND c.id = e.connector_id
+WHERE e.space_id = %(space_id)s AND (%(connector_id)s::uuid[] IS NULL OR e.connector_id = ANY (%(connector_id)s))
+ORDER BY e.since DESC, e.id
+LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: count_import_errors
+SELECT count(*) AS total FROM import_errors
+WHERE space_id = %(space_id)s AND (%(connector_id)s::uuid[] IS NULL OR connector_id = ANY (%(connector_id)s))

@@ -1,4 +1,4 @@
-"""The order of each pipeline's tasks: read a few at a time, since it only decides how task runs are sorted."""
+"""The task graph of each pipeline: read a few at a time, since it only decides how task runs are sorted and drawn."""
 
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
@@ -35,9 +35,9 @@ async def read_graphs(db: Database, provider: Provider, progress: Progress) -> N
             QUERIES["graphs_to_read"], space_id=space_id, connector_id=progress.connector_id, most=BATCH
         )
     for pipeline in wanted:
-        dag_id, levels = pipeline["external_id"], None
+        dag_id, graph = pipeline["external_id"], None
         try:
-            levels = longest_path_depths(await provider.task_graph(dag_id))
+            graph = await provider.task_graph(dag_id)
         except ProviderRejectedCredentials:
             return
         except ProviderHTTPError as failure:  # of this DAG, such as a stale one on Airflow 2
@@ -47,19 +47,23 @@ async def read_graphs(db: Database, provider: Provider, progress: Progress) -> N
         except ProviderFailed as failure:
             logger.info("the graphs are read another time", error=str(failure))
             return
-        await _save_graph(db, progress, pipeline, levels)
+        await _save_graph(db, progress, pipeline, graph)
 
 
-async def _save_graph(db: Database, progress: Progress, pipeline: Row, levels: dict[str, int] | None) -> None:
+async def _save_graph(
+    db: Database, progress: Progress, pipeline: Row, graph: Mapping[str, Sequence[str]] | None
+) -> None:
     names = {"space_id": progress.space_id, "pipeline_id": pipeline["id"]}
     async with db.tenant_transaction(progress.space_id) as tx:
         try:
             async with tx.savepoint():
-                task_depths = None if levels is None else Jsonb(levels)
-                await storing(tx.execute(QUERIES["save_graph"], **names, task_depths=task_depths))
+                successors = None if graph is None else Jsonb(graph)
+                depths = None if graph is None else Jsonb(longest_path_depths(graph))
+                save = tx.execute(QUERIES["save_graph"], **names, task_successors=successors, task_depths=depths)
+                await storing(save)
         except Unstorable:
             progress.warn(f"The order of the tasks of DAG {pipeline['external_id']} could not be stored.")
-            await tx.execute(QUERIES["save_graph"], **names, task_depths=None)
+            await tx.execute(QUERIES["save_graph"], **names, task_successors=None, task_depths=None)
 
 
 def longest_path_depths(graph: Mapping[str, Sequence[str]]) -> dict[str, int]:

@@ -13,7 +13,8 @@ ORDER BY p.task_graph_synced_at NULLS FIRST, p.id
 LIMIT %(most)s
 
 -- name: save_graph
--- Without levels, it is only noted that it was tried.
+-- Without a graph, only stores the time of the attempt.
 UPDATE pipelines
-SET task_depths = coalesce(%(task_depths)s::jsonb, task_depths), task_graph_synced_at = now()
+SET task_successors = coalesce(%(task_successors)s::jsonb, task_successors),
+    task_depths = coalesce(%(task_depths)s::jsonb, task_depths), task_graph_synced_at = now()
 WHERE space_id = %(space_id)s AND id = %(pipeline_id)s

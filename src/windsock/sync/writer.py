@@ -12,11 +12,12 @@ from psycopg.types.json import Jsonb
 
 from windsock.db.database import Row, Transaction
 from windsock.db.queries import load
-from windsock.providers.base import ProviderPipeline, ProviderRun, ProviderTaskRun
+from windsock.providers.base import ProviderImportError, ProviderPipeline, ProviderRun, ProviderTaskRun
 from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED
 
 QUERIES = load(__package__, "writer.sql")
 REFRESH = load(__package__, "refresh.sql")
+IMPORT_ERRORS = load(__package__, "import_errors.sql")
 
 TASK_RUN = {
     "pipeline_id": "uuid", "run_external_id": "text", "external_id": "text", "region_id": "text",
@@ -90,6 +91,11 @@ class MirrorWriter:
             )
         return _stored(rows), {row["external_id"]: row["id"] for row in rows}
 
+    async def replace_import_errors(self, tx: Transaction, errors: Sequence[ProviderImportError]) -> None:
+        """Store them, and remove those of files that are imported again."""
+        rows = Jsonb([_columns(row) for row in errors])
+        await tx.execute(IMPORT_ERRORS["replace_import_errors"], **self._names, rows=rows)
+
     async def store_runs(
         self,
         tx: Transaction,
@@ -125,7 +131,7 @@ class MirrorWriter:
         return replace(stored, created=created)
 
     async def _store(self, tx: Transaction, rows: list[dict[str, Any]], oldest: datetime | None) -> list[Row]:
-        return await tx.fetch_all(QUERIES["upsert_runs"], **self._space, rows=Jsonb(rows), oldest=oldest)
+        return await tx.fetch_all(QUERIES["upsert_runs"], **self._names, rows=Jsonb(rows), oldest=oldest)
 
     async def list_pipelines_to_backfill(self, tx: Transaction, most: int) -> list[Row]:
         return await tx.fetch_all(QUERIES["list_pipelines_to_backfill"], **self._names, most=most)
@@ -220,7 +226,7 @@ def _row(value: ProviderRun, pipelines: Mapping[str, UUID]) -> dict[str, Any]:
     return row
 
 
-def _columns(value: ProviderPipeline | ProviderRun) -> dict[str, Any]:
+def _columns(value: ProviderPipeline | ProviderRun | ProviderImportError) -> dict[str, Any]:
     """Not dataclasses.asdict, which copies every nested value."""
     return {name: getattr(value, name) for name in value.__slots__}
 

@@ -71,8 +71,15 @@ OR ((e.missing_since_sync_id IS NOT NULL OR e.removed_at IS NOT NULL OR e.archiv
 
 -- name: upsert_runs
 -- One whose id belonged to another run is not stored: its outcome is "another", its id that of the other (replace_runs).
+-- One that has failed lately is recorded as to be read, in this transaction; not those of a history that is read back.
+-- One that ended is recorded as a transition: not if it ended before the first sync of the connector began, nor of a pipeline
+-- whose history is still to be read if that is long ago.
 WITH matched AS MATERIALIZED (
     SELECT i.*, e.id AS existing_id, {is_another} AS is_another,
+           i.status = 'failed' AND (e.status, e.ended_at) IS DISTINCT FROM (i.status, i.ended_at) AS has_failed,
+           e.status AS from_status, i.status IN ('success', 'failed') AND e.archived_at IS NULL
+           AND (e.status IS DISTINCT FROM i.status OR i.status = 'failed' AND e.ended_at IS DISTINCT FROM i.ended_at) AS is_transition,
+           coalesce(i.ended_at, CASE WHEN e.id IS NOT NULL THEN now() END, i.started_at, i.queued_at, i.run_at) AS happened_at,
            e.id IS NULL OR e.missing_since_sync_id IS NOT NULL OR e.deleted_by_sync_id IS NOT NULL OR e.removed_at IS NOT NULL
            OR e.archived_at IS NOT NULL
            OR (e.status, e.run_type, e.run_at, e.queued_at, e.started_at, e.ended_at, e.run_after, e.logical_date,
@@ -101,7 +108,7 @@ WITH matched AS MATERIALIZED (
            provider_metadata,
            -- Whoever triggered it here, also when the answer to the trigger was lost and a sync finds the run.
            CASE WHEN external_id LIKE 'windsock\_\_%%' THEN (
-               SELECT q.user_id FROM trigger_requests q
+               SELECT q.user_id FROM actions q
                WHERE q.space_id = %(space_id)s AND q.pipeline_id = matched.pipeline_id
                  AND q.run_external_id = matched.external_id)
            END
@@ -116,6 +123,24 @@ WITH matched AS MATERIALIZED (
         triggered_by = excluded.triggered_by, provider_metadata = excluded.provider_metadata,
         missing_since_sync_id = NULL, deleted_by_sync_id = NULL, removed_at = NULL, archived_at = NULL, last_synced_at = now(), updated_at = now()
     RETURNING id, pipeline_id, external_id, {outcome}
+), recorded AS (
+    INSERT INTO failure_reads (space_id, run_id, connector_id)
+    SELECT %(space_id)s, s.id, %(connector_id)s
+    FROM stored s
+    JOIN matched m ON m.pipeline_id = s.pipeline_id AND m.external_id = s.external_id
+    WHERE m.has_failed AND m.ended_at > now() - interval '1 day'
+    ON CONFLICT (space_id, run_id) DO UPDATE
+    SET state = 'pending', is_requested = false, requests = 0, noticed_at = now(), next_attempt_at = now(), lease_id = NULL,
+        lease_until = NULL
+), transitions AS (
+    INSERT INTO run_transitions (space_id, connector_id, pipeline_id, run_id, from_status, to_status, happened_at)
+    SELECT %(space_id)s, %(connector_id)s, s.pipeline_id, s.id, m.from_status, m.status, m.happened_at
+    FROM stored s
+    JOIN matched m ON m.pipeline_id = s.pipeline_id AND m.external_id = s.external_id
+    JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = s.pipeline_id
+    JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = %(connector_id)s
+    WHERE m.is_transition AND m.happened_at >= (y.backfill ->> 'as_of')::timestamptz
+      AND (m.from_status IS NOT NULL OR NOT p.needs_backfill OR m.happened_at > now() - interval '1 hour')
 )
 SELECT existing_id AS id, pipeline_id, external_id, 'unchanged' AS outcome FROM matched WHERE NOT differs AND NOT is_another
 UNION ALL

@@ -22,7 +22,7 @@ from windsock.connectors.store import (
 from windsock.errors import BadRequest, Conflict, Invalid
 from windsock.http.validation import parse_json
 from windsock.providers.airflow import Diagnosis
-from windsock.web.forms import read_form
+from windsock.web.forms import WHOLE_FORM, FormInvalid, FormState, field_errors, read_form
 from windsock.web.layout import layout_context
 from windsock.web.templates import is_htmx_partial, redirect, render, to_jsonable
 
@@ -30,12 +30,23 @@ router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/connectors")
 
 NUMBERS = {"sync_interval_seconds", "history_days", "timeout_seconds"}
 LISTS = {"include_dags", "exclude_dags", "include_tags"}
-TEXTS = {"base_url", "web_url"}
+TEXTS = {"base_url", "web_url", "read_logs"}
+OPTIONAL = {"web_url", "read_logs"}
+"""Null where the form leaves them empty."""
 SHOWN = {"sync_interval_seconds": 60, "history_days": 14, "timeout_seconds": 30}
 """The defaults of AirflowConfig that the form shows."""
 EMPTY = dict.fromkeys(("name", "auth_type", "username", "verify_tls", "is_active", *TEXTS, *LISTS), "")
-"""What the form shows; what is secret is not shown again."""
-REFUSED = (BadRequest, Conflict, Invalid)
+"""What the form shows; SECRETS are not shown again."""
+SECRETS = {"password", "token", "credentials"}
+REFUSED = (BadRequest, Conflict, Invalid, FormInvalid, ValidationError)
+LABELS = {
+    "name": "Name", "base_url": "URL", "auth_type": "Sign in with", "username": "User name", "password": "Password",
+    "token": "Token", "credentials": "Credentials", "sync_interval_seconds": "Seconds between syncs",
+    "history_days": "Days of history", "timeout_seconds": "Time-out", "include_dags": "Only these DAGs",
+    "exclude_dags": "Not these DAGs", "include_tags": "Only DAGs with these tags", "web_url": "URL for links",
+    "read_logs": "Read logs of tasks",
+}  # fmt: skip
+"""By field, as the page has them."""
 
 
 @router.get("/new")
@@ -54,9 +65,9 @@ async def create(request: Request, space: PageEdit) -> Response:
         limit = request.app.state.settings.max_connectors_per_space
         async with space.transaction() as tx:
             row = await create_connector(tx, space.id, body, request.app.state.secrets, limit=limit)
-    except (*REFUSED, ValidationError) as error:
+    except REFUSED as error:
         return await _form_error(request, space, None, form, error)
-    return redirect(f"/spaces/{space.slug}/connectors/{row['id']}")
+    return redirect(f"/spaces/{space.slug}/connectors/{row['id']}", "connector_saved")
 
 
 @router.get("/{connector_id}/edit")
@@ -80,9 +91,9 @@ async def change(request: Request, space: PageEdit, connector_id: UUID) -> Respo
             return await _test_connection(request, space, connector, form, config, credentials)
         async with space.transaction() as tx:
             await change_connector(tx, space.id, connector_id, body, request.app.state.secrets)
-    except (*REFUSED, ValidationError) as error:
+    except REFUSED as error:
         return await _form_error(request, space, connector, form, error)
-    return redirect(f"/spaces/{space.slug}/connectors/{connector_id}")
+    return redirect(f"/spaces/{space.slug}/connectors/{connector_id}", "connector_saved")
 
 
 @router.post("/{connector_id}/delete")
@@ -90,12 +101,12 @@ async def delete(request: Request, space: PageAdminister, connector_id: UUID) ->
     """With everything it mirrored; therefore its name has to be typed."""
     connector = await _connector(space, connector_id)
     form = await read_form(request)
-    if form.get("name") != connector["name"]:
-        sentence = f"Type its name, {connector['name']}, to delete it with everything it mirrored."
-        return await _form_error(request, space, connector, _form_values(connector), BadRequest(sentence))
+    if form.get("again") != connector["name"]:
+        sentence = f"Type {connector['name']} to delete this connector."
+        return await _page(request, space, connector, _form_values(connector), errors={"again": sentence})
     async with space.transaction() as tx:
         await tx.execute(QUERIES["delete_connector"], space_id=space.id, connector_id=connector_id)
-    return redirect(f"/spaces/{space.slug}/connectors")
+    return redirect(f"/spaces/{space.slug}/connectors", "connector_deleted")
 
 
 async def _test_connection(
@@ -110,28 +121,44 @@ async def _test_connection(
     checked, opened = validate_config(config), validate_credentials(credentials)
     if connector is not None and credentials is None and connector["has_credentials"]:
         if checked.base_url != connector["config"].get("base_url"):
-            raise BadRequest("Give the credentials again: those kept are only for the old address.")
+            raise FormInvalid({"auth_type": "Give the credentials again: the saved ones are only for the old URL."})
         async with space.transaction() as tx:
             stored = await load_connector(tx, space.id, UUID(connector["id"]), request.app.state.secrets)
         opened = stored.credentials
     found = await request.app.state.diagnose(checked, opened)
     if is_htmx_partial(request):
-        return render(request, "connection_test.html", told=found, complaint=None)
+        return render(request, "connection_test.html", result=found, complaint=None)
     return await _page(request, space, connector, form, diagnosis=found)
 
 
 async def _form_error(
     request: Request, space: Space, connector: dict[str, Any] | None, form: dict[str, str], error: Exception
 ) -> Response:
-    sentence = str(error)
-    if isinstance(error, ValidationError):  # its text would show what was sent
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        sentence = f"{str(first['loc'][0]).capitalize()}: {first['msg']}."
-    elif isinstance(error, Invalid):
-        sentence = f"{' '.join(str(part) for part in error.loc[2:]) or 'The form'}: {error}"
+    errors = _errors_by_field(form, error)
     if form.get("action") == "test" and is_htmx_partial(request):
-        return render(request, "connection_test.html", told=None, complaint=sentence)
-    return await _page(request, space, connector, form, error=sentence, status=422)
+        return render(request, "connection_test.html", result=None, complaint=_sentence(errors))
+    return await _page(request, space, connector, form, errors=errors)
+
+
+def _errors_by_field(form: dict[str, str], error: Exception) -> dict[str, str]:
+    """Return why a form is refused, for each field; what concerns no field is an error of the whole form."""
+    if isinstance(error, FormInvalid):
+        return error.errors
+    if isinstance(error, ValidationError):
+        return field_errors(error)
+    if isinstance(error, Invalid):
+        names = [str(part) for part in error.loc[1:] if part in LABELS]
+        is_typed_as_json = form.get("auth_type") == "other" and "credentials" in names
+        name = "credentials" if is_typed_as_json else names[-1] if names else WHOLE_FORM
+        if name == "credentials" and not is_typed_as_json:
+            name = "auth_type"
+        return {name: str(error)}
+    field = error.field if isinstance(error, Conflict) else None
+    return {field or WHOLE_FORM: str(error)}
+
+
+def _sentence(errors: dict[str, str]) -> str:
+    return " ".join(f"{LABELS[name]}: {text}" if name in LABELS else text for name, text in errors.items())
 
 
 async def _connector(space: Space, connector_id: UUID) -> dict[str, Any]:
@@ -152,8 +179,8 @@ def _config_of(form: dict[str, str]) -> dict[str, Any]:
     for name in NUMBERS:
         config[name] = _number(form.get(name, "").strip()) if form.get(name, "").strip() else SHOWN[name]
     if config["base_url"] is None:
-        raise BadRequest("Give the address of the Airflow, such as https://airflow.example.com.")
-    return {name: value for name, value in config.items() if value is not None or name == "web_url"}
+        raise FormInvalid({"base_url": "Give the URL of the Airflow, such as https://airflow.example.com."})
+    return {name: value for name, value in config.items() if value is not None or name in OPTIONAL}
 
 
 def _number(text: str) -> float | str:
@@ -180,11 +207,11 @@ def _credentials_of(form: dict[str, str]) -> dict[str, Any] | None:
     try:
         read = parse_json(form["credentials"])
     except JSONDecodeError:
-        raise BadRequest("The credentials are no JSON.") from None
+        raise FormInvalid({"credentials": "This is no JSON."}) from None
     except ValueError as error:
-        raise BadRequest(f"The credentials {error}.") from None
+        raise FormInvalid({"credentials": f"The credentials {error}."}) from None
     if not isinstance(read, dict):
-        raise BadRequest("The credentials are no JSON object.")
+        raise FormInvalid({"credentials": "This is no JSON object."})
     return read
 
 
@@ -209,10 +236,12 @@ async def _page(
     form: dict[str, str],
     *,
     diagnosis: Diagnosis | None = None,
-    error: str | None = None,
-    status: int = 200,
+    errors: dict[str, str] | None = None,
 ) -> Response:
+    values = {name: value for name, value in form.items() if name not in SECRETS}
+    defaults = EMPTY | {name: str(value) for name, value in SHOWN.items()}
+    state = FormState(defaults | values, errors or {}, "connector")
     return render(
-        request, "connector_form.html", status_code=status, **await layout_context(space), connector=connector,
-        given=EMPTY | SHOWN | form, told=diagnosis, complaint=error,
+        request, "connector_form.html", status_code=state.status_code, **await layout_context(space),
+        connector=connector, form=state, labels=LABELS, result=diagnosis, complaint=None,
     )  # fmt: skip

@@ -1,74 +1,135 @@
-"""The router of all pages, the first page, static files, and error pages."""
+"""The router of all pages, static files, and error pages."""
 
-from urllib.parse import parse_qsl, urlencode
+import json
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from windsock.auth.permissions import IsSignedIn, PageView
-from windsock.errors import BadRequest, NotSignedIn, PageNotFound, WindsockError
+from windsock.errors import BadRequest, DatabaseFailed, NotSignedIn, PageNotFound, WindsockError
 from windsock.web import (
     account,
+    actions,
+    approvals,
+    audit,
+    bulk_clear,
+    bulk_edit,
+    channels,
+    comments,
+    connector_form,
+    connectors,
+    exports,
+    fingerprints,
+    incidents,
+    login,
+    members,
+    notifications,
+    overview,
+    palette,
+    personal_notifications,
+    pipeline,
+    pipeline_list,
+    run_errors,
+    run_list,
+    runs,
+    saved_views,
+    settings,
+    spaces,
+    task_log,
+    teams,
+    timeline,
+    trigger_form,
+    users,
+)
+from windsock.web.layout import error_context, offline_context
+from windsock.web.login import redirect_to_login
+from windsock.web.templates import HEADERS, STATIC, is_htmx_partial, redirect_without_empty_fields, render, static
+
+router = APIRouter(include_in_schema=False)
+# FastAPI tries the routes in this order; `connectors/new` must precede `connectors/{connector_id}`, and
+# `pipelines/values` `pipelines/{pipeline_id}`.
+for page in (
+    overview,
+    exports,
+    pipeline_list,
+    saved_views,
+    pipeline,
+    run_list,
+    timeline,
+    runs,
+    task_log,
+    run_errors,
+    fingerprints,
+    bulk_clear,
+    incidents,
+    comments,
+    trigger_form,
+    actions,
+    approvals,
     bulk_edit,
     connector_form,
     connectors,
-    login,
-    pipelines,
-    runs,
     settings,
-    timeline,
-    trigger_form,
-)
-from windsock.web.layout import list_visible_spaces
-from windsock.web.login import redirect_to_login
-from windsock.web.templates import STATIC, redirect, render, static
-
-router = APIRouter(include_in_schema=False)
-# FastAPI tries the routes in this order; `connectors/new` must precede `connectors/{connector_id}`.
-for page in (pipelines, timeline, runs, trigger_form, bulk_edit, connector_form, connectors, settings, account, login):
+    members,
+    teams,
+    audit,
+    spaces,
+    users,
+    palette,
+    account,
+    notifications,
+    channels,
+    personal_notifications,
+    login,
+):
     router.include_router(page.router)
 
+ERROR_TITLES = {
+    400: "Bad request",
+    403: "No permission",
+    404: "Not found",
+    405: "Not a page",
+    409: "Not possible",
+    413: "Too large",
+    422: "Not accepted",
+    503: "Not available",
+}
 FOREVER = "public, max-age=31536000, immutable"
 
 
 @router.get("/static/{name}")
-async def get_static(name: str) -> Response:
+async def get_static(request: Request, name: str) -> Response:
+    """A file is immutable under an address with the hash of its content."""
     if name not in STATIC:
         raise PageNotFound("There is no such file.")
-    body, _ = static(name)
-    headers = {"Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
+    body, version = static(name)
+    caching = FOREVER if request.url.query == version else "public, max-age=300"
+    headers = {"Cache-Control": caching, "X-Content-Type-Options": "nosniff"}
     return Response(body, headers=headers, media_type=STATIC[name])
 
 
-@router.get("/")
-async def home(request: Request, caller: IsSignedIn) -> Response:
-    """The first of one's spaces; a sentence where there is none."""
-    spaces = await list_visible_spaces(caller)
-    if not spaces:
-        return render(request, "no_space.html", caller=caller, space=None)
-    return redirect(f"/spaces/{spaces[0]['slug']}/pipelines")
-
-
-@router.get("/spaces/{slug}")
-async def show_space(space: PageView) -> Response:
-    return redirect(f"/spaces/{space.slug}/pipelines")
-
-
-def bad_request_page(request: Request) -> Response:
-    """A form without JavaScript sends also what was left empty; without that the address may be right."""
-    pairs = parse_qsl(request.url.query, keep_blank_values=True)
-    filled = [(name, value) for name, value in pairs if value]
-    if request.method == "GET" and len(filled) < len(pairs):
-        return redirect(f"{request.url.path}?{urlencode(filled)}")
+async def bad_request_page(request: Request) -> Response:
+    """Without its empty parameters the address may be right."""
+    if request.method == "GET" and (filled := redirect_without_empty_fields(request)):
+        return filled
     where = "address of this page" if request.method == "GET" else "form that was sent"
-    return error_page(request, BadRequest(f"The {where} has a value that cannot be understood."))
+    return await error_page(request, BadRequest(f"The {where} has a value that cannot be understood."))
 
 
-def error_page(request: Request, error: WindsockError) -> Response:
-    """In the frame of a page; who is not signed in is led there, and back."""
+async def error_page(request: Request, error: WindsockError) -> Response:
+    """An error with the navigation of the user. Without a session, redirect to the login page and back."""
     if isinstance(error, NotSignedIn):
         return redirect_to_login(request)
-    title = {400: "Bad address", 403: "No permission", 404: "Not found"}.get(error.status, "Something is wrong")
+    is_offline = is_htmx_partial(request) or isinstance(error, DatabaseFailed)
+    return render_error(request, error, None if is_offline else await error_context(request))
+
+
+def render_error(request: Request, error: WindsockError, context: dict[str, Any] | None = None) -> Response:
+    """As error_page, without the database. htmx is sent the sentence, which the page shows as a toast."""
+    if is_htmx_partial(request):
+        event = json.dumps({"windsock:notice": str(error)})
+        return Response(status_code=error.status, headers={**HEADERS, **error.headers, "HX-Trigger": event})
+    title = ERROR_TITLES.get(error.status, "Something is wrong")
     return render(
         request, "error.html", status_code=error.status, headers=error.headers, title=title, sentence=str(error),
-        caller=None, space=None,
+        **(context or offline_context(request)),
     )  # fmt: skip

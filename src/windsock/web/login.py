@@ -19,7 +19,9 @@ from windsock.auth.sessions import (
     revoke_session,
 )
 from windsock.db.database import Database
-from windsock.web.templates import HEADERS, redirect, render
+from windsock.web.forms import FormState
+from windsock.web.layout import SPACE_COOKIE
+from windsock.web.templates import HEADERS, form_page, redirect, render
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,7 +34,7 @@ Target = Annotated[str, Form(max_length=4000, alias="next")]
 async def show_sign_in(
     request: Request, target: Annotated[str, Query(max_length=4000, alias="next")] = "/"
 ) -> Response:
-    return render(request, "sign_in.html", next=_safe_next_url(target), complaint=None)
+    return render(request, "sign_in.html", next=_safe_next_url(target), form=FormState())
 
 
 @router.post("/sign-in", dependencies=OWN_SITE)
@@ -40,8 +42,9 @@ async def sign_in(request: Request, api_key: Secret = "", target: Target = "/") 
     authorizer: Authorizer = request.app.state.authorizer
     row = await authorizer.authorize(hash_token(api_key.strip()), None)
     if row is None:
-        complaint = "This API key is unknown, expired or revoked."
-        return render(request, "sign_in.html", status_code=401, next=_safe_next_url(target), complaint=complaint)
+        # The key is not shown again: it is a credential.
+        form = FormState(errors={"api_key": "This API key is unknown, expired or revoked."})
+        return render(request, "sign_in.html", status_code=401, next=_safe_next_url(target), form=form)
     return await _start_session(request, row["user_id"], _safe_next_url(target), key_id=row["key_id"])
 
 
@@ -69,17 +72,24 @@ async def sign_out(caller: IsSignedIn) -> Response:
     if caller.session_id is not None:
         async with caller.transaction() as tx:
             await revoke_session(tx, caller.id, caller.session_id)
-    response = redirect("/sign-in")
-    response.delete_cookie(COOKIE, path="/")
+    response = redirect("/sign-in", "signed_out")
+    for name in (COOKIE, SPACE_COOKIE):
+        response.delete_cookie(name, path="/")
     return response
 
 
 def redirect_to_login(request: Request) -> Response:
-    """Redirect to the login page and back afterwards; htmx is sent a full redirect."""
-    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    address = f"/sign-in?{urlencode({'next': target})}" if request.method == "GET" and target != "/" else "/sign-in"
-    if request.headers.get("hx-request") == "true":
-        return Response(status_code=401, headers={**HEADERS, "HX-Redirect": "/sign-in"})
+    """Redirect to the login page and back afterwards; htmx is sent a full redirect.
+
+    The way back from a refresh or a form leads to the page that sent it.
+    """
+    is_htmx = request.headers.get("hx-request") == "true"
+    target = form_page(request)
+    if request.method == "GET" and not is_htmx:
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    address = f"/sign-in?{urlencode({'next': target})}" if target and target != "/" else "/sign-in"
+    if is_htmx:
+        return Response(status_code=401, headers={**HEADERS, "HX-Redirect": address})
     return redirect(address)
 
 

@@ -1,24 +1,24 @@
-"""The runs of a space over time: a lane for each pipeline, runs that overlap as one piece with their number."""
+"""The timeline of a space: a lane for each pipeline, with its runs merged into pieces of a few pixels."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from windsock.auth.permissions import PageView
 from windsock.http.pagination import PageParams
 from windsock.http.validation import AwareDatetime
-from windsock.pipelines.filters import PipelineFilterQuery
+from windsock.pipelines.filters import NO_FILTER, PipelineFilterQuery
 from windsock.pipelines.stats import StatsWindow
 from windsock.pipelines.store import list_pipelines
-from windsock.runs.store import list_timeline_runs
-from windsock.web.charts import status_class
-from windsock.web.layout import layout_context
-from windsock.web.templates import PartialETag, render, to_jsonable
+from windsock.runs.store import list_timeline_pieces
+from windsock.tasks import run_together
+from windsock.web.filters import iso
+from windsock.web.lanes import ExpectedRun, Span, axis_svg, count_runs, lane_svg, runs_url
+from windsock.web.layout import page_context
+from windsock.web.scales import time_ticks
+from windsock.web.templates import PartialETag, redirect_past_end, render
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/timeline")
 
@@ -26,29 +26,9 @@ LANES = 50
 HOURS = (1, 6, 24, 72, 168)
 AHEAD = 0.15
 """Of the window lies ahead of now, for the runs that are expected."""
-MERGE_GAP = 0.004
-"""Of the width: what is nearer than this to the piece before is one with it."""
-WORST = ("failed", "upstream_failed", "running", "queued")
+OVERDUE_AFTER = timedelta(minutes=5)
+"""The scheduler and the sync are that late every time."""
 FIRST, LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The displayed period; `begin` and `end` in UTC."""
-
-    begin: datetime
-    end: datetime
-
-    @classmethod
-    def of(cls, hours: int, until: datetime | None, now: datetime) -> "Span":
-        """Up to `until`, or around now."""
-        width = timedelta(hours=hours)
-        end = min(LAST, max(FIRST, until)) if until else now + width * AHEAD
-        return cls(end - width, end)
-
-    def share(self, time: datetime) -> float:
-        """0 at its begin, 1 at its end; what lies outside is at the edge."""
-        return min(1.0, max(0.0, (time - self.begin) / (self.end - self.begin)))
 
 
 async def _lanes_page(page: Annotated[int, Query(ge=1)] = 1) -> PageParams:
@@ -68,78 +48,62 @@ async def show_timeline(
 ) -> Response:
     """The pipelines that ran last come first."""
     now = datetime.now(UTC)
-    span = Span.of(hours, until, now)
-    async with space.transaction() as tx:
-        rows, total = await list_pipelines(
-            tx, space, paging, which, status=None, window=StatsWindow.ending_now(1), sort="-last_run_at"
-        )
-        pipelines = to_jsonable(rows)
-        found = await list_timeline_runs(
-            tx, space, [UUID(pipeline["id"]) for pipeline in pipelines], span.begin, span.end
-        )
-    runs = {of: list(some) for of, some in groupby(found, key=lambda run: str(run["pipeline_id"]))}
-    lanes = [_lane(pipeline, runs.get(pipeline["id"], []), span, now) for pipeline in pipelines]
+    span = window_until(until, hours, now)
+    (pipelines, total), layout = await run_together(
+        list_pipelines(space, space, paging, which, status=None, window=StatsWindow.ending_now(1), sort="-last_run_at"),
+        page_context(space, is_part=etag is not None),
+    )
+    found = await list_timeline_pieces(space, space, [row["id"] for row in pipelines], span.begin, span.end)
+    pages = paging.last_page(total)
+    if last_page := redirect_past_end(request, paging.page, pages):
+        return last_page
+    pieces = {key: list(some) for key, some in groupby(found, key=lambda piece: piece["pipeline_id"])}
+    lanes = [_lane(row, pieces.get(row["id"], []), space.slug, span, now) for row in pipelines]
     lanes.sort(key=lambda lane: (lane["group"][by] is None, lane["group"][by] or ""))
     half = timedelta(hours=hours) / 2
     return render(
         request, "timeline_lanes.html" if etag else "timeline.html", etag=etag,
-        **({"space": space} if etag else await layout_context(space)),
+        **layout,
         groups=[(name, list(some)) for name, some in groupby(lanes, key=lambda lane: lane["group"][by])], by=by,
-        hours=hours, is_live=until is None, span=span, at_now=span.share(now) if span.begin < now < span.end else None,
-        earlier=_text(span.end - half), later=_text(span.end + half) if span.end < now else None, scale=HOURS,
-        ticks=_ticks(span), which=which, total=total, number=paging.page, pages=max(1, -(-total // LANES)),
+        hours=hours, is_live=until is None, span=span, axis=axis_svg(time_ticks(span.begin, span.end)),
+        earlier=_to_second(span.end - half), later=_to_second(span.end + half) if span.end < now else None,
+        scale=HOURS, which=which, no_filter=NO_FILTER, total=total, number=paging.page, pages=pages,
     )  # fmt: skip
 
 
-def _lane(pipeline: dict[str, Any], runs: Iterable[dict[str, Any]], span: Span, now: datetime) -> dict[str, Any]:
-    is_held = pipeline["is_paused"] or pipeline["is_draining"]
-    expected = pipeline["next_run_at"] and datetime.fromisoformat(pipeline["next_run_at"])
-    is_expected = expected and not is_held and max(now, span.begin) <= expected < span.end
+def window_until(until: datetime | None, hours: int, now: datetime) -> Span:
+    """Up to `until`, or around now."""
+    width = timedelta(hours=hours)
+    end = min(LAST, max(FIRST, until.astimezone(UTC))) if until else now + width * AHEAD
+    return Span(end - width, end)
+
+
+def _lane(
+    pipeline: dict[str, Any], pieces: list[dict[str, Any]], slug: str, span: Span, now: datetime
+) -> dict[str, Any]:
+    expected = expected_run(pipeline, span, now)
+    total, failed = count_runs(pieces)
     return {
         "id": pipeline["id"],
         "name": pipeline["name"],
-        "criticality": pipeline["criticality"],
         "group": {"team": (pipeline["team"] or {}).get("name"), "connector": pipeline["connector"]["name"]},
-        "pieces": merge_overlapping(runs, span, now),
-        "ghost": span.share(expected) if is_expected else None,
-        "expected": pipeline["next_run_at"],
-    }
-
-
-def merge_overlapping(runs: Iterable[dict[str, Any]], span: Span, now: datetime) -> list[dict[str, Any]]:
-    """Where something ran: `left` and `width` as shares, the number of runs, the worst state; one run has an id."""
-    bars: list[dict[str, Any]] = []
-    for run in sorted(runs, key=lambda bar: bar["began"]):
-        left = span.share(run["began"])
-        right = max(left, span.share(run["ended_at"] or now))
-        if bars and left <= bars[-1]["right"] + MERGE_GAP:
-            bars[-1]["right"] = max(bars[-1]["right"], right)
-            bars[-1]["runs"].append(run)
-        else:
-            bars.append({"left": left, "right": right, "runs": [run]})
-    return [_bar(bar) for bar in bars]
-
-
-def _bar(bar: dict[str, Any]) -> dict[str, Any]:
-    runs, states = bar["runs"], {run["status"] for run in bar["runs"]}
-    status = next((state for state in WORST if state in states), runs[-1]["status"])
-    failed = sum(status_class(run["status"]) == "bad" for run in runs)
-    return {
-        "left": round(bar["left"] * 1000, 1),
-        "width": max(3.0, round((bar["right"] - bar["left"]) * 1000, 1)),
-        "kind": status_class(status),
-        "status": status,
-        "many": len(runs),
+        "svg": lane_svg(pipeline, pieces, expected, slug, span, now),
+        "total": total,
         "failed": failed,
-        "run_id": runs[-1]["id"],
-        "name": runs[-1]["external_id"],
+        "failed_url": runs_url(slug, pipeline["id"], span.begin, span.end, "failed"),
+        "overdue_since": expected.at if expected and expected.is_overdue else None,
     }
 
 
-def _ticks(span: Span) -> list[dict[str, Any]]:
-    """Six moments, evenly."""
-    return [{"at": _text(span.begin + (span.end - span.begin) * place / 6)} for place in range(6)]
+def expected_run(pipeline: dict[str, Any], span: Span, now: datetime) -> ExpectedRun | None:
+    """The next run, if it is in the window, or overdue and the window reaches to now."""
+    at: datetime | None = pipeline["next_run_at"]
+    if at is None or pipeline["is_paused"] or pipeline["is_draining"] or not pipeline["is_active"] or at >= span.end:
+        return None
+    if now - at > OVERDUE_AFTER:
+        return ExpectedRun(at, is_overdue=True) if span.begin < now else None
+    return ExpectedRun(at, is_overdue=False) if at >= span.begin else None
 
 
-def _text(time: datetime) -> str:
-    return time.replace(microsecond=0).isoformat().replace("+00:00", "Z")
+def _to_second(time: datetime) -> str:
+    return iso(time.replace(microsecond=0))

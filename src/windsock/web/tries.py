@@ -10,12 +10,12 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from windsock.actions.service import TriggerService
+from windsock.actions.trigger import TriggerService
 from windsock.auth.authenticator import Space
 from windsock.db.database import Row
 from windsock.errors import ProviderHTTPError, WindsockError
 from windsock.providers.base import ProviderTaskRun
-from windsock.providers.scopes import NO_REGION, NO_REGION_INDEX, NOT_MAPPED, TaskRunId
+from windsock.providers.scopes import TaskRunId
 from windsock.tasks import SingleFlight
 
 MAX_REQUESTED = 20
@@ -76,7 +76,7 @@ class PreviousTriesCache:
         try:
             async with self._triggers.open_provider_for(space, run["pipeline_id"]) as (provider, pipeline_external_id):
                 for task in wanted:
-                    which = _which(pipeline_external_id, run["external_id"], task)
+                    which = TaskRunId.of(pipeline_external_id, run["external_id"], task)
                     try:
                         found = [_format_try(task_try) for task_try in await provider.tries(which)]
                     except ProviderHTTPError as refusal:
@@ -96,18 +96,6 @@ class PreviousTriesCache:
         self._known[str(task["id"]), task["try_number"]] = found
         while len(self._known) > MAX_ENTRIES:
             self._known.popitem(last=False)
-
-
-def _which(pipeline_external_id: str, run_external_id: str, task: Row) -> TaskRunId:
-    """The API says null for what the provider leaves out."""
-    return TaskRunId(
-        pipeline_external_id,
-        run_external_id,
-        task["external_id"],
-        NOT_MAPPED if task["map_index"] is None else task["map_index"],
-        task["region_id"] or NO_REGION,
-        NO_REGION_INDEX if task["region_index"] is None else task["region_index"],
-    )
 
 
 def _format_try(row: ProviderTaskRun) -> Tried:

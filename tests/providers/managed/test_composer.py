@@ -152,6 +152,15 @@ def test_google_refusal_is_reported_by_code(
     assert caught.value.is_transient is (kind is ProviderUnreachable)
 
 
+def test_redirect_of_token_server_is_not_followed(google: "Cloud", lab: "Lab", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
+    google.responses = [lab.Reply({}, status=302, headers={"Location": "/internal"}), "google_token"]
+    with pytest.raises(ProviderFailed) as caught:
+        google.use(key_of(google), one_run, google.COMPOSER_URL)
+    assert (google.api.paths, google.requests) == (["POST /token"], [])
+    assert_no_secret(caught.value, google)
+
+
 def test_credentials_echoed_by_server_are_redacted(google: "Cloud", lab: "Lab") -> None:
     for body in ({"error": "planted assertion"}, {"error": ["planted"]}, b"planted", {"access_token": 3}, {}):
         google.responses = [lab.Reply(body, status=400 if body != {"access_token": 3} else 200)]

@@ -197,6 +197,24 @@ def test_login_refused_by_web_server_is_not_retried(
     assert_no_secret(caught.value)
 
 
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_redirect_of_web_server_is_not_followed(aws: "Cloud", version: Literal["v1", "v2"]) -> None:
+    aws.web = lambda _: httpx2.Response(302, headers={"Location": "https://elsewhere.example.com/internal"})
+    with pytest.raises(ProviderFailed) as caught:
+        aws.use(credentials, one_run, aws.MWAA_URL, version)
+    assert [request.url.path for request in aws.requests] == [LOGINS[version]]
+    assert_no_secret(caught.value)
+
+
+def test_redirect_of_aws_is_not_followed(aws: "Cloud", lab: "Lab") -> None:
+    aws.responses = [lab.Reply({}, status=307, headers={"Location": f"{aws.api.base_url}/internal"})]
+    with pytest.raises(ProviderFailed) as caught:
+        aws.use(credentials, one_run, aws.MWAA_URL)
+    assert {path.rpartition("/")[2] for path in aws.api.paths} == {"prod"}
+    assert aws.requests == []
+    assert_no_secret(caught.value)
+
+
 @pytest.mark.parametrize("status", [400, 404, 405])
 def test_missing_login_endpoint_is_not_mistaken_for_missing_run(aws: "Cloud", status: int) -> None:
     aws.web = aws.refuses(status)

@@ -11,6 +11,7 @@ from windsock import egress
 from windsock.errors import ProviderBadResponse, ProviderFailed, ProviderHTTPError
 from windsock.providers.airflow import detect as identification
 from windsock.providers.airflow import pipelines
+from windsock.providers.airflow.actions import AirflowActions
 from windsock.providers.airflow.auth import AuthenticatedClient, auth_scheme_for
 from windsock.providers.airflow.config import AirflowConfig, Credentials
 from windsock.providers.airflow.counting import count
@@ -18,10 +19,12 @@ from windsock.providers.airflow.dialect import EVENTS, Dialect, parse_param
 from windsock.providers.airflow.errors import WrongApiVersion
 from windsock.providers.airflow.event_log import read_hints
 from windsock.providers.airflow.http import AirflowHttp, Sleep
-from windsock.providers.airflow.lookup import find_run, has_address, read_task_runs
+from windsock.providers.airflow.logs import LogRequest, read_log
+from windsock.providers.airflow.lookup import find_run, read_task_runs
 from windsock.providers.airflow.parsing import identity, mapping, parse_datetime, str_list
 from windsock.providers.airflow.scans import ApiRequest, Limits, parse_listing
 from windsock.providers.airflow.tokens import TokenCache
+from windsock.providers.airflow.tries import read_tries
 from windsock.providers.airflow.trigger import trigger
 from windsock.providers.airflow.v1 import V1
 from windsock.providers.airflow.v2 import V2
@@ -29,8 +32,6 @@ from windsock.providers.base import ApiVersionInfo, Page, PipelineListing, Provi
 from windsock.providers.hints import EventLogHints
 from windsock.providers.miscounts import Miscounts
 from windsock.providers.scopes import (
-    NO_REGION,
-    NOT_MAPPED,
     ProviderParam,
     Resume,
     RunRange,
@@ -39,11 +40,12 @@ from windsock.providers.scopes import (
     SingleRun,
     TaskRunId,
 )
+from windsock.providers.task_logs import TaskLog
 
 ApiVersion = Literal["v1", "v2"]
 
 _DIALECTS: dict[str, Dialect] = {"v1": V1(), "v2": V2()}
-_FORBIDDEN, _NOT_FOUND = 403, 404
+_FORBIDDEN = 403
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Airflow:
         )
         sign_in = auth_scheme_for(self._http, credentials, config.base_url, policy=policy, as_machine=as_machine)
         self._session = AuthenticatedClient(self._http, sign_in, tokens=tokens, key=key)
+        self.actions = AirflowActions(self._session, self._known, self._limits, sleep)
 
     @property
     def requests(self) -> int:
@@ -138,9 +141,9 @@ class Airflow:
         self._dialect = _DIALECTS[identity.api_version]
         return identity
 
-    async def list_pipelines(self, *, counts_import_errors: bool = True) -> PipelineListing:
+    async def list_pipelines(self, *, reads_import_errors: bool = True) -> PipelineListing:
         dialect = await self._known()
-        import_errors = f"{dialect.root}/importErrors" if counts_import_errors else None
+        import_errors = f"{dialect.root}/importErrors" if reads_import_errors else None
         return await pipelines.list_pipelines(self._session.get, dialect.pipelines(), import_errors, self._limits)
 
     async def runs(self, scope: ScanScope, resume: Resume | None = None) -> AsyncIterator[Page[ProviderRun]]:
@@ -225,25 +228,13 @@ class Airflow:
         return {identity(task, "task_id", "task"): str_list(task.get("downstream_task_ids")) for task in rows}
 
     async def tries(self, task_run: TaskRunId) -> list[ProviderTaskRun]:
-        """Raises ProviderHTTPError (404) where Airflow is older than 2.10, or has no such task instance or address.
+        return await read_tries(self._session.get, await self._known(), task_run)
 
-        Measured on 3.4.0b2: inside a loop, without the region it is 400.
-        """
-        dialect = await self._known()
-        names = (task_run.pipeline_external_id, task_run.run_external_id, task_run.external_id)
-        if not has_address(*names):
-            sentence = f"Airflow's API has no address for the tries of {names[2]!r} in the run {names[1]!r}."
-            raise ProviderHTTPError(_NOT_FOUND, sentence, is_transient=False)
-        parts = [quote(name, safe="~") for name in names]
-        of_map = "" if task_run.map_index == NOT_MAPPED else f"/{task_run.map_index}"
-        path = "{}/dags/{}/dagRuns/{}/taskInstances/{}{}/tries".format(dialect.root, *parts, of_map)
-        region = {"region_id": task_run.region_id, "region_index": str(task_run.region_index)}
-        body = (await self._session.get(path, region if task_run.region_id != NO_REGION else None)).body
-        found = body.get("task_instances") if isinstance(body, dict) else None
-        if not isinstance(found, list):
-            raise ProviderBadResponse(f"The answer to GET {path} has no list of tries.")
-        rows = [dialect.parse_task_run(item) for item in found if isinstance(item, dict)]
-        return sorted(rows, key=lambda item: item.try_number)
+    async def read_log(
+        self, task_run: TaskRunId, try_number: int, resume: str | None = None, *, may_continue: bool = False
+    ) -> TaskLog:
+        which = LogRequest(task_run, try_number, resume, may_continue)
+        return await read_log(self._session, await self._known(), which, self._http.secrets)
 
     async def params(self, pipeline_external_id: str) -> list[ProviderParam]:
         dialect = await self._known()

@@ -28,6 +28,7 @@ from windsock.providers.airflow.config import (
     PasswordCredentials,
     TokenCredentials,
 )
+from windsock.providers.airflow.content import BodySink
 from windsock.providers.airflow.errors import SignInDemanded
 from windsock.providers.airflow.http import AirflowHttp, ApiResponse, Params
 from windsock.providers.airflow.mwaa import Mwaa
@@ -95,9 +96,17 @@ class AuthenticatedClient:
         """GET `path`, which begins with /api/v1 or /api/v2."""
         return await self._ask("GET", path, params=params)
 
+    async def stream(self, path: str, params: Params, sink: BodySink, accept: str) -> None:
+        """GET whose body `sink` takes as it arrives, uncompressed: so much is in memory as it holds."""
+        await self._ask("GET", path, params=params, sink=sink, accept=accept)
+
     async def post_once(self, path: str, json: Mapping[str, object]) -> ApiResponse:
         """POST; sent again only where the caller was refused, which a server does before it does anything."""
         return await self._ask("POST", path, json=json, tries=1)
+
+    async def patch_once(self, path: str, json: Mapping[str, object], params: Params | None = None) -> ApiResponse:
+        """As post_once, with PATCH."""
+        return await self._ask("PATCH", path, json=json, params=params, tries=1)
 
     async def get_version(self, path: str) -> ApiResponse:
         """GET without signing in where the version of Airflow needs none; a fixed token is for a proxy in front."""
@@ -136,8 +145,9 @@ class AuthenticatedClient:
             raise
 
     async def _send(self, method: str, path: str, headers: dict[str, str], **what: Any) -> ApiResponse:  # noqa: ANN401
+        send = self._http.stream if "sink" in what else self._http.send
         try:
-            return await self._http.send(method, path, headers=headers, **what)
+            return await send(method, path, headers=headers, **what)
         except ProviderHTTPError as failure:
             if (hints := self._scheme.hints.get(failure.status)) is not None:
                 permission = permission_hint(method, path) if failure.status == HTTPStatus.FORBIDDEN else None

@@ -1,5 +1,6 @@
 """Configuration of a connector to Airflow: address, sign-in, filters."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -28,6 +29,9 @@ URL_PATTERN = (
 """For schemas: what `_clean_url` accepts. Not every IPv6 address and not every name beyond ASCII that fits is one."""
 PRIVATE_KEY = "PRIVATE KEY-----"
 Url = Annotated[str, Field(max_length=2000, json_schema_extra={"pattern": URL_PATTERN})]
+
+ReadLogs = Literal["on_failure", "on_demand", "off"]
+_FIRST_TO_STREAM_LOGS = (3, 2)
 
 Glob = Annotated[str, Field(min_length=1, max_length=250)]
 _Detail = Annotated[str | None, Field(max_length=1000)]
@@ -78,6 +82,14 @@ class AirflowConfig(BaseModel):
     include_dags: Annotated[list[Glob], Field(max_length=1000)] = []
     exclude_dags: Annotated[list[Glob], Field(max_length=1000)] = []
     include_tags: Annotated[list[Glob], Field(max_length=1000)] = []
+    read_logs: Annotated[
+        ReadLogs | None,
+        Field(
+            description="When logs of tasks are read from Airflow. on_failure: of a failed task at once, and when "
+            "somebody asks; on_demand: when somebody asks; off: never. null: on_failure from Airflow 3.2 on, which "
+            "streams logs; on_demand before, where a large log can take all memory of the server."
+        ),
+    ] = None
     web_url: Annotated[Url | None, Field(description="Where people open Airflow, if not at base_url.")] = None
 
     @field_validator("ca_certificate")
@@ -217,3 +229,11 @@ Credentials = Annotated[
     | MwaaCredentials,
     Field(discriminator="auth_type"),
 ]
+
+
+def read_logs_setting(setting: ReadLogs | None, provider_version: str | None) -> ReadLogs:
+    """The setting, or the default for this version of Airflow; `provider_version` is None before the first sync."""
+    if setting is not None:
+        return setting
+    numbers = tuple(int(part) for part in re.findall(r"[0-9]{1,9}", provider_version or "")[:2])
+    return "on_failure" if numbers >= _FIRST_TO_STREAM_LOGS else "on_demand"

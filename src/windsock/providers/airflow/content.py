@@ -1,6 +1,6 @@
 """Judges the body of an answer by its headers and its size: whether it is JSON, whole, readable, and not too much."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from windsock import egress
 from windsock.errors import ProviderBadResponse
@@ -9,6 +9,39 @@ from windsock.providers.airflow import errors
 ENCODINGS: Final = ("gzip", "deflate")
 MAX_VALUES: Final = 1_000_000
 """In one answer: parsing a million takes some 0.2 s, in which nothing else of this process runs, and 200 MB."""
+
+
+class BodySink(Protocol):
+    """Takes the body of a response piece by piece. `seconds`: for the whole request."""
+
+    seconds: float
+
+    def accepts(self, response: egress.Response) -> bool:
+        """Whether it is the success that was wanted; any other response is read and judged as usual."""
+        ...
+
+    def write(self, chunk: bytes) -> bool:
+        """Take a piece; False ends the reading."""
+        ...
+
+
+async def fill(sink: BodySink, response: egress.Response) -> bytes:
+    """Hand the body to `sink`; nothing is left of it."""
+    async for chunk in response.aiter_bytes():
+        if not sink.write(chunk):
+            break
+    return b""
+
+
+async def read_bounded(response: egress.Response, largest: int) -> bytes | None:
+    """The whole body, or None when it is larger than what is held in memory."""
+    chunks, size = [], 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > largest:
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def is_json_type(content_type: str) -> bool:

@@ -4,6 +4,9 @@ import errno
 import socket
 import ssl
 from collections.abc import Collection, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -19,6 +22,8 @@ from windsock.errors import (
 from windsock.providers.airflow.permissions import permission_hint
 
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+MAX_RETRY_AFTER = 3600.0
+"""A proxy that says a year would stop the connector for a year."""
 _LONGEST_DETAIL = 2000
 _SHORTEST_SECRET = 4
 _REMOVED = "has been removed in Airflow 3"
@@ -261,3 +266,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [cause for cause in (current.__cause__, current.__context__) if cause is not None]
         if isinstance(current, BaseExceptionGroup):
             waiting += current.exceptions
+
+
+def retry_after(response: egress.Response) -> float | None:
+    """Seconds from a Retry-After header, which may hold seconds or a date; at most an hour, whatever it says."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value[:9]), MAX_RETRY_AFTER)
+    with suppress(ValueError, TypeError, OverflowError):
+        seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        return min(max(0.0, seconds), MAX_RETRY_AFTER)
+    return None

@@ -8,26 +8,22 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from windsock import egress
 from windsock.errors import ProviderBadResponse, ProviderFailed
-from windsock.providers.airflow import errors
+from windsock.providers.airflow import content, errors
 from windsock.providers.airflow.clock import ServerClock
 from windsock.providers.airflow.config import AirflowConfig
 from windsock.providers.airflow.connection import RequestTrace, open_airflow_client, peer_of, unreadable_certificate
-from windsock.providers.airflow.content import complaint_about, holds_too_many_values, is_json_type
 from windsock.providers.airflow.parsing import decode
-from windsock.providers.airflow.recognition import VERSION_PATHS, ApiVersion, RecognizedServers, recognize
+from windsock.providers.airflow.recognition import VERSION_PATHS, RecognizedServers, recognize
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 """A page that is larger is asked for in smaller pages. CPython needs up to 40 times as much for the parsed JSON."""
 MAX_WAIT = 30.0
-MAX_RETRY_AFTER = 3600.0
-"""A proxy that says a year would stop the connector for a year."""
 _RETRIED = frozenset({429, 502, 503, 504})
 _DROPPED = (egress.ReadError, egress.WriteError, egress.CloseError, egress.RemoteProtocolError)
 _LARGE_TO_DECODE = 200_000
@@ -54,6 +50,7 @@ class _Received:
     as_of: datetime
     elapsed: float
     peer: object
+    is_streamed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +125,22 @@ class AirflowHttp:
             await self._sleep(max(backoff, failure.retry_after or 0))
         raise await self._with_words(method, path, headers, outcome)
 
+    async def stream(
+        self, method: str, path: str, *, params: Params, headers: Mapping[str, str], sink: content.BodySink, accept: str
+    ) -> ApiResponse:
+        """A request, sent once, whose body `sink` takes as it comes: of a server that was recognised as an Airflow."""
+        wanted = {**headers, "Accept": accept, "Accept-Encoding": "identity"}
+        if not self._recognized.has_any(self._key):
+            await self._once("GET", _version_path(path), headers=headers)
+        outcome = await self._once(method, path, params=params, headers=wanted, sink=sink)
+        received = outcome.received
+        if outcome.response is None and received is not None and sink.accepts(received.response):
+            await self._with_words(method, path, headers, outcome)  # recognises the server, if it is one
+            outcome = await self._once(method, path, params=params, headers=wanted, sink=sink)
+        if outcome.response is None:
+            raise await self._with_words(method, path, headers, outcome)
+        return outcome.response
+
     def may_have_posted(self, suffix: str) -> bool:
         """Whether a POST to a path with this ending may have reached the server."""
         return any(path.endswith(suffix) and trace.may_have_left for path, trace in self._posts)
@@ -148,14 +161,9 @@ class AirflowHttp:
         self._client().cookies.clear()
         response = received.response
         if response.status_code >= HTTPStatus.BAD_REQUEST:
-            wait = _retry_after(response)
+            wait = errors.retry_after(response)
             raise errors.from_status(
-                f"POST {path}",
-                response.status_code,
-                None,
-                secrets=self.secrets,
-                retry_after=wait,
-                shows_words=False,
+                f"POST {path}", response.status_code, None, secrets=self.secrets, retry_after=wait, shows_words=False
             )
         found: SimpleCookie = SimpleCookie()
         for line in response.headers.get_list("set-cookie"):
@@ -172,9 +180,16 @@ class AirflowHttp:
         async with self._lock:
             return await self._receive_now(method, path, **what)
 
-    async def _receive_now(self, method: str, path: str, **what: Any) -> _Received | HttpOutcome:  # noqa: ANN401
+    async def _receive_now(
+        self,
+        method: str,
+        path: str,
+        *,
+        sink: content.BodySink | None = None,
+        **what: Any,  # noqa: ANN401
+    ) -> _Received | HttpOutcome:
         """Failures are returned, never raised from within: httpx2's errors hold the sent headers."""
-        request_text = f"{method} {path}"
+        request_text, is_streamed = f"{method} {path}", False
         try:
             client = self._client()
         except (ssl.SSLError, ValueError):
@@ -184,15 +199,20 @@ class AirflowHttp:
             self._posts.append((path, trace))
         self.requests += 1
         started_at, clock, encoding = datetime.now(UTC), time.monotonic(), ""
-        seconds = self._config.timeout_seconds
+        seconds = sink.seconds if sink else self._config.timeout_seconds
         try:
             async with (
                 asyncio.timeout(seconds),
                 client.stream(method, path, extensions={"trace": trace}, **what) as response,
             ):
                 encoding = response.headers.get("content-encoding", "")
-                body = await self._read(response)
                 peer = peer_of(response)
+                if sink is None or not sink.accepts(response):
+                    body = await content.read_bounded(response, self._largest_body)
+                elif is_streamed := self._is_recognized(peer):
+                    body = await content.fill(sink, response)
+                else:
+                    body = b""
         except (TimeoutError, egress.TimeoutException):
             return HttpOutcome(None, errors.timed_out(request_text, seconds, request_sent=trace.may_have_left))
         except egress.DecodingError:
@@ -208,7 +228,7 @@ class AirflowHttp:
                 None, errors.ResponseTooLarge(f"The answer to {request_text} is larger than can be taken in.")
             )
         self.as_of = self.clock.read(response.headers.get("date"), started_at, elapsed)
-        return _Received(response, body, self.as_of, elapsed, peer)
+        return _Received(response, body, self.as_of, elapsed, peer, is_streamed)
 
     async def _with_words(
         self, method: str, path: str, headers: Mapping[str, str] | None, outcome: HttpOutcome
@@ -218,8 +238,7 @@ class AirflowHttp:
         if received is not None and path not in VERSION_PATHS.values():
             if not self._is_recognized(received.peer) and received.peer not in self._unrecognized:
                 self._unrecognized.add(received.peer)
-                api_version: ApiVersion = "v1" if path.startswith("/api/v1/") else "v2"
-                await self._once("GET", VERSION_PATHS[api_version], headers=headers)
+                await self._once("GET", _version_path(path), headers=headers)
             if self._is_recognized(received.peer):
                 outcome = await self._interpret(request_text, received, shows_words=True)
         return outcome.failure or ProviderBadResponse(f"Airflow gave no answer to {request_text}.")
@@ -230,6 +249,8 @@ class AirflowHttp:
     async def _interpret(self, request_text: str, received: _Received, *, shows_words: bool = False) -> HttpOutcome:
         response, body = received.response, received.body
         status = response.status_code
+        if received.is_streamed:
+            return HttpOutcome(ApiResponse(status=status, body=None, as_of=received.as_of, elapsed=received.elapsed))
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             is_https = self._config.base_url.startswith("https:")
             location = response.headers.get("location", "")
@@ -239,8 +260,8 @@ class AirflowHttp:
             return HttpOutcome(None, failure, received=received)
         content_type = response.headers.get("content-type", "")
         data: Any = None
-        is_json, is_broken = is_json_type(content_type), False
-        if is_json and holds_too_many_values(body):
+        is_json, is_broken = content.is_json_type(content_type), False
+        if is_json and content.holds_too_many_values(body):
             return HttpOutcome(
                 None, errors.ResponseTooLarge(f"The answer to {request_text} holds more values than are read.")
             )
@@ -252,12 +273,12 @@ class AirflowHttp:
             except (ValueError, RecursionError):
                 is_broken = True
         if status >= HTTPStatus.BAD_REQUEST:
-            wait = _retry_after(response)
+            wait = errors.retry_after(response)
             failure = errors.from_status(
                 request_text, status, data, secrets=self.secrets, retry_after=wait, shows_words=shows_words
             )
             return HttpOutcome(None, failure, may_retry=status in _RETRIED, received=received)
-        complaint = complaint_about(
+        complaint = content.complaint_about(
             request_text, response, is_json=is_json, is_broken=is_broken, shows_words=shows_words
         )
         if complaint is not None:
@@ -267,28 +288,12 @@ class AirflowHttp:
                 self._recognized.add(self._key, received.peer)
         return HttpOutcome(ApiResponse(status=status, body=data, as_of=received.as_of, elapsed=received.elapsed))
 
-    async def _read(self, response: egress.Response) -> bytes | None:
-        """The whole body, or None when it is larger than what is held in memory."""
-        chunks, size = [], 0
-        async for chunk in response.aiter_bytes():
-            size += len(chunk)
-            if size > self._largest_body:
-                return None
-            chunks.append(chunk)
-        return b"".join(chunks)
-
     def _client(self) -> egress.AsyncClient:
         if self._opened is None:
             self._opened = open_airflow_client(self._config, self._policy, self._transport)
         return self._opened
 
 
-def _retry_after(response: egress.Response) -> float | None:
-    """Seconds from a Retry-After header, which may hold seconds or a date; at most an hour, whatever it says."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value[:9]), MAX_RETRY_AFTER)
-    with suppress(ValueError, TypeError, OverflowError):
-        seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        return min(max(0.0, seconds), MAX_RETRY_AFTER)
-    return None
+def _version_path(path: str) -> str:
+    """The version endpoint of the API that `path` belongs to."""
+    return VERSION_PATHS["v1" if path.startswith("/api/v1/") else "v2"]

@@ -2,12 +2,12 @@
 
 from windsock.errors import ProviderBadResponse, ProviderFailed, ProviderIncomplete
 from windsock.providers.airflow.completeness import is_small, miscounted, refuse
-from windsock.providers.airflow.counting import count_import_errors
+from windsock.providers.airflow.import_errors import list_import_errors
 from windsock.providers.airflow.isolation import Isolation
 from windsock.providers.airflow.naming import Namer
 from windsock.providers.airflow.scans import NAMELESS, Fetch, Key, Limits, Listing, ListResponse, parse_listing
 from windsock.providers.airflow.slices import SliceReader
-from windsock.providers.base import PipelineListing, ProviderPipeline
+from windsock.providers.base import PipelineListing, ProviderImportError, ProviderPipeline
 
 _RESTARTS = 3
 
@@ -81,9 +81,9 @@ async def _list_once(
     return found
 
 
-async def _import_errors(ask: Fetch, path: str) -> int | None:
-    """How many files failed to parse. None where that cannot be had: the list of DAGs is whole without it."""
+async def _import_errors(ask: Fetch, path: str) -> list[ProviderImportError] | None:
+    """Files that failed to parse. None where they cannot be read: the list of DAGs is whole without them."""
     try:
-        return await count_import_errors(ask, path)
+        return await list_import_errors(ask, path)
     except ProviderFailed:
         return None

@@ -27,6 +27,10 @@ class RecognizedServers:
         while len(self._addresses) > self._largest:
             self._addresses.popitem(last=False)
 
+    def has_any(self, key: str) -> bool:
+        """Whether any address is known."""
+        return any(known == key for known, _ in self._addresses)
+
     def has(self, key: str, address: object) -> bool:
         return (key, address) in self._addresses
 

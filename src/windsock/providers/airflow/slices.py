@@ -177,7 +177,8 @@ class SliceReader(Generic[T]):
             return False
 
     def _key(self, gap: _Gap[T], skipped: SkippedRow) -> Key:
-        if skipped.run_external_id or skipped.task_external_id:
+        is_of_run = self._listing.kind == "task_runs"  # its list may name the run of a row without a name
+        if skipped.task_external_id or (skipped.run_external_id and not is_of_run):
             ids = (skipped.pipeline_external_id, skipped.run_external_id, skipped.task_external_id)
             return ("unlistable", *ids, skipped.region_id, skipped.region_index, skipped.map_index)
         before = () if gap.before is None else self._listing.key(gap.before)

@@ -207,5 +207,6 @@ def parse_task_run(raw: Json) -> ProviderTaskRun:
         hostname=fields.text("hostname"),
         note=fields.text("note"),
         run_at=fields.datetime("run_after") or fields.datetime("logical_date"),
+        execution_id=fields.text("id"),
         provider_metadata=dialect.task_run_metadata(fields, {"operator_name"}),
     )

@@ -1,13 +1,13 @@
 // @ts-check
-// What a page does beside links and forms: keys, and times on hover as the reader's own clock has them.
+// Keyboard shortcuts, keyboard access to rows, and times in the time zone of the reader.
 "use strict";
 
 /** @param {string} name @param {string} [role] @param {string} [tag] */
 function part(name, role, tag = "div") {
-  const made = document.createElement(tag);
-  made.className = name;
-  if (role) made.setAttribute("role", role);
-  return made;
+  const element = document.createElement(tag);
+  element.className = name;
+  if (role) element.setAttribute("role", role);
+  return element;
 }
 
 /** @param {number} seconds */
@@ -23,6 +23,8 @@ function duration(seconds) {
 
 /** @returns {HTMLElement[]} */
 const rows = () => Array.from(document.querySelectorAll("tr.row"));
+/** @param {Element} row @returns {HTMLElement | null} */
+const rowLink = (row) => row.querySelector("a.open");
 
 /** @param {number} step */
 function move(step) {
@@ -31,13 +33,46 @@ function move(step) {
   const next = all[Math.min(all.length - 1, Math.max(0, at + step))];
   if (!next) return;
   all.forEach((row) => row.classList.toggle("here", row === next));
-  const link = /** @type {HTMLElement | null} */ (next.querySelector("a.open"));
-  if (link) link.focus();
+  rowLink(next)?.focus();
 }
+
+// A row with many controls is one tab stop, its link; the arrow keys reach the other controls.
+/** @param {Element} row @returns {HTMLElement[]} */
+const rowControls = (row) => Array.from(row.querySelectorAll("a, button, input:not([type=hidden])"));
+
+function reduceTabStops() {
+  document.querySelectorAll("table[data-row-keys] tr.row").forEach((row) => {
+    const link = rowLink(row);
+    if (link) rowControls(row).forEach((control) => control.setAttribute("tabindex", control === link ? "0" : "-1"));
+  });
+}
+
+/** @param {HTMLElement} target @param {number} step */
+function moveInRow(target, step) {
+  const row = target.closest("table[data-row-keys] tr.row");
+  if (!row) return false;
+  const controls = rowControls(row);
+  controls[controls.indexOf(/** @type {HTMLElement} */ (target.closest("a, button, input"))) + step]?.focus();
+  return true;
+}
+
+/** @param {string} id */
+function openDialog(id) {
+  const dialog = document.getElementById(id);
+  if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
+}
+
+/** @param {string} selector */
+const click = (selector) => /** @type {HTMLElement | null} */ (document.querySelector(selector))?.click();
 
 document.addEventListener("keydown", (event) => {
   const target = /** @type {HTMLElement} */ (event.target);
-  if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, textarea, select, dialog")) {
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+    if (moveInRow(target, event.key === "ArrowLeft" ? -1 : 1)) event.preventDefault();
+    return;
+  }
+  if (target.closest("textarea, select, input:not([type=checkbox])")) {
     if (event.key === "Escape") target.blur();
     return;
   }
@@ -49,30 +84,34 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key === "j") move(1);
   else if (event.key === "k") move(-1);
   else if (event.key === "u") changeZone();
-  else if (event.key === "w") {
-    const star = /** @type {HTMLElement | null} */ (document.querySelector("tr.here .star button, .head .star button"));
-    if (star) star.click();
-  } else if (event.key === "?") {
-    const keys = /** @type {HTMLDialogElement | null} */ (document.getElementById("keys"));
-    if (keys) keys.showModal();
-  }
+  else if (event.key === "x") click("tr.here input[type=checkbox]");
+  else if (event.key === "w") click("tr.here .star button, .head .star button");
+  else if (event.key === "?") openDialog("keys");
+});
+document.addEventListener("focusin", (event) => {
+  const row = /** @type {HTMLElement} */ (event.target).closest("tr.row");
+  if (row) rows().forEach((other) => other.classList.toggle("here", other === row));
+});
+document.addEventListener("click", (event) => {
+  const opener = /** @type {HTMLElement} */ (event.target).closest("[data-opens]");
+  if (opener) openDialog(opener.getAttribute("data-opens") || "");
 });
 
-// Times are told on the reader's own clock, or in UTC; the browser keeps which.
+// Times are in local time or in UTC; the browser stores the choice.
 const page = document.documentElement;
 try {
   page.dataset.zone = localStorage.getItem("zone") === "UTC" ? "UTC" : "";
 } catch {
-  page.dataset.zone = ""; // a browser that keeps nothing
+  page.dataset.zone = ""; // no storage in this browser
 }
 const clock = () => (page.dataset.zone ? { timeZone: "UTC" } : {});
 
-function nameZone() {
+function labelZone() {
   const zone = document.getElementById("zone");
   if (!zone) return;
   zone.hidden = false;
   zone.textContent = page.dataset.zone ? "UTC" : "Local time";
-  zone.title = page.dataset.zone ? "Times are in UTC. Press for your own clock" : `Times are those of ${Intl.DateTimeFormat().resolvedOptions().timeZone}. Press for UTC`;
+  zone.title = page.dataset.zone ? "Times are in UTC. Press for local time" : `Times are in ${Intl.DateTimeFormat().resolvedOptions().timeZone}. Press for UTC`;
 }
 
 function changeZone() {
@@ -80,15 +119,15 @@ function changeZone() {
   try {
     localStorage.setItem("zone", page.dataset.zone);
   } catch {
-    // Until the page is left, then.
+    // Lasts until the page is left.
   }
-  nameZone();
-  tell(document);
+  labelZone();
+  formatTimes(document);
   document.dispatchEvent(new Event("windsock:zone"));
 }
 
 /** @param {ParentNode} root */
-function tell(root) {
+function formatTimes(root) {
   root.querySelectorAll("time[datetime]").forEach((time) => {
     const at = new Date(/** @type {string} */ (time.getAttribute("datetime")));
     if (!Number.isNaN(at.getTime())) {
@@ -99,41 +138,49 @@ function tell(root) {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  nameZone();
+  labelZone();
   document.getElementById("zone")?.addEventListener("click", changeZone);
-  tell(document);
+  formatTimes(document);
+  reduceTabStops();
+  // On a phone the navigation scrolls. scrollIntoView would also move the point from which Tab starts.
+  const current = /** @type {HTMLElement | null} */ (document.querySelector(".places [aria-current]"));
+  if (current?.parentElement) current.parentElement.scrollLeft = current.offsetLeft - current.parentElement.offsetLeft - 80;
 });
-document.addEventListener("htmx:afterSwap", () => tell(document));
-// A part that replaces itself must not take the place in the list away.
+document.addEventListener("htmx:afterSwap", () => {
+  formatTimes(document);
+  reduceTabStops();
+});
+// A list that replaces itself keeps its selected row and checkboxes.
 /** @type {string | null} */
 let here = null;
 let hadFocus = false;
 /** @type {Set<string>} */
-let ticked = new Set();
+let checked = new Set();
 const boxes = () => /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("tr.row input[type=checkbox]"));
 document.addEventListener("htmx:beforeSwap", () => {
-  ticked = new Set(Array.from(boxes()).filter((box) => box.checked).map((box) => box.value));
+  checked = new Set(Array.from(boxes()).filter((box) => box.checked).map((box) => box.value));
   const link = document.querySelector("tr.here a.open");
   here = link ? link.getAttribute("href") : null;
   hadFocus = link !== null && link === document.activeElement;
 });
 document.addEventListener("htmx:afterSettle", () => {
-  boxes().forEach((box) => { if (ticked.has(box.value)) box.checked = true; });
+  boxes().forEach((box) => { if (checked.has(box.value)) box.checked = true; });
   if (!here) return;
-  const link = rows().find((row) => row.querySelector("a.open")?.getAttribute("href") === here);
-  if (!link) return;
-  link.classList.add("here");
-  if (hadFocus) /** @type {HTMLElement | null} */ (link.querySelector("a.open"))?.focus({ preventScroll: true });
+  const row = rows().find((candidate) => rowLink(candidate)?.getAttribute("href") === here);
+  if (!row) return;
+  row.classList.add("here");
+  if (hadFocus) rowLink(row)?.focus({ preventScroll: true });
 });
-// Nobody looks: nothing is asked.
+// A hidden tab requests nothing.
 document.addEventListener("htmx:beforeRequest", (event) => {
   const detail = /** @type {CustomEvent} */ (event).detail;
   if (detail.elt.id === "list" && document.hidden) event.preventDefault();
 });
-// Filters that say nothing stay out of the address.
+// Empty filters stay out of the address.
 document.addEventListener("htmx:configRequest", (event) => {
   const detail = /** @type {CustomEvent} */ (event).detail;
   if (!(detail.elt instanceof HTMLFormElement) || !detail.elt.classList.contains("filters")) return;
+  if (detail.verb !== "get") return;
   for (const name of Array.from(detail.formData.keys())) {
     if (detail.formData.getAll(name).every((/** @type {string} */ value) => value === "")) detail.formData.delete(name);
   }

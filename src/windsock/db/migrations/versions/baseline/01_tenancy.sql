@@ -81,9 +81,11 @@ CREATE TABLE spaces (
     created_at     timestamptz NOT NULL DEFAULT now(),
     updated_at     timestamptz NOT NULL DEFAULT now(),
     retention_days integer,
+    requires_reason boolean NOT NULL DEFAULT false,
     CONSTRAINT spaces_retention_days_in_range CHECK (retention_days BETWEEN 1 AND 36500)
 );
 COMMENT ON TABLE spaces IS 'Tenants. Each row of every table with a space_id belongs to exactly one.';
+COMMENT ON COLUMN spaces.requires_reason IS 'Actions on pipelines of high or critical criticality need a reason.';
 COMMENT ON COLUMN spaces.retention_days IS 'Older runs are deleted from Windsock; null: never.';
 
 CREATE TABLE memberships (
@@ -101,12 +103,15 @@ CREATE TABLE teams (
     space_id   uuid NOT NULL REFERENCES spaces ON DELETE CASCADE,
     id         uuid NOT NULL DEFAULT uuid7(),
     name       text NOT NULL,
+    contact    text,
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (space_id, id),
-    CONSTRAINT teams_name_unique UNIQUE (space_id, name)
+    CONSTRAINT teams_name_unique UNIQUE (space_id, name),
+    CONSTRAINT teams_contact_length CHECK (char_length(contact) BETWEEN 1 AND 300)
 );
 COMMENT ON TABLE teams IS 'Groups of users that own pipelines.';
+COMMENT ON COLUMN teams.contact IS 'How to reach the team: an e-mail address, a URL or free text.';
 
 CREATE TABLE team_members (
     space_id uuid NOT NULL,

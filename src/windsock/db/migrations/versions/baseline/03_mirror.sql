@@ -32,6 +32,7 @@ CREATE TABLE pipelines (
     last_synced_at        timestamptz NOT NULL DEFAULT now(),
     created_at            timestamptz NOT NULL DEFAULT now(),
     updated_at            timestamptz NOT NULL DEFAULT now(),
+    task_successors       jsonb NOT NULL DEFAULT '{}',
     task_depths           jsonb NOT NULL DEFAULT '{}',
     task_graph_synced_at  timestamptz,
     deleted_by_sync_id    uuid,
@@ -51,6 +52,7 @@ COMMENT ON TABLE pipelines IS 'DAGs. A sync never writes criticality and team_id
 COMMENT ON COLUMN pipelines.status IS 'The status of the newest run; the sync maintains it, as well as last_run and last_run_at.';
 COMMENT ON COLUMN pipelines.missing_since_sync_id IS 'The complete sync that first did not find the DAG; a second one in a row removes it.';
 COMMENT ON COLUMN pipelines.last_synced_at IS 'When a sync last wrote the row; the API returns the time of the last complete sync if that is later.';
+COMMENT ON COLUMN pipelines.task_successors IS 'task_id to the ids of the tasks that wait for it; {} until the sync has read the graph.';
 COMMENT ON COLUMN pipelines.task_depths IS 'task_id to its distance from the start of the DAG; {} until the sync has read the graph.';
 COMMENT ON COLUMN pipelines.deleted_by_sync_id IS 'The sync that found it deleted; when that sync ends complete it is removed, unless the deletion is quarantined.';
 COMMENT ON COLUMN pipelines.needs_backfill IS 'It appeared, or reappeared, after the backfill began: its earlier runs are not read yet.';

@@ -88,7 +88,7 @@ BEGIN
         EXECUTE format('CREATE TRIGGER %I AFTER DELETE ON %I REFERENCING OLD TABLE AS old_rows
                         FOR EACH STATEMENT EXECUTE FUNCTION bump_space_version_after_statement()', name || '_version_del', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['comments', 'connectors', 'teams', 'watches'] LOOP
+    FOREACH name IN ARRAY ARRAY['actions', 'comments', 'connectors', 'teams', 'watches'] LOOP
         EXECUTE format('CREATE TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %I
                         FOR EACH ROW EXECUTE FUNCTION bump_space_version_after_row()', name || '_version', name);
     END LOOP;

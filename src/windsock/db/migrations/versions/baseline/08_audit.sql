@@ -155,6 +155,37 @@ END
 $$;
 COMMENT ON FUNCTION audit_key IS 'Records that a key was created or revoked, in every space of its user.';
 
+CREATE FUNCTION audit_user()
+RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = windsock, pg_temp
+AS $$
+-- Arguments: the entity type, the column of the user's id, the recorded columns. A user belongs to no space: the event is
+-- recorded in every space of the user.
+DECLARE
+    actor   jsonb := nullif(current_setting('windsock.actor', true), '')::jsonb;
+    old_row jsonb := CASE WHEN TG_OP = 'UPDATE' THEN to_jsonb(OLD) END;
+    new_row jsonb := to_jsonb(NEW);
+    before  jsonb;
+    after   jsonb;
+BEGIN
+    SELECT jsonb_object_agg(c, old_row -> c), jsonb_object_agg(c, new_row -> c) INTO before, after
+    FROM unnest(string_to_array(TG_ARGV[2], ' ')) c WHERE (old_row -> c) IS DISTINCT FROM (new_row -> c);
+    INSERT INTO audit_events (space_id, action, target_type, target_id, target_name, actor_id, actor_name, api_key_id,
+                              before, after, request_id)
+    SELECT m.space_id, CASE TG_OP WHEN 'INSERT' THEN 'created' ELSE 'changed' END, TG_ARGV[0], u.id, u.name,
+           (actor ->> 'user_id')::uuid, (SELECT a.name FROM users a WHERE a.id = (actor ->> 'user_id')::uuid),
+           (actor ->> 'api_key_id')::uuid, CASE WHEN TG_OP = 'UPDATE' THEN before END, after, actor ->> 'request_id'
+    FROM users u JOIN memberships m ON m.user_id = u.id
+    WHERE u.id = (new_row ->> TG_ARGV[1])::uuid AND after IS NOT NULL;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION audit_user IS 'Records a change of a user, or a sign-in link for one, in every space of the user.';
+
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OF outcome ON actions FOR EACH ROW
+WHEN (pg_trigger_depth() = 0 AND NEW.kind <> 'trigger') EXECUTE FUNCTION audit('action', 'id', '', 'kind pipeline_id run_id task_run_id parameters reason outcome status');
+CREATE TRIGGER audit_trigger AFTER INSERT OR UPDATE OF outcome ON actions FOR EACH ROW
+WHEN (pg_trigger_depth() = 0 AND NEW.kind = 'trigger') EXECUTE FUNCTION audit('trigger', 'id', 'run_external_id', 'pipeline_id run_external_id outcome status');
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OF revoked_at ON api_keys FOR EACH ROW
 WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_key();
 CREATE TRIGGER redact_config BEFORE INSERT ON audit_events FOR EACH ROW
@@ -163,12 +194,14 @@ CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE OF content ON comments FOR
 WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('comment', 'id', '', 'run_id task_run_id parent_id content');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON connectors FOR EACH ROW
 WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('connector', 'id', 'name', 'name connector_type config is_active source_system_id', 'credentials');
+CREATE TRIGGER audit AFTER INSERT ON login_links FOR EACH ROW
+WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_user('login_link', 'user_id', 'expires_at');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON memberships FOR EACH ROW
 WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('member', 'user_id', '', 'role');
 CREATE TRIGGER audit AFTER UPDATE OF team_id, criticality ON pipelines FOR EACH ROW
 WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('pipeline', 'id', 'name', 'team_id criticality');
 CREATE TRIGGER audit AFTER INSERT OR UPDATE ON spaces FOR EACH ROW
-WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name retention_days');
+WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('space', 'id', 'name', 'slug name retention_days requires_reason');
 CREATE TRIGGER audit AFTER INSERT ON sync_runs FOR EACH ROW
 WHEN (pg_trigger_depth() = 0 AND NEW.trigger = 'manual') EXECUTE FUNCTION audit('sync', 'id', '', 'connector_id is_full');
 CREATE TRIGGER audit_cancel AFTER UPDATE OF cancel_requested_at ON sync_runs FOR EACH ROW
@@ -180,8 +213,8 @@ WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('hold', 'connector_id', '',
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON team_members FOR EACH ROW
 WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team_member', 'team_id', '', 'user_id');
 CREATE TRIGGER audit AFTER INSERT OR DELETE OR UPDATE ON teams FOR EACH ROW
-WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team', 'id', 'name', 'name');
-CREATE TRIGGER audit AFTER INSERT OR UPDATE OF outcome ON trigger_requests FOR EACH ROW
-WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('trigger', 'id', 'run_external_id', 'pipeline_id run_external_id outcome status');
+WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('team', 'id', 'name', 'name contact');
+CREATE TRIGGER audit AFTER UPDATE OF name, is_superadmin, is_active ON users FOR EACH ROW
+WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit_user('user', 'id', 'name is_superadmin is_active');
 CREATE TRIGGER audit AFTER INSERT OR DELETE ON watches FOR EACH ROW
 WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION audit('watch', 'pipeline_id', '', 'user_id');

@@ -11,17 +11,6 @@ AS $$
 $$;
 COMMENT ON FUNCTION waits_for_another IS 'Whether it is not to be started yet, since another sync of its connector is under way.';
 
-CREATE FUNCTION list_spaces_with_retention()
-RETURNS TABLE(space_id uuid, retention_days integer)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = windsock, pg_temp
-AS $$
-    SELECT s.id, s.retention_days FROM spaces s
-    WHERE s.retention_days IS NOT NULL
-       OR EXISTS (SELECT FROM trigger_requests q WHERE q.space_id = s.id AND q.created_at < now() - interval '90 days')
-    ORDER BY s.id
-$$;
-COMMENT ON FUNCTION list_spaces_with_retention IS 'Spaces in which something may be too old to be kept.';
-
 CREATE FUNCTION sync_freshness()
 RETURNS TABLE(state text, connectors bigint, lag_seconds double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = windsock, pg_temp

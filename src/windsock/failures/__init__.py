@@ -1,0 +1,1 @@
+"""Logs of tasks, excerpts of their errors, and fingerprints that group failures."""

@@ -1,0 +1,1 @@
+"""Saved views of the pipeline list: filters and order under a name, private or shared with the space."""

@@ -1,0 +1,19 @@
+"""A database of the notifications' own: their workers commit, and compare with the clock."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from conftest import SECRET_KEY
+from notifications.harness import Harness, open_harness
+
+
+@pytest.fixture(scope="session")
+def notification_database(make_database: Callable[[str], str]) -> str:
+    return make_database("notifications")
+
+
+@pytest.fixture
+async def harness(notification_database: str) -> AsyncIterator[Harness]:
+    async with open_harness(notification_database, SECRET_KEY) as opened:
+        yield opened
