@@ -53,8 +53,10 @@ def stock_batches():
     batch.loop(max_iterations=2)
 
 
-@dag(schedule=None, catchup=False)
+@dag(schedule=None, catchup=False, default_args={"retry_delay": timedelta(seconds=1)})
 def shop_calls():
+    """The delay is that of failures without a rule, as of a conf that is too deep for a task: else five minutes."""
+
     @task_group
     def calls():
         @task(retries=1, retry_policy=OUT_OF_STOCK)

@@ -190,12 +190,13 @@ async def another(harness: SyncHarness, host: str, *, interval: int) -> UUID:
     return found
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 async def test_ten_hanging_of_hundred_connectors_do_not_delay_the_others(harness: SyncHarness) -> None:
     """Two workers; each of the ninety is synced again and again, never much later than its interval."""
+    interval = 30
     await harness.execute("UPDATE connectors SET is_active = false WHERE space_id = %(space_id)s")
     for number in range(100):
-        await another(harness, f"hangs-{number}" if number % 10 == 0 else f"fine-{number}", interval=15)
+        await another(harness, f"hangs-{number}" if number % 10 == 0 else f"fine-{number}", interval=interval)
     stuck, fine = Slow(harness.fake, 0, hangs=True), Slow(harness.fake, 0.02)
 
     def transport(host: str) -> httpx2.AsyncBaseTransport:
@@ -206,8 +207,23 @@ async def test_ten_hanging_of_hundred_connectors_do_not_delay_the_others(harness
         Worker(harness.process, transport, "second") as second,
         first.jobs.run_workers(16),
         second.jobs.run_workers(16),
+        asyncio.timeout(180),
     ):
-        await asyncio.sleep(60)
+        starts: dict[str, list[datetime]] = {}
+        while len(starts) < 90 or min(map(len, starts.values())) < 3:
+            await asyncio.sleep(1)
+            starts = await fine_starts(harness)
+    waits = [
+        (later - sooner).total_seconds()
+        for times in starts.values()
+        for sooner, later in pairwise(times[1:])  # the first goes on with the history at once
+    ]
+    assert len(waits) >= 90
+    assert max(waits) < interval + 10, f"the longest wait was {max(waits):.1f} s"
+
+
+async def fine_starts(harness: SyncHarness) -> dict[str, list[datetime]]:
+    """Begins of the complete syncs of each connector that does not hang."""
     rows = await harness.rows(
         "SELECT c.name, r.started_at FROM sync_runs r JOIN connectors c ON c.id = r.connector_id"
         " WHERE c.name LIKE 'fine%%' AND r.status = 'complete' ORDER BY c.name, r.started_at"
@@ -215,11 +231,4 @@ async def test_ten_hanging_of_hundred_connectors_do_not_delay_the_others(harness
     starts: dict[str, list[datetime]] = {}
     for row in rows:
         starts.setdefault(row["name"], []).append(row["started_at"])
-    assert len(starts) == 90
-    waits = [
-        (later - sooner).total_seconds()
-        for times in starts.values()
-        for sooner, later in pairwise(times[1:])  # the first goes on with the history at once
-    ]
-    assert min(len(times) for times in starts.values()) >= 3
-    assert max(waits) < 15 + 10, f"the longest wait was {max(waits):.1f} s"
+    return starts
