@@ -1,6 +1,7 @@
 """The connections of channels: HTTP and SMTP, to addresses that the egress policy allows, bounded in time and size."""
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +47,11 @@ class NetworkOutbound:
 
     def __init__(self, policy: egress.Policy, smtp_policy: egress.Policy, smtp: SmtpServer | None) -> None:
         self._policy, self._smtp_policy, self._smtp = policy, smtp_policy, smtp
-        self._tls = egress.create_ssl_context()
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Reads every certificate authority: at the first request only."""
+        return egress.create_ssl_context()
 
     @property
     def has_mail(self) -> bool:
