@@ -165,7 +165,7 @@ document.addEventListener("htmx:beforeSwap", () => {
 });
 document.addEventListener("htmx:afterSettle", () => {
   boxes().forEach((box) => { if (checked.has(box.value)) box.checked = true; });
-  if (!here) return;
+  if (!here || document.querySelector("tr.here")) return; // a key was faster
   const row = rows().find((candidate) => rowLink(candidate)?.getAttribute("href") === here);
   if (!row) return;
   row.classList.add("here");
