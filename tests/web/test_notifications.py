@@ -1,5 +1,7 @@
 """Pages of notifications: rules in words, channels, the preview of a rule, messages, and why somebody was notified."""
 
+import re
+
 import pytest
 
 from factories import TwoTenants
@@ -22,7 +24,7 @@ async def test_rule_is_previewed_saved_and_deleted(editor: Browser, tenants: Two
     fields = {
         "name": "Night", "is_active": "true", "min_criticality": "low", "channel_ids": str(tenants.finance.channel_id),
         "events": "opened", "min_failures": "1", "after_successes": "0", "hold_seconds": "0", "time_zone": "UTC",
-        "quiet_start": "", "quiet_end": "",
+        "quiet_start": "", "quiet_end": "", "group_by": "pipeline",
     }  # fmt: skip
     preview = await editor.send_form(f"{BASE}/rules/new", **fields, do="preview")
     assert "would have sent <strong>1 message</strong>" in preview.text
@@ -32,6 +34,11 @@ async def test_rule_is_previewed_saved_and_deleted(editor: Browser, tenants: Two
     assert "time zone of the IANA database" in refused.text
     assert (await editor.send_form(f"{BASE}/rules/new", **fields)).headers["location"] == BASE
     assert "Night" in (await editor.open(BASE)).text
+    (rule_id,) = re.findall(r'rules/([0-9a-f-]{36})">Night<', (await editor.open(BASE)).text)
+    saved = (await editor.open(f"{BASE}/rules/{rule_id}")).text
+    assert re.findall(r'name="group_by" value="(\w+)" checked', saved) == ["pipeline"], (
+        "what the form does not send is lost"
+    )
     path = f"{BASE}/rules/{tenants.finance.rule_id}"
     assert (await editor.send_form(f"{path}/delete", confirmed="true")).status_code == 303
     assert (await editor.open(path)).status_code == 404

@@ -166,7 +166,7 @@ LEFT JOIN channels c ON c.space_id = d.space_id AND c.id = d.channel_id
 LEFT JOIN users u ON u.id = d.user_id
 LEFT JOIN messages m ON m.space_id = d.space_id AND m.id = d.message_id
 WHERE d.space_id = %(space_id)s AND d.incident_id = %(incident_id)s
-ORDER BY e.id DESC, d.id
+ORDER BY e.id DESC, d.message_id IS NULL, r.name, c.name, u.name, d.id
 LIMIT 500
 
 -- name: get_incident_name

@@ -22,6 +22,7 @@ NAVIGATION = (
 """Pages of a space in the menu: path below /spaces/{slug}, and label. The overview has the empty path."""
 SECTIONS = {
     "/teams": "/settings",
+    "/notifications/why": "/inbox",
     "/notifications": "/settings",
     "/audit": "/settings",
     "/members": "/settings",

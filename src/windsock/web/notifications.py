@@ -42,7 +42,7 @@ from windsock.web.templates import redirect, redirect_past_end, render, to_jsona
 
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/notifications")
 
-LISTS = ("kinds", "team_ids", "connector_ids", "channel_ids", "events")
+LISTS = ("kinds", "team_ids", "connector_ids", "channel_ids", "events", "group_by")
 CHECKBOXES = ("is_active", "to_team_channels", "to_watchers", "critical_passes")
 NULLABLE = ("repeat_seconds", "quiet_start", "quiet_end", "digest_at")
 
