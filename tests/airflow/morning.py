@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
@@ -73,12 +74,12 @@ class Morning:
 
 
 @contextlib.contextmanager
-def open_morning(airflow: AirflowLab, make_database: Callable[[str], str]) -> Iterator[Morning]:
+def open_morning(airflow: AirflowLab, make_database: Callable[[str], str], **settings: Any) -> Iterator[Morning]:
     _run_dags(airflow)
     database_url = make_database(f"pages_{uuid4().hex}")
     with ThreadPoolExecutor(1) as aside:
         keys = aside.submit(asyncio.run, _create_people(database_url)).result()
-    process = AppContext(Settings(data=Path("nowhere")), Storage(database_url, (SECRET_KEY,), None))
+    process = AppContext(Settings(data=Path("nowhere"), **settings), Storage(database_url, (SECRET_KEY,), None))
     with serving(create_app(process)) as url, Client(url, keys["ada"], space="finance") as client:
         morning = Morning(url, airflow, keys, client)
         _mirror(morning)

@@ -1,4 +1,4 @@
-"""The inbox in a browser: its keys, the count in the title of the tab, and what keys do while somebody types."""
+"""The inbox in a browser: its keys, the count in the title of the tab, and fields in which its keys are text."""
 
 import re
 
@@ -88,7 +88,7 @@ def test_n_skips_what_is_acknowledged_and_begins_again_at_the_end(inbox: Page) -
         expect_here(inbox, name)
 
 
-def test_keys_do_nothing_while_somebody_types_or_a_dialog_is_open(inbox: Page, visitor: Visitor) -> None:
+def test_keys_are_ignored_in_fields_and_dialogs(inbox: Page, visitor: Visitor) -> None:
     inbox.keyboard.press("j")
     visitor.requests.clear()
     search = inbox.get_by_label("Search incidents")
