@@ -17,6 +17,9 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking",
 
 COMMENT = "The bank closed account DE-44 on Monday. Finance opens DE-45 today; trigger it with that one then."
 
+ACKNOWLEDGEMENT = "Finance opens the new account today."
+CHANNEL = {"name": "#data-alerts", "kind": "slack", "secret": {"webhook_url": "https://hooks.slack.com/services/T/B/s"}}
+
 
 def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -43,6 +46,7 @@ def addresses(key: str) -> dict[str, str]:
         comments = f"{api}/runs/{failed['last_run']['id']}/comments"
         if not client.get(comments).json():
             client.post(comments, json={"content": COMMENT}).raise_for_status()
+        incident = prepare_incident(client, failed["id"])
         (connector,) = client.get(f"{URL}/api/v1.0/catalog/spaces/{SPACE}/connectors").json()
     return {
         "overview": f"/spaces/{SPACE}",
@@ -53,6 +57,10 @@ def addresses(key: str) -> dict[str, str]:
         "trigger": f"/spaces/{SPACE}/pipelines/{campaign['id']}/trigger",
         "timeline": f"/spaces/{SPACE}/timeline?hours=1",
         "run": f"/spaces/{SPACE}/runs/{failed['last_run']['id']}",
+        "inbox": f"/spaces/{SPACE}/inbox",
+        "incident": f"/spaces/{SPACE}/incidents/{incident}",
+        "notifications": f"/spaces/{SPACE}/notifications",
+        "fingerprints": f"/spaces/{SPACE}/fingerprints",
         "connectors": f"/spaces/{SPACE}/connectors",
         "connector": f"/spaces/{SPACE}/connectors/{connector['id']}",
         "connector-new": f"/spaces/{SPACE}/connectors/new",
@@ -64,6 +72,21 @@ def addresses(key: str) -> dict[str, str]:
         "api-keys": "/api-keys",
         "sessions": "/sessions",
     }
+
+
+def prepare_incident(client: httpx2.Client, pipeline_id: str) -> str:
+    """Acknowledge the incident of a pipeline, and add a channel that no rule uses; the incident's id."""
+    where = f"{URL}/api/v1.0/spaces/{SPACE}"
+    incidents = client.get(f"{where}/incidents", params={"pipeline_id": pipeline_id}).json()
+    if not incidents:
+        sys.exit("The demo has no incident yet: it needs a failure after the first sync. Trigger invoice_export.")
+    incident = incidents[0]
+    if incident["state"] == "open":
+        reason = {"reason": ACKNOWLEDGEMENT}
+        client.post(f"{where}/incidents/{incident['id']}/acknowledge", json=reason).raise_for_status()
+    if not client.get(f"{where}/notifications/channels").json():
+        client.post(f"{where}/notifications/channels", json=CHANNEL).raise_for_status()
+    return str(incident["id"])
 
 
 def take(browser: Browser, shape: str, key: str, pages: dict[str, str]) -> None:
