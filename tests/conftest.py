@@ -5,20 +5,19 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import UUID
 
 import httpx2
 import hypothesis
-import psycopg
 import pytest
 from cryptography.fernet import Fernet
 from fastapi import FastAPI
-from psycopg import sql
 from psycopg.rows import dict_row
 from xdist.scheduler import LoadFileScheduling
 
+from databases import Databases
 from factories import TwoTenants, create_two_tenants
 from validating_client import ValidatingClient
 from windsock import log
@@ -73,23 +72,12 @@ def postgres(open_folder: Path) -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def make_database(postgres: EmbeddedPostgres) -> Callable[[str], str]:
-    """Copies the migrated database under another name and gives the application's URL of it."""
-
-    def make(name: str) -> str:
-        with psycopg.connect(postgres.url(user="postgres", database="postgres"), autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
-                    sql.Identifier(name), sql.Identifier(DATABASE), sql.Identifier(OWNER)
-                )
-            )
-        return postgres.url(user=APPLICATION, database=name)
-
-    return make
+def make_database(postgres: EmbeddedPostgres) -> Databases:
+    return Databases(postgres)
 
 
 @pytest.fixture(scope="session")
-async def _two_tenants_database(make_database: Callable[[str], str]) -> tuple[str, TwoTenants]:
+async def _two_tenants_database(make_database: Databases) -> tuple[str, TwoTenants]:
     url = make_database(TWO_TENANTS_DATABASE)
     db = Database(url, pool_size=2)
     await db.open()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from actions.connected_fake import install_fake_airflow
 from actions.fake_runs import Runs, install
+from databases import Databases
 from factories import TwoTenants, create_two_tenants
 from fake_airflow.faults import FakeAirflow
 from windsock import log
@@ -59,7 +60,7 @@ def serving(app: FastAPI, **more: Any) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def serve_two_tenants(make_database: Callable[[str], str], secret_key: str, **more: Any) -> Iterator[LiveServer]:
+def serve_two_tenants(make_database: Databases, secret_key: str, **more: Any) -> Iterator[LiveServer]:
     """On a database of its own; the syncs that are asked for are carried out, and fail: nobody answers at port 9."""
     database_url = make_database(f"live_{uuid4().hex}")
     with ThreadPoolExecutor(1) as aside:  # a browser that is driven from this thread has an event loop in it

@@ -26,9 +26,11 @@ from browser.conftest import launched
 from sample_runs import BROKEN_FILES, EXPECTED_DAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Page
+
+    from databases import Databases
 
 HERE: Final = Path(__file__).parent
 VERSIONS: Final[tuple[Version, ...]] = ("3", "2", "3.4")
@@ -123,7 +125,7 @@ def strange_runs(airflow: AirflowLab) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def morning(airflow3: AirflowLab, make_database: Callable[[str], str]) -> Iterator[Morning]:
+def morning(airflow3: AirflowLab, make_database: Databases) -> Iterator[Morning]:
     with open_morning(airflow3, make_database) as opened:
         yield opened
 

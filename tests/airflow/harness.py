@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import httpx2
 
 from airflow_lab import AirflowLab
+from databases import Databases
 from validating_client import ValidatingClient
 from windsock import egress
 from windsock.app import create_app
@@ -134,11 +135,14 @@ async def _no_pause(_seconds: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_windsock(make_database: Callable[[str], str], secret_key: str) -> AsyncIterator[Windsock]:
+async def open_windsock(make_database: Databases, secret_key: str) -> AsyncIterator[Windsock]:
     url = make_database(f"test_{uuid4().hex}")
     process = AppContext(Settings(data=Path("nowhere")), Storage(url, (secret_key,), None))
-    async with process.lifespan(run_worker=False):
-        yield Windsock(process)
+    try:
+        async with process.lifespan(run_worker=False):
+            yield Windsock(process)
+    finally:
+        make_database.drop(url)
 
 
 def quiet(lab: AirflowLab) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from playwright.sync_api import Page
 from airflow.harness import PASSWORD, quiet
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import serving
 from windsock.app import API, create_app
 from windsock.client import Client
@@ -74,7 +75,7 @@ class Morning:
 
 
 @contextlib.contextmanager
-def open_morning(airflow: AirflowLab, make_database: Callable[[str], str], **settings: Any) -> Iterator[Morning]:
+def open_morning(airflow: AirflowLab, make_database: Databases, **settings: Any) -> Iterator[Morning]:
     _run_dags(airflow)
     database_url = make_database(f"pages_{uuid4().hex}")
     with ThreadPoolExecutor(1) as aside:

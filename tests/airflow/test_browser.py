@@ -1,7 +1,7 @@
 """A person in front of Chromium, Windsock with its worker, and a real Airflow: a morning from the first page on."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +13,7 @@ from airflow.harness import PASSWORD, quiet
 from airflow_lab import AirflowLab
 from browser.conftest import launched
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import serving
 from windsock.app import create_app
 from windsock.context import AppContext
@@ -44,7 +45,7 @@ async def _prepare(database_url: str) -> str:
 
 
 @pytest.fixture
-def windsock(make_database: Callable[[str], str]) -> Iterator[tuple[str, str]]:
+def windsock(make_database: Databases) -> Iterator[tuple[str, str]]:
     """The address of a Windsock that carries out syncs, and a key."""
     database_url = make_database(f"browser_{uuid4().hex}")
     with ThreadPoolExecutor(1) as aside:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from statistics import quantiles
 
 import psycopg
@@ -20,6 +20,7 @@ from airflow.extremes import CATALOGUE, REPETITION, depth_of
 from airflow.harness import Windsock, beside, open_windsock, quiet
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
+from databases import Databases
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +36,7 @@ SYNCS = "SELECT status, started_at, finished_at, runs, warnings, error FROM sync
 
 
 @pytest.fixture
-async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
+async def windsock(make_database: Databases) -> AsyncIterator[Windsock]:
     async with open_windsock(make_database, SECRET_KEY) as new_windsock:
         yield new_windsock
 

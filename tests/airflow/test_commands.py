@@ -1,7 +1,7 @@
 """The commands against a server that mirrors a real Airflow: from what failed today to seeing it succeed."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from airflow.harness import find_failed_run, quiet
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import serving
 from windsock.__main__ import main
 from windsock.app import create_app
@@ -47,7 +48,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(airflow: AirflowLab, make_database: Callable[[str], str]) -> Iterator[Desk]:
+def desk(airflow: AirflowLab, make_database: Databases) -> Iterator[Desk]:
     database_url = make_database(f"desk_{uuid4().hex}")
     process = AppContext(Settings(data=Path("nowhere")), Storage(database_url, (SECRET_KEY,), None))
     key = asyncio.run(_prepare(process, database_url, airflow))

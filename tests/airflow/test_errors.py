@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import combinations
 from typing import TYPE_CHECKING, LiteralString, NamedTuple
@@ -23,6 +23,7 @@ from windsock.failures.reader import FailureReader
 
 if TYPE_CHECKING:
     from airflow_lab import AirflowLab
+    from databases import Databases
     from windsock.db.database import Row
 
 IS_WHOLE = os.environ.get("WINDSOCK_TEST_FAULTS") == "all"
@@ -115,9 +116,7 @@ def miss_heartbeats(airflow: AirflowLab) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def failures(
-    airflow: AirflowLab, failed_runs: dict[tuple[str, str], str], make_database: Callable[[str], str]
-) -> list[Failure]:
+def failures(airflow: AirflowLab, failed_runs: dict[tuple[str, str], str], make_database: Databases) -> list[Failure]:
     """As Windsock has stored them after a sync."""
     rows = asyncio.run(_read(airflow, make_database))
     found = [
@@ -129,7 +128,7 @@ def failures(
     return found
 
 
-async def _read(airflow: AirflowLab, make_database: Callable[[str], str]) -> list[Row]:
+async def _read(airflow: AirflowLab, make_database: Databases) -> list[Row]:
     async with open_windsock(make_database, SECRET_KEY) as windsock:
         await windsock.connect(airflow.url, include_dags=["fails_*"], read_logs="on_failure")
         sync = await windsock.sync(is_full=True)

@@ -1,7 +1,7 @@
 """A real Airflow behind a proxy that misbehaves: the sync says so in a sentence, and removes nothing."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import product
 
 import pytest
@@ -10,6 +10,7 @@ from airflow.harness import Windsock, beside, open_windsock, quiet
 from airflow.proxy import LOGIN_PAGE, Fault, Proxy, ProxyResponse, open_proxy
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
+from databases import Databases
 
 pytestmark = pytest.mark.anyio
 
@@ -17,7 +18,7 @@ PLANTED = "planted-password-0815"
 
 
 @pytest.fixture
-async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
+async def windsock(make_database: Databases) -> AsyncIterator[Windsock]:
     async with open_windsock(make_database, SECRET_KEY) as new_windsock:
         yield new_windsock
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from airflow.diff import assert_mirror_equals
 from airflow.harness import Windsock, beside, open_windsock
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
+from databases import Databases
 from windsock import egress
 from windsock.db.database import Row
 from windsock.providers.airflow import Airflow, TokenCache
@@ -27,7 +28,7 @@ LIVE = (
 
 
 @pytest.fixture
-async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
+async def windsock(make_database: Databases) -> AsyncIterator[Windsock]:
     async with open_windsock(make_database, SECRET_KEY) as new_windsock:
         yield new_windsock
 

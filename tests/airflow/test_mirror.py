@@ -1,7 +1,7 @@
 """The mirror equals a real Airflow: while runs go on, once they are quiet, after notes and deletions."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
@@ -10,12 +10,13 @@ from airflow.diff import assert_mirror_equals
 from airflow.harness import Windsock, beside, open_windsock, quiet
 from airflow_lab import AirflowLab, seed_runs
 from conftest import SECRET_KEY
+from databases import Databases
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
+async def windsock(make_database: Databases) -> AsyncIterator[Windsock]:
     async with open_windsock(make_database, SECRET_KEY) as new_windsock:
         yield new_windsock
 

@@ -25,11 +25,12 @@ from notifications.harness import SIGNING_SECRET
 from windsock.app import API
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from playwright.sync_api import Page
 
     from airflow_lab import AirflowLab
+    from databases import Databases
 
 FAILURES = int(os.environ.get("WINDSOCK_TEST_FAILURES", "6"))
 MAX_SECONDS = 5 + 3
@@ -92,7 +93,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def morning(airflow3: AirflowLab, make_database: Callable[[str], str], receiver: Receiver) -> Iterator[Morning]:
+def morning(airflow3: AirflowLab, make_database: Databases, receiver: Receiver) -> Iterator[Morning]:
     """With a rule that sends every opening to the receiver."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(added_dags(airflow3, "loads.py", [*LOADS, RATES]))  # before the first sync

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import psycopg
 import pytest
@@ -13,6 +13,7 @@ from airflow.extremes import CATALOGUE, STRANGE, strange_id
 from airflow.harness import Windsock, beside, open_windsock, quiet
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
+from databases import Databases
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +21,7 @@ IDS = [strange_id(number) for number in range(STRANGE)]
 
 
 @pytest.fixture
-async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
+async def windsock(make_database: Databases) -> AsyncIterator[Windsock]:
     async with open_windsock(make_database, SECRET_KEY) as new_windsock:
         yield new_windsock
 

@@ -1,7 +1,7 @@
 """Triggers on a real Airflow: they run, are refused in Airflow's words, and are sent once however the line breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from airflow.harness import Windsock, beside, open_client, open_windsock, quiet
 from airflow.proxy import Proxy, open_proxy
 from airflow_lab import AirflowLab
 from conftest import SECRET_KEY
+from databases import Databases
 from validating_client import ValidatingClient
 from windsock.providers.base import ProviderPipeline
 from windsock.sync.writer import MirrorWriter
@@ -50,7 +51,7 @@ class Person:
 
 
 @pytest.fixture
-async def windsock(make_database: Callable[[str], str]) -> AsyncIterator[Windsock]:
+async def windsock(make_database: Databases) -> AsyncIterator[Windsock]:
     async with open_windsock(make_database, SECRET_KEY) as new_windsock:
         yield new_windsock
 

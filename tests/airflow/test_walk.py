@@ -13,11 +13,12 @@ from airflow.added_dags import added_dags
 from airflow.morning import Morning, open_morning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from playwright.sync_api import Locator, Page
 
     from airflow_lab import AirflowLab
+    from databases import Databases
 
 DAG, ERROR = "rates_import", "RatesUnavailable: the rates service answered 503 Service Unavailable for EUR/USD"
 COMMENT_TEXT = "The rates proxy hung. Restart it, then clear."
@@ -42,7 +43,7 @@ def two_failed_runs(airflow3: AirflowLab) -> Iterator[None]:
 def morning(
     airflow3: AirflowLab,
     two_failed_runs: None,  # noqa: ARG001 - before the first sync
-    make_database: Callable[[str], str],
+    make_database: Databases,
 ) -> Iterator[Morning]:
     """With a comment on the older of the runs, and the errors of both."""
     with open_morning(airflow3, make_database) as opened:

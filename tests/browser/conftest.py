@@ -2,20 +2,21 @@
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 

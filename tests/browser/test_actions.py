@@ -1,7 +1,7 @@
 """The dialog of an action: opened, sent and closed with a keyboard and a mouse."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
@@ -9,11 +9,12 @@ from playwright.sync_api import expect
 from actions.connected_fake import executions
 from browser.conftest import Visitor
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 
 
 @pytest.fixture
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 

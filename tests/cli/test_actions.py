@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from actions.connected_fake import executions, failed_run
 from conftest import SECRET_KEY
+from databases import Databases
 from fake_airflow.faults import FakeAirflow
 from live_server import LiveServer, serve_two_tenants
 from windsock.__main__ import main
@@ -19,7 +20,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY) as server:
         yield server
 

@@ -1,7 +1,7 @@
 """`windsock sync --cancel`: on this machine's database and against a server, whatever state the sync is in."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from cli.cli_inprocess import owner_url, run_in_process
 from cli.cli_subprocess import wait_for
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 from windsock.__main__ import main
 from windsock.client import Client
@@ -22,13 +23,13 @@ BOTH = pytest.mark.parametrize("where", ["here", "there"])
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY) as server:
         yield server
 
 
 @pytest.fixture
-def idle(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def idle(make_database: Databases) -> Iterator[LiveServer]:
     """Carries out nothing; a sync of prod is queued in each space."""
     with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 from windsock.__main__ import main
 
@@ -14,7 +15,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 

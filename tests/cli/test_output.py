@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from cli.cli_inprocess import run_in_process
 from cli.two_airflows import Run, json_of, runner, two_airflows
+from databases import Databases
 from live_server import LiveServer
 from windsock.__main__ import main
 
@@ -19,7 +20,7 @@ CONF: dict[str, Any] = {"day": "Montag", "größe": [1, None, True], "x": {"y": 
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with two_airflows(make_database) as installed:
         yield installed
 

@@ -13,13 +13,14 @@ from click.testing import Result
 
 from cli.cli_inprocess import owner_url, run_in_process
 from conftest import SECRET_KEY
+from databases import Databases
 from factories import create_two_tenants
 from windsock.db.database import Database
 from windsock.sync.retention import purge_expired
 
 
 @pytest.fixture
-def database_url(make_database: Callable[[str], str]) -> str:
+def database_url(make_database: Databases) -> str:
     """Of a database with two spaces, in each of which one run is older than a day."""
     url = make_database(f"spaces_{uuid4().hex}")
     _on(url, lambda db: create_two_tenants(db, SECRET_KEY))

@@ -10,11 +10,12 @@ import pytest
 
 from cli.cli_inprocess import run_in_process
 from cli.two_airflows import LIKE_AN_ID, LONG, WITHOUT_DASHES, Run, json_of, runner, two_airflows
+from databases import Databases
 from live_server import LiveServer
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with two_airflows(make_database) as installed:
         yield installed
 

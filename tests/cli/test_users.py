@@ -13,12 +13,13 @@ from click.testing import Result
 
 from cli.cli_inprocess import owner_url, run_in_process
 from conftest import SECRET_KEY
+from databases import Databases
 from factories import create_two_tenants
 from windsock.db.database import Database
 
 
 @pytest.fixture(scope="module")
-def database_url(make_database: Callable[[str], str]) -> str:
+def database_url(make_database: Databases) -> str:
     url = make_database(f"users_{uuid4().hex}")
 
     async def fill() -> None:

@@ -1,7 +1,7 @@
 """`windsock trigger`: what is said of a trigger without an answer, and how long it waits for the tasks of its run."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -11,12 +11,13 @@ import pytest
 
 from cli.cli_inprocess import owner_url
 from cli.two_airflows import Run, runner, two_airflows
+from databases import Databases
 from live_server import LiveServer
 from windsock.client import Client
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with two_airflows(make_database) as installed:
         yield installed
 

@@ -10,6 +10,7 @@ import orjson
 from click.testing import CliRunner, Result
 
 from conftest import SECRET_KEY
+from databases import Databases
 from factories import airflow_connector, make_pipeline, make_run
 from live_server import LiveServer, serve_two_tenants
 from windsock.__main__ import main
@@ -27,7 +28,7 @@ LONG = ("a very long name " * 40).strip()
 
 
 @contextlib.contextmanager
-def two_airflows(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def two_airflows(make_database: Databases) -> Iterator[LiveServer]:
     """`staging` beside `prod` of the world."""
     with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         asyncio.run(_add_another_airflow(server))

@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 from windsock.client import (
     ApiError,
@@ -30,7 +31,7 @@ RUN_ID = uuid4()
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY) as server:
         yield server
 

@@ -1,6 +1,6 @@
 """Logs of tasks through the client: one page, and those of a try that is followed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 from windsock.client import AsyncClient, Client
 
@@ -15,7 +16,7 @@ RUN_ID = uuid4()
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 

@@ -1,7 +1,7 @@
 """A database whose credentials no key decrypts is not served, until somebody says that they are lost."""
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from cli.cli_subprocess import Installation, installed
+from databases import Databases
 from factories import TwoTenants, create_two_tenants
 from windsock.connectors.secret_key import check_secret_key
 from windsock.db.bootstrap import Storage
@@ -55,7 +56,7 @@ def test_restore_without_the_key_file_is_refused_until_a_new_key_is_accepted(ser
 
 
 @pytest.mark.anyio
-async def test_secret_keys_setting_is_checked_against_every_space(make_database: Callable[[str], str]) -> None:
+async def test_secret_keys_setting_is_checked_against_every_space(make_database: Databases) -> None:
     url, key = make_database(f"keys_{uuid4().hex}"), Fernet.generate_key().decode()
     other = Fernet.generate_key().decode()
     db = Database(url, pool_size=2)

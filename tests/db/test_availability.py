@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import httpx2
@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 from windsock.db.bootstrap import OWNER
 from windsock.db.database import BUSY, Database
@@ -21,7 +22,7 @@ LIST = "/api/v1.0/spaces/finance/orchestration/pipelines"
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 
@@ -94,7 +95,7 @@ def test_readiness_and_requests_agree_when_connections_are_exhausted(
 
 
 @pytest.fixture
-async def small(make_database: Callable[[str], str]) -> AsyncIterator[Database]:
+async def small(make_database: Databases) -> AsyncIterator[Database]:
     db = Database(make_database(f"small_{uuid4().hex}"), pool_size=2)
     await db.open()
     yield db

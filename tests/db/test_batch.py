@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from databases import Databases
 from windsock.db.database import Database, Row, Statement
 from windsock.db.queries import Query
 from windsock.embedded import EmbeddedPostgres
@@ -34,7 +35,7 @@ SLOW = Query("SELECT pg_sleep(%(seconds)s)")
 
 
 @pytest.fixture(scope="module")
-def url(make_database: Callable[[str], str]) -> str:
+def url(make_database: Databases) -> str:
     return make_database("pipelined")
 
 

@@ -4,7 +4,7 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import SecretStr
 
+from databases import Databases
 from windsock.db.bootstrap import OWNER, Storage, provision_database, secret_keys
 from windsock.db.database import Database
 from windsock.db.migrations import newest_revision
@@ -250,7 +251,7 @@ with provision_database(Settings()):
 
 @pytest.mark.anyio
 async def test_embedded_database_tables_belong_to_owner_role(
-    postgres: EmbeddedPostgres, make_database: Callable[[str], str]
+    postgres: EmbeddedPostgres, make_database: Databases
 ) -> None:
     url = make_database("embedded_roles")
     await see_spaces(url)

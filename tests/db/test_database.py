@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from databases import Databases
 from windsock.db.database import Connection, Database, Statement
 from windsock.db.queries import Query
 from windsock.embedded import EmbeddedPostgres
@@ -28,7 +29,7 @@ SPACE = UUID(int=7)
 
 
 @pytest.fixture(scope="module")
-def url(make_database: Callable[[str], str]) -> str:
+def url(make_database: Databases) -> str:
     return make_database("pooled")
 
 

@@ -1,9 +1,10 @@
 """What answers requests is prepared, once for each question; what a sync says is not."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
+from databases import Databases
 from windsock.db.database import Database, Statement, Transaction
 from windsock.db.queries import Query
 
@@ -13,7 +14,7 @@ QUERY = Query("SELECT %(number)s::integer AS number, '{}'::jsonb AS object")
 
 
 @pytest.fixture(scope="module")
-def url(make_database: Callable[[str], str]) -> str:
+def url(make_database: Databases) -> str:
     return make_database("prepared")
 
 

@@ -1,12 +1,13 @@
 """Errors of PostgreSQL are classified by SQLSTATE: an outage is a lost connection, nothing else."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from databases import Databases
 from windsock.db.database import Database, Statement
 from windsock.db.queries import Query
 from windsock.db.sqlstates import classify, is_unstorable
@@ -51,7 +52,7 @@ RAISED: dict[str, type[Exception]] = {
 
 
 @pytest.fixture(scope="module")
-def url(make_database: Callable[[str], str]) -> str:
+def url(make_database: Databases) -> str:
     return make_database("sqlstates")
 
 

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ EXPECTED: dict[str, Any] = {
 
 
 @pytest.fixture
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY, run_worker=False) as server:
         yield server
 

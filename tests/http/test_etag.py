@@ -13,6 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from conftest import SECRET_KEY
+from databases import Databases
 from factories import TwoTenants, create_two_tenants, make_run, make_task_run
 from validating_client import ValidatingClient
 from windsock.app import create_app
@@ -31,6 +32,7 @@ from windsock.sync.writer import MirrorWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
+
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +72,7 @@ async def a_process(url: str, data: "Path") -> AsyncIterator[tuple[AppContext, V
 
 
 @pytest.fixture(scope="module")
-async def two(make_database: Callable[[str], str], open_folder: "Path") -> AsyncIterator[Two]:
+async def two(make_database: Databases, open_folder: "Path") -> AsyncIterator[Two]:
     url = make_database("two_processes")
     async with AsyncExitStack() as stack:
         process, here = await stack.enter_async_context(a_process(url, open_folder))

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import REGISTRY
 
+from databases import Databases
 from factories import TwoTenants
 from validating_client import ValidatingClient
 from windsock import log
@@ -186,7 +187,7 @@ async def test_metrics_are_in_prometheus_format(client: ValidatingClient) -> Non
 
 
 @pytest.fixture
-async def alone(postgres: EmbeddedPostgres, make_database: Callable[[str], str]) -> AsyncIterator[ValidatingClient]:
+async def alone(postgres: EmbeddedPostgres, make_database: Databases) -> AsyncIterator[ValidatingClient]:
     """An application with a pool of its own, on a database that tests may take away."""
     url = make_database("taken_away")
     process = AppContext(Settings(), Storage(url, ("vGFMTXl3CE0sRhXKmkRCDFqxOAJJjTGGNStRkZ0xoT0=",), None))

@@ -9,6 +9,7 @@ import pytest
 from psycopg.rows import DictRow, dict_row
 
 from conftest import RolledBackDatabase
+from databases import Databases
 from invariants.pg_catalog import TENANT_TABLES, TenantTable
 from validating_client import ValidatingClient
 from windsock.embedded import EmbeddedPostgres
@@ -17,7 +18,7 @@ Ask = Callable[..., Awaitable[httpx2.Response]]
 
 
 @pytest.fixture(scope="session")
-def empty_database(postgres: EmbeddedPostgres, make_database: Callable[[str], str]) -> Callable[[str], str]:
+def empty_database(postgres: EmbeddedPostgres, make_database: Databases) -> Callable[[str], str]:
     """Gives any role's URL of a migrated, empty database that the laws look at."""
     make_database("laws")
     return lambda user: postgres.url(user=user, database="laws")

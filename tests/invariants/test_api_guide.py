@@ -2,13 +2,14 @@
 
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 
 from conftest import SECRET_KEY
+from databases import Databases
 from fake_airflow.changes import request_approval
 from invariants.operations import documented
 from live_server import LiveServer, serve_two_tenants
@@ -25,7 +26,7 @@ VARIABLES = {
 
 
 @pytest.fixture(scope="module")
-def live(make_database: Callable[[str], str]) -> Iterator[LiveServer]:
+def live(make_database: Databases) -> Iterator[LiveServer]:
     with serve_two_tenants(make_database, SECRET_KEY) as server:
         yield server
 

@@ -4,12 +4,13 @@ import os
 import re
 import subprocess
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from conftest import SECRET_KEY
+from databases import Databases
 from live_server import LiveServer, serve_two_tenants
 from windsock.client import Client
 from windsock.context import AppContext
@@ -54,7 +55,7 @@ checks.allow_header_conformance.enabled = false
 
 
 @pytest.fixture
-def live(make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveServer]:
+def live(make_database: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveServer]:
     async def diagnose(*_: object, **__: object) -> Diagnosis:
         return NOTHING_IS_THERE
 

@@ -1,7 +1,6 @@
 """Numbers kept by the day, against the same numbers counted from the runs; whatever happens to the runs."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -12,6 +11,7 @@ import psycopg
 import pytest
 
 from conftest import SECRET_KEY
+from databases import Databases
 from factories import NOW, TwoTenants, create_two_tenants, make_run
 from pipelines.test_summary import LIST, percentile
 from validating_client import ValidatingClient
@@ -164,7 +164,7 @@ async def test_run_counters_equal_count_of_runs_by_status_and_type(
     )
 
 
-async def test_concurrent_writers_lose_no_runs_in_daily_stats(make_database: Callable[[str], str]) -> None:
+async def test_concurrent_writers_lose_no_runs_in_daily_stats(make_database: Databases) -> None:
     url = make_database(f"days_{uuid4().hex}")
     db = Database(url, pool_size=3)
     await db.open()

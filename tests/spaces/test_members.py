@@ -1,12 +1,12 @@
 """Members of a space: added, changed, removed, and never without an admin."""
 
 import asyncio
-from collections.abc import Callable
 from uuid import uuid4
 
 import httpx2
 import pytest
 
+from databases import Databases
 from factories import TwoTenants
 from validating_client import ValidatingClient
 from windsock.db.database import Database
@@ -116,7 +116,7 @@ async def test_last_active_admin_cannot_be_removed_or_demoted_by_superadmin(
     assert (await roles(client, tenants))["admin"] == "admin"
 
 
-async def test_concurrent_mutual_removal_of_admins_leaves_one_admin(make_database: Callable[[str], str]) -> None:
+async def test_concurrent_mutual_removal_of_admins_leaves_one_admin(make_database: Databases) -> None:
     db = Database(make_database("two_admins"), pool_size=4)
     await db.open()
     try:

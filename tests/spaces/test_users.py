@@ -1,13 +1,13 @@
 """Who am I, and the users of the installation."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
 from conftest import RolledBackDatabase
+from databases import Databases
 from factories import TwoTenants
 from validating_client import ValidatingClient
 from windsock.auth.authenticator import COOKIE
@@ -170,7 +170,7 @@ async def test_last_active_superadmin_is_protected(
     assert (await client.as_(boss, "PATCH", own, json=change)).status_code == 200
 
 
-async def test_concurrent_mutual_deactivation_leaves_one_superadmin(make_database: Callable[[str], str]) -> None:
+async def test_concurrent_mutual_deactivation_leaves_one_superadmin(make_database: Databases) -> None:
     db = Database(make_database("two_superadmins"), pool_size=4)
     await db.open()
     try:

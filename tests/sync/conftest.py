@@ -1,12 +1,13 @@
 """A small double with a Windsock that mirrors it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
 from airflow.harness import open_windsock
 from conftest import SECRET_KEY
+from databases import Databases
 from fake_airflow.api import Api
 from fake_airflow.faults import FakeAirflow
 from fake_airflow.model import Model
@@ -14,7 +15,7 @@ from sync.harness import SyncHarness
 
 
 @pytest.fixture(params=["v2", "v1"])
-async def harness(make_database: Callable[[str], str], request: pytest.FixtureRequest) -> AsyncIterator[SyncHarness]:
+async def harness(make_database: Databases, request: pytest.FixtureRequest) -> AsyncIterator[SyncHarness]:
     """Three DAGs, one of them mapped, with two finished runs each."""
     model = Model(request.param)
     for dag_id in ("bills", "mapped", "news"):

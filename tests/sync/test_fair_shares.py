@@ -14,6 +14,7 @@ import pytest
 
 from airflow.harness import open_windsock
 from conftest import SECRET_KEY
+from databases import Databases
 from fake_airflow.api import Api
 from fake_airflow.faults import FakeAirflow
 from fake_airflow.model import Model
@@ -39,7 +40,7 @@ def _short_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def spaces(make_database: Callable[[str], str]) -> AsyncIterator[tuple[SyncHarness, SyncHarness]]:
+async def spaces(make_database: Databases) -> AsyncIterator[tuple[SyncHarness, SyncHarness]]:
     """Two spaces of one installation; the connector of the second one was synced completely."""
     async with open_windsock(make_database, SECRET_KEY) as windsock:
         created = []

@@ -1,6 +1,6 @@
 """Loops of Airflow 3.4 in the mirror: each iteration a task run, and none that a clear has taken away."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 
 from airflow.harness import open_windsock
 from conftest import SECRET_KEY
+from databases import Databases
 from factories import make_task_run
 from fake_airflow.api import Api
 from fake_airflow.faults import FakeAirflow
@@ -27,7 +28,7 @@ IN_LOOP = {"loop_id": "repeat"}
 
 
 @pytest.fixture
-async def harness(make_database: Callable[[str], str]) -> AsyncIterator[SyncHarness]:
+async def harness(make_database: Databases) -> AsyncIterator[SyncHarness]:
     """A loop of three iterations around a mapped task, and a mapped task without one; both have ended."""
     model = Model("v2", has_regions=True)
     model.add_dag("refined", dict(LOOPED), mapped=frozenset({"repeat.work"}), loops=frozenset({LOOP}))

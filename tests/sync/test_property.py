@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from conftest import SECRET_KEY
+from databases import Databases
 from sync.state_machine import SyncStateMachine, loop_runner
 from windsock.context import AppContext
 from windsock.db.bootstrap import Storage
@@ -22,7 +23,7 @@ STEPS = 10
 
 
 @pytest.fixture
-def life(make_database: Callable[[str], str]) -> Iterator[type[SyncStateMachine]]:
+def life(make_database: Databases) -> Iterator[type[SyncStateMachine]]:
     url = make_database(f"property_{uuid4().hex}")
     loop = asyncio.new_event_loop()
     process = AppContext(Settings(data=Path("nowhere"), database_pool_size=2), Storage(url, (SECRET_KEY,), None))

@@ -13,6 +13,7 @@ import pytest
 
 from airflow.harness import open_client, open_windsock
 from conftest import SECRET_KEY
+from databases import Databases
 from fake_airflow.api import Api
 from fake_airflow.faults import FakeAirflow
 from fake_airflow.model import Model
@@ -72,7 +73,7 @@ class Worker:
 
 
 @pytest.fixture
-async def small(make_database: Callable[[str], str]) -> AsyncIterator[SyncHarness]:
+async def small(make_database: Databases) -> AsyncIterator[SyncHarness]:
     model = Model()
     model.add_dag("bills")
     model.start_run("bills")
