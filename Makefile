@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 RUN := $(UV) run --frozen
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast browser alertmanager screenshots check format docs schema openapi mutations bench bench-check bench-hostile bench-sync clean
+.PHONY: help setup demo test test-fast browser alertmanager screenshots check format docs schema openapi mutations bench bench-check bench-inbox bench-hostile bench-sync clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -76,6 +76,9 @@ bench: setup ## The API under load on a seeded fleet, against what it is compare
 
 bench-check: setup ## Whether the API is still as fast as it was, by ratios and numbers of statements on a small fleet (a minute)
 	$(RUN) python bench/api/regression_check.py $(ARGS)
+
+bench-inbox: setup ## Latency of the inbox with 10,000 open incidents, against its budget (five minutes; ARGS="--rounds 1" is quicker)
+	$(RUN) python bench/api/inbox.py $(ARGS)
 
 bench-hostile: setup ## Latency, memory and sync intervals under hostile clients and connectors (ten minutes; ARGS="--seconds 5" is quicker)
 	$(RUN) python bench/hostile/run.py $(ARGS)

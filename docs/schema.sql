@@ -357,6 +357,8 @@ CREATE TABLE pipelines (
     CONSTRAINT pipelines_team FOREIGN KEY (space_id, team_id) REFERENCES teams(space_id, id) ON DELETE SET NULL (team_id)
 );
 CREATE INDEX pipelines_by_name ON pipelines (space_id, "left"(name, 600), id);
+-- The inbox orders all unresolved incidents by it.
+CREATE INDEX pipelines_criticality ON pipelines (space_id, id) INCLUDE (criticality);
 CREATE INDEX pipelines_deleted_by_sync ON pipelines (space_id, connector_id) WHERE deleted_by_sync_id IS NOT NULL;
 CREATE INDEX pipelines_import_errors ON pipelines (space_id, id) WHERE has_import_errors AND removed_at IS NULL;
 CREATE INDEX pipelines_need_backfill ON pipelines (space_id, connector_id) WHERE needs_backfill;
@@ -1000,6 +1002,8 @@ CREATE TABLE channels (
     kind              text        NOT NULL,
     config            jsonb       NOT NULL DEFAULT '{}',
     secret            bytea,  -- Encrypted; never returned.
+    -- When an operator accepted that no key decrypts the secret; null again when another one is entered.
+    secret_lost_at    timestamptz,
     team_id           uuid,  -- The team whose channel it is: rules send incidents of its pipelines here.
     is_active         boolean     NOT NULL DEFAULT true,
     max_per_hour      integer     NOT NULL DEFAULT 60,  -- Messages beyond that are collected into one.

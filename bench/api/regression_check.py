@@ -24,6 +24,7 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT), str(ROOT / "tests"), str(ROOT / "d
 
 from bench.api.load import Scenario  # noqa: E402 - found below the repository
 from bench.api.run import compare, prepared, say, scenarios, served, superuser_url  # noqa: E402
+from bench.api.seeding import SIZES  # noqa: E402
 from windsock.db.bootstrap import Storage  # noqa: E402 - as its neighbours
 
 BOUNDS = Path(__file__).with_name("bounds.json")
@@ -101,7 +102,10 @@ def main() -> int:
     folder.chmod(0o711)
     broken = 0
     try:
-        with prepared(folder, chosen.size) as (storage, fleet, postmaster), served(folder, storage, fleet) as servers:
+        with (
+            prepared(folder, SIZES[chosen.size]) as (storage, fleet, postmaster),
+            served(folder, storage, fleet) as servers,
+        ):
             say(f"{compare(servers, fleet)} rows are equal in content")
             scenario_list = [scenario for scenario in scenarios(servers, fleet, postmaster) if scenario.name in wanted]
             found, counted = rates(scenario_list, chosen.rounds), statements(storage, scenario_list)

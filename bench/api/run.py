@@ -28,7 +28,7 @@ from bench.api.ingest import format_table as format_ingest_table  # noqa: E402
 from bench.api.ingest import ingest  # noqa: E402
 from bench.api.load import Measured, Rounds, Scenario, median  # noqa: E402
 from bench.api.report import format_budgets, format_table, replace_sections  # noqa: E402
-from bench.api.seeding import SIZES, Fleet, seed  # noqa: E402
+from bench.api.seeding import SIZES, Fleet, Size, seed  # noqa: E402
 from bench.api.servers import Server, uvicorn, windsock  # noqa: E402
 from bench.api.verify import compared  # noqa: E402
 from bench.api.web_latency import LIST_PAGE, measure_pages  # noqa: E402
@@ -49,7 +49,7 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def prepared(folder: Path, size: str) -> Iterator[tuple[Storage, Fleet, int]]:
+def prepared(folder: Path, size: Size) -> Iterator[tuple[Storage, Fleet, int]]:
     """A Windsock's database with the fleet in it, and the pid of its PostgreSQL."""
     data = folder / "data"
     with provision_database(Settings(data=data)) as storage:
@@ -65,11 +65,11 @@ def superuser_url(storage: Storage) -> str:
     return storage.embedded.url(user=storage.embedded.superuser, database=DATABASE)
 
 
-async def _seeded(storage: Storage, size: str) -> Fleet:
+async def _seeded(storage: Storage, size: Size) -> Fleet:
     db = Database(storage.app_url, pool_size=2)
     await db.open()
     try:
-        return await seed(db, superuser_url(storage), SIZES[size], storage.secret_keys[0], say)
+        return await seed(db, superuser_url(storage), size, storage.secret_keys[0], say)
     finally:
         await db.close()
 
@@ -236,7 +236,7 @@ def main() -> None:
     try:
         with (
             beside as started,
-            prepared(folder, chosen.size) as (storage, fleet, postmaster),
+            prepared(folder, SIZES[chosen.size]) as (storage, fleet, postmaster),
             served(folder, storage, fleet) as servers,
         ):
             say(f"{compare(servers, fleet)} rows are equal in content")

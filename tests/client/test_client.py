@@ -203,6 +203,13 @@ def test_list_methods_paginate_lazily(client: Client, live: LiveServer) -> None:
     assert [run.external_id for run in client.runs_of(live.tenants.finance.pipelines["daily_report"])][-1] == "r1"
 
 
+def test_list_methods_follow_the_cursor_where_there_is_one() -> None:
+    client, script = scripted((200, [], {"X-Next-Cursor": "behind", "X-Total-Pages": "2"}), (200, []))
+    assert list(client.incidents(kind="failed")) == []
+    first, second = (dict(request.url.params) for request in script.requests)
+    assert (first, second) == ({"kind": "failed"}, {"kind": "failed", "cursor": "behind"})
+
+
 def test_list_methods_support_api_filters(client: Client, live: LiveServer) -> None:
     assert [p.name for p in client.pipelines(owner=["bob", "nobody"], watched_only=False)] == ["hourly_load"]
     assert [p.name for p in client.pipelines(team_id=live.tenants.finance.team_id)] == ["hourly_load"]

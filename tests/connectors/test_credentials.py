@@ -179,7 +179,7 @@ async def test_credentials_encrypted_with_lost_key_are_reported_as_conflict(
         response = await client.as_(tenants.keys["editor"], "POST", f"{path}/{what}")
         assert response.status_code == 409
         assert response.json() == {
-            "detail": "The credentials of this connector were encrypted with a key that is not configured any more. "
+            "detail": "The credentials were encrypted with a key that is not configured any more. "
             "Enter them again, or add the key to WINDSOCK_SECRET_KEYS."
         }
     # Looking at it and entering them again still works.

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -77,6 +78,37 @@ async def test_pages_by_cursor_are_the_whole_list(requests: Requests) -> None:
                 break
             cursor = f"&cursor={response.headers['x-next-cursor']}"
         assert walked == whole
+
+
+async def test_pages_by_cursor_skip_no_row_while_rows_move(requests: Requests) -> None:
+    for minutes in range(10, 60, 10):
+        await requests.add(f"critical_{minutes}", "critical", minutes)
+    whole = await requests.names("?is_held_back=false")
+    walked: list[str] = []
+    path = f"{INCIDENTS}?is_held_back=false&size=2"
+    cursor = ""
+    while True:
+        response = await requests.client.as_(requests.tenants.keys["viewer"], "GET", path + cursor)
+        rows = response.json()
+        walked += [row["pipeline"]["name"] for row in rows]
+        if "x-next-cursor" not in response.headers:
+            break
+        cursor = f"&cursor={response.headers['x-next-cursor']}"
+        verb = "resolve" if len(walked) == 4 else "acknowledge"
+        for row in rows:
+            if row["state"] == "open":
+                await requests("POST", f"{INCIDENTS}/{row['id']}/{verb}")
+    assert list(dict.fromkeys(walked)) == whole
+    assert walked.count("old_critical") == 2, "acknowledged after it was read, it is at its new place too"
+
+
+async def test_page_behind_a_deleted_incident_is_not_empty(requests: Requests) -> None:
+    whole = await requests.names("?is_held_back=false")
+    path = f"{INCIDENTS}?is_held_back=false&size=2"
+    response = await requests.client.as_(requests.tenants.keys["viewer"], "GET", path)
+    async with requests.db.tenant_transaction(requests.tenants.finance.id):
+        await requests.db.connection.execute("DELETE FROM incidents WHERE id = %s", (UUID(response.json()[-1]["id"]),))
+    assert await requests.names(f"?is_held_back=false&cursor={response.headers['x-next-cursor']}") == whole[2:]
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ SHA_256 = {
     "14_failures.sql": "44b37cffbf9b555f134e9ba788f3476c058939161cf45df0528c9cf3bb4e3000",
     "15_bulk_clears.sql": "c35cf562d571eb537b7d31f8dd4a47290381803d4ab610ca5bd68d33d4963abd",
     "16_retention.sql": "9caeac87b64363aa22a8c4abbb6081092a5c801be9bb10b0a5d6b74ec1976455",
-    "17_incidents.sql": "a490091825f3565cfb9fa624dfccfc3f7bfc60552dfda88f19a5483a64ad828e",
-    "18_notifications.sql": "820c3ae83fc3f0b505eb3cf046b9c7d25d06c1be75c09db070f699967d140c89",
+    "17_incidents.sql": "716795d1d683d289c15d955e04a96443c69aa5968afb6b385ffd3345800a1347",
+    "18_notifications.sql": "dee8d4aefc11a9bbacf06ff8e1d12e93dc8139e497a8c8593b3f9fcb42014862",
     "19_notification_functions.sql": "4806868b31e369c01f9268d5736ae7bd4ef69cd1770d0422db10f2a939c53b92",
     "procrastinate": "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009",
 }

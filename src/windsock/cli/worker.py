@@ -9,7 +9,7 @@ import click
 
 from windsock import log
 from windsock.cli.decorators import data_option, handle_errors, read_settings
-from windsock.connectors.secret_key import check_secret_key
+from windsock.cli.secret_key import check_secret_key
 from windsock.context import AppContext
 from windsock.db.bootstrap import provision_database
 

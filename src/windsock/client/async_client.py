@@ -220,12 +220,12 @@ class AsyncClient:
         return value
 
     async def _pages(self, call: Call[list[T]]) -> AsyncIterator[T]:
-        number = pages = 1
-        while number <= pages:
-            result = await self._carry_out(call.page(number))
+        page: Call[list[T]] | None = call
+        while page is not None:
+            result = await self._carry_out(page)
             for item in result.value:
                 yield item
-            number, pages = number + 1, result.pages
+            page = result.next_page(call)
 
     async def _carry_out(self, call: Call[Any]) -> PageResult:
         exchange = self._target.exchange(call)

@@ -220,11 +220,11 @@ class Client:
         return value
 
     def _pages(self, call: Call[list[T]]) -> Iterator[T]:
-        number = pages = 1
-        while number <= pages:
-            result = self._carry_out(call.page(number))
+        page: Call[list[T]] | None = call
+        while page is not None:
+            result = self._carry_out(page)
             yield from result.value
-            number, pages = number + 1, result.pages
+            page = result.next_page(call)
 
     def _carry_out(self, call: Call[Any]) -> PageResult:
         exchange = self._target.exchange(call)

@@ -42,6 +42,9 @@ class Call(Generic[T]):
     def page(self, number: int) -> "Call[T]":
         return replace(self, params={**self.params, "page": number})
 
+    def page_behind(self, cursor: str) -> "Call[T]":
+        return replace(self, params={**self.params, "cursor": cursor})
+
 
 def get(path: str, response_type: Any, **params: Any) -> Call[Any]:  # noqa: ANN401 - a type
     query = {name: _text(value) for name, value in params.items() if value not in (None, [], ())}

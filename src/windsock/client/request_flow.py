@@ -39,10 +39,18 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class PageResult:
-    """`pages` is how many pages the list has; 1 for what is no list."""
+    """`pages` is how many pages the list has; 1 for what is no list. `next_cursor`: of a list that has cursors."""
 
     value: Any
-    pages: int
+    page: int = 1
+    pages: int = 1
+    next_cursor: str | None = None
+
+    def next_page(self, call: Call[T]) -> Call[T] | None:
+        """By cursor where there is one: a row that moves in the list meanwhile then lets no other one be skipped."""
+        if self.next_cursor is not None:
+            return call.page_behind(self.next_cursor)
+        return call.page(self.page + 1) if self.page < self.pages else None
 
 
 Exchange = Generator[Send | Pause, httpx2.Response | Exception | None, PageResult]
@@ -129,7 +137,7 @@ def _parse_response(response: httpx2.Response, call: Call[Any]) -> PageResult:
     if response.is_error:
         raise error_of(response)
     if response.status_code == httpx2.codes.NO_CONTENT:
-        return PageResult(None, 1)
+        return PageResult(None)
     try:
         # Not validate_json, which ends at 200 levels of nesting: a run's conf may have more.
         value = call.response_type.validate_python(orjson.loads(response.content))
@@ -137,8 +145,12 @@ def _parse_response(response: httpx2.Response, call: Call[Any]) -> PageResult:
         detail = f"{response.request.url} answered something that this version of the client does not understand."
         request_id = response.headers.get("x-request-id")
         raise ServerError(response.status_code, detail, provider=None, request_id=request_id) from None
-    pages = response.headers.get("x-total-pages", "1")
-    return PageResult(value, int(pages) if pages.isdigit() else 1)
+    page, pages = (_number(response.headers.get(name, "1")) for name in ("x-page", "x-total-pages"))
+    return PageResult(value, page, pages, response.headers.get("x-next-cursor"))
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 1
 
 
 def _retry_after(response: httpx2.Response) -> float:

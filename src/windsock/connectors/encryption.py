@@ -23,7 +23,7 @@ class Encryption:
             value: dict[str, Any] = orjson.loads(self._fernet.decrypt(token))
         except InvalidToken as error:
             raise Conflict(
-                "The credentials of this connector were encrypted with a key that is not configured any more. "
+                "The credentials were encrypted with a key that is not configured any more. "
                 "Enter them again, or add the key to WINDSOCK_SECRET_KEYS."
             ) from error
         return value
@@ -33,4 +33,4 @@ class Encryption:
         try:
             return self._fernet.rotate(token)
         except InvalidToken as error:
-            raise Conflict("A connector's credentials were encrypted with a key that is not configured.") from error
+            raise Conflict("Some credentials were encrypted with a key that is not configured.") from error

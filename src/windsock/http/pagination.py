@@ -34,33 +34,38 @@ class PageParams:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page of a list that is ordered by time begins: behind this row. `page`: its number."""
+    """Where a page begins: behind a row with these sort keys, whatever has become of that row since.
+
+    `page`: its number. `rank`: of a list that is ordered by a rank before the time.
+    """
 
     page: int
     at: datetime
     id: UUID
+    rank: int = 0
 
     @classmethod
     def decode(cls, cursor: str) -> "Cursor":
         """Raises ValueError for what is no cursor."""
-        page, micros, id_ = _CURSOR.unpack(b64decode(f"{cursor}==", altchars=b"-_", validate=True))
+        page, micros, rank, id_ = _CURSOR.unpack(b64decode(f"{cursor}=", altchars=b"-_", validate=True))
         if page < 1:
             raise ValueError
         try:
             at = _EPOCH + timedelta(microseconds=micros)
         except OverflowError:  # a cursor that we never gave; in front of every time, or behind
             at = datetime.min.replace(tzinfo=UTC) if micros < 0 else datetime.max.replace(tzinfo=UTC)
-        return cls(page, at, UUID(bytes=id_))
+        return cls(page, at, UUID(bytes=id_), rank)
 
     def __str__(self) -> str:
-        packed = _CURSOR.pack(min(self.page, _LAST), (self.at - _EPOCH) // timedelta(microseconds=1), self.id.bytes)
+        micros = (self.at - _EPOCH) // timedelta(microseconds=1)
+        packed = _CURSOR.pack(min(self.page, _LAST), micros, self.rank, self.id.bytes)
         return urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-_CURSOR = struct.Struct(">Iq16s")
+_CURSOR = struct.Struct(">IqB16s")
 _LAST = 2**32 - 1
-CURSOR_PATTERN = r"^(?!AAAAA[A-P])[A-Za-z0-9_-]{38}$"
-"""For schemas: 28 bytes as base64, of which the first four are not all 0."""
+CURSOR_PATTERN = r"^(?!AAAAA[A-P])[A-Za-z0-9_-]{39}$"
+"""For schemas: 29 bytes as base64, of which the first four are not all 0."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

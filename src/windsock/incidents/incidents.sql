@@ -7,14 +7,11 @@ coalesce(p.criticality, 'critical')
 -- fragment: rank
 2 * array_position(ARRAY['critical', 'high', 'medium', 'low'], {criticality}) + CASE i.state WHEN 'open' THEN 0 ELSE 1 END
 
--- fragment: with_names
+-- fragment: matching_incidents
 FROM incidents i
 LEFT JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = i.pipeline_id
 LEFT JOIN connectors c ON c.space_id = %(space_id)s AND c.id = i.connector_id
 LEFT JOIN fingerprints g ON g.space_id = %(space_id)s AND g.id = i.fingerprint_id
-
--- fragment: matching_incidents
-{with_names}
 WHERE i.space_id = %(space_id)s
   AND i.state = ANY (%(state)s::text[])  -- if state
   AND i.state <> 'resolved'  -- if unresolved
@@ -54,12 +51,13 @@ SELECT i.id, i.kind, i.state, CASE i.kind
        i.held_back_by_incident_id AS held_back_by_id, h.total AS holds_back, i.reopened_count
 
 -- fragment: join_details
+-- CASE, not coalesce: PostgreSQL does not know that coalesce leaks nothing, and would not use the index under row-level security.
 JOIN connectors c ON c.space_id = %(space_id)s AND c.id = i.connector_id
 LEFT JOIN sync_states y ON y.space_id = %(space_id)s AND y.connector_id = i.connector_id
 LEFT JOIN pipelines p ON p.space_id = %(space_id)s AND p.id = i.pipeline_id
 LEFT JOIN teams t ON t.space_id = %(space_id)s AND t.id = p.team_id
 LEFT JOIN fingerprints e ON e.space_id = %(space_id)s AND e.id = i.fingerprint_id
-LEFT JOIN fingerprints g ON g.space_id = %(space_id)s AND g.id = coalesce(e.merged_into, e.id)
+LEFT JOIN fingerprints g ON g.space_id = %(space_id)s AND g.id = CASE WHEN e.merged_into IS NULL THEN e.id ELSE e.merged_into END
 LEFT JOIN runs f ON f.space_id = %(space_id)s AND f.id = i.first_run_id
 LEFT JOIN runs l ON l.space_id = %(space_id)s AND l.id = i.last_run_id
 LEFT JOIN users a ON a.id = i.acknowledged_by_user_id
@@ -72,23 +70,23 @@ CROSS JOIN LATERAL (
 ) h
 
 -- name: list_incidents_sorted_by_urgency
--- The page behind an incident begins where that one stands now.
-WITH place AS (
-    SELECT {rank} AS rank, i.opened_at, i.id
-    {with_names}
-    WHERE i.space_id = %(space_id)s AND i.id = %(after_id)s::uuid
-), page AS MATERIALIZED (
+-- All that match are read to be sorted, and so are counted here too.
+WITH matching AS MATERIALIZED (
     SELECT i.id, i.opened_at, {rank} AS rank
     {matching_incidents}
-      AND ({rank}, i.opened_at, i.id) > (SELECT place.rank, place.opened_at, place.id FROM place)  -- if after_id
-    ORDER BY rank, i.opened_at, i.id
+), page AS MATERIALIZED (
+    SELECT m.id, m.opened_at, m.rank
+    FROM matching m
+    WHERE true
+      AND (m.rank, m.opened_at, m.id) > (%(after_rank)s::integer, %(after)s::timestamptz, %(after_id)s::uuid)  -- if after
+    ORDER BY m.rank, m.opened_at, m.id
     LIMIT %(limit)s OFFSET %(offset)s
 )
-{incident}
+{incident}, page.rank, (SELECT count(*) FROM matching) AS total
 FROM page
 JOIN incidents i ON i.space_id = %(space_id)s AND i.id = page.id
 {join_details}
-ORDER BY page.rank, i.opened_at, i.id
+ORDER BY page.rank, page.opened_at, page.id
 
 -- name: list_incidents_sorted_by_time
 WITH page AS MATERIALIZED (

@@ -64,15 +64,24 @@ async def list_incidents(
 ) -> tuple[list[Row], int, Cursor | None]:
     """A page, how many there are in all, and where the next page begins."""
     matching, after = which.parameters(space), paging.after
-    where = {"after": after and after.at, "after_id": after and after.id, "limit": paging.size, "offset": paging.offset}
-    query = f"list_incidents_sorted_by_{'urgency' if sort == 'urgency' else 'time'}"
-    rows, totals = await reader.fetch_batch(
-        Statement(QUERIES[query], matching | where, prepare=False),
-        Statement(QUERIES["count_incidents"], matching, prepare=False),
-    )
-    is_full = len(rows) == paging.size
-    behind = Cursor(paging.page + 1, rows[-1]["opened_at"], rows[-1]["id"]) if is_full else None
-    return rows, totals[0]["total"], behind
+    where = {
+        "after": after and after.at, "after_id": after and after.id, "after_rank": after and after.rank,
+        "limit": paging.size, "offset": paging.offset,
+    }  # fmt: skip
+    counted = Statement(QUERIES["count_incidents"], matching, prepare=False)
+    if sort == "urgency":
+        listed = Statement(QUERIES["list_incidents_sorted_by_urgency"], matching | where, prepare=False)
+        (rows,) = await reader.fetch_batch(listed)
+        totals = [row.pop("total") for row in rows] or [row["total"] for row in (await reader.fetch_batch(counted))[0]]
+    else:
+        listed = Statement(QUERIES["list_incidents_sorted_by_time"], matching | where, prepare=False)
+        rows, counts = await reader.fetch_batch(listed, counted)
+        totals = [row["total"] for row in counts]
+    ranks = [row.pop("rank", 0) for row in rows]
+    behind = None
+    if len(rows) == paging.size:
+        behind = Cursor(paging.page + 1, rows[-1]["opened_at"], rows[-1]["id"], ranks[-1])
+    return rows, totals[0], behind
 
 
 async def count_open_incidents(reader: Reader, space_id: UUID) -> int:

@@ -28,9 +28,9 @@ RETURNING id
 
 -- name: update_channel
 UPDATE channels
-SET name = %(name)s, config = %(config)s, secret = %(secret)s, team_id = %(team_id)s, is_active = %(is_active)s,
-    max_per_hour = %(max_per_hour)s, disabled_at = NULL, disabled_reason = NULL, failing_since = NULL, last_error = NULL,
-    updated_at = now()
+SET name = %(name)s, config = %(config)s, secret = %(secret)s, secret_lost_at = NULL, team_id = %(team_id)s,
+    is_active = %(is_active)s, max_per_hour = %(max_per_hour)s, disabled_at = NULL, disabled_reason = NULL, failing_since = NULL,
+    last_error = NULL, updated_at = now()
 WHERE space_id = %(space_id)s AND id = %(channel_id)s
 
 -- name: delete_channel
@@ -41,7 +41,21 @@ UPDATE notification_rules SET channel_ids = array_remove(channel_ids, %(channel_
 WHERE space_id = %(space_id)s AND %(channel_id)s = ANY(channel_ids)
 
 -- name: lock_secrets
-SELECT id, secret FROM channels WHERE space_id = %(space_id)s AND secret IS NOT NULL ORDER BY id FOR UPDATE
+SELECT id, secret FROM channels
+WHERE space_id = %(space_id)s AND secret IS NOT NULL AND secret_lost_at IS NULL
+ORDER BY id
+FOR UPDATE
+
+-- name: list_secrets
+SELECT id, name, secret AS credentials FROM channels
+WHERE space_id = %(space_id)s AND secret IS NOT NULL AND secret_lost_at IS NULL
+ORDER BY name, id
+
+-- name: give_up_secret
+UPDATE channels
+SET secret_lost_at = now(), disabled_at = now(),
+    disabled_reason = 'No key decrypts the secret of this channel any more. Enter it again.'
+WHERE space_id = %(space_id)s AND id = %(channel_id)s
 
 -- name: replace_secret
 UPDATE channels SET secret = %(secret)s WHERE space_id = %(space_id)s AND id = %(channel_id)s

@@ -76,6 +76,8 @@ async def change_channel(
     if body.secret is not None:
         config, secret = _validate(old["kind"], config, body.secret)
         sealed = secrets.encrypt(secret) if secret else None
+    elif old["secret_lost_at"] is not None:
+        raise Invalid("Send the secret too: no key decrypts the stored one any more.", loc=("body", "secret"))
     elif body.config is not None:
         config = _check(KINDS[old["kind"]].config, config, "config")
         moved = any(config.get(name) != old["config"].get(name) for name in KINDS[old["kind"]].addresses)

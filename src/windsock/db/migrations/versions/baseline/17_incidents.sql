@@ -130,6 +130,8 @@ CREATE INDEX task_runs_waiting_for_input ON task_runs (space_id, run_id) WHERE r
     OR status = 'deferred' AND operator IN ('ApprovalOperator', 'HITLBranchOperator', 'HITLEntryOperator', 'HITLOperator'));
 COMMENT ON INDEX task_runs_waiting_for_input IS 'Task runs that wait for a person: since Airflow 3.3 they have a status for it, before that they are deferred.';
 CREATE INDEX pipelines_import_errors ON pipelines (space_id, id) WHERE has_import_errors AND removed_at IS NULL;
+CREATE INDEX pipelines_criticality ON pipelines (space_id, id) INCLUDE (criticality);
+COMMENT ON INDEX pipelines_criticality IS 'The inbox orders all unresolved incidents by it.';
 
 CREATE FUNCTION is_transition_due(t run_transitions, s sync_states)
 RETURNS boolean

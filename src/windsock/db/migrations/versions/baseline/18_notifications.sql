@@ -8,6 +8,7 @@ CREATE TABLE channels (
                       CONSTRAINT channels_kind_is_known CHECK (kind IN ('slack', 'teams', 'email', 'pagerduty', 'alertmanager', 'webhook')),
     config            jsonb NOT NULL DEFAULT '{}',
     secret            bytea,
+    secret_lost_at    timestamptz,
     team_id           uuid,
     is_active         boolean NOT NULL DEFAULT true,
     max_per_hour      integer NOT NULL DEFAULT 60
@@ -28,6 +29,7 @@ CREATE TABLE channels (
 CREATE INDEX channels_team ON channels (space_id, team_id) WHERE team_id IS NOT NULL;
 COMMENT ON TABLE channels IS 'Receivers of messages: Slack, Microsoft Teams, e-mail, PagerDuty, Alertmanager, webhooks.';
 COMMENT ON COLUMN channels.secret IS 'Encrypted; never returned.';
+COMMENT ON COLUMN channels.secret_lost_at IS 'When an operator accepted that no key decrypts the secret; null again when another one is entered.';
 COMMENT ON COLUMN channels.team_id IS 'The team whose channel it is: rules send incidents of its pipelines here.';
 COMMENT ON COLUMN channels.max_per_hour IS 'Messages beyond that are collected into one.';
 COMMENT ON COLUMN channels.disabled_at IS 'When the receiver refused for good; saving the channel or a test that succeeds enables it again.';
