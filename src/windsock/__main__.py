@@ -13,6 +13,7 @@ from windsock.cli.failures import failures
 from windsock.cli.incidents import ack, inbox
 from windsock.cli.logs import logs
 from windsock.cli.maintenance import migrate, rotate_secrets
+from windsock.cli.notifications import notifications
 from windsock.cli.pipelines import pipelines, watch
 from windsock.cli.runs import comment, runs
 from windsock.cli.serve import serve
@@ -50,6 +51,7 @@ for command in (
     failures,
     inbox,
     ack,
+    notifications,
     trigger,
     clear,
     mark,

@@ -229,6 +229,8 @@ def test_list_methods_support_api_filters(client: Client, live: LiveServer) -> N
         ("runs_of", "/spaces/{slug}/orchestration/pipelines/{pipeline_id}/runs"),
         ("task_runs", "/spaces/{slug}/orchestration/runs/{run_id}/task-runs"),
         ("fingerprints", "/spaces/{slug}/orchestration/fingerprints"),
+        ("incidents", "/spaces/{slug}/incidents"),
+        ("messages", "/spaces/{slug}/notifications/messages"),
         ("syncs", "/catalog/spaces/{slug}/sync-history"),
         ("audit_events", "/spaces/{slug}/audit-events"),
     ],

@@ -102,6 +102,16 @@ async def test_pages_by_cursor_skip_no_row_while_rows_move(requests: Requests) -
     assert walked.count("old_critical") == 2, "acknowledged after it was read, it is at its new place too"
 
 
+async def test_total_is_that_of_all_pages_also_behind_the_last_one(requests: Requests) -> None:
+    key = requests.tenants.keys["viewer"]
+    for query, total in (("", 6), ("?size=2&page=2", 6), ("?size=6&page=9", 6), ("?q=zebra", 0), ("?sort=newest", 6)):
+        response = await requests.client.as_(key, "GET", f"{INCIDENTS}{query}")
+        assert response.headers["x-total-count"] == str(total), query
+    last = await requests.client.as_(key, "GET", f"{INCIDENTS}?size=6")
+    behind = await requests.client.as_(key, "GET", f"{INCIDENTS}?cursor={last.headers['x-next-cursor']}")
+    assert (behind.json(), behind.headers["x-total-count"]) == ([], "6")
+
+
 async def test_page_behind_a_deleted_incident_is_not_empty(requests: Requests) -> None:
     whole = await requests.names("?is_held_back=false")
     path = f"{INCIDENTS}?is_held_back=false&size=2"

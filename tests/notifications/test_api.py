@@ -143,8 +143,8 @@ async def test_pipeline_recipients_have_an_outcome_per_rule(client: ValidatingCl
         ("channel_id={other}", 0),
         ("pipeline_id={pipeline}", 1),
         ("pipeline_id={other}", 0),
-        ("from=2099-01-01T00:00:00Z", 0),
-        ("to=2099-01-01T00:00:00Z", 1),
+        ("created_from=2099-01-01T00:00:00Z", 0),
+        ("created_to=2099-01-01T00:00:00Z", 1),
     ],
 )
 async def test_messages_can_be_filtered(client: ValidatingClient, tenants: TwoTenants, query: str, count: int) -> None:

@@ -77,7 +77,7 @@ def ack(client: Client, incident_ids: Sequence[UUID], reason: str | None, hours:
     until = None if hours is None else datetime.now(UTC) + timedelta(hours=hours)
     done = client.acknowledge_incidents(incident_ids, until=until, reason=reason)
     if as_json:
-        print_json(done)
+        print_json(done.model_dump(mode="json"))
         return
     click.echo(f"Acknowledged {done.acknowledged} of {len(set(incident_ids))}; others are resolved already.")
 

@@ -11,11 +11,13 @@ import click
 from windsock.client import ApiError, Client, ClientError, ConnectionFailed, NotFound, ServerError
 from windsock.client.request_flow import DEFAULT_URL
 from windsock.connectors.models import Connector
+from windsock.notifications.models import Channel
+from windsock.notifications.rule_models import Rule
 from windsock.pipelines.models import Pipeline
 from windsock.spaces.models import Team
 
 P = ParamSpec("P")
-T = TypeVar("T", Team, Connector)
+T = TypeVar("T", Team, Connector, Channel, Rule)
 
 EXIT_FAILED, EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_TIMEOUT = 1, 3, 4, 5
 """Exit statuses, besides 0 and click's 2 for wrong usage."""
@@ -133,6 +135,14 @@ def find_team(client: Client, which: str) -> Team:
 
 def find_connector(client: Client, which: str) -> Connector:
     return _named(client.connectors(), which, "connector")
+
+
+def find_channel(client: Client, which: str) -> Channel:
+    return _named(client.channels(), which, "channel")
+
+
+def find_rule(client: Client, which: str) -> Rule:
+    return _named(client.notification_rules(), which, "rule")
 
 
 def _named(things: Iterable[T], which: str, what: str) -> T:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx2
 
-from windsock.client import actions, incidents, lists, operations
+from windsock.client import actions, incidents, lists, notifications, operations
 from windsock.client.operations import FOLLOW_SECONDS, Call
 from windsock.client.request_flow import DEFAULT_SECONDS, ClientConfig, PageResult, Pause
 from windsock.comments.models import Comment
@@ -196,6 +196,14 @@ class AsyncClient:
     assign_incident = actions.async_sent(incidents.assign_incident)
     resolve_incident = actions.async_sent(incidents.resolve_incident)
 
+    test_channel = actions.async_sent(notifications.test_channel)
+    preview_rule = actions.async_sent(notifications.preview_rule)
+    resend_message = actions.async_sent(notifications.resend_message)
+    recipients = actions.async_sent(notifications.recipients)
+
+    channels = lists.async_paged(notifications.channels)
+    notification_rules = lists.async_paged(notifications.notification_rules)
+    messages = lists.async_paged(notifications.messages)
     incidents = lists.async_paged(incidents.incidents)
     approvals = lists.async_paged(actions.approvals)
     actions = lists.async_paged(actions.actions)

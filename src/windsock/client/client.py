@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx2
 
-from windsock.client import actions, incidents, lists, operations
+from windsock.client import actions, incidents, lists, notifications, operations
 from windsock.client.operations import FOLLOW_SECONDS, Call
 from windsock.client.request_flow import DEFAULT_SECONDS, ClientConfig, PageResult, Pause
 from windsock.comments.models import Comment
@@ -196,6 +196,14 @@ class Client:
     assign_incident = actions.sent(incidents.assign_incident)
     resolve_incident = actions.sent(incidents.resolve_incident)
 
+    test_channel = actions.sent(notifications.test_channel)
+    preview_rule = actions.sent(notifications.preview_rule)
+    resend_message = actions.sent(notifications.resend_message)
+    recipients = actions.sent(notifications.recipients)
+
+    channels = lists.paged(notifications.channels)
+    notification_rules = lists.paged(notifications.notification_rules)
+    messages = lists.paged(notifications.messages)
     incidents = lists.paged(incidents.incidents)
     approvals = lists.paged(actions.approvals)
     actions = lists.paged(actions.actions)

@@ -72,7 +72,10 @@ async def list_incidents(
     if sort == "urgency":
         listed = Statement(QUERIES["list_incidents_sorted_by_urgency"], matching | where, prepare=False)
         (rows,) = await reader.fetch_batch(listed)
-        totals = [row.pop("total") for row in rows] or [row["total"] for row in (await reader.fetch_batch(counted))[0]]
+        totals = [row.pop("total") for row in rows]
+        is_behind_the_end = not rows and (paging.offset > 0 or after is not None)
+        if is_behind_the_end:
+            totals = [row["total"] for row in (await reader.fetch_batch(counted))[0]]
     else:
         listed = Statement(QUERIES["list_incidents_sorted_by_time"], matching | where, prepare=False)
         rows, counts = await reader.fetch_batch(listed, counted)
@@ -81,7 +84,7 @@ async def list_incidents(
     behind = None
     if len(rows) == paging.size:
         behind = Cursor(paging.page + 1, rows[-1]["opened_at"], rows[-1]["id"], ranks[-1])
-    return rows, totals[0], behind
+    return rows, totals[0] if totals else 0, behind
 
 
 async def count_open_incidents(reader: Reader, space_id: UUID) -> int:

@@ -144,8 +144,8 @@ LEFT JOIN LATERAL (
 WHERE m.space_id = %(space_id)s
   AND m.channel_id = ANY(%(channel_id)s)  -- if channel_id
   AND m.state = ANY(%(status)s)  -- if status
-  AND m.created_at >= %(from)s  -- if from
-  AND m.created_at < %(to)s  -- if to
+  AND m.created_at >= %(created_from)s  -- if created_from
+  AND m.created_at < %(created_to)s  -- if created_to
   AND EXISTS (SELECT FROM notification_group_incidents g JOIN incidents i ON i.space_id = g.space_id AND i.id = g.incident_id WHERE g.space_id = m.space_id AND g.group_id = m.group_id AND i.pipeline_id = ANY(%(pipeline_id)s))  -- if pipeline_id
 
 -- name: list_messages

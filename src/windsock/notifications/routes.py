@@ -151,13 +151,13 @@ async def list_all_messages(
     channel_id: Annotated[list[UUID] | None, Query(description="Several mean any of them.")] = None,
     pipeline_id: Annotated[list[UUID] | None, Query(description="About one of its incidents.")] = None,
     status: Annotated[list[MessageState] | None, Query(description="Several mean any of them.")] = None,
-    from_: Annotated[AwareDatetime | None, Query(alias="from", description="Written since then; inclusive.")] = None,
-    to: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
+    created_from: Annotated[AwareDatetime | None, Query(description="Inclusive.")] = None,
+    created_to: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
 ) -> Response:
     """Messages, newest first, with the reason for each and its attempts with the responses of the receiver."""
     which = {
-        "space_id": space.id, "channel_id": channel_id, "pipeline_id": pipeline_id, "status": status, "from": from_,
-        "to": to,
+        "space_id": space.id, "channel_id": channel_id, "pipeline_id": pipeline_id, "status": status,
+        "created_from": created_from, "created_to": created_to,
     }  # fmt: skip
     async with space.transaction() as tx:
         rows, total = await list_messages(tx, which, paging)

@@ -105,8 +105,8 @@ async def show_messages(
     status: Annotated[list[MessageState] | None, Query()] = None,
 ) -> Response:
     which = {
-        "space_id": space.id, "channel_id": channel_id, "pipeline_id": pipeline_id, "status": status, "from": None,
-        "to": None,
+        "space_id": space.id, "channel_id": channel_id, "pipeline_id": pipeline_id, "status": status,
+        "created_from": None, "created_to": None,
     }  # fmt: skip
     async with space.transaction() as tx:
         rows, total = await list_messages(tx, which, paging)
