@@ -74,6 +74,50 @@ async def test_names_of_deleted_objects_remain(admin: Browser, tenants: TwoTenan
     assert "Admin added Viewer to the team Night" in found
 
 
+async def test_rules_name_channels_teams_and_connectors_also_when_deleted(
+    admin: Browser, client: ValidatingClient, tenants: TwoTenants
+) -> None:
+    finance, key = tenants.finance, tenants.keys["admin"]
+
+    async def send(method: str, path: str, **body: Any) -> Any:
+        response = await client.as_(key, method, f"{SPACE}/{path}", json=body or None)
+        assert response.status_code < 300, response.text
+        return response.json() if response.content else None
+
+    team = await send("POST", "teams", name="Night")
+    channel = await send(
+        "POST", "notifications/channels", name="pager", kind="pagerduty", secret={"routing_key": "r" * 32}
+    )
+    chosen = {
+        "channel_ids": [str(finance.channel_id), channel["id"]], "team_ids": [team["id"]],
+        "connector_ids": [str(finance.connector_id)],
+    }  # fmt: skip
+    rule = await send("POST", "notifications/rules", name="Night shift", **chosen)
+    await send("PATCH", f"notifications/rules/{rule['id']}", channel_ids=[channel["id"]], team_ids=[])
+    found = await entries(admin)
+    assert found[0] == "Admin changed the rule Night shift teams: Night → none channels: on call, pager → pager"
+    for words in ("channels: on call, pager", "connectors: prod", "teams: Night"):
+        assert words in found[1]
+    assert f'href="{SPACE}/notifications/rules/{rule["id"]}"' in (await admin.open(AUDIT)).text
+    await send("DELETE", f"notifications/channels/{channel['id']}")
+    await send("DELETE", f"teams/{team['id']}")
+    found = await entries(admin)
+    assert "Admin changed the rule Night shift channels: pager → none" in found
+    assert "Admin changed the rule Night shift teams: Night → none channels: on call, pager → pager" in found
+
+
+def test_ids_without_a_known_name_are_called_deleted() -> None:
+    event = {
+        "action": "changed", "target_type": "notification_rule", "target_id": uuid4(), "target_name": "Night shift",
+        "before": {"channel_ids": [str(uuid4())], "team_ids": []},
+        "after": {"channel_ids": [], "team_ids": [str(uuid4())]},
+    }  # fmt: skip
+    changes = describe(event, Names([]))["changes"]
+    assert [(item.label, item.before.text, item.after.text) for item in changes] == [
+        ("channels", "a deleted channel", "none"), ("teams", "none", "a deleted team"),
+    ]  # fmt: skip
+
+
 async def test_no_write_operation_leaves_ids_or_python_in_the_log(
     superadmin: Browser, client: ValidatingClient, tenants: TwoTenants, key_ids: dict[str, UUID]
 ) -> None:

@@ -36,6 +36,10 @@ SELECT b.id, 'bulk_clear', coalesce(g.name, g.title), g.id
 FROM bulk_clears b JOIN fingerprints g ON g.space_id = b.space_id AND g.id = b.fingerprint_id
 WHERE b.space_id = %(space_id)s AND b.id = ANY (%(ids)s::uuid[])
 UNION ALL
+SELECT id, 'channel', name, id FROM channels WHERE space_id = %(space_id)s AND id = ANY (%(ids)s::uuid[])
+UNION ALL
+SELECT id, 'notification_rule', name, id FROM notification_rules WHERE space_id = %(space_id)s AND id = ANY (%(ids)s::uuid[])
+UNION ALL
 SELECT * FROM (
     SELECT DISTINCT ON (target_id) target_id, 'deleted', target_name, NULL::uuid FROM audit_events
     WHERE space_id = %(space_id)s AND target_id = ANY (%(ids)s::uuid[]) AND target_name IS NOT NULL

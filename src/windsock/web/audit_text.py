@@ -50,15 +50,19 @@ LABELS: Mapping[str, str] = {
     "cancel_requested_at": "cancellation", "parent_id": "reply to", "source_system_id": "source system",
     "task_run_id": "task", "verify_tls": "verify TLS", "api_version": "API version", "include_dags": "include DAGs",
     "exclude_dags": "exclude DAGs", "timeout_seconds": "timeout in seconds", "history_days": "days of history",
+    "channel_ids": "channels", "connector_ids": "connectors", "team_ids": "teams",
+    "to_team_channels": "to the channels of the owning team", "min_criticality": "criticality at least",
     "read_logs": "reading logs", "max_per_hour": "groups per hour", "config": "configuration",
     "sync_interval_seconds": "seconds between syncs",
 }  # fmt: skip
 """Words for fields where they are not the name without `_id`."""
 ID_FIELDS = (
     "user_id", "team_id", "connector_id", "pipeline_id", "run_id", "task_run_id", "parent_id", "merged_into",
-    "split_from", "runbook_comment_id", "fingerprint_id", "assignee_user_id", "assignee_team_id",
+    "split_from", "runbook_comment_id", "fingerprint_id", "assignee_user_id", "assignee_team_id", "channel_id",
 )  # fmt: skip
 """Fields whose ids the database guarantees to be of this space; names are looked up for no other ids."""
+ID_LISTS: Mapping[str, str] = {"channel_ids": "channel", "connector_ids": "connector", "team_ids": "team"}
+"""Fields that are lists of ids, with the type of what they name."""
 SUBJECT_FIELDS: Mapping[str, tuple[str, ...]] = {
     "comment": ("run_id",),
     "sync": ("connector_id",),
@@ -68,13 +72,13 @@ SUBJECT_FIELDS: Mapping[str, tuple[str, ...]] = {
     "team_member": ("user_id",),
     "watch": ("user_id",),
     "message": ("channel_id", "user_id"),
-    "notification_rule": ("channel_ids", "connector_ids", "team_ids"),
 }
-"""Fields that the phrase says already, and ids that have no words."""
+"""Fields that the phrase says already."""
 PAGES: Mapping[str, str] = {
     "team": "/teams/", "connector": "/connectors/", "pipeline": "/pipelines/", "run": "/runs/", "task_run": "/runs/",
     "comment": "/runs/", "sync": "/connectors/", "trigger": "/pipelines/", "action": "/runs/",
     "fingerprint": "/fingerprints/", "bulk_clear": "/fingerprints/",
+    "channel": "/notifications/channels/", "notification_rule": "/notifications/rules/",
 }  # fmt: skip
 MAX_VALUE_CHARACTERS = 500
 
@@ -134,6 +138,7 @@ def referenced_ids(events: Iterable[Row]) -> list[UUID]:
             found[event["target_id"]] = None
         for values in (event["before"] or {}, event["after"] or {}):
             found.update({UUID(values[name]): None for name in ID_FIELDS if values.get(name)})
+            found.update({UUID(id_): None for name in ID_LISTS for id_ in values.get(name) or ()})
     return list(found)
 
 
@@ -202,9 +207,10 @@ def _value(name: str, value: object, names: Names) -> Value:
         return NOTHING
     if isinstance(value, bool):
         return Value("yes" if value else "no")
-    if name in ID_FIELDS:
-        found = names.find(value)
-        return Value(found.name if found else "deleted")
+    if name in ID_FIELDS or name in ID_LISTS:
+        found = [names.find(id_) for id_ in (value if isinstance(value, list) else [value])]
+        unknown = f"a deleted {ID_LISTS[name]}" if name in ID_LISTS else "deleted"
+        return Value(_text([target.name if target else unknown for target in found]))
     if name.endswith(("_at", "since")) and isinstance(value, str) and (time := _time(value)):
         return Value(time=time)
     return Value(_text(value))
