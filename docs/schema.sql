@@ -2030,7 +2030,7 @@ CREATE FUNCTION notification_statistics()
  STABLE SECURITY DEFINER
  SET search_path TO 'windsock', 'pg_temp'
 AS $function$
-    SELECT i.kind, coalesce(p.criticality, 'high'), count(*), NULL::float8
+    SELECT i.kind, coalesce(p.criticality, 'critical'), count(*), NULL::float8
     FROM incidents i LEFT JOIN pipelines p ON p.space_id = i.space_id AND p.id = i.pipeline_id
     WHERE i.state <> 'resolved'
     GROUP BY 1, 2

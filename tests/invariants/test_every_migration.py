@@ -42,7 +42,7 @@ SHA_256 = {
     "16_retention.sql": "9caeac87b64363aa22a8c4abbb6081092a5c801be9bb10b0a5d6b74ec1976455",
     "17_incidents.sql": "716795d1d683d289c15d955e04a96443c69aa5968afb6b385ffd3345800a1347",
     "18_notifications.sql": "dee8d4aefc11a9bbacf06ff8e1d12e93dc8139e497a8c8593b3f9fcb42014862",
-    "19_notification_functions.sql": "4806868b31e369c01f9268d5736ae7bd4ef69cd1770d0422db10f2a939c53b92",
+    "19_notification_functions.sql": "e42fb11bd3d177dc83d3a493302ba2fdb54702acacef00021d58ddfc09f0c06a",
     "procrastinate": "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009",
 }
 """A released revision is never edited: databases out there have run it. Until 0.1.0 is released these may change."""

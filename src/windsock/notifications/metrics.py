@@ -39,6 +39,7 @@ async def update_notification_gauges(db: Database) -> None:
             rows = await tx.fetch_all(QUERIES["get_notification_statistics"])
     except DatabaseFailed:
         OLDEST.set(math.nan)
+        INCIDENTS.clear()
         return
     INCIDENTS.clear()
     for row in rows:

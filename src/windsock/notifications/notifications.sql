@@ -22,7 +22,7 @@ AND (i.kind = 'sync' OR a.id IN (SELECT h.pipeline_id FROM incidents h
 -- fragment: incident
 i.id, i.kind, i.state, i.connector_id, i.pipeline_id, i.fingerprint_id, i.occurrences,
 i.held_back_by_incident_id IS NOT NULL AS is_held_back,
-coalesce(p.criticality, 'high') AS criticality, coalesce(p.tags, '{}') AS tags,
+coalesce(p.criticality, 'critical') AS criticality, coalesce(p.tags, '{}') AS tags,
 CASE WHEN i.pipeline_id IS NOT NULL THEN array_remove(ARRAY[p.team_id], NULL) ELSE ARRAY(
     SELECT DISTINCT a.team_id FROM pipelines a WHERE {of_connector} AND a.team_id IS NOT NULL) END AS team_ids,
 CASE WHEN i.pipeline_id IS NOT NULL THEN ARRAY(
@@ -135,7 +135,7 @@ UPDATE incident_events SET evaluated_at = now() WHERE space_id = %(space_id)s AN
 -- name: list_groups_to_repeat
 -- Open groups that were announced so long ago that their rule repeats them, with an incident that nobody has acknowledged.
 SELECT g.id, g.rule_id, g.channel_id, g.user_id, g.notified_at, r.name AS rule_name, r.repeat_seconds, r.quiet_start, r.quiet_end,
-       r.time_zone, r.critical_passes, i.id AS incident_id, coalesce(p.criticality, 'high') AS criticality,
+       r.time_zone, r.critical_passes, i.id AS incident_id, coalesce(p.criticality, 'critical') AS criticality,
        (SELECT max(e.id::text)::uuid FROM incident_events e WHERE e.space_id = g.space_id AND e.incident_id = i.id) AS event_id
 FROM notification_groups g
 JOIN notification_rules r ON r.space_id = g.space_id AND r.id = g.rule_id
@@ -276,7 +276,7 @@ SELECT slug, name FROM spaces WHERE id = %(space_id)s
 SELECT id, rule_id, opened_at, ref FROM notification_groups WHERE space_id = %(space_id)s AND id = %(group_id)s
 
 -- name: get_group_items
-SELECT i.id AS incident_id, coalesce(p.name, c.name) AS name, i.kind, i.state, coalesce(p.criticality, 'high') AS criticality,
+SELECT i.id AS incident_id, coalesce(p.name, c.name) AS name, i.kind, i.state, coalesce(p.criticality, 'critical') AS criticality,
        t.name AS team, c.name AS connector, coalesce(f.name, f.title) AS error, i.occurrences, i.opened_at, i.resolved_at,
        count(*) OVER () AS total, count(*) FILTER (WHERE i.state <> 'resolved') OVER () AS unresolved
 FROM notification_group_incidents gi
@@ -286,7 +286,7 @@ LEFT JOIN pipelines p ON p.space_id = i.space_id AND p.id = i.pipeline_id
 LEFT JOIN teams t ON t.space_id = p.space_id AND t.id = p.team_id
 LEFT JOIN fingerprints f ON f.space_id = i.space_id AND f.id = i.fingerprint_id
 WHERE gi.space_id = %(space_id)s AND gi.group_id = %(group_id)s
-ORDER BY i.state = 'resolved', array_position(ARRAY['critical', 'high', 'medium', 'low'], coalesce(p.criticality, 'high')), i.opened_at, i.id
+ORDER BY i.state = 'resolved', array_position(ARRAY['critical', 'high', 'medium', 'low'], coalesce(p.criticality, 'critical')), i.opened_at, i.id
 LIMIT %(most)s
 
 -- name: get_notification_statistics
