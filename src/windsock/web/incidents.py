@@ -27,6 +27,7 @@ from windsock.incidents.store import (
     snooze_incident,
 )
 from windsock.spaces.store import QUERIES as SPACES
+from windsock.tasks import run_together
 from windsock.web.bulk_edit import team_options
 from windsock.web.forms import FormInvalid, FormState, errors_at, read_form, validate_form
 from windsock.web.layout import layout_context, page_context
@@ -49,13 +50,15 @@ async def show_inbox(
     if which.is_held_back is None and which.held_back_by_id is None:
         which = replace(which, is_held_back=False)
     sort: Sort = "newest" if which.state and "resolved" in which.state else "urgency"
-    rows, total, behind = await list_incidents(space, space, paging, which, sort)
-    open_count = await count_open_incidents(space, space.id)
-    (teams,) = await space.fetch_batch(team_options(space))
+    (rows, total, behind), open_count, (teams,), context = await run_together(
+        list_incidents(space, space, paging, which, sort),
+        count_open_incidents(space, space.id),
+        space.fetch_batch(team_options(space)),
+        page_context(space, is_part=etag is not None),
+    )
     return render(
-        request, "inbox_list.html" if etag else "inbox.html", etag=etag,
-        **await page_context(space, is_part=etag is not None), incidents=to_jsonable(rows), total=total,
-        behind=behind and str(behind), which=which, open_count=open_count, teams=to_jsonable(teams),
+        request, "inbox_list.html" if etag else "inbox.html", etag=etag, **context, incidents=to_jsonable(rows),
+        total=total, behind=behind and str(behind), which=which, open_count=open_count, teams=to_jsonable(teams),
     )  # fmt: skip
 
 
