@@ -215,14 +215,18 @@ def test_schema_exemptions_are_stated_in_openapi_document(bare_app: FastAPI) -> 
 @pytest.mark.parametrize(
     ("packed", "is_right"),
     [
-        ((1, 0, bytes(16)), True),
-        ((2**32 - 1, 2**63 - 1, b"\xff" * 16), True),
-        ((1, -(2**63), bytes(16)), True),
-        ((0, 0, bytes(16)), False),
+        ((1, 0, 0, bytes(16)), True),
+        ((2**32 - 1, 2**63 - 1, 255, b"\xff" * 16), True),
+        ((1, -(2**63), 9, bytes(16)), True),
+        ((0, 0, 0, bytes(16)), False),
     ],
 )
 async def test_schema_and_server_agree_on_cursor(
-    client: ValidatingClient, bare_app: FastAPI, tenants: TwoTenants, packed: tuple[int, int, bytes], is_right: bool
+    client: ValidatingClient,
+    bare_app: FastAPI,
+    tenants: TwoTenants,
+    packed: tuple[int, int, int, bytes],
+    is_right: bool,
 ) -> None:
     path = f"{API}/spaces/{{slug}}/orchestration/runs"
     (schema,) = [
@@ -230,9 +234,11 @@ async def test_schema_and_server_agree_on_cursor(
         for parameter in bare_app.openapi()["paths"][path]["get"]["parameters"]
         if parameter["name"] == "cursor"
     ]
-    cursor = urlsafe_b64encode(struct.pack(">Iq16s", *packed)).decode().rstrip("=")
+    cursor = urlsafe_b64encode(struct.pack(">IqB16s", *packed)).decode().rstrip("=")
     assert jsonschema_rs.is_valid(schema, cursor) == is_right
     response = await client.as_(tenants.keys["viewer"], "GET", f"/spaces/finance/orchestration/runs?cursor={cursor}")
+    assert (response.status_code == 200) == is_right
+    response = await client.as_(tenants.keys["viewer"], "GET", f"/spaces/finance/incidents?cursor={cursor}")
     assert (response.status_code == 200) == is_right
     for wrong in (cursor[:-1], cursor + "A", "", cursor[:-1] + "="):
         assert not jsonschema_rs.is_valid(schema, wrong)
