@@ -68,8 +68,8 @@ $(CURDIR)/.uv/bin/uv:
 openapi: setup ## Write docs/openapi.json, with examples recorded from real answers
 	WINDSOCK_TEST_WRITE_OPENAPI=1 $(RUN) pytest -q tests/invariants/test_openapi.py -k "examples_are or in_docs"
 
-mutations: setup ## Break the sync in many ways and see that the property test notices (an hour; ARGS="--jobs 2" is quicker)
-	PYTHONPATH=tests $(RUN) python -m sync.mutation_testing $(ARGS)
+mutations: setup ## Break the sync in many ways and see that the property test notices (an hour; ARGS="--of outbox": the outbox)
+	PYTHONPATH=tests $(RUN) python -m mutation_testing.run $(ARGS)
 
 bench: setup ## The API under load on a seeded fleet, against what it is compared with (needs wrk; ARGS="--size XS --rounds 1" is quick)
 	$(RUN) python bench/api/run.py $(ARGS)

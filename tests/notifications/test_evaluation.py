@@ -1,12 +1,18 @@
 """Which messages follow from which events: grouping, thresholds, quiet hours, and a decision for everything."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from notifications.harness import Harness
+from notifications.harness import Harness, respond_with
 
 pytestmark = pytest.mark.anyio
+
+INTERVAL_IS_OVER: Any = """
+UPDATE notification_groups SET notified_at = notified_at - interval '301 seconds'
+WHERE space_id = %(space_id)s RETURNING id
+"""
 
 
 async def test_incident_is_announced_and_resolved_once(harness: Harness) -> None:
@@ -38,6 +44,16 @@ async def test_failures_of_one_group_are_one_message_and_one_resolution(harness:
     await harness.run()
     assert [row["event"] for row in await harness.messages()] == ["opened", "resolved"]
     assert len(harness.outbound.requests) == 2
+
+
+async def test_group_closes_and_its_successor_opens_in_one_evaluation(harness: Harness) -> None:
+    await harness.add_rule(await harness.add_channel(), group_by=["connector"])
+    incident = await harness.open_incident()
+    await harness.run()
+    await harness.resolve(incident)
+    await harness.open_incident()
+    await harness.run()
+    assert sorted(row["event"] for row in await harness.messages()) == ["opened", "opened", "resolved"]
 
 
 async def test_message_that_waits_is_dropped_when_all_is_resolved(harness: Harness) -> None:
@@ -204,19 +220,33 @@ async def test_unacknowledged_incident_is_announced_again_with_a_decision(harnes
     await harness.add_rule(await harness.add_channel(), repeat_seconds=300)
     incident = await harness.open_incident()
     await harness.run()
-    back = (
-        "UPDATE notification_groups SET notified_at = now() - interval '301 seconds'"
-        " WHERE space_id = %(space_id)s RETURNING id"
-    )
-    await harness.execute(back)
+    await harness.execute(INTERVAL_IS_OVER)
     await harness.run()
     await harness.run()
     assert [row["event"] for row in await harness.messages()] == ["opened", "reminder"]
     assert sorted(await harness.outcomes()) == sorted(["sent", "reminded"])
-    await harness.execute(back)
+    await harness.execute(INTERVAL_IS_OVER)
     await harness.add_event(incident, "acknowledged", state="acknowledged")
     await harness.run()
     assert [row["event"] for row in await harness.messages()] == ["opened", "reminder", "acknowledged"]
+
+
+async def test_reminder_that_failed_is_followed_by_another_after_the_interval(harness: Harness) -> None:
+    await harness.add_rule(await harness.add_channel("slack"), repeat_seconds=300)
+    await harness.open_incident()
+    await harness.run()
+    await harness.execute(INTERVAL_IS_OVER)
+    harness.outbound.respond = respond_with(500)
+    for _ in range(3):
+        await harness.run()
+        await harness.make_due()
+    assert [(row["event"], row["state"]) for row in await harness.messages()] == [
+        ("opened", "sent"),
+        ("reminder", "failed"),
+    ]
+    await harness.execute(INTERVAL_IS_OVER)
+    await harness.run()
+    assert [row["event"] for row in await harness.messages()] == ["opened", "reminder", "reminder"]
 
 
 async def test_incident_held_back_by_an_outage_is_not_announced(harness: Harness) -> None:

@@ -1,248 +1,283 @@
-"""Property test of the outbox: random events, workers that die, receivers that fail, quiet hours across DST changes.
+"""Property test of the outbox: random events, worker processes that are killed, receivers that fail, DST changes.
 
-Few examples by default; WINDSOCK_TEST_EXAMPLES=3000 for more.
+Few examples by default; docs/notification-testing.md says how to draw more, and what they have found.
 """
 
 import asyncio
-import contextlib
 import os
-from collections import Counter
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 from uuid import UUID
 
-import orjson
+import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from conftest import SECRET_KEY
-from notifications.harness import Harness
+from notifications.harness import CHANNELS, Harness
+from notifications.outbox_checks import QUIET, ZONE, Example
+from notifications.outbox_processes import WorkerPool
+from notifications.outbox_receiver import BEHAVIOURS, Receiver
+from notifications.outbox_worker import CLOCK_OPTIONS
 from windsock.connectors.encryption import Encryption
 from windsock.db.database import Database
-from windsock.notifications.channels.base import HttpRequest, HttpResponse, Mail, Outcome
-from windsock.notifications.delivery import Delivery, Leased
+from windsock.embedded import EmbeddedPostgres
 
 EXAMPLES = int(os.environ.get("WINDSOCK_TEST_EXAMPLES", "8"))
+STEPS = 16
+MAX_INCIDENTS = 8
+"""A message lists twenty."""
 DST_DAYS = (datetime(2026, 3, 28, 20, tzinfo=UTC), datetime(2026, 10, 24, 20, tzinfo=UTC))
 """Evenings before the clocks of Berlin change."""
-BEHAVIOURS = ("ok", "ok", "ok", "429", "503", "500", "cut", "lost", "kill_before", "kill_after")
+ADDRESSES = {
+    "webhook": ("config", "url"), "slack": ("secret", "webhook_url"), "teams": ("secret", "webhook_url"),
+    "pagerduty": ("config", "url"), "alertmanager": ("config", "url"),
+}  # fmt: skip
+POINTS = ("leased", "sent", "recorded", "stop:leased", "stop:sent")
+IN_DELIVERY = st.one_of(st.none(), st.sampled_from(POINTS), st.integers(2, 20))
+"""A point at which a worker kills itself or stops, or the statement before which it kills itself."""
+IN_EVALUATION = st.one_of(st.none(), st.none(), st.integers(1, 25))
+BEFORE = st.tuples(st.sampled_from([0, 0, 1, 2, 61, 190]), st.booleans())
+"""Minutes that pass, and whether processes that have stopped go on then."""
+RECEIVED = st.lists(st.sampled_from((*BEHAVIOURS, "ok", "ok")), min_size=1, max_size=8)
+CRITICALITIES = st.lists(st.sampled_from(["low", "critical"]), min_size=1, max_size=2)
+EVENTS = {
+    "open": ("failed_again", "resolved", "acknowledged", "snoozed", "fingerprint_changed"),
+    "acknowledged": ("failed_again", "resolved", "acknowledgement_ended"),
+    "snoozed": ("failed_again", "resolved", "snooze_ended"),
+    "resolved": ("reopened",),
+}
+STATES = {
+    "resolved": "resolved", "acknowledged": "acknowledged", "snoozed": "snoozed", "acknowledgement_ended": "open",
+    "snooze_ended": "open", "reopened": "open",
+}  # fmt: skip
+"""Of an incident after an event."""
 
 
-SENDING: ContextVar[str] = ContextVar("SENDING")
-"""The id of the message that is being sent: requests to Slack do not have it."""
+class Environment:
+    """What all examples share: the database, the worker processes and the receiver; all of it runs in one loop."""
 
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Receiver:
-    """Does what it is told with each request, and counts what has arrived."""
-
-    def __init__(self) -> None:
-        self.behaviours: list[str] = []
-        self.arrived: Counter[str] = Counter()
-        self.bodies: dict[str, list[bytes]] = {}
-
-    async def request(self, request: HttpRequest) -> HttpResponse | Outcome:
-        behaviour = self.behaviours.pop() if self.behaviours else "ok"
-        await asyncio.sleep(0)
-        if behaviour == "kill_before":
-            raise Killed
-        if behaviour in {"429", "503"}:
-            return HttpResponse(int(behaviour), {}, b"")
-        if behaviour == "lost":
-            return Outcome("ambiguous", detail="cut before it arrived")
-        self._accept(request)
-        if behaviour == "kill_after":
-            raise Killed
-        if behaviour == "500":
-            return HttpResponse(500, {}, b"")
-        return Outcome("ambiguous", detail="cut") if behaviour == "cut" else HttpResponse(200, {}, b"ok")
-
-    def _accept(self, request: HttpRequest) -> None:
-        key = request.headers.get("webhook-id", SENDING.get())
-        self.arrived[key] += 1
-        self.bodies.setdefault(key, []).append(request.body)
-
-    async def send_mail(self, mail: Mail) -> Outcome:
-        raise AssertionError(mail)
-
-
-class NamingDelivery(Delivery):
-    async def send(self, leased: Leased) -> Outcome:
-        SENDING.set(str(leased.row["id"]))
-        return await super().send(leased)
-
-
-class Outbox(RuleBasedStateMachine):
-    url: str
-
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, url: str, folder: Path) -> None:
         self.runner = asyncio.Runner()
-        self.receivers = {"webhook": Receiver(), "slack": Receiver()}
-        self.channels: dict[UUID, str] = {}
-        self.incidents: dict[UUID, str] = {}
-        self.now = DST_DAYS[0]
+        self.url, self.folder = url, folder
+        self.examples = self.requests = 0
 
     def run(self, work: Any) -> Any:
         return self.runner.run(work)
 
-    @initialize(
-        quiet=st.booleans(), hold=st.sampled_from([0, 30]), grouped=st.booleans(), start=st.sampled_from(DST_DAYS)
-    )
-    def begin(self, quiet: bool, hold: int, grouped: bool, start: datetime) -> None:
-        self.now = start
-        self.run(self._begin(quiet, hold, grouped))
-
-    async def _begin(self, quiet: bool, hold: int, grouped: bool) -> None:
+    async def open(self) -> None:
         self.db = Database(self.url, pool_size=6)
         await self.db.open()
-        self.harness = await Harness.create(self.db, Encryption([SECRET_KEY]))
-        for kind in self.receivers:
-            self.channels[await self.harness.add_channel(kind, max_per_hour=1_000)] = kind
-        more: dict[str, Any] = {"hold_seconds": hold, "group_by": ["connector"] if grouped else ["pipeline", "kind"]}
+        self.pool = await WorkerPool.start(self.folder, self.url, SECRET_KEY)
+        self._receiver = Receiver.start(DST_DAYS[0])
+        self.receiver = await self._receiver.__aenter__()
+
+    async def close(self) -> None:
+        await self.pool.close()
+        await self._receiver.__aexit__(None, None, None)
+        await self.db.close()
+
+
+class Outbox(RuleBasedStateMachine):
+    environment: ClassVar[Environment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels: dict[UUID, str] = {}
+        self.incidents: dict[UUID, str] = {}
+        self.names: dict[UUID, str] = {}
+
+    @initialize(
+        start=st.sampled_from(DST_DAYS),
+        kinds=st.sets(st.sampled_from(sorted(ADDRESSES)), min_size=2, max_size=4),
+        quiet=st.booleans(),
+        hold=st.sampled_from([0, 90]),
+        group_by=st.sampled_from([["connector"], ["pipeline", "kind"]]),
+        repeat=st.sampled_from([None, None, 3_600]),
+        max_per_hour=st.sampled_from([2, 1_000, 1_000]),
+        has_second_rule=st.booleans(),
+        criticalities=CRITICALITIES,
+    )
+    def begin(self, criticalities: list[str], **more: Any) -> None:
+        self.environment.run(self._begin(**more))
+        self.open(criticalities)
+
+    async def _begin(
+        self, *, start: datetime, kinds: set[str], max_per_hour: int, has_second_rule: bool, quiet: bool, hold: int,
+        group_by: list[str], repeat: int | None,
+    ) -> None:  # fmt: skip
+        self.environment.receiver.begin(start)
+        self.harness = await Harness.create(self.environment.db, Encryption([SECRET_KEY]))
+        await self._set_clock(start)
+        for kind in sorted(kinds):
+            place, name = ADDRESSES[kind]
+            settings = {
+                **CHANNELS[kind],
+                place: {**CHANNELS[kind].get(place, {}), name: self.environment.receiver.url(kind)},
+            }
+            self.channels[await self.harness.add_channel(kind, max_per_hour=max_per_hour, **settings)] = kind
+        rule: dict[str, Any] = {"hold_seconds": hold, "group_by": group_by, "repeat_seconds": repeat}
         if quiet:
-            more |= {"quiet_start": "22:00", "quiet_end": "02:30", "time_zone": "Europe/Berlin"}
-        await self.harness.add_rule(*self.channels, **more)
+            start_at, end_at = (f"{at:%H:%M}" for at in QUIET)
+            rule |= {"quiet_start": start_at, "quiet_end": end_at, "time_zone": ZONE}
+        await self.harness.add_rule(*self.channels, **rule)
+        if has_second_rule:
+            await self.harness.add_rule(*list(self.channels)[:1], min_criticality="critical")
 
-    def teardown(self) -> None:
-        try:
-            if self.channels:
-                self.run(self._drain())
-                self.run(self._check())
-                self.run(self.db.close())
-        finally:
-            self.runner.close()
+    @property
+    def now(self) -> datetime:
+        return self.environment.receiver.now
 
-    @rule(criticality=st.sampled_from(["low", "critical"]))
-    def open(self, criticality: str) -> None:
-        async def work() -> UUID:
-            return await self.harness.open_incident(await self.harness.add_pipeline(criticality))
+    async def _set_clock(self, now: datetime) -> None:
+        self.environment.receiver.now = now
+        async with self.environment.db.transaction() as tx:
+            await tx.execute(SET_CLOCK, now=now)
 
-        self.incidents[self.run(work())] = "open"
+    @precondition(lambda self: len(self.incidents) < MAX_INCIDENTS)
+    @rule(criticalities=CRITICALITIES)
+    def open(self, criticalities: list[str]) -> None:
+        self.environment.run(self._open(criticalities))
+
+    async def _open(self, criticalities: list[str]) -> None:
+        for criticality in criticalities:
+            pipeline_id = await self.harness.add_pipeline(criticality)
+            incident_id = await self.harness.open_incident(pipeline_id, happened_at=self.now)
+            self.incidents[incident_id] = "open"
+            self.names[incident_id] = (await self.harness.execute(NAME, pipeline_id=pipeline_id))[0]["name"]
 
     @precondition(lambda self: self.incidents)
+    @rule(data=st.data())
+    def happen(self, data: st.DataObject) -> None:
+        number = data.draw(st.integers(0, len(self.incidents) - 1), label="incident")
+        incident_id = list(self.incidents)[number]
+        kind = data.draw(st.sampled_from(EVENTS[self.incidents[incident_id]]), label="event")
+        self.incidents[incident_id] = STATES.get(kind, self.incidents[incident_id])
+        state = STATES.get(kind)
+        self.environment.run(self.harness.add_event(incident_id, kind, state=state, happened_at=self.now))
+
+    @rule(interruptions=st.lists(IN_EVALUATION, min_size=1, max_size=3))
+    def evaluate(self, interruptions: list[int | None]) -> None:
+        self.environment.run(self._work([("evaluate", each) for each in interruptions], []))
+
+    @rule(before=BEFORE, interruptions=st.lists(IN_DELIVERY, min_size=2, max_size=4), behaviours=RECEIVED)
+    def deliver(self, before: tuple[int, bool], interruptions: list[str | int | None], behaviours: list[str]) -> None:
+        self.environment.run(self._continue(*before))
+        self.environment.run(self._work([("deliver", each) for each in interruptions], behaviours))
+
     @rule(
-        data=st.data(),
-        kind=st.sampled_from(["failed_again", "resolved", "acknowledged", "reopened", "fingerprint_changed"]),
+        before=BEFORE,
+        evaluation=IN_EVALUATION,
+        deliveries=st.lists(IN_DELIVERY, min_size=1, max_size=3),
+        behaviours=RECEIVED,
+        are_together=st.booleans(),
     )
-    def happen(self, data: st.DataObject, kind: str) -> None:
-        incident = data.draw(st.sampled_from(sorted(self.incidents)))
-        if (kind == "reopened") != (self.incidents[incident] == "resolved"):
-            return
-        state = {"resolved": "resolved", "acknowledged": "acknowledged", "reopened": "open"}.get(kind)
-        self.incidents[incident] = state or self.incidents[incident]
-        self.run(self.harness.add_event(incident, kind, state=state))
+    def evaluate_and_deliver(
+        self, before: tuple[int, bool], evaluation: int | None, deliveries: list[str | int | None],
+        behaviours: list[str], *, are_together: bool,
+    ) -> None:  # fmt: skip
+        self.environment.run(self._continue(*before))
+        tasks: list[tuple[str, str | int | None]] = [("deliver", each) for each in deliveries]
+        if are_together:
+            tasks.append(("evaluate", evaluation))
+        else:
+            self.environment.run(self._work([("evaluate", None)], []))
+        self.environment.run(self._work(tasks, behaviours))
 
-    @rule(workers=st.integers(2, 4))
-    def evaluate(self, workers: int) -> None:
-        async def work() -> None:
-            await asyncio.gather(*(self.harness.evaluate(self.now) for _ in range(workers)))
+    async def _continue(self, minutes: int, resumes: bool) -> None:
+        await self._set_clock(self.now + timedelta(minutes=minutes))
+        if resumes:
+            await self.environment.pool.resume(self.now)
 
-        self.run(work())
+    async def _work(self, tasks: Sequence[tuple[str, str | int | None]], behaviours: list[str]) -> None:
+        """In as many processes, at the same time. They wait for an answer only so long as one may be missing."""
+        self.environment.receiver.behaviours[:] = behaviours
+        is_silent = any(name.startswith("silent") for name in behaviours)
+        common = {
+            "space_id": str(self.harness.space_id), "now": self.now.isoformat(),
+            "http_seconds": 0.3 if is_silent else 30.0,
+        }  # fmt: skip
+        orders = [{"kind": kind, "interruption": interruption, **common} for kind, interruption in tasks]
+        await self.environment.pool.run(orders, self.now)
 
-    @rule(minutes=st.sampled_from([1, 61, 190]))
-    def wait(self, minutes: int) -> None:
-        self.now += timedelta(minutes=minutes)
-        self.run(self.harness.make_due())
+    def teardown(self) -> None:
+        if self.channels:
+            self.environment.run(self._end())
 
-    @rule(workers=st.integers(2, 4), behaviours=st.lists(st.sampled_from(BEHAVIOURS), max_size=6))
-    def deliver(self, workers: int, behaviours: list[str]) -> None:
-        for receiver in self.receivers.values():
-            receiver.behaviours = list(behaviours)
-        self.run(self._deliver(workers))
-
-    async def _deliver(self, workers: int) -> None:
-        async def work(channel_id: UUID, kind: str) -> None:
-            delivery = NamingDelivery(
-                self.db, self.harness.secrets, self.receivers[kind], base_url="http://w.test", has_mail=False
-            )
-            with contextlib.suppress(Killed):
-                await delivery.deliver_to(self.harness.space_id, channel_id)
-
-        await asyncio.gather(*(work(*item) for item in self.channels.items() for _ in range(workers)))
-
-    @invariant()
-    def no_message_arrives_too_often(self) -> None:
-        for receiver in self.receivers.values():
-            assert all(len(set(map(_unmarked, bodies))) == 1 for bodies in receiver.bodies.values()), "another content"
-
-    async def _drain(self) -> None:
-        for receiver in self.receivers.values():
-            receiver.behaviours = []
-        for _ in range(12):
-            await self.harness.evaluate(self.now)
-            await self.harness.make_due()
-            await self._deliver(1)
-            if not any(row["state"] in {"queued", "sending"} for row in await self.harness.messages()):
-                return
-        raise AssertionError("messages are left")
-
-    async def _check(self) -> None:
-        messages = await self.harness.messages()
-        for message in messages:
-            kind = self.channels[message["channel_id"]]
-            count = self._arrivals(message, kind)
-            if message["state"] == "sent":
-                assert count >= 1
-            if kind == "webhook":
-                assert message["state"] in {"sent", "dropped"}, "idempotent channels are retried"
-            else:
-                assert count <= 2
-                assert count < 2 or message["is_repetition"]
-        decided = await self.harness.execute(UNDECIDED)
-        assert decided == [], "an event without a decision"
-        assert await self.harness.execute(UNEXPLAINED) == [], "a message without a decision"
-        open_ones = {id_ for id_, state in self.incidents.items() if state == "open"}
-        assert open_ones <= {row["incident_id"] for row in await self.harness.execute(ANNOUNCED)}, (
-            "an open incident was not announced"
-        )
-
-    def _arrivals(self, message: Any, kind: str) -> int:
-        key = f"msg_{message['id']}" if kind == "webhook" else str(message["id"])
-        return self.receivers[kind].arrived[key]
+    async def _end(self) -> None:
+        """Without faults and reminders everything is evaluated and sent within a few rounds; then it is checked."""
+        self.environment.receiver.behaviours.clear()
+        await self.environment.pool.resume(self.now)
+        await self.harness.execute(NO_REMINDERS)
+        for _ in range(20):
+            await self._work([("evaluate", None), ("deliver", None)], [])
+            await self._work([("deliver", None)], [])
+            waits = (await self.harness.execute(WAITS))[0]
+            if waits["events"] == 0 and waits["until"] is None:
+                break
+            if waits["until"] is not None:
+                await self._set_clock(max(self.now, waits["until"]) + timedelta(seconds=1))
+        else:
+            raise AssertionError("something is still waiting")
+        names = {id_: self.names[id_] for id_, state in self.incidents.items() if state == "open"}
+        example = await Example.read(self.harness, self.channels, names, self.environment.receiver)
+        example.check()
+        self.environment.examples += 1
+        self.environment.requests += sum(map(len, self.environment.receiver.requests.values()))
+        if self.environment.examples % 100 == 0:  # for whoever waits for thousands, with pytest -s
+            figures = self.environment.examples, self.environment.requests, self.environment.pool.killed
+            print("{} examples, {} requests, {} processes killed".format(*figures), flush=True)  # noqa: T201
 
 
-def _unmarked(body: bytes) -> bytes:
-    content = orjson.loads(body)
-    if "blocks" in content:
-        return orjson.dumps(content["blocks"][0])
-    return body
-
-
-UNDECIDED: Any = """
-SELECT e.id FROM incident_events e
-WHERE e.space_id = %(space_id)s
-  AND (e.evaluated_at IS NULL OR NOT EXISTS (SELECT FROM notification_decisions d WHERE d.event_id = e.id))
+SET_CLOCK: Any = "UPDATE clock.present SET at = %(now)s"
+NAME: Any = "SELECT name FROM pipelines WHERE space_id = %(space_id)s AND id = %(pipeline_id)s"
+NO_REMINDERS: Any = """
+UPDATE notification_rules SET repeat_seconds = NULL WHERE space_id = %(space_id)s RETURNING id
 """
-UNEXPLAINED: Any = """
-SELECT m.id FROM messages m
-WHERE m.space_id = %(space_id)s AND NOT EXISTS (SELECT FROM notification_decisions d WHERE d.message_id = m.id)
-"""
-ANNOUNCED: Any = """
-SELECT gi.incident_id FROM notification_group_incidents gi
-JOIN messages m ON m.space_id = gi.space_id AND m.group_id = gi.group_id
-WHERE gi.space_id = %(space_id)s AND m.state IN ('sent', 'failed')
+WAITS: Any = """
+SELECT (SELECT count(*) FROM incident_events WHERE space_id = %(space_id)s AND evaluated_at IS NULL) AS events,
+       (SELECT max(coalesce(lease_until, due_at)) FROM messages
+        WHERE space_id = %(space_id)s AND state IN ('queued', 'sending')) AS until
 """
 
 
-def test_outbox_delivers_each_message_once_or_marks_it(notification_database: str) -> None:
-    Outbox.url = notification_database
-    Outbox.TestCase.settings = settings(
-        max_examples=EXAMPLES,
-        stateful_step_count=20,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        derandomize=True,
+@pytest.fixture
+def environment(
+    postgres: EmbeddedPostgres, make_database: Callable[[str], str], open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Environment]:
+    url = make_database("outbox")
+    with psycopg.connect(postgres.url(user="postgres", database="outbox"), autocommit=True) as connection:
+        connection.execute(Path(__file__).with_name("outbox_clock.sql").read_bytes())
+    monkeypatch.setattr("windsock.db.database.CONNECTION_OPTIONS", CLOCK_OPTIONS)
+    opened = Environment(url, open_folder)
+    try:
+        opened.run(opened.open())
+        yield opened
+        opened.run(opened.close())
+    finally:
+        opened.runner.close()
+
+
+@pytest.mark.timeout(0 if EXAMPLES > 100 else 300)
+def test_each_transition_is_delivered_once_or_marked(environment: Environment) -> None:
+    run_state_machine_as_test(
+        type("AnExample", (Outbox,), {"environment": environment}),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=(Phase.generate,),  # an example of sixteen steps can be read as it is
+            print_blob=True,
+            report_multiple_bugs=False,
+        ),
     )
-    Outbox.TestCase("runTest").runTest()
-
-
-@pytest.fixture(autouse=True)
-def _more_time(request: pytest.FixtureRequest) -> None:
-    request.node.add_marker(pytest.mark.timeout(0 if EXAMPLES > 100 else 300))

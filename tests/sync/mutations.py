@@ -1,25 +1,6 @@
 """The mutations of the sync that the property test must notice: each breaks it in one way that matters."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Mutation:
-    what: str
-    file: str
-    old: str
-    new: str
-
-    def mutated(self, source: Path) -> str:
-        """The file with the mutation."""
-        text = (source / self.file).read_text(encoding="utf-8")
-        if text.count(self.old) != 1:
-            raise SystemExit(f"{self.file} has not exactly one place for: {self.what}")
-        return text.replace(self.old, self.new)
-
+from mutation_testing.mutation import Mutation
 
 MUTATIONS = (
     Mutation(

@@ -152,7 +152,7 @@ ORDER BY g.id
 FOR UPDATE OF g
 
 -- name: postpone_repeats
--- Quiet hours: they are looked at again when those are over.
+-- In quiet hours until those are over; where a reminder is queued for another interval, whether or not it will arrive.
 UPDATE notification_groups g SET notified_at = n.notified_at
 FROM jsonb_to_recordset(%(rows)s) n(id uuid, notified_at timestamptz)
 WHERE g.space_id = %(space_id)s AND g.id = n.id

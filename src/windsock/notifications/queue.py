@@ -152,14 +152,15 @@ async def _store(tx: Transaction, space_id: UUID, evaluator: Evaluator) -> None:
         is_user = recipient_id in users
         return {"channel_id": None if is_user else recipient_id, "user_id": recipient_id if is_user else None}
 
+    # Before the new ones: of one key only one is open, and another may have opened after it was closed.
+    changed = [group for group in state.groups.values() if group.is_changed and not group.is_new]
+    await _write(tx, "update_groups", space_id, [{"id": group.id, "closed_at": group.closed_at} for group in changed])
     groups = [group for group in state.groups.values() if group.is_new]
     await _write(tx, "insert_groups", space_id, [
         {"id": group.id, "rule_id": group.rule_id, **to(group.recipient_id), "key": group.key,
          "is_collection": group.is_collection, "opened_at": group.opened_at, "closed_at": group.closed_at}
         for group in groups
     ])  # fmt: skip
-    changed = [group for group in state.groups.values() if group.is_changed and not group.is_new]
-    await _write(tx, "update_groups", space_id, [{"id": group.id, "closed_at": group.closed_at} for group in changed])
     await _write(tx, "insert_group_incidents", space_id, [
         {"group_id": group.id, "incident_id": member} for group in state.groups.values() for member in group.new_members
     ])  # fmt: skip
@@ -203,6 +204,7 @@ async def _repeat(tx: Transaction, space_id: UUID, now: datetime) -> None:
             continue
         to = {"channel_id": row["channel_id"], "user_id": row["user_id"]}
         message_id = uuid7()
+        postponed.append({"id": row["id"], "notified_at": now})
         messages.append({
             "id": message_id, "group_id": row["id"], **to, "event": "reminder", "state": "queued", "happened_at": now,
             "due_at": now, "dedup_key": f"reminder/{row['id']}/{row['notified_at'].isoformat()}",

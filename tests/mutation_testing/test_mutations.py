@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 
+import notifications.mutations
+import sync.mutations
 import windsock
-from sync.mutations import MUTATIONS, Mutation
+from mutation_testing.mutation import Mutation
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.what)
+@pytest.mark.parametrize(
+    "mutation", sync.mutations.MUTATIONS + notifications.mutations.MUTATIONS, ids=lambda mutation: mutation.what
+)
 def test_mutation_changes_one_place(mutation: Mutation) -> None:
     source = Path(windsock.__file__).parent
     text = (source / mutation.file).read_text(encoding="utf-8")
