@@ -139,9 +139,7 @@ class Example:
     def _check_receivers(self) -> None:
         state = Deduplicated.of(self.receiver.arrivals)
         assert state.faults == [], state.faults
-        unresolved: dict[str, bool] = defaultdict(bool)
-        for row in self.members:
-            unresolved[str(row["group_id"])] |= row["state"] != "resolved"
+        is_open = {str(row["group_id"]): row["closed_at"] is None for row in self.members}
         failed = {str(message["group_id"]) for message in self.messages if message["state"] == "failed"}
         for channel_id, kind in self.channels.items():
             if kind == "webhook":
@@ -151,10 +149,10 @@ class Example:
             if kind not in IDEMPOTENT:
                 continue
             firing = state.firing_groups(kind) - failed
-            stale = {group for group in firing if not unresolved[group]}
+            stale = {group for group in firing if not is_open[group]}
             assert not stale, f"{kind} still shows what is resolved: {stale}"
             groups = {str(message["group_id"]) for message in self._sent(channel_id)} - failed
-            missing = {group for group in groups if unresolved[group]} - firing
+            missing = {group for group in groups if is_open[group]} - firing
             assert not missing, f"{kind} does not show what is open: {missing}"
 
     def _sent(self, channel_id: UUID) -> list[Row]:
@@ -172,9 +170,8 @@ ATTEMPTS: Any = "SELECT * FROM message_attempts WHERE space_id = %(space_id)s OR
 DECISIONS: Any = "SELECT * FROM notification_decisions WHERE space_id = %(space_id)s ORDER BY id"
 EVENTS: Any = "SELECT * FROM incident_events WHERE space_id = %(space_id)s ORDER BY id"
 MEMBERS: Any = """
-SELECT gi.group_id, gi.incident_id, i.state, g.key
+SELECT gi.group_id, gi.incident_id, g.key, g.closed_at
 FROM notification_group_incidents gi
-JOIN incidents i ON i.space_id = gi.space_id AND i.id = gi.incident_id
 JOIN notification_groups g ON g.space_id = gi.space_id AND g.id = gi.group_id
 WHERE gi.space_id = %(space_id)s
 """

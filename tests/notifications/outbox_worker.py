@@ -114,7 +114,7 @@ async def work(socket: str, url: str, secret_key: str) -> None:
     reader, writer = await asyncio.open_unix_connection(socket)
     windsock.db.database.CONNECTION_OPTIONS = CLOCK_OPTIONS
     windsock.notifications.delivery.time = CLOCK  # type: ignore[attr-defined, assignment]
-    db = Database(url, pool_size=6)
+    db = Database(url, pool_size=2)  # a new connection costs more than all it is used for
     await db.open()
     delivery = KillableDelivery(
         db, Encryption([secret_key]), NamingOutbound(), base_url="http://windsock.test", has_mail=False

@@ -1,11 +1,15 @@
 """Lease, send, record: retries, repetitions, disabled channels, and what is written of each attempt."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
 import pytest
 
 from notifications.harness import SIGNING_SECRET, Harness, respond_with
+from notifications.receivers import wait_until
+from windsock.db.database import Transaction
 from windsock.notifications import delivery
 from windsock.notifications.channels.base import HttpRequest, HttpResponse, Outcome
 from windsock.notifications.delivery import BACKOFF_SECONDS
@@ -15,6 +19,8 @@ pytestmark = pytest.mark.anyio
 
 ATTEMPTS: Any = "SELECT * FROM message_attempts WHERE space_id = %(space_id)s ORDER BY message_id, number"
 CHANNEL: Any = "SELECT * FROM channels WHERE space_id = %(space_id)s AND id = %(channel_id)s"
+LOCKED_MESSAGES: Any = "SELECT id FROM messages WHERE space_id = %(space_id)s FOR UPDATE"
+WAITING: Any = "SELECT pid FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 LOST = Outcome("ambiguous", detail="No response")
 
 
@@ -204,6 +210,55 @@ async def test_slack_bot_edits_the_message_of_the_group(harness: Harness) -> Non
         "chat.update",
     ]
     assert b'"ts":"17.5"' in harness.outbound.requests[1].body
+
+
+async def test_alertmanager_resolves_each_severity_that_a_group_has_had(harness: Harness) -> None:
+    await harness.add_rule(await harness.add_channel("alertmanager"), group_by=["connector"])
+    incidents = []
+    for criticality in ("low", "critical"):
+        incidents.append(await harness.open_incident(await harness.add_pipeline(criticality)))
+        await harness.evaluate()
+        await harness.make_due()
+        await harness.deliver()
+    for incident in incidents:
+        await harness.resolve(incident)
+    await harness.run()
+    sent = [orjson.loads(request.body) for request in harness.outbound.requests]
+    assert [[alert["labels"]["severity"] for alert in alerts] for alerts in sent] == [
+        ["low"],
+        ["critical", "low"],
+        ["critical"],
+    ]
+    now = datetime.now(UTC).isoformat()
+    assert [[alert["endsAt"] > now for alert in alerts] for alerts in sent] == [[True], [True, False], [False]]
+
+
+async def test_response_is_recorded_while_another_process_takes_the_message_over(harness: Harness) -> None:
+    """Both lock the message before its attempts."""
+    arrived, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def respond(_request: HttpRequest) -> HttpResponse:
+        arrived.set()
+        await goes_on.wait()
+        return HttpResponse(200, {}, b"")
+
+    harness.outbound.request = respond  # type: ignore[method-assign, assignment]
+    await harness.add_rule(await harness.add_channel())
+    await harness.open_incident()
+    await harness.evaluate()
+    sending = asyncio.create_task(harness.deliver())
+    await arrived.wait()
+    async with harness.db.tenant_transaction(harness.space_id) as tx:
+        (message,) = await tx.fetch_all(LOCKED_MESSAGES, space_id=harness.space_id)
+        goes_on.set()
+        await wait_until(lambda: _one_waits(tx))
+        await tx.execute(QUERIES["close_lost_attempts"], space_id=harness.space_id, message_id=message["id"])
+    await sending
+    assert [row["state"] for row in await harness.messages()] == ["sent"]
+
+
+async def _one_waits(tx: Transaction) -> bool:
+    return (await tx.fetch_one(WAITING)) is not None
 
 
 async def test_refused_mailbox_of_user_stops_mail_to_that_user(harness: Harness) -> None:

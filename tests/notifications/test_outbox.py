@@ -107,8 +107,10 @@ class Outbox(RuleBasedStateMachine):
         max_per_hour=st.sampled_from([2, 1_000, 1_000]),
         has_second_rule=st.booleans(),
         criticalities=CRITICALITIES,
+        is_resolved_at_end=st.booleans(),
     )
-    def begin(self, criticalities: list[str], **more: Any) -> None:
+    def begin(self, criticalities: list[str], *, is_resolved_at_end: bool, **more: Any) -> None:
+        self.is_resolved_at_end = is_resolved_at_end
         self.environment.run(self._begin(**more))
         self.open(criticalities)
 
@@ -214,12 +216,26 @@ class Outbox(RuleBasedStateMachine):
             self.environment.run(self._end())
 
     async def _end(self) -> None:
-        """Without faults and reminders everything is evaluated and sent within a few rounds; then it is checked."""
+        """Without faults and reminders everything is sent; then it is checked, perhaps also when all is resolved."""
         self.environment.receiver.behaviours.clear()
         await self.environment.pool.resume(self.now)
         await self.harness.execute(NO_REMINDERS)
+        await self._finish()
+        if self.is_resolved_at_end:
+            for incident_id, state in self.incidents.items():
+                if state != "resolved":
+                    self.incidents[incident_id] = "resolved"
+                    await self.harness.add_event(incident_id, "resolved", state="resolved", happened_at=self.now)
+            await self._finish()
+        self.environment.examples += 1
+        self.environment.requests += sum(map(len, self.environment.receiver.requests.values()))
+        if self.environment.examples % 100 == 0:  # for whoever waits for thousands, with pytest -s
+            figures = self.environment.examples, self.environment.requests, self.environment.pool.killed
+            print("{} examples, {} requests, {} processes killed".format(*figures), flush=True)  # noqa: T201
+
+    async def _finish(self) -> None:
         for _ in range(20):
-            await self._work([("evaluate", None), ("deliver", None)], [])
+            await self._work([("evaluate", None)], [])
             await self._work([("deliver", None)], [])
             waits = (await self.harness.execute(WAITS))[0]
             if waits["events"] == 0 and waits["until"] is None:
@@ -231,11 +247,6 @@ class Outbox(RuleBasedStateMachine):
         names = {id_: self.names[id_] for id_, state in self.incidents.items() if state == "open"}
         example = await Example.read(self.harness, self.channels, names, self.environment.receiver)
         example.check()
-        self.environment.examples += 1
-        self.environment.requests += sum(map(len, self.environment.receiver.requests.values()))
-        if self.environment.examples % 100 == 0:  # for whoever waits for thousands, with pytest -s
-            figures = self.environment.examples, self.environment.requests, self.environment.pool.killed
-            print("{} examples, {} requests, {} processes killed".format(*figures), flush=True)  # noqa: T201
 
 
 SET_CLOCK: Any = "UPDATE clock.present SET at = %(now)s"

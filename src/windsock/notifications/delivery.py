@@ -164,14 +164,15 @@ class Delivery:
         state, delay = self._next_state(leased, outcome)
         is_ambiguous = outcome.kind == "ambiguous"
         async with self.db.tenant_transaction(space_id) as tx:
-            await tx.execute(
-                QUERIES["finish_attempt"], space_id=space_id, message_id=row["id"], number=row["attempts"],
-                outcome=outcome.kind, status=outcome.status, ms=ms, detail=detail,
-            )  # fmt: skip
             released = await tx.fetch_one(
                 QUERIES["release_message"], space_id=space_id, message_id=row["id"], lease_id=row["lease_id"],
                 state=state, detail=None if state == "sent" else detail, delay=delay, ambiguous=int(is_ambiguous),
                 is_repetition=is_ambiguous and not leased.channel.is_idempotent,
+            )  # fmt: skip
+            # After the message, which a process that takes it over locks before its attempts.
+            await tx.execute(
+                QUERIES["finish_attempt"], space_id=space_id, message_id=row["id"], number=row["attempts"],
+                outcome=outcome.kind, status=outcome.status, ms=ms, detail=detail,
             )  # fmt: skip
             if released is not None:
                 await self._note(tx, leased, outcome, detail)

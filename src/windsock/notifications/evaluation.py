@@ -150,19 +150,14 @@ class Evaluator:
         return self._follow_up(event, incident, group, recipient, rule, "resolved")
 
     def _follow_up(
-        self,
-        event: IncidentEvent,
-        incident: Incident,
-        group: Group,
-        recipient: Recipient,
-        rule: Rule | None,
-        kind: str,
+        self, event: IncidentEvent, incident: Incident, group: Group, recipient: Recipient, rule: Rule | None, kind: str
     ) -> tuple[str, Message | None]:
         """A further message about a group, or a place in what quiet hours collect."""
-        silent = recipient.follows_state and kind in {"resolved", "acknowledged"}
         if recipient.muted:
             return "muted", None
-        collection = None if silent else self._collection(event, incident, rule, recipient)
+        if recipient.follows_state:  # collected it would be an alert of its own, which nothing resolves
+            return "sent", self._queue(event, incident, group, kind, self.now, rule)
+        collection = self._collection(event, incident, rule, recipient)
         if collection is not None:
             return self._collect(event, incident, rule, recipient, collection, closes=True)
         return "sent", self._queue(event, incident, group, kind, self.now, rule)

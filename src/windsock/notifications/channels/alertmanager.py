@@ -2,8 +2,8 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 import orjson
@@ -60,14 +60,24 @@ class Alertmanager:
     def secrets(self) -> tuple[str, ...]:
         return tuple(filter(None, (self.secret.password, self.secret.bearer_token)))
 
-    async def send(self, content: Content, ref: Mapping[str, str] | None, outbound: Outbound) -> Outcome:  # noqa: ARG002 - the protocol
+    async def send(self, content: Content, ref: Mapping[str, str] | None, outbound: Outbound) -> Outcome:
+        """`ref`: the severity so far. It is a label, so that an alert of another severity is another alert."""
         is_over = content.event in {"resolved", "test", "notice"}
         ends_at = content.created_at if is_over else content.created_at + timedelta(days=FIRING_DAYS)
-        alert = {
+        alerts = [self._alert(content, content.criticality, ends_at)]
+        if ref is not None and ref["severity"] != content.criticality:
+            alerts.append(self._alert(content, ref["severity"], content.created_at))
+        url = f"{self.config.url.rstrip('/')}/api/v2/alerts"
+        headers = {"Content-Type": "application/json", **self._authorization()}
+        outcome = await exchange(outbound, HttpRequest(url, orjson.dumps(alerts), headers))
+        return replace(outcome, ref={"severity": content.criticality}) if outcome.kind == "delivered" else outcome
+
+    def _alert(self, content: Content, severity: str, ends_at: datetime) -> dict[str, object]:
+        return {
             "labels": {
                 **self.config.labels,
                 "alertname": "WindsockIncident",
-                "severity": content.criticality,
+                "severity": severity,
                 "space": content.space,
                 "group": str(content.group_id),
             },
@@ -76,9 +86,6 @@ class Alertmanager:
             "endsAt": ends_at.isoformat(),
             "generatorURL": content.url,
         }
-        url = f"{self.config.url.rstrip('/')}/api/v2/alerts"
-        headers = {"Content-Type": "application/json", **self._authorization()}
-        return await exchange(outbound, HttpRequest(url, orjson.dumps([alert]), headers))
 
     def _authorization(self) -> dict[str, str]:
         if self.secret.bearer_token is not None:

@@ -125,7 +125,7 @@ class Channel(Protocol):
     """A receiver with its configuration and secret.
 
     `is_idempotent`: the receiver recognises a message that it is sent twice. `follows_state`: it shows whether a group
-    is resolved, and disturbs nobody by that, so that quiet hours do not hold a resolution back.
+    is resolved, and disturbs nobody by that, so that quiet hours do not hold updates back.
     """
 
     is_idempotent: bool
