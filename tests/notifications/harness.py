@@ -168,6 +168,15 @@ async def open_harness(url: str, secret_key: str) -> AsyncIterator[Harness]:
         await db.close()
 
 
+def around_now(before: int, after: int) -> dict[str, str]:
+    """Quiet hours that began `before` minutes ago."""
+    now = datetime.now(UTC)
+    return {
+        "quiet_start": (now - timedelta(minutes=before)).strftime("%H:%M"),
+        "quiet_end": (now + timedelta(minutes=after)).strftime("%H:%M"),
+    }
+
+
 def hours_ago(hours: float) -> datetime:
     return datetime.now(UTC) - timedelta(hours=hours)
 

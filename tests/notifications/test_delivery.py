@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 import pytest
 
 from notifications.harness import SIGNING_SECRET, Harness, respond_with
@@ -210,27 +209,6 @@ async def test_slack_bot_edits_the_message_of_the_group(harness: Harness) -> Non
         "chat.update",
     ]
     assert b'"ts":"17.5"' in harness.outbound.requests[1].body
-
-
-async def test_alertmanager_resolves_each_severity_that_a_group_has_had(harness: Harness) -> None:
-    await harness.add_rule(await harness.add_channel("alertmanager"), group_by=["connector"])
-    incidents = []
-    for criticality in ("low", "critical"):
-        incidents.append(await harness.open_incident(await harness.add_pipeline(criticality)))
-        await harness.evaluate()
-        await harness.make_due()
-        await harness.deliver()
-    for incident in incidents:
-        await harness.resolve(incident)
-    await harness.run()
-    sent = [orjson.loads(request.body) for request in harness.outbound.requests]
-    assert [[alert["labels"]["severity"] for alert in alerts] for alerts in sent] == [
-        ["low"],
-        ["critical", "low"],
-        ["critical"],
-    ]
-    now = datetime.now(UTC).isoformat()
-    assert [[alert["endsAt"] > now for alert in alerts] for alerts in sent] == [[True], [True, False], [False]]
 
 
 async def test_response_is_recorded_while_another_process_takes_the_message_over(harness: Harness) -> None:

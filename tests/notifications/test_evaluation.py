@@ -3,10 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import orjson
 import pytest
 
-from notifications.harness import Harness, hours_ago, respond_with
+from notifications.harness import Harness, around_now, respond_with
 
 pytestmark = pytest.mark.anyio
 
@@ -127,14 +126,6 @@ async def test_second_failure_threshold_announces_the_incident(harness: Harness)
     assert sorted(await harness.outcomes()) == sorted(["too_few_failures", "sent"])
 
 
-def around_now(before: int, after: int) -> dict[str, str]:
-    now = datetime.now(UTC)
-    return {
-        "quiet_start": (now - timedelta(minutes=before)).strftime("%H:%M"),
-        "quiet_end": (now + timedelta(minutes=after)).strftime("%H:%M"),
-    }
-
-
 async def test_quiet_hours_collect_into_one_message_at_their_end(harness: Harness) -> None:
     await harness.add_rule(await harness.add_channel(), **around_now(60, 60))
     first, _second = await harness.open_incident(), await harness.open_incident()
@@ -151,21 +142,6 @@ async def test_quiet_hours_collect_into_one_message_at_their_end(harness: Harnes
     await harness.deliver()
     assert b"Collected: 2 incidents, 1 unresolved" in harness.outbound.requests[-1].body
     assert str(critical).encode() in harness.outbound.requests[0].body
-
-
-async def test_quiet_hours_let_an_alert_follow_the_state_of_its_group(harness: Harness) -> None:
-    """A collected change would be an alert of its own, which nothing resolves."""
-    await harness.add_rule(await harness.add_channel("pagerduty"), **around_now(60, 60))
-    incident = await harness.open_incident()
-    await harness.evaluate(hours_ago(2))
-    await harness.deliver()
-    await harness.add_event(incident, "fingerprint_changed")
-    await harness.run()
-    await harness.resolve(incident)
-    await harness.run()
-    sent = [orjson.loads(request.body) for request in harness.outbound.requests]
-    assert [event["event_action"] for event in sent] == ["trigger", "trigger", "resolve"]
-    assert len({event["dedup_key"] for event in sent}) == 1
 
 
 async def test_digest_collects_until_its_time(harness: Harness) -> None:

@@ -62,7 +62,7 @@ class Alertmanager:
 
     async def send(self, content: Content, ref: Mapping[str, str] | None, outbound: Outbound) -> Outcome:
         """`ref`: the severity so far. It is a label, so that an alert of another severity is another alert."""
-        is_over = content.event in {"resolved", "test", "notice"}
+        is_over = content.is_over or content.event in {"test", "notice"}
         ends_at = content.created_at if is_over else content.created_at + timedelta(days=FIRING_DAYS)
         alerts = [self._alert(content, content.criticality, ends_at)]
         if ref is not None and ref["severity"] != content.criticality:

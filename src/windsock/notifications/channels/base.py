@@ -73,6 +73,12 @@ class Content(BaseModel):
     unsubscribe_url: str | None = None
     is_repetition: bool = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether everything is resolved that it is about: also what was collected may be, by the time it is sent."""
+        is_resolved = bool(self.items) and all(item.state == "resolved" for item in self.items)  # those come last
+        return is_resolved or self.event == "resolved"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

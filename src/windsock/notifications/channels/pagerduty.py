@@ -41,6 +41,12 @@ class PagerDutySecret(ChannelPart):
     routing_key: Annotated[SecretText, Field(description="The integration key of a service.")]
 
 
+def _action(content: Content) -> str:
+    if content.is_over:
+        return "resolve"
+    return "acknowledge" if content.event == "acknowledged" else "trigger"
+
+
 @dataclass(frozen=True, slots=True)
 class PagerDuty:
     config: PagerDutyConfig
@@ -55,7 +61,7 @@ class PagerDuty:
     async def send(self, content: Content, ref: Mapping[str, str] | None, outbound: Outbound) -> Outcome:  # noqa: ARG002 - the protocol
         event: dict[str, Any] = {
             "routing_key": self.secret.routing_key,
-            "event_action": {"resolved": "resolve", "acknowledged": "acknowledge"}.get(content.event, "trigger"),
+            "event_action": _action(content),
             "dedup_key": f"windsock/{content.group_id}",
             "client": "Windsock",
             "client_url": content.url,
