@@ -5,7 +5,7 @@ Few examples by default; docs/notification-testing.md says how to draw more, and
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 )
 
 from conftest import SECRET_KEY
+from databases import Databases
 from notifications.harness import CHANNELS, Harness
 from notifications.outbox_checks import IDEMPOTENT, QUIET, ZONE, Example
 from notifications.outbox_processes import WorkerPool
@@ -264,7 +265,7 @@ SELECT (SELECT count(*) FROM incident_events WHERE space_id = %(space_id)s AND e
 
 @pytest.fixture
 def environment(
-    postgres: EmbeddedPostgres, make_database: Callable[[str], str], open_folder: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: EmbeddedPostgres, make_database: Databases, open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Environment]:
     url = make_database("outbox")
     with psycopg.connect(postgres.url(user="postgres", database="outbox"), autocommit=True) as connection:
