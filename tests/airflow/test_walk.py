@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DAG, ERROR = "rates_import", "RatesUnavailable: the rates service answered 503 Service Unavailable for EUR/USD"
 COMMENT_TEXT = "The rates proxy hung. Restart it, then clear."
-MAX_CLICKS = 7
+RUNS, MAX_CLICKS = 3, 7
 LONG = 120_000
 """Milliseconds: a sync, or a run of a DAG, on a busy machine."""
 READ_SECONDS = 60
@@ -30,10 +30,10 @@ PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 
 
 @pytest.fixture(scope="module")
-def two_failed_runs(airflow3: AirflowLab) -> Iterator[None]:
+def failed_runs(airflow3: AirflowLab) -> Iterator[None]:
     """Of a DAG whose task succeeds when it was cleared."""
     with added_dags(airflow3, "recovers.py", [DAG]):
-        for _ in range(2):  # one after the other: the newest failed last
+        for _ in range(RUNS):  # one after the other: the newest failed last
             airflow3.trigger(DAG)
             airflow3.wait_quiet()
         yield
@@ -42,13 +42,13 @@ def two_failed_runs(airflow3: AirflowLab) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def morning(
     airflow3: AirflowLab,
-    two_failed_runs: None,  # noqa: ARG001 - before the first sync
+    failed_runs: None,  # noqa: ARG001 - before the first sync
     make_database: Databases,
 ) -> Iterator[Morning]:
-    """With a comment on the older of the runs, and the errors of both."""
+    """With a comment on the oldest of the runs, and the errors of all."""
     with open_morning(airflow3, make_database) as opened:
         until = time.monotonic() + READ_SECONDS
-        while len(runs := [run for run in opened.runs(DAG) if run.failure and run.failure.summary]) < 2:
+        while len(runs := [run for run in opened.runs(DAG) if run.failure and run.failure.summary]) < RUNS:
             assert time.monotonic() < until, runs
             time.sleep(0.5)
         opened.client.comment_on_run(runs[-1].id, COMMENT_TEXT)
@@ -99,7 +99,7 @@ def test_failed_run_is_read_cleared_and_seen_to_succeed_with_few_clicks(morning:
     expect(error.get_by_role("heading")).to_have_text(ERROR)
     expect(error.locator("pre")).to_contain_text("recovers.py")
     assert is_in_view(page, error), "the error is read without scrolling"
-    expect(error.locator(".memory")).to_contain_text("2nd time in 30 days")
+    expect(error.locator(".memory")).to_contain_text("3rd time in 30 days")
     expect(error.locator(".memory")).to_contain_text(f"Ada wrote: {COMMENT_TEXT}")
 
     click(page.locator(".failed-tasks").get_by_role("link", name="Log of fetch_rates"))
@@ -120,3 +120,26 @@ def test_failed_run_is_read_cleared_and_seen_to_succeed_with_few_clicks(morning:
     picture(page, "success")
     assert clicks <= MAX_CLICKS
     assert morning.airflow.api("GET", f"/dags/{DAG}/dagRuns/{run.external_id}")["state"] == "success"
+
+
+def test_all_failed_runs_with_one_error_are_cleared_from_its_page(morning: Morning, page: Page) -> None:
+    """Those that are left by the test before."""
+    runs = morning.runs(DAG, "failed")
+    assert len(runs) == RUNS - 1
+    page.goto(morning.address(f"/runs/{runs[0].id}"))
+    page.locator(".error").get_by_role("link", name="time in 30 days").click()
+    page.get_by_role("button", name="Clear all failed runs").click()
+    dialog = page.get_by_role("dialog")
+    for run in runs:
+        expect(dialog.locator(".cleared-tasks")).to_contain_text(run.external_id)
+        assert morning.airflow.api("GET", f"/dags/{DAG}/dagRuns/{run.external_id}")["state"] == "failed", "a dry run"
+    dialog.get_by_label("Reason").fill("The proxy is back")
+    picture(page, "bulk-clear")
+    dialog.get_by_role("button", name=f"Clear {len(runs)} runs").click()
+    expect(page.get_by_role("status")).to_have_text(f"Cleared {len(runs)} of {len(runs)} runs.", timeout=LONG)
+    expect(page.locator(".bulk-runs tbody tr")).to_have_count(len(runs))
+    picture(page, "bulk-cleared")
+    morning.airflow.wait_quiet()
+    for run in runs:
+        cleared = morning.airflow.api("GET", f"/dags/{DAG}/dagRuns/{run.external_id}")
+        assert (cleared["state"], "The proxy is back" in cleared["note"]) == ("success", True)
