@@ -149,6 +149,7 @@ class Example:
             if kind not in IDEMPOTENT:
                 continue
             firing = state.firing_groups(kind) - failed
+            assert firing <= is_open.keys(), f"{kind} shows what is no group of incidents"
             stale = {group for group in firing if not is_open[group]}
             assert not stale, f"{kind} still shows what is resolved: {stale}"
             groups = {str(message["group_id"]) for message in self._sent(channel_id)} - failed
