@@ -11,7 +11,7 @@ from notifications.receivers import wait_until
 from windsock.db.database import Transaction
 from windsock.notifications import delivery
 from windsock.notifications.channels.base import HttpRequest, HttpResponse, Outcome
-from windsock.notifications.delivery import BACKOFF_SECONDS
+from windsock.notifications.delivery import BACKOFF_SECONDS, LOST_ATTEMPTS, MAX_ATTEMPTS
 from windsock.notifications.queue import QUERIES
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,7 @@ async def test_attempts_back_off_and_end(harness: Harness) -> None:
     for delay, expected in zip(delays, BACKOFF_SECONDS, strict=True):
         assert expected * 0.7 < delay < expected * 1.3
     assert [row["state"] for row in await harness.messages()] == ["failed"]
-    assert len(harness.outbound.requests) == len(BACKOFF_SECONDS) + 1
+    assert len(harness.outbound.requests) == MAX_ATTEMPTS
 
 
 async def test_message_that_cannot_be_written_fails_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +93,28 @@ async def test_fault_while_sending_is_an_attempt_and_ends(harness: Harness, kind
         await harness.make_due()
         await harness.deliver()
     assert [row["state"] for row in await harness.messages()] == ["failed"]
+
+
+class ProcessKilled(BaseException):
+    """Nothing after it runs, as after SIGKILL."""
+
+
+async def test_message_that_ends_its_process_each_time_is_not_sent_without_end(harness: Harness) -> None:
+    def kill(_request: HttpRequest) -> Outcome:
+        raise ProcessKilled
+
+    with pytest.raises(ProcessKilled):
+        await announce(harness, "webhook", kill)
+    for _ in range(MAX_ATTEMPTS - 1):
+        await harness.make_due()
+        with pytest.raises(ProcessKilled):
+            await harness.deliver()
+    await harness.make_due()
+    await harness.deliver()
+    (message,) = await harness.messages()
+    assert (message["state"], message["detail"]) == ("failed", LOST_ATTEMPTS)
+    outcomes = [attempt["outcome"] for attempt in await harness.execute(ATTEMPTS)]
+    assert outcomes == ["ambiguous"] * MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("kind", ["webhook", "pagerduty", "alertmanager"])

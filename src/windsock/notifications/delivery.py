@@ -26,6 +26,7 @@ from windsock.providers.redaction import redact_secrets
 from windsock.spaces.store import expect_row
 
 BACKOFF_SECONDS = (5.0, 60.0, 600.0, 3_600.0, 21_600.0, 86_400.0)
+MAX_ATTEMPTS = len(BACKOFF_SECONDS) + 1
 LEASE_SECONDS = 60.0
 SEND_SECONDS = 30.0
 START_SECONDS = 20.0
@@ -33,6 +34,7 @@ START_SECONDS = 20.0
 MAX_AMBIGUOUS = 2
 """Of channels that do not recognise a repetition: so often may a message arrive at most."""
 MAX_DETAIL_BYTES = 500
+LOST_ATTEMPTS = "The processes that sent it ended before they recorded a response, the last time too."
 FAULT = "A fault of Windsock's own; the log of the worker has it."
 BATCH = 20
 """Messages of one recipient in a row."""
@@ -97,6 +99,9 @@ class Delivery:
             return None
         if not channel.is_idempotent and row["ambiguous"] >= MAX_AMBIGUOUS:
             await self._release(tx, space_id, row, "failed", "Whether it arrived is unknown, after two attempts.")
+            return None
+        if row["attempts"] > MAX_ATTEMPTS:
+            await self._release(tx, space_id, row, "failed", LOST_ATTEMPTS)
             return None
         is_repetition = row["is_repetition"] or (not channel.is_idempotent and row["ambiguous"] > 0)
         try:
@@ -184,7 +189,7 @@ class Delivery:
         if outcome.kind == "delivered":
             return "sent", 0.0
         attempts, is_test = leased.row["attempts"], leased.content.event == "test"
-        if outcome.kind == "permanent" or is_test or attempts > len(BACKOFF_SECONDS):
+        if outcome.kind == "permanent" or is_test or attempts >= MAX_ATTEMPTS:
             return "failed", 0.0
         is_exhausted = leased.row["ambiguous"] + 1 >= MAX_AMBIGUOUS
         if outcome.kind == "ambiguous" and not leased.channel.is_idempotent and is_exhausted:
