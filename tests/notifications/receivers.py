@@ -70,7 +70,15 @@ class MailServer:
     recipients: list[list[str]] = field(default_factory=list)
     logins: list[tuple[str, str]] = field(default_factory=list)
     refuse: Callable[[str], str | None] = lambda _address: None
+    refuse_sender: str | None = None
     after_data: str = "250 queued"
+
+    async def handle_MAIL(self, _server: Any, _session: Any, envelope: Envelope, address: str, options: Any) -> str:  # noqa: N802
+        if self.refuse_sender is not None:
+            return self.refuse_sender
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
 
     async def handle_RCPT(self, _server: Any, _session: Any, envelope: Envelope, address: str, options: Any) -> str:  # noqa: N802
         if (refusal := self.refuse(address)) is not None:

@@ -1,6 +1,8 @@
 """Messages to real receivers: an SMTP server, Alertmanager, and the library of Standard Webhooks."""
 
 from datetime import UTC, datetime
+from email.parser import BytesParser
+from email.policy import default
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from notifications.receivers import (
 )
 from notifications.sending import LOCAL, PUBLIC, content, outbound, send
 from windsock.notifications.channels.base import Outcome
-from windsock.notifications.outbound import NetworkOutbound, SmtpServer
+from windsock.notifications.channels.email import build_mail
+from windsock.notifications.outbound import NetworkOutbound, SmtpServer, _build
 
 pytestmark = pytest.mark.anyio
 
@@ -65,6 +68,20 @@ async def test_mail_without_trust_account_or_server_is_tried_later(
     async with mail_server(tmp_path) as server:
         assert (await mail(server, **more)).kind == outcome
         assert server.mails == []
+
+
+def test_long_address_of_unsubscription_is_not_encoded() -> None:
+    """Python's EmailMessage would: it folds what is longer than a line."""
+    message = content(unsubscribe_url=f"https://w.example.com/unsubscribe/{'token-_' * 40}")
+    sent = _build("w@example.com", build_mail(message, ("a@example.com",)))
+    assert f"\r\nList-Unsubscribe: <{message.unsubscribe_url}>\r\n".encode() in sent
+    assert BytesParser(policy=default).parsebytes(sent)["Date"].datetime == message.created_at.replace(microsecond=0)
+
+
+async def test_refused_sender_is_no_fault_of_the_recipient(tmp_path: Path) -> None:
+    async with mail_server(tmp_path) as server:
+        server.refuse_sender = "550 sender not allowed"
+        assert (await mail(server)).kind == "temporary"
 
 
 async def test_refused_mailbox_is_permanent_and_full_one_is_not(tmp_path: Path) -> None:

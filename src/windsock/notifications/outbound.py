@@ -113,8 +113,10 @@ class _Delivery:
             return await self._transfer(client)
         except aiosmtplib.SMTPAuthenticationError as error:
             return Outcome("temporary", error.code, "The SMTP server refused the account of WINDSOCK_SMTP_USERNAME.")
-        except aiosmtplib.SMTPResponseException as error:
+        except aiosmtplib.SMTPDataError as error:
             return Outcome(_kind(error.code), error.code, error.message)
+        except aiosmtplib.SMTPResponseException as error:  # of Windsock as a sender: no fault of the recipients
+            return Outcome("temporary", error.code, error.message)
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             kind: OutcomeKind = "ambiguous" if self._is_sending else "temporary"
             return Outcome(kind, detail=f"The SMTP server broke off: {error or type(error).__name__}")
@@ -146,10 +148,10 @@ def _kind(code: int) -> OutcomeKind:
 def _build(sender: str, mail: Mail) -> bytes:
     message = EmailMessage(policy=SMTP_FORMAT)
     message["From"], message["To"], message["Subject"] = sender, ", ".join(mail.recipients), mail.subject
-    for name, value in mail.headers.items():
-        message[name] = value
     message.set_content(mail.text)
-    return message.as_bytes()
+    # As they are: EmailMessage would encode a long address without spaces, which no mail program reads as an address.
+    headers = "".join(f"{name}: {value}\r\n" for name, value in mail.headers.items())
+    return headers.encode() + message.as_bytes()
 
 
 async def _read(response: egress.Response) -> bytes:

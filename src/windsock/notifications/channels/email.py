@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import format_datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -50,6 +51,7 @@ def build_mail(content: Content, recipients: tuple[str, ...]) -> Mail:
     """Build a mail of the conversation of its group, with one-click unsubscription (RFC 8058)."""
     group = f"<{content.group_id}@windsock.invalid>"
     headers = {
+        "Date": format_datetime(content.created_at),
         "Message-ID": f"<{content.message_id}@windsock.invalid>",
         "In-Reply-To": group,
         "References": group,
