@@ -147,6 +147,7 @@ async def test_timeline_names_who_did_what(requests: Requests) -> None:
     member = str(requests.tenants.users["viewer"])
     assigned = await requests("POST", f"{ADDRESS}/assign", {"user_id": member})
     assert (assigned["state"], assigned["assignee"]["id"]) == ("snoozed", member)
+    assert (assigned["acknowledged_by"], assigned["acknowledged_until"]) == (None, None)
     resolved = await requests("POST", f"{ADDRESS}/resolve", {"reason": "more space"})
     assert (resolved["state"], resolved["resolved_by"]["name"]) == ("resolved", "Editor")
     kinds = [event["kind"] for event in resolved["timeline"]]
@@ -171,6 +172,7 @@ async def test_bulk_acknowledge_leaves_resolved_ones_and_needs_all_of_them(reque
         ("acknowledge", {"until": "2020-01-01T00:00:00Z"}, 422),
         ("acknowledge", {"reason": " "}, 422),
         ("snooze", {"until": "2020-01-01T00:00:00Z"}, 422),
+        ("snooze", {"until": "9999-12-31T23:59:59-14:00"}, 422),
         ("snooze", {}, 422),
         ("assign", {"user_id": str(INCIDENT)}, 404),
         ("assign", {"team_id": str(INCIDENT)}, 404),

@@ -168,7 +168,10 @@ SET state = 'acknowledged', acknowledged_by_user_id = %(user_id)s, acknowledged_
 WHERE space_id = %(space_id)s AND id = ANY (%(ids)s::uuid[])
 
 -- name: snooze_incident
-UPDATE incidents SET state = 'snoozed', snoozed_until = %(until)s, updated_at = now()
+-- It ends an acknowledgement: nothing else would, and afterwards the incident is open.
+UPDATE incidents
+SET state = 'snoozed', snoozed_until = %(until)s, acknowledged_at = NULL, acknowledged_until = NULL, acknowledged_occurrences = NULL,
+    updated_at = now()
 WHERE space_id = %(space_id)s AND id = %(incident_id)s
 
 -- name: assign_incident

@@ -196,5 +196,9 @@ async def _add_events(
 
 
 def _check_future(until: datetime) -> None:
-    if until <= datetime.now(UTC):
-        raise Invalid("This must be a time in the future.", loc=("body", "until"))
+    try:
+        is_past = until.astimezone(UTC) <= datetime.now(UTC)
+    except OverflowError:  # PostgreSQL would store it, and nobody could read the incident any more
+        is_past = True
+    if is_past:
+        raise Invalid("This must be a time in the future, before the year 10000.", loc=("body", "until"))
