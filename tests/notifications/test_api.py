@@ -73,6 +73,7 @@ async def test_space_begins_with_default_rules_in_words(client: ValidatingClient
         ({"quiet_start": "22:00"}, []),
         ({"quiet_start": "22:00", "quiet_end": "22:00"}, []),
         ({"digest_at": "25:00"}, ["digest_at"]),
+        ({"digest_at": "22+01"}, ["digest_at"]),
         ({"time_zone": "Mars/Olympus"}, ["time_zone"]),
         ({"min_failures": 0}, ["min_failures"]),
         ({"kinds": ["other"]}, ["kinds", 0]),

@@ -32,6 +32,8 @@ async def test_rule_is_previewed_saved_and_deleted(editor: Browser, tenants: Two
     refused = await editor.send_form(f"{BASE}/rules/new", **{**fields, "time_zone": "Nowhere"})
     assert refused.status_code == 422
     assert "time zone of the IANA database" in refused.text
+    endless = await editor.send_form(f"{BASE}/rules/new", **{**fields, "hold_seconds": "9" * 5_000})
+    assert endless.status_code == 422
     assert (await editor.send_form(f"{BASE}/rules/new", **fields)).headers["location"] == BASE
     assert "Night" in (await editor.open(BASE)).text
     (rule_id,) = re.findall(r'rules/([0-9a-f-]{36})">Night<', (await editor.open(BASE)).text)
@@ -58,6 +60,7 @@ async def test_channel_form_creates_changes_and_tests(editor: Browser, tenants: 
         path, **{**fields, "secret.signing_secret": "", "config.url": "https://b.example.com"}, **more
     )
     assert moved.status_code == 422
+    assert (await editor.send_form(path, **fields, is_active="true", max_per_hour="9" * 5_000)).status_code == 422
     tested = await editor.send_form(f"{BASE}/channels/{tenants.finance.channel_id}/test")
     assert "The test message was not delivered." in tested.text
 

@@ -1,5 +1,6 @@
 """Times of day and time zones in bodies of requests."""
 
+import re
 from datetime import time
 from typing import Annotated
 from zoneinfo import available_timezones
@@ -7,6 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator, Field
 
 ZONES = frozenset(available_timezones())
+CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 def _zone(name: str) -> str:
@@ -19,10 +21,7 @@ def _clock(value: object) -> object:
     """`22:00`; seconds and offsets would promise more than quiet hours keep."""
     if value is None or isinstance(value, time):
         return value
-    try:
-        return time.fromisoformat(value) if isinstance(value, str) and len(value) == len("22:00") else _no_clock()
-    except ValueError:
-        return _no_clock()
+    return time.fromisoformat(value) if isinstance(value, str) and CLOCK.fullmatch(value) else _no_clock()
 
 
 def _no_clock() -> object:

@@ -19,6 +19,7 @@ from windsock.web.forms import (
     FormState,
     errors_at,
     field_errors,
+    is_number,
     read_form,
     render_confirmation,
 )
@@ -143,7 +144,7 @@ def _body(kind: str, values: dict[str, str], config: dict[str, Any]) -> dict[str
         "secret": parts["secret"] or None,
         "team_id": values.get("team_id") or None,
         "is_active": values.get("is_active") == "true",
-        "max_per_hour": int(per_hour) if per_hour.isdecimal() else per_hour,
+        "max_per_hour": int(per_hour) if is_number(per_hour) else per_hour,
     }
 
 

@@ -16,6 +16,7 @@ from windsock.http.validation import check_storable
 from windsock.web.templates import REFUSED_HEADERS, is_htmx_partial, render
 
 MAX_FIELDS = 20_000
+MAX_DIGITS = 18
 """The largest body that is accepted has room for hardly more."""
 MAX_ERROR_CHARACTERS = 300
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
@@ -57,6 +58,11 @@ class FormInvalid(WindsockError):
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__(" ".join(errors.values()))
         self.errors = dict(errors)
+
+
+def is_number(text: str) -> bool:
+    """Whether int() reads it: not more digits than it converts."""
+    return text.isdecimal() and len(text) <= MAX_DIGITS
 
 
 async def read_form(request: Request) -> dict[str, str]:

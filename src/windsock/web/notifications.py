@@ -34,6 +34,7 @@ from windsock.web.forms import (
     FormState,
     errors_at,
     field_errors,
+    is_number,
     read_fields,
     render_confirmation,
 )
@@ -179,7 +180,7 @@ def _values(fields: list[tuple[str, str]]) -> dict[str, Any]:
 def _validate(values: dict[str, Any]) -> RuleIn:
     """Raises FormInvalid."""
     whole = ("min_failures", "after_successes", "hold_seconds", "repeat_seconds")
-    numbers = {name: int(values[name]) for name in whole if str(values[name] or "").isdecimal()}
+    numbers = {name: int(values[name]) for name in whole if is_number(values[name] or "")}
     filled = {name: value for name, value in values.items() if value != ""}
     try:
         return RuleIn.model_validate({**filled, **numbers})
