@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+from windsock import log
 from windsock.db.database import Database
 from windsock.db.job_queue import JobQueue, repeat
 from windsock.db.queries import Query, load
@@ -18,6 +19,8 @@ MAX_AT_ONCE = 16
 PURGE_SECONDS, PURGE_BATCH = 3_600.0, 1_000
 
 RETENTION = load(__package__, "retention.sql")
+
+logger = log.get(__name__)
 
 
 class NotificationJobs:
@@ -52,15 +55,22 @@ class NotificationJobs:
     async def evaluate(self) -> None:
         """Decide about the events of all spaces that have some."""
         for space_id in await self._space_ids(QUERIES["list_space_ids_to_notify"]):
-            if await evaluate_space(self._db, space_id, has_mail=self._has_mail):
+            try:
+                count = await evaluate_space(self._db, space_id, has_mail=self._has_mail)
+            except Exception:  # the edge of a job: what fails in one space must not delay the others
+                logger.exception("notifications of a space were not decided; it is tried again", space_id=str(space_id))
+                continue
+            if count:
                 self._outbox.wake()
 
     async def purge(self) -> None:
         """Delete messages, groups and decisions of more than 90 days."""
         for space_id in await self._space_ids(RETENTION["list_all_space_ids"]):
-            async with self._db.tenant_transaction(space_id) as tx:
-                for query in ("delete_old_messages", "delete_old_groups", "delete_old_decisions"):
-                    await tx.execute(RETENTION[query], space_id=space_id, most=PURGE_BATCH)
+            for query in ("delete_old_messages", "delete_old_groups", "delete_old_decisions"):
+                deleted = PURGE_BATCH
+                while deleted == PURGE_BATCH:
+                    async with self._db.tenant_transaction(space_id) as tx:
+                        deleted = await tx.execute(RETENTION[query], space_id=space_id, most=PURGE_BATCH)
 
     async def _space_ids(self, query: Query) -> list[UUID]:
         async with self._db.transaction() as tx:

@@ -8,9 +8,12 @@ DELETE FROM messages WHERE space_id = %(space_id)s AND id IN (
     ORDER BY m.created_at LIMIT %(most)s)
 
 -- name: delete_old_groups
+-- Also open ones whose incidents were deleted: nothing will close them.
 DELETE FROM notification_groups g WHERE g.space_id = %(space_id)s AND g.id IN (
     SELECT o.id FROM notification_groups o
-    WHERE o.space_id = %(space_id)s AND o.closed_at < now() - interval '90 days' ORDER BY o.closed_at LIMIT %(most)s)
+    WHERE o.space_id = %(space_id)s AND (o.closed_at < now() - interval '90 days' OR o.opened_at < now() - interval '90 days' AND NOT EXISTS (
+        SELECT FROM notification_group_incidents i WHERE i.space_id = o.space_id AND i.group_id = o.id))
+    ORDER BY o.id LIMIT %(most)s)
 
 -- name: delete_old_decisions
 DELETE FROM notification_decisions WHERE space_id = %(space_id)s AND id IN (
