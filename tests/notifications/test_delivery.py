@@ -13,6 +13,7 @@ from windsock.notifications import delivery
 from windsock.notifications.channels.base import HttpRequest, HttpResponse, Outcome
 from windsock.notifications.delivery import BACKOFF_SECONDS, LOST_ATTEMPTS, MAX_ATTEMPTS
 from windsock.notifications.queue import QUERIES
+from windsock.notifications.store import mute_space
 
 pytestmark = pytest.mark.anyio
 
@@ -154,7 +155,10 @@ async def test_permanent_refusal_disables_the_channel_and_notifies_admins(harnes
     assert [row["user_id"] for row in await harness.messages() if row["event"] == "notice"] == [admin]
 
 
-async def test_refusal_is_reported_by_another_channel_without_mail(harness: Harness) -> None:
+async def test_refusal_is_reported_by_another_channel_where_no_admin_gets_mail(harness: Harness) -> None:
+    admin = await harness.add_member(role="admin")
+    async with harness.db.transaction() as tx:
+        await mute_space(tx, admin, harness.space_id)
     other = await harness.add_channel("slack")
     await announce(harness, "webhook", respond_with(410))
     await harness.deliver()
@@ -189,11 +193,13 @@ async def test_resolution_does_not_overtake_an_opening_that_waits(harness: Harne
     assert b'"resolve"' in harness.outbound.requests[-1].body
 
 
-async def test_recorded_response_has_no_secret_and_at_most_500_bytes(harness: Harness) -> None:
+@pytest.mark.parametrize("kind", ["slack", "teams"])
+async def test_recorded_response_has_no_secret_and_at_most_500_bytes(harness: Harness, kind: str) -> None:
     def echo(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(500, {}, f"no {request.url} é{'x' * 2_000}\x00".encode())
+        path = request.url.removeprefix("https://").partition("/")[2]
+        return HttpResponse(500, {}, f"no {request.url}, no /{path} é{'x' * 2_000}\x00".encode())
 
-    await announce(harness, "slack", echo)
+    await announce(harness, kind, echo)
     (attempt,) = await harness.execute(ATTEMPTS)
     assert "secret" not in attempt["detail"]
     assert 400 < len(attempt["detail"].encode()) <= 500

@@ -75,6 +75,8 @@ async def test_teams_accepts_the_longest_message() -> None:
         long = content(items=20, title="x" * 5_000, more=9, reason="r" * 4_000)
         assert (await send("teams", {}, {"webhook_url": server.url}, long)).status == 202
         assert b"[click](" not in server.requests[0][2]
+        await send("teams", {}, {"webhook_url": server.url}, content(title="[click](http://evil.example) failed"))
+        assert b"[click](" not in server.requests[1][2]
 
 
 def pagerduty(_path: str, _headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:

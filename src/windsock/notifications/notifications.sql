@@ -243,6 +243,7 @@ ON CONFLICT (user_id) DO UPDATE SET email_refused_at = now()
 SELECT u.id FROM memberships m JOIN users u ON u.id = m.user_id
 LEFT JOIN notification_settings s ON s.user_id = u.id
 WHERE m.space_id = %(space_id)s AND m.role = 'admin' AND u.is_active AND coalesce(s.email_enabled, true) AND s.email_refused_at IS NULL
+  AND NOT coalesce(%(space_id)s = ANY(s.muted_space_ids), false)
 ORDER BY u.id
 
 -- name: find_other_channel

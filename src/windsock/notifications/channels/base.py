@@ -168,6 +168,12 @@ def check_url(url: str) -> str:
     return url
 
 
+def url_secrets(url: str) -> tuple[str, ...]:
+    """A URL that is a secret, and its path and query, which receivers repeat in pages of errors."""
+    parts = egress.URL(url)
+    return url, parts.raw_path.decode("ascii"), parts.path, parts.query.decode("ascii")
+
+
 UrlText = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARACTERS)]
 SecretText = Annotated[
     str, Field(min_length=1, max_length=4_000, pattern=r"^[\x21-\x7e]+$", json_schema_extra={"writeOnly": True})

@@ -27,6 +27,7 @@ from windsock.notifications.channels.base import (
     item_line,
     read_retry_after,
     shorten,
+    url_secrets,
 )
 
 API_URL = "https://slack.com/api"
@@ -80,7 +81,9 @@ class Slack:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return tuple(filter(None, (self.secret.webhook_url, self.secret.bot_token)))
+        if self.secret.webhook_url is not None:
+            return url_secrets(self.secret.webhook_url)
+        return tuple(filter(None, (self.secret.bot_token,)))
 
     async def send(self, content: Content, ref: Mapping[str, str] | None, outbound: Outbound) -> Outcome:
         message: dict[str, Any] = {"text": shorten(content.title, MAX_FALLBACK), "blocks": build_blocks(content)}

@@ -23,6 +23,7 @@ from windsock.notifications.channels.base import (
     exchange,
     item_line,
     shorten,
+    url_secrets,
 )
 
 MAX_TEXT = 1_000
@@ -47,7 +48,7 @@ class Teams:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (self.secret.webhook_url,)
+        return url_secrets(self.secret.webhook_url)
 
     async def send(self, content: Content, ref: Mapping[str, str] | None, outbound: Outbound) -> Outcome:  # noqa: ARG002 - the protocol
         body = orjson.dumps({"type": "message", "attachments": [_attachment(content)]})
@@ -57,8 +58,8 @@ class Teams:
 
 
 def _attachment(content: Content) -> dict[str, Any]:
-    blocks = [_block(content.title, weight="Bolder", size="Medium")]
-    blocks += [_block(content.text)] if content.text else []
+    blocks = [_block(escape(content.title), weight="Bolder", size="Medium")]
+    blocks += [_block(escape(content.text))] if content.text else []
     blocks += [
         _block(f"[{escape(item.name)}]({item.url}) {escape(item_line(item))}") for item in content.items[:MAX_BLOCKS]
     ]
