@@ -181,6 +181,7 @@ async def test_bulk_acknowledge_leaves_resolved_ones_and_needs_all_of_them(reque
 )
 async def test_invalid_changes_are_refused(requests: Requests, verb: str, body: Any, status: int) -> None:
     await requests("POST", f"{ADDRESS}/{verb}", body, status=status)
+    assert (await requests("GET", ADDRESS))["state"] == "open"
 
 
 async def test_incident_of_a_condition_is_not_resolved_by_hand(requests: Requests) -> None:
