@@ -74,6 +74,9 @@ async def test_teams_accepts_the_longest_message() -> None:
         server.respond = teams
         long = content(items=20, title="x" * 5_000, more=9, reason="r" * 4_000)
         assert (await send("teams", {}, {"webhook_url": server.url}, long)).status == 202
+        item = long.items[0].model_copy(update={"name": "名" * 1_000, "error": "名" * 1_000})
+        wide = long.model_copy(update={"title": "名" * 5_000, "items": (item,) * 20})
+        assert (await send("teams", {}, {"webhook_url": server.url}, wide)).status == 202
         assert b"[click](" not in server.requests[0][2]
         await send("teams", {}, {"webhook_url": server.url}, content(title="[click](http://evil.example) failed"))
         assert b"[click](" not in server.requests[1][2]

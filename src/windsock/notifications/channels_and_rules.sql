@@ -163,7 +163,13 @@ SELECT count(*) AS total FROM messages m
 WHERE m.space_id = %(space_id)s AND m.id = %(message_id)s
 
 -- name: lock_message
-SELECT id, state, content FROM messages WHERE space_id = %(space_id)s AND id = %(message_id)s FOR UPDATE
+-- is_alert_over: it raised an alert, which was resolved with its group.
+SELECT m.id, m.state, m.content,
+       m.event <> 'resolved' AND EXISTS (
+           SELECT FROM notification_groups g JOIN channels c ON c.space_id = g.space_id AND c.id = m.channel_id
+           WHERE g.space_id = m.space_id AND g.id = m.group_id AND g.closed_at IS NOT NULL
+             AND c.kind IN ('pagerduty', 'alertmanager')) AS is_alert_over
+FROM messages m WHERE m.space_id = %(space_id)s AND m.id = %(message_id)s FOR UPDATE OF m
 
 -- name: copy_message
 INSERT INTO messages (space_id, id, group_id, channel_id, user_id, event, dedup_key, happened_at, reason, content)

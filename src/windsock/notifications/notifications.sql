@@ -83,10 +83,12 @@ WHERE g.space_id = %(space_id)s
 ORDER BY g.id
 
 -- name: lock_pending_messages
--- Those that no worker has leased yet; a lease waits until the evaluation has ended.
+-- Those that no worker has leased yet; a lease waits until the evaluation has ended. A message that a person sent again is
+-- none of them: the group was announced before.
 SELECT id, group_id, coalesce(channel_id, user_id) AS recipient_id, event, due_at, happened_at
 FROM messages
 WHERE space_id = %(space_id)s AND state = 'queued' AND attempts = 0 AND group_id IS NOT NULL
+  AND NOT starts_with(dedup_key, 'resend/')
 ORDER BY id
 FOR UPDATE
 

@@ -16,9 +16,11 @@ DELETE FROM notification_groups g WHERE g.space_id = %(space_id)s AND g.id IN (
     ORDER BY o.id LIMIT %(most)s)
 
 -- name: delete_old_decisions
+-- Ids ascend with the time, so that only the first ones are read.
 DELETE FROM notification_decisions WHERE space_id = %(space_id)s AND id IN (
-    SELECT d.id FROM notification_decisions d
-    WHERE d.space_id = %(space_id)s AND d.created_at < now() - interval '90 days' ORDER BY d.id LIMIT %(most)s)
+    SELECT o.id FROM (SELECT d.id, d.created_at FROM notification_decisions d
+                      WHERE d.space_id = %(space_id)s ORDER BY d.id LIMIT %(most)s) o
+    WHERE o.created_at < now() - interval '90 days')
 
 -- name: list_all_space_ids
 -- across spaces: what is old is deleted in each, in its own transaction

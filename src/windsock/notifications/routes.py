@@ -174,7 +174,7 @@ async def list_all_messages(
 async def resend(request: Request, space: CanNotify, message_id: UUID) -> Response:
     """Queues a copy. 409 for one that is still being sent."""
     async with space.transaction() as tx:
-        new_id = await resend_message(tx, space, message_id)
+        new_id = await resend_message(tx, space.id, message_id)
         row = await get_message(tx, space.id, new_id)
     request.app.state.notification_jobs.wake()
     return json_response(request, row, status=202)

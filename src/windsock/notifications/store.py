@@ -8,7 +8,6 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ValidationError
 
-from windsock.auth.authenticator import Space
 from windsock.connectors.encryption import Encryption
 from windsock.db.database import Row, Transaction, map_constraint_errors
 from windsock.db.queries import load
@@ -239,17 +238,19 @@ async def get_message(tx: Transaction, space_id: UUID, message_id: UUID) -> Row:
     return rows[0]
 
 
-async def resend_message(tx: Transaction, space: Space, message_id: UUID) -> UUID:
+async def resend_message(tx: Transaction, space_id: UUID, message_id: UUID) -> UUID:
     """Queue a copy with another id, so that a receiver takes it as a new one; the id."""
-    old = await tx.fetch_one(QUERIES["lock_message"], space_id=space.id, message_id=message_id)
+    old = await tx.fetch_one(QUERIES["lock_message"], space_id=space_id, message_id=message_id)
     if old is None:
         raise NotFound("message")
     if old["state"] in {"queued", "sending"}:
         raise Conflict("This message is not finished: it is still being sent. Wait until it is sent or has failed.")
+    if old["is_alert_over"]:
+        raise Conflict("What it announced is resolved: sent again, it would raise an alert that nothing ends.")
     new_id = uuid7()
     content = None if old["content"] is None else Jsonb({**old["content"], "message_id": str(new_id)})
     await tx.execute(
-        QUERIES["copy_message"], space_id=space.id, message_id=message_id, new_id=new_id,
+        QUERIES["copy_message"], space_id=space_id, message_id=message_id, new_id=new_id,
         dedup_key=f"resend/{new_id}", content=content,
     )  # fmt: skip
     return new_id

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from windsock.auth.authenticator import Space
 from windsock.auth.permissions import PageNotify, PageView
 from windsock.connectors.store import list_connectors_of
-from windsock.http.pagination import FIRST_PAGE, PageQuery20
+from windsock.http.pagination import FIRST_PAGE, PageParams, PageQuery20
 from windsock.notifications.models import MessageState
 from windsock.notifications.preview import preview_rule
 from windsock.notifications.rule_models import RuleIn, RuleUpdate
@@ -41,6 +41,8 @@ from windsock.web.forms import (
 from windsock.web.layout import layout_context
 from windsock.web.templates import redirect, redirect_past_end, render, to_jsonable
 
+MANY = PageParams(1, 1_000)
+"""Of the options of a rule: saving its form must not drop one that is selected."""
 router = APIRouter(include_in_schema=False, prefix="/spaces/{slug}/notifications")
 
 LISTS = ("kinds", "team_ids", "connector_ids", "channel_ids", "events", "group_by")
@@ -125,7 +127,7 @@ async def show_messages(
 @router.post("/messages/{message_id}/resend")
 async def resend(request: Request, space: PageNotify, message_id: UUID) -> Response:
     async with space.transaction() as tx:
-        await resend_message(tx, space, message_id)
+        await resend_message(tx, space.id, message_id)
     request.app.state.notification_jobs.wake()
     return redirect(f"/spaces/{space.slug}/notifications/messages", "message_queued")
 
@@ -192,8 +194,8 @@ async def _render_rule(
     request: Request, space: Space, rule: dict[str, Any], form: FormState, preview: object = None
 ) -> Response:
     async with space.transaction() as tx:
-        channels, _ = await list_channels(tx, space.id, FIRST_PAGE)
-        connectors, _ = await list_connectors_of(tx, space.id, FIRST_PAGE)
+        channels, _ = await list_channels(tx, space.id, MANY)
+        connectors, _ = await list_connectors_of(tx, space.id, MANY)
         (teams,) = await tx.fetch_batch(team_options(space))
     return render(
         request, "rule.html", status_code=form.status_code, **await layout_context(space), rule=to_jsonable(rule),

@@ -26,9 +26,8 @@ from windsock.notifications.channels.base import (
     url_secrets,
 )
 
-MAX_TEXT = 1_000
-"""Characters of each block: the whole request may have 28 kB."""
-MAX_BLOCKS = 12
+MAX_TEXT, MAX_ITEM, MAX_BLOCKS = 1_000, 400, 12
+"""Characters of a block, and of one per incident. The whole request may have 28 kB, of up to four bytes a character."""
 
 
 class TeamsConfig(ChannelPart):
@@ -61,7 +60,8 @@ def _attachment(content: Content) -> dict[str, Any]:
     blocks = [_block(escape(content.title), weight="Bolder", size="Medium")]
     blocks += [_block(escape(content.text))] if content.text else []
     blocks += [
-        _block(f"[{escape(item.name)}]({item.url}) {escape(item_line(item))}") for item in content.items[:MAX_BLOCKS]
+        _block(f"[{escape(item.name)}]({item.url}) {escape(item_line(item))}", MAX_ITEM)
+        for item in content.items[:MAX_BLOCKS]
     ]
     left_out = content.more + max(0, len(content.items) - MAX_BLOCKS)
     blocks += [_block(f"and {left_out} more")] if left_out else []
@@ -80,8 +80,8 @@ def _attachment(content: Content) -> dict[str, Any]:
     return {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
 
 
-def _block(text: str, **style: object) -> dict[str, Any]:
-    return {"type": "TextBlock", "text": shorten(text, MAX_TEXT), "wrap": True, **style}
+def _block(text: str, limit: int = MAX_TEXT, **style: object) -> dict[str, Any]:
+    return {"type": "TextBlock", "text": shorten(text, limit), "wrap": True, **style}
 
 
 def escape(text: str) -> str:
