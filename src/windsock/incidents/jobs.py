@@ -7,12 +7,9 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
-import psycopg
-
 from windsock import log
 from windsock.db.database import Row
 from windsock.db.job_queue import repeat
-from windsock.errors import DatabaseFailed
 from windsock.incidents.updater import QUERIES, IncidentUpdater
 from windsock.tasks import end_tasks
 
@@ -81,6 +78,6 @@ def _log_failure(connector: Row) -> Iterator[None]:
     """The incidents of one connector that cannot be updated now must not delay those of others."""
     try:
         yield
-    except (DatabaseFailed, psycopg.Error):
+    except Exception:  # the edge of a job: what fails for one connector must not delay the others
         names = {"space_id": str(connector["space_id"]), "connector_id": str(connector["connector_id"])}
-        logger.warning("the incidents of a connector could not be updated; it is tried again", **names, exc_info=True)
+        logger.exception("the incidents of a connector could not be updated; it is tried again", **names)
