@@ -965,6 +965,7 @@ CREATE INDEX incidents_of_pipeline ON incidents (space_id, pipeline_id, kind, re
 CREATE UNIQUE INDEX incidents_one_of_connector ON incidents (space_id, connector_id, kind) WHERE pipeline_id IS NULL AND state <> 'resolved';
 -- Duplicates are impossible, whatever processes there are.
 CREATE UNIQUE INDEX incidents_one_of_pipeline ON incidents (space_id, pipeline_id, kind) WHERE pipeline_id IS NOT NULL AND state <> 'resolved';
+CREATE INDEX incidents_resolved ON incidents (space_id, resolved_at) WHERE resolved_at IS NOT NULL;
 CREATE INDEX incidents_unresolved ON incidents (space_id, state) WHERE state <> 'resolved';
 ALTER TABLE incidents ENABLE ROW LEVEL SECURITY;
 CREATE POLICY within_space ON incidents USING (space_id = (SELECT current_space()));

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from windsock import log
 from windsock.db.database import Row
 from windsock.db.job_queue import repeat
+from windsock.db.queries import Query, load
 from windsock.incidents.updater import QUERIES, IncidentUpdater
 from windsock.tasks import end_tasks
 
@@ -17,6 +18,10 @@ POLL_SECONDS = 0.5
 """Between two looks for transitions: an incident is there less than a second after the sync stored the run."""
 CONDITIONS_SECONDS = 2.0
 PURGE_SECONDS, PURGE_BATCH = 600.0, 5_000
+INCIDENTS_BATCH = 100
+"""Smaller, since the events and decisions of each are deleted with it."""
+
+RETENTION = load(__package__, "retention.sql")
 
 logger = log.get(__name__)
 
@@ -37,7 +42,7 @@ class IncidentJobs:
             for name, work, seconds in (
                 ("incidents", self.apply_transitions, POLL_SECONDS),
                 ("conditions of incidents", conditions, CONDITIONS_SECONDS),
-                ("old transitions", self.purge, PURGE_SECONDS),
+                ("old incidents", self.purge, PURGE_SECONDS),
             )
         ]
         try:
@@ -62,15 +67,22 @@ class IncidentJobs:
                 await self._updater.follow_conditions(row["space_id"], row["connector_id"], watching_since)
 
     async def purge(self) -> None:
-        """Delete what was applied long ago."""
+        """Delete what was applied or resolved long ago."""
         async with self._db.transaction() as tx:
-            spaces = await tx.fetch_all(QUERIES["list_spaces_with_old_transitions"])
-        for row in spaces:
-            await self._purge_space(row["space_id"])
+            applied = await tx.fetch_all(QUERIES["list_spaces_with_old_transitions"])
+            retained = await tx.fetch_all(RETENTION["list_spaces_with_retention"])
+        for row in applied:
+            await self._delete(QUERIES["delete_old_transitions"], row["space_id"], PURGE_BATCH)
+        for row in retained:
+            before = datetime.now(UTC) - timedelta(days=row["retention_days"])
+            await self._delete(RETENTION["delete_old_incidents"], row["space_id"], INCIDENTS_BATCH, before=before)
 
-    async def _purge_space(self, space_id: UUID) -> None:
-        async with self._db.tenant_transaction(space_id) as tx:
-            await tx.execute(QUERIES["delete_old_transitions"], space_id=space_id, limit=PURGE_BATCH)
+    async def _delete(self, query: Query, space_id: UUID, most: int, **parameters: object) -> None:
+        """Delete all, in batches of which each is a transaction."""
+        deleted = most
+        while deleted == most:
+            async with self._db.tenant_transaction(space_id) as tx:
+                deleted = await tx.execute(query, space_id=space_id, limit=most, **parameters)
 
 
 @contextlib.contextmanager

@@ -79,6 +79,7 @@ CREATE UNIQUE INDEX incidents_one_of_connector ON incidents (space_id, connector
 CREATE INDEX incidents_newest ON incidents (space_id, opened_at DESC, id DESC);
 CREATE INDEX incidents_unresolved ON incidents (space_id, state) WHERE state <> 'resolved';
 CREATE INDEX incidents_of_pipeline ON incidents (space_id, pipeline_id, kind, resolved_at);
+CREATE INDEX incidents_resolved ON incidents (space_id, resolved_at) WHERE resolved_at IS NOT NULL;
 CREATE INDEX incidents_of_connector ON incidents (space_id, connector_id, opened_at);
 CREATE INDEX incidents_held_back ON incidents (space_id, held_back_by_incident_id) WHERE held_back_by_incident_id IS NOT NULL;
 CREATE INDEX incidents_first_run ON incidents (space_id, first_run_id);
