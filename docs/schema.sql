@@ -912,6 +912,8 @@ CREATE TABLE incidents (
     last_run_id                uuid,  -- Of the runs that failed the one with the latest run_at.
     -- Number of failures; of an outage, number of pipelines.
     occurrences                integer     NOT NULL DEFAULT 1,
+    -- The occurrences before it was reopened last: rules of notifications count from there.
+    occurrences_before         integer     NOT NULL DEFAULT 0,
     opened_at                  timestamptz NOT NULL,  -- When it was opened, or reopened last.
     last_failed_at             timestamptz NOT NULL,
     acknowledged_by_user_id    uuid,

@@ -93,6 +93,7 @@ async def test_regression_within_a_day_reopens(harness: IncidentHarness) -> None
     await harness.update()
     incident = await harness.incident()
     assert (incident["state"], incident["reopened_count"], incident["resolved_at"]) == ("open", 1, None)
+    assert (incident["occurrences"], incident["occurrences_before"]) == (2, 1)
     assert await harness.events() == ["opened", "resolved", "reopened"]
 
 

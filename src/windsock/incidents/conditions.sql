@@ -17,8 +17,8 @@ WITH due AS (
     UPDATE incidents i
     SET state = CASE WHEN i.acknowledged_at IS NOT NULL AND i.acknowledged_until > now() THEN 'acknowledged' ELSE 'open' END,
         resolved_at = NULL, resolved_by_user_id = NULL, held_back_by_incident_id = NULL, opened_at = now(), last_failed_at = now(),
-        occurrences = i.occurrences + 1, reopened_count = i.reopened_count + 1, last_run_id = coalesce(due.run_id, i.last_run_id),
-        updated_at = now()
+        occurrences = i.occurrences + 1, occurrences_before = i.occurrences, reopened_count = i.reopened_count + 1,
+        last_run_id = coalesce(due.run_id, i.last_run_id), updated_at = now()
     FROM due WHERE i.space_id = %(space_id)s AND i.id = due.id
     RETURNING i.id, i.last_run_id, i.state
 )

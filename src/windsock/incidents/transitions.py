@@ -35,7 +35,10 @@ class Transition:
 
 @dataclass(slots=True, kw_only=True)
 class Incident:
-    """A row of the table incidents. `last_run_at`: the run_at of the last run."""
+    """A row of the table incidents. `last_run_at`: the run_at of the last run.
+
+    `occurrences_before`: those before it was reopened last.
+    """
 
     id: UUID
     pipeline_id: UUID | None
@@ -48,6 +51,7 @@ class Incident:
     last_run_at: datetime | None = None
     fingerprint_id: UUID | None = None
     occurrences: int = 1
+    occurrences_before: int = 0
     acknowledged_at: datetime | None = None
     acknowledged_until: datetime | None = None
     acknowledged_until_success: bool = True
@@ -139,6 +143,7 @@ def _reopen(incident: Incident, transition: Transition) -> list[Event]:
     incident.resolved_at = incident.resolved_by_user_id = incident.held_back_by_incident_id = None
     incident.opened_at = incident.last_failed_at = transition.happened_at
     incident.last_run_id, incident.last_run_at = transition.run_id, transition.run_at
+    incident.occurrences_before = incident.occurrences
     incident.occurrences += 1
     incident.reopened_count += 1
     events = [_event(incident, "reopened", transition, acknowledged=incident.state == "acknowledged")]

@@ -49,8 +49,8 @@ WHERE space_id = %(space_id)s AND id = ANY (%(ids)s::uuid[])
 
 -- fragment: incident
 SELECT i.id, i.pipeline_id, i.kind, i.state, i.opened_at, i.last_failed_at, i.first_run_id, i.last_run_id, r.run_at AS last_run_at,
-       coalesce(g.merged_into, i.fingerprint_id) AS fingerprint_id, i.occurrences, i.acknowledged_at, i.acknowledged_until,
-       i.acknowledged_until_success, i.acknowledged_occurrences, i.snoozed_until, i.resolved_at, i.resolved_by_user_id,
+       coalesce(g.merged_into, i.fingerprint_id) AS fingerprint_id, i.occurrences, i.occurrences_before, i.acknowledged_at,
+       i.acknowledged_until, i.acknowledged_until_success, i.acknowledged_occurrences, i.snoozed_until, i.resolved_at, i.resolved_by_user_id,
        i.held_back_by_incident_id, i.reopened_count
 FROM incidents i
 LEFT JOIN runs r ON r.space_id = %(space_id)s AND r.id = i.last_run_id
@@ -88,21 +88,21 @@ FOR NO KEY UPDATE OF i
 
 -- name: upsert_incidents
 INSERT INTO incidents AS i (space_id, id, connector_id, pipeline_id, kind, state, opened_at, last_failed_at, first_run_id,
-                            last_run_id, fingerprint_id, occurrences, acknowledged_at, acknowledged_until,
-                            acknowledged_occurrences, snoozed_until, resolved_at, resolved_by_user_id,
+                            last_run_id, fingerprint_id, occurrences, occurrences_before, acknowledged_at,
+                            acknowledged_until, acknowledged_occurrences, snoozed_until, resolved_at, resolved_by_user_id,
                             held_back_by_incident_id, reopened_count)
 SELECT %(space_id)s, k.id, %(connector_id)s, k.pipeline_id, 'failed', k.state, k.opened_at, k.last_failed_at, k.first_run_id,
-       k.last_run_id, k.fingerprint_id, k.occurrences, k.acknowledged_at, k.acknowledged_until, k.acknowledged_occurrences,
-       k.snoozed_until, k.resolved_at, k.resolved_by_user_id, k.held_back_by_incident_id, k.reopened_count
+       k.last_run_id, k.fingerprint_id, k.occurrences, k.occurrences_before, k.acknowledged_at, k.acknowledged_until,
+       k.acknowledged_occurrences, k.snoozed_until, k.resolved_at, k.resolved_by_user_id, k.held_back_by_incident_id, k.reopened_count
 FROM jsonb_to_recordset(%(rows)s) AS k (
     id uuid, pipeline_id uuid, state text, opened_at timestamptz, last_failed_at timestamptz, first_run_id uuid,
-    last_run_id uuid, fingerprint_id uuid, occurrences integer, acknowledged_at timestamptz, acknowledged_until timestamptz,
-    acknowledged_occurrences integer, snoozed_until timestamptz, resolved_at timestamptz, resolved_by_user_id uuid,
+    last_run_id uuid, fingerprint_id uuid, occurrences integer, occurrences_before integer, acknowledged_at timestamptz,
+    acknowledged_until timestamptz, acknowledged_occurrences integer, snoozed_until timestamptz, resolved_at timestamptz, resolved_by_user_id uuid,
     held_back_by_incident_id uuid, reopened_count integer)
 ON CONFLICT (space_id, id) DO UPDATE
 SET state = excluded.state, opened_at = excluded.opened_at, last_failed_at = excluded.last_failed_at,
     last_run_id = excluded.last_run_id, fingerprint_id = excluded.fingerprint_id, occurrences = excluded.occurrences,
-    acknowledged_at = excluded.acknowledged_at, acknowledged_until = excluded.acknowledged_until,
+    occurrences_before = excluded.occurrences_before, acknowledged_at = excluded.acknowledged_at, acknowledged_until = excluded.acknowledged_until,
     acknowledged_occurrences = excluded.acknowledged_occurrences, snoozed_until = excluded.snoozed_until,
     resolved_at = excluded.resolved_at, resolved_by_user_id = excluded.resolved_by_user_id,
     held_back_by_incident_id = excluded.held_back_by_incident_id, reopened_count = excluded.reopened_count, updated_at = now()

@@ -224,6 +224,14 @@ WHERE e.space_id = %(space_id)s AND e.happened_at >= now() - make_interval(days 
 ORDER BY e.happened_at DESC, e.id DESC
 LIMIT %(most)s
 
+-- name: list_successes_before_episodes
+-- Of events that open or reopen the incident of a pipeline.
+SELECT e.id AS event_id, {successes_before} AS successes_before
+FROM incident_events e
+JOIN incidents i ON i.space_id = e.space_id AND i.id = e.incident_id AND i.pipeline_id IS NOT NULL
+JOIN runs f ON f.space_id = e.space_id AND f.id = e.run_id
+WHERE e.space_id = %(space_id)s AND e.id = ANY(%(event_ids)s)
+
 -- name: get_pipeline_to_notify
 -- As an incident of this pipeline that opens now.
 SELECT p.id AS pipeline_id, p.name, p.connector_id, p.criticality, p.tags, array_remove(ARRAY[p.team_id], NULL) AS team_ids,

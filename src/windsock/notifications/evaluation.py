@@ -206,7 +206,7 @@ class Evaluator:
             return incident.state
         if "opened" not in rule.events:
             return "not_announced"
-        if incident.occurrences < rule.min_failures:
+        if incident.failures < rule.min_failures:
             return "too_few_failures"
         if incident.kind == "failed" and incident.pipeline_id and incident.successes_before < rule.after_successes:
             return "flapping"

@@ -25,6 +25,8 @@ CHANGES = OPENING - {"opened", "failed_again", "late_summary"}
 
 @dataclass(slots=True)
 class Incident:
+    """`failures`, `successes_before`: since it was opened or reopened last, and before the first of them."""
+
     id: UUID
     kind: str
     state: str
@@ -35,20 +37,21 @@ class Incident:
     tags: frozenset[str] = frozenset()
     team_ids: frozenset[UUID] = frozenset()
     watcher_ids: tuple[UUID, ...] = ()
-    occurrences: int = 1
+    failures: int = 1
     successes_before: int = 0
     is_held_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class IncidentEvent:
-    """`incident_ids`: of a late_summary, the incidents that it stands for."""
+    """`incident_ids`: of a late_summary, the incidents that it stands for. `pipelines`: of an outage that opens."""
 
     id: UUID
     incident_id: UUID
     kind: str
     happened_at: datetime
     incident_ids: tuple[UUID, ...] = ()
+    pipelines: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

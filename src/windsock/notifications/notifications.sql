@@ -20,7 +20,7 @@ AND (i.kind = 'sync' OR a.id IN (SELECT h.pipeline_id FROM incidents h
                                  WHERE h.space_id = i.space_id AND h.held_back_by_incident_id = i.id))
 
 -- fragment: incident
-i.id, i.kind, i.state, i.connector_id, i.pipeline_id, i.fingerprint_id, i.occurrences,
+i.id, i.kind, i.state, i.connector_id, i.pipeline_id, i.fingerprint_id, i.occurrences - i.occurrences_before AS failures,
 i.held_back_by_incident_id IS NOT NULL AS is_held_back,
 coalesce(p.criticality, 'critical') AS criticality, coalesce(p.tags, '{}') AS tags,
 CASE WHEN i.pipeline_id IS NOT NULL THEN array_remove(ARRAY[p.team_id], NULL) ELSE ARRAY(
@@ -31,18 +31,14 @@ ELSE ARRAY(
     SELECT DISTINCT w.user_id FROM pipelines a JOIN watches w ON w.space_id = a.space_id AND w.pipeline_id = a.id
     WHERE {of_connector} ORDER BY 1) END AS watcher_ids,
 CASE WHEN %(counts_successes)s AND i.pipeline_id IS NOT NULL THEN
-    (SELECT count(*) FROM runs r
-     WHERE r.space_id = i.space_id AND r.pipeline_id = i.pipeline_id AND r.status = 'success'
-       AND r.run_at < f.run_at AND r.removed_at IS NULL
-       AND r.run_at > coalesce((SELECT max(x.run_at) FROM runs x
-                                WHERE x.space_id = i.space_id AND x.pipeline_id = i.pipeline_id AND x.status = 'failed'
-                                  AND x.run_at < f.run_at AND x.removed_at IS NULL), '-infinity')) ELSE 0 END AS successes_before
+    {successes_before} ELSE 0 END AS successes_before
 
 -- name: list_incidents_by_id
 SELECT {incident}
 FROM incidents i
 LEFT JOIN pipelines p ON p.space_id = i.space_id AND p.id = i.pipeline_id
-LEFT JOIN runs f ON f.space_id = i.space_id AND f.id = i.first_run_id
+LEFT JOIN LATERAL ({begin_of_episode}) b ON %(counts_successes)s
+LEFT JOIN runs f ON f.space_id = i.space_id AND f.id = b.run_id
 WHERE i.space_id = %(space_id)s AND i.id = ANY(%(incident_ids)s)
 ORDER BY i.id
 

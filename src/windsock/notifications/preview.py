@@ -27,17 +27,23 @@ STATES = {
     "opened": "open", "reopened": "open", "acknowledgement_ended": "open", "snooze_ended": "open",
     "acknowledged": "acknowledged", "snoozed": "snoozed", "resolved": "resolved",
 }  # fmt: skip
+OPENINGS = frozenset({"opened", "reopened"})
 
 
 class Simulation:
     """Feeds the evaluation with past events: incidents are as they were, messages are sent when they are due."""
 
-    def __init__(self, rule: Rule, recipients: Mapping[UUID, Recipient], incidents: Iterable[Incident]) -> None:
-        past = {
-            incident.id: replace(incident, state="open", occurrences=0, is_held_back=False) for incident in incidents
-        }
+    def __init__(
+        self,
+        rule: Rule,
+        recipients: Mapping[UUID, Recipient],
+        incidents: Iterable[Incident],
+        successes_before: Mapping[UUID, int],
+    ) -> None:
+        """`successes_before`: by the event that opened or reopened an incident."""
+        past = {incident.id: replace(incident, state="open", failures=1, is_held_back=False) for incident in incidents}
         self.state = State(incidents=past)
-        self._rule, self._recipients = rule, recipients
+        self._rule, self._recipients, self._successes_before = rule, recipients, successes_before
         self._recent: deque[tuple[datetime, UUID]] = deque()
         self.decisions: list[str] = []
 
@@ -59,7 +65,11 @@ class Simulation:
             incident = self.state.incidents.get(incident_id)
             if incident is not None:
                 incident.state = STATES.get(event.kind, incident.state)
-                incident.occurrences += event.kind in {"opened", "failed_again", "reopened", "late_summary"}
+                if event.kind in OPENINGS:
+                    incident.failures = event.pipelines
+                    incident.successes_before = self._successes_before.get(event.id, 0)
+                else:
+                    incident.failures += event.kind == "failed_again"
                 incident.is_held_back = event.kind == "held_back" or (
                     incident.is_held_back and event.kind not in {"released", "resolved"}
                 )
@@ -82,7 +92,8 @@ async def preview_rule(tx: Transaction, space_id: UUID, body: RuleIn, *, has_mai
     events = [read_event(row) for row in reversed(rows)]
     incidents = await load_incidents(tx, space_id, events, [rule])
     recipients = await load_recipients(tx, space_id, incidents.values(), has_mail=has_mail)
-    simulation = Simulation(rule, recipients, incidents.values())
+    successes_before = await _successes_before(tx, space_id, rule, events)
+    simulation = Simulation(rule, recipients, incidents.values(), successes_before)
     sent = await asyncio.to_thread(simulation.run, events)  # seconds for 20,000 events: other requests go on
     messages = sorted(sent, key=lambda message: message.due_at, reverse=True)
     shown = messages[:MAX_MESSAGES]
@@ -106,6 +117,14 @@ async def preview_rule(tx: Transaction, space_id: UUID, body: RuleIn, *, has_mai
         "decisions": dict(sorted(Counter(simulation.decisions).items())),
         "note": NOTE,
     }  # fmt: skip
+
+
+async def _successes_before(
+    tx: Transaction, space_id: UUID, rule: Rule, events: Iterable[IncidentEvent]
+) -> dict[UUID, int]:
+    ids = [event.id for event in events if event.kind in OPENINGS] if rule.after_successes else []
+    rows = await tx.fetch_all(QUERIES["list_successes_before_episodes"], space_id=space_id, event_ids=ids)
+    return {row["event_id"]: row["successes_before"] for row in rows}
 
 
 async def list_recipients(
@@ -138,7 +157,7 @@ def _hypothetical(row: Row, kind: str) -> Incident:
     return Incident(
         id=uuid7(), kind=kind, state="open", connector_id=row["connector_id"], pipeline_id=row["pipeline_id"],
         criticality=row["criticality"], tags=frozenset(row["tags"]), team_ids=frozenset(row["team_ids"]),
-        watcher_ids=tuple(row["watcher_ids"]), occurrences=1_000, successes_before=1_000,
+        watcher_ids=tuple(row["watcher_ids"]), failures=1_000, successes_before=1_000,
     )  # fmt: skip
 
 

@@ -8,13 +8,13 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from windsock.db.database import Database, Row, Transaction
-from windsock.db.queries import load
+from windsock.db.queries import load, read_fragments
 from windsock.notifications.evaluation import Evaluator
 from windsock.notifications.evaluation_state import State
 from windsock.notifications.evaluation_types import Group, Incident, IncidentEvent, Message, Recipient, Rule, uuid7
 from windsock.notifications.schedule import Schedule
 
-QUERIES = load(__package__, "notifications.sql")
+QUERIES = load(__package__, "notifications.sql", shared=read_fragments(__package__, "episodes.sql"))
 
 MAX_EVENTS = 20_000
 """In one transaction: what fails together is announced together."""
@@ -53,8 +53,9 @@ async def _evaluate(
 def read_event(row: Row) -> IncidentEvent:
     ids = row["details"].get("incident_ids", []) if row["kind"] == "late_summary" else []
     return IncidentEvent(
-        row["id"], row["incident_id"], row["kind"], row["happened_at"], tuple(UUID(text) for text in ids)
-    )
+        row["id"], row["incident_id"], row["kind"], row["happened_at"], tuple(UUID(text) for text in ids),
+        row["details"].get("pipelines", 1),
+    )  # fmt: skip
 
 
 async def load_rules(tx: Transaction, space_id: UUID) -> list[Rule]:
@@ -103,7 +104,7 @@ async def load_incidents(
 def read_incident(row: Row) -> Incident:
     return Incident(
         **{name: row[name] for name in ("id", "kind", "state", "connector_id", "pipeline_id", "fingerprint_id")},
-        **{name: row[name] for name in ("criticality", "occurrences", "successes_before", "is_held_back")},
+        **{name: row[name] for name in ("criticality", "failures", "successes_before", "is_held_back")},
         tags=frozenset(row["tags"]), team_ids=frozenset(row["team_ids"]), watcher_ids=tuple(row["watcher_ids"]),
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from windsock.connectors.encryption import Encryption
 from windsock.db.database import Row, Transaction, map_constraint_errors
-from windsock.db.queries import load
+from windsock.db.queries import load, read_fragments
 from windsock.errors import Conflict, Invalid, NotFound
 from windsock.http.pagination import PageParams
 from windsock.notifications.evaluation_types import uuid7
@@ -25,7 +25,7 @@ from windsock.notifications.sentences import clock, describe_rule
 from windsock.notifications.times import check_quiet_hours
 from windsock.spaces.store import expect_row
 
-QUERIES = load(__package__, "channels_and_rules.sql")
+QUERIES = load(__package__, "channels_and_rules.sql", shared=read_fragments(__package__, "episodes.sql"))
 
 MAX_CHANNELS, MAX_RULES = 100, 100
 """Of a space."""

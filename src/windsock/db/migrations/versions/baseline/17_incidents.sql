@@ -41,6 +41,7 @@ CREATE TABLE incidents (
     first_run_id               uuid,
     last_run_id                uuid,
     occurrences                integer NOT NULL DEFAULT 1,
+    occurrences_before         integer NOT NULL DEFAULT 0,
     opened_at                  timestamptz NOT NULL,
     last_failed_at             timestamptz NOT NULL,
     acknowledged_by_user_id    uuid REFERENCES users ON DELETE SET NULL,
@@ -93,6 +94,7 @@ COMMENT ON COLUMN incidents.pipeline_id IS 'Null: of the connector as a whole. O
 COMMENT ON COLUMN incidents.fingerprint_id IS 'Of the first root failure of its last run whose log was read.';
 COMMENT ON COLUMN incidents.last_run_id IS 'Of the runs that failed the one with the latest run_at.';
 COMMENT ON COLUMN incidents.occurrences IS 'Number of failures; of an outage, number of pipelines.';
+COMMENT ON COLUMN incidents.occurrences_before IS 'The occurrences before it was reopened last: rules of notifications count from there.';
 COMMENT ON COLUMN incidents.opened_at IS 'When it was opened, or reopened last.';
 COMMENT ON COLUMN incidents.acknowledged_until IS 'When the acknowledgement ends; null: with the incident.';
 COMMENT ON COLUMN incidents.acknowledged_until_success IS 'A success ends the acknowledgement; otherwise it also covers a regression until acknowledged_until.';
