@@ -981,7 +981,7 @@ CREATE TABLE incident_events (
     happened_at  timestamptz NOT NULL DEFAULT now(),
     user_id      uuid,  -- Null: the event follows from data or from time.
     run_id       uuid,
-    -- Of late_summary: incident_ids (at most 100), opened (their number), failed, succeeded, from and until, of all that was noticed late together. Of the events of those incidents: late is true.
+    -- Of late_summary: incident_ids (at most 100; of more there are several events), and opened, failed, succeeded, from and until of all that was noticed late together. Of the events of those incidents: late is true.
     details      jsonb       NOT NULL DEFAULT '{}',
     -- When notifications were decided, in the transaction that writes them; null: not yet. Late openings are written as evaluated, since their late_summary stands for them.
     evaluated_at timestamptz,

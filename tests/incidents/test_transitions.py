@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windsock.incidents.outages import OUTAGE_PIPELINES, find_outage, hold_back, open_outage
-from windsock.incidents.summaries import summarise_late
+from windsock.incidents.summaries import MAX_SUMMARISED, summarise_late
 from windsock.incidents.transitions import Event, Incident, Transition, apply
 
 BEGIN = datetime(2026, 12, 1, tzinfo=UTC)
@@ -235,3 +235,13 @@ def test_late_failures_are_one_summary_and_late_recoveries_of_others_are_not_par
     queue = [event for event in summarise_late(transitions, events) if not event.is_late]
     assert [event.kind for event in queue] == ["resolved", "late_summary"]
     assert (queue[1].details["failed"], queue[1].details["succeeded"]) == (1, 2)
+
+
+def test_each_of_many_late_incidents_is_named_by_one_summary() -> None:
+    transitions = [end(number, number, is_late=True) for number in range(2 * MAX_SUMMARISED + 1)]
+    events = [event for transition in transitions for event in apply(transition, None, uuid4())[1]]
+    summaries = [event for event in summarise_late(transitions, events) if event.kind == "late_summary"]
+    named = [row.details["incident_ids"] for row in summaries]
+    assert [len(ids) for ids in named] == [MAX_SUMMARISED, MAX_SUMMARISED, 1]
+    assert [id_ for ids in named for id_ in ids] == [str(event.incident_id) for event in events]
+    assert {(row.happened_at, row.details["opened"]) for row in summaries} == {(events[-1].happened_at, len(events))}

@@ -40,7 +40,7 @@ SHA_256 = {
     "14_failures.sql": "44b37cffbf9b555f134e9ba788f3476c058939161cf45df0528c9cf3bb4e3000",
     "15_bulk_clears.sql": "c35cf562d571eb537b7d31f8dd4a47290381803d4ab610ca5bd68d33d4963abd",
     "16_retention.sql": "9caeac87b64363aa22a8c4abbb6081092a5c801be9bb10b0a5d6b74ec1976455",
-    "17_incidents.sql": "cf251f8f7d984da0a58bb710fe28ed1d7b3f6f2a1786d9d7bc764ba02070c498",
+    "17_incidents.sql": "f527846ee6194037e8b839b8f5af206ca436a703a543d5275b1c2eecfd6e8da1",
     "18_notifications.sql": "dee8d4aefc11a9bbacf06ff8e1d12e93dc8139e497a8c8593b3f9fcb42014862",
     "19_notification_functions.sql": "e42fb11bd3d177dc83d3a493302ba2fdb54702acacef00021d58ddfc09f0c06a",
     "procrastinate": "c70ec4b400a60ad9592787653aae5ae77ae41bf801d56b5bd2712751a07f2009",

@@ -167,8 +167,10 @@ async def test_late_summary_is_one_message(harness: Harness) -> None:
     await harness.add_rule(await harness.add_channel())
     incidents = [await harness.open_incident() for _ in range(3)]
     await harness.execute("UPDATE incident_events SET evaluated_at = now() WHERE space_id = %(space_id)s RETURNING id")
-    ids = [str(incident) for incident in incidents]
-    await harness.add_event(incidents[0], "late_summary", details={"incident_ids": ids, "opened": 3})
+    at = datetime.now(UTC)
+    for part in (incidents[:2], incidents[2:]):  # of more incidents than one event names there are several
+        ids = [str(incident) for incident in part]
+        await harness.add_event(part[-1], "late_summary", happened_at=at, details={"incident_ids": ids, "opened": 3})
     await harness.run()
     assert sorted(await harness.outcomes()) == sorted(["late", "late", "late"])
     assert len(harness.outbound.requests) == 1

@@ -225,7 +225,7 @@ class Evaluator:
             if digests:
                 return Collection("digest", f"digest:{max(digests).isoformat()}", max(digests), "digest")
         if event.kind == "late_summary":
-            return Collection("late", f"late:{event.id}", self.now, "catch_up")
+            return Collection("late", f"late:{event.happened_at.isoformat()}", self.now, "catch_up")
         return None
 
     def _collect(

@@ -125,7 +125,7 @@ CREATE INDEX incident_events_of_run ON incident_events (space_id, run_id) WHERE 
 CREATE INDEX incident_events_unevaluated ON incident_events (space_id, id) WHERE evaluated_at IS NULL;
 COMMENT ON TABLE incident_events IS 'The timeline of incidents. Also the queue of what notifies people.';
 COMMENT ON COLUMN incident_events.user_id IS 'Null: the event follows from data or from time.';
-COMMENT ON COLUMN incident_events.details IS 'Of late_summary: incident_ids (at most 100), opened (their number), failed, succeeded, from and until, of all that was noticed late together. Of the events of those incidents: late is true.';
+COMMENT ON COLUMN incident_events.details IS 'Of late_summary: incident_ids (at most 100; of more there are several events), and opened, failed, succeeded, from and until of all that was noticed late together. Of the events of those incidents: late is true.';
 COMMENT ON COLUMN incident_events.evaluated_at IS 'When notifications were decided, in the transaction that writes them; null: not yet. Late openings are written as evaluated, since their late_summary stands for them.';
 
 CREATE INDEX task_runs_waiting_for_input ON task_runs (space_id, run_id) WHERE removed_at IS NULL AND (
