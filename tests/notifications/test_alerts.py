@@ -42,6 +42,27 @@ async def test_what_quiet_hours_collected_is_no_alert_when_all_is_resolved(harne
     assert alert["endsAt"] < datetime.now(UTC).isoformat()
 
 
+async def test_what_quiet_hours_collected_is_no_alert_when_it_was_resolved_and_is_open_again(harness: Harness) -> None:
+    """The alert of the group that is open again is the only one: nothing would resolve the other."""
+    for kind in ("pagerduty", "alertmanager"):
+        await harness.add_rule(await harness.add_channel(kind), **around_now(60, 60))
+    incident = await harness.open_incident()
+    await harness.evaluate()
+    await harness.resolve(incident)
+    await harness.evaluate()
+    await harness.add_event(incident, "reopened", state="open")
+    await harness.evaluate(hours_ago(2))
+    await harness.make_due()
+    await harness.deliver()
+    await harness.make_due()
+    await harness.deliver()
+    sent = [orjson.loads(request.body) for request in harness.outbound.requests]
+    actions = [event["event_action"] for event in sent if isinstance(event, dict)]
+    now = datetime.now(UTC).isoformat()
+    is_firing = [alerts[0]["endsAt"] > now for alerts in sent if isinstance(alerts, list)]
+    assert (sorted(actions), sorted(is_firing)) == (["resolve", "trigger"], [False, True])
+
+
 async def test_alertmanager_resolves_each_severity_that_a_group_has_had(harness: Harness) -> None:
     await harness.add_rule(await harness.add_channel("alertmanager"), group_by=["connector"])
     incidents = []

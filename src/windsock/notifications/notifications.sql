@@ -272,7 +272,7 @@ WHERE u.id = %(user_id)s AND u.is_active
 SELECT slug, name FROM spaces WHERE id = %(space_id)s
 
 -- name: get_group
-SELECT id, rule_id, opened_at, ref FROM notification_groups WHERE space_id = %(space_id)s AND id = %(group_id)s
+SELECT id, rule_id, opened_at, closed_at, ref FROM notification_groups WHERE space_id = %(space_id)s AND id = %(group_id)s
 
 -- name: get_group_items
 SELECT i.id AS incident_id, coalesce(p.name, c.name) AS name, i.kind, i.state, coalesce(p.criticality, 'critical') AS criticality,

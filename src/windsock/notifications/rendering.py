@@ -90,6 +90,7 @@ async def build_content(
         reason=message["reason"],
         settings_url=links.personal() if user_id else links.rule(group["rule_id"]),
         unsubscribe_url=unsubscribe_url,
+        is_group_closed=group["closed_at"] is not None,
     )
 
 

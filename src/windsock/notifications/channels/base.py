@@ -72,12 +72,14 @@ class Content(BaseModel):
     settings_url: str
     unsubscribe_url: str | None = None
     is_repetition: bool = False
+    is_group_closed: bool = False
+    """Everything was resolved; what is open again is of another group, which its own messages announce."""
 
     @property
     def is_over(self) -> bool:
         """Whether everything is resolved that it is about: also what was collected may be, by the time it is sent."""
         is_resolved = bool(self.items) and all(item.state == "resolved" for item in self.items)  # those come last
-        return is_resolved or self.event == "resolved"
+        return is_resolved or self.is_group_closed or self.event == "resolved"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Webhook:
         return tuple(filter(None, (self.secret.signing_secret, self.secret.previous_signing_secret)))
 
     async def send(self, content: Content, ref: Mapping[str, str] | None, outbound: Outbound) -> Outcome:  # noqa: ARG002 - the protocol
-        data = content.model_dump(mode="json", exclude={"is_repetition", "unsubscribe_url"})
+        data = content.model_dump(mode="json", exclude={"is_repetition", "is_group_closed", "unsubscribe_url"})
         body = orjson.dumps({"type": f"incident.{content.event}", "timestamp": data["created_at"], "data": data})
         return await exchange(
             outbound, HttpRequest(self.config.url, body, self._headers(f"msg_{content.message_id}", body))
