@@ -13,12 +13,12 @@ from airflow.proxy import Proxy
 from airflow.test_trigger import SPACE, Person, ada, paused, proxy, windsock  # noqa: F401 - fixtures
 from airflow_lab import AirflowLab
 
-pytestmark = pytest.mark.anyio
-
 CUTS = ("after", "during", "before")
 TIMES = int(os.environ.get("WINDSOCK_TEST_CUTS") or 3)
 MARKS = int(os.environ.get("WINDSOCK_TEST_CUTS") or 1)
 """How often the connection is cut at each place."""
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(900 if TIMES <= 10 else 0)]
 
 
 class ClearedRun:
