@@ -104,7 +104,7 @@ MUTATIONS = (
     Mutation(
         "an incident is grouped into a message that was sent already",
         "notifications/notifications.sql",
-        "WHERE space_id = %(space_id)s AND state = 'queued' AND attempts = 0 AND group_id IS NOT NULL\nORDER BY id",
-        "WHERE space_id = %(space_id)s AND attempts < 2 AND group_id IS NOT NULL\nORDER BY id",
+        "WHERE space_id = %(space_id)s AND state = 'queued' AND attempts = 0 AND group_id IS NOT NULL\n",
+        "WHERE space_id = %(space_id)s AND attempts < 2 AND group_id IS NOT NULL\n",
     ),
 )
