@@ -82,7 +82,8 @@ async def test_approvals_are_listed_and_responses_let_the_run_go_on(
         if run["state"] != "running":
             break
         await asyncio.sleep(1)
-    assert run["state"] == "success"
+    tasks = (await beside(airflow3.api, "GET", f"{path}/taskInstances"))["task_instances"]
+    assert run["state"] == "success", [(task["task_id"], task["state"], task["try_number"]) for task in tasks]
     assert (
         "Answered approve with Approve through Windsock by Ada <ada@example.com>: the invoice is right" in run["note"]
     )

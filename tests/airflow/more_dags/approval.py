@@ -1,6 +1,6 @@
 """A DAG that waits for a person twice: for an approval, and for a choice with a value. Only Airflow 3 has these."""
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Param, dag, task
@@ -16,7 +16,7 @@ def payment():
         params={"days": Param(3, type="integer", minimum=1)},
     )
 
-    @task
+    @task(retries=2, retry_delay=timedelta(seconds=1))
     def pay(response):
         print("Paid from", response)
 
