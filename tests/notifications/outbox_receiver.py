@@ -107,7 +107,8 @@ class Receiver:
         self, behaviour: str, headers: dict[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if behaviour.startswith("kill"):
-            os.kill(int(headers["x-process"]), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile by itself
+                os.kill(int(headers["x-process"]), signal.SIGKILL)
         if behaviour.startswith("silent"):
             await reader.read()  # until the sender gives up
         if behaviour.startswith(("kill", "silent", "cut")):
