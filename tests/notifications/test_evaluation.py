@@ -258,11 +258,12 @@ async def test_incident_held_back_by_an_outage_is_not_announced(harness: Harness
     assert sorted(await harness.outcomes()) == sorted(["held_back"])
 
 
-async def test_thousands_of_failures_at_once_are_as_many_messages_as_groups(harness: Harness) -> None:
+async def test_ten_thousand_failures_at_once_are_as_many_messages_as_groups(harness: Harness) -> None:
     await harness.add_rule(await harness.add_channel(), group_by=["connector"])
     await harness.execute(
         "INSERT INTO pipelines (space_id, connector_id, external_id, name, is_paused, is_active, has_import_errors)"
-        " SELECT %(space_id)s, %(connector_id)s, 'p' || n, 'p' || n, false, true, false FROM generate_series(1, 2000) n"
+        " SELECT %(space_id)s, %(connector_id)s, 'p' || n, 'p' || n, false, true, false"
+        " FROM generate_series(1, 10000) n"
         " RETURNING id",
         connector_id=harness.connector_id,
     )
@@ -274,4 +275,4 @@ async def test_thousands_of_failures_at_once_are_as_many_messages_as_groups(harn
     )
     await harness.run()
     assert len(harness.outbound.requests) == 1
-    assert len(await harness.outcomes()) == 2_000
+    assert len(await harness.outcomes()) == 10_000
