@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_lab import AirflowLab
 
-# 300 MB of log and 200 viewers are too much for every run; CONTRIBUTING lists it among what is run before a release.
-pytestmark = pytest.mark.skipif(
+pytestmark = pytest.mark.skipif(  # 300 MB and 200 viewers are too much for every run; CONTRIBUTING: before a release
     not os.environ.get("WINDSOCK_TEST_LARGE_LOGS"), reason="only where WINDSOCK_TEST_LARGE_LOGS is set"
 )
 

@@ -16,6 +16,9 @@ from windsock.tasks import end_tasks
 
 POLL_SECONDS = 2.0
 SHUTDOWN_SECONDS = 5.0
+MAX_BATCHES = 500
+"""In one round of a deletion; the next one goes on."""
+BATCH_PAUSE = 0.05
 
 logger = log.get(__name__)
 
@@ -36,6 +39,16 @@ async def repeat(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await wake.wait()
+
+
+async def delete_in_batches(db: Database, space_id: UUID, query: Query, *, most: int, **parameters: object) -> None:
+    """Delete everything that the query matches, in transactions of at most `most` rows."""
+    for _ in range(MAX_BATCHES):
+        async with db.tenant_transaction(space_id) as tx:
+            deleted = await tx.execute(query, space_id=space_id, most=most, **parameters)
+        if deleted < most:
+            return
+        await asyncio.sleep(BATCH_PAUSE)
 
 
 class JobQueue:

@@ -5,12 +5,11 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 from windsock import log
 from windsock.db.database import Row
-from windsock.db.job_queue import repeat
-from windsock.db.queries import Query, load
+from windsock.db.job_queue import delete_in_batches, repeat
+from windsock.db.queries import load
 from windsock.incidents.updater import QUERIES, IncidentUpdater
 from windsock.tasks import end_tasks
 
@@ -72,17 +71,12 @@ class IncidentJobs:
             applied = await tx.fetch_all(QUERIES["list_spaces_with_old_transitions"])
             retained = await tx.fetch_all(RETENTION["list_spaces_with_retention"])
         for row in applied:
-            await self._delete(QUERIES["delete_old_transitions"], row["space_id"], PURGE_BATCH)
+            await delete_in_batches(self._db, row["space_id"], QUERIES["delete_old_transitions"], most=PURGE_BATCH)
         for row in retained:
             before = datetime.now(UTC) - timedelta(days=row["retention_days"])
-            await self._delete(RETENTION["delete_old_incidents"], row["space_id"], INCIDENTS_BATCH, before=before)
-
-    async def _delete(self, query: Query, space_id: UUID, most: int, **parameters: object) -> None:
-        """Delete all, in batches of which each is a transaction."""
-        deleted = most
-        while deleted == most:
-            async with self._db.tenant_transaction(space_id) as tx:
-                deleted = await tx.execute(query, space_id=space_id, limit=most, **parameters)
+            await delete_in_batches(
+                self._db, row["space_id"], RETENTION["delete_old_incidents"], most=INCIDENTS_BATCH, before=before
+            )
 
 
 @contextlib.contextmanager

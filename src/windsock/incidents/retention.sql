@@ -17,7 +17,7 @@ DELETE FROM incidents i USING (
                       JOIN messages m ON m.space_id = %(space_id)s AND m.group_id = g.group_id
                       WHERE g.space_id = %(space_id)s AND g.incident_id = o.id)
     ORDER BY o.resolved_at
-    LIMIT %(limit)s
+    LIMIT %(most)s
     FOR UPDATE SKIP LOCKED
 ) old
 WHERE i.space_id = %(space_id)s AND i.id = old.id

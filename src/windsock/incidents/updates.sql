@@ -122,6 +122,6 @@ DELETE FROM run_transitions t
 USING (
     SELECT o.id FROM run_transitions o
     WHERE o.space_id = %(space_id)s AND o.applied_at < now() - interval '7 days' AND NOT o.is_fingerprint_due
-    LIMIT %(limit)s
+    LIMIT %(most)s
 ) k
 WHERE t.space_id = %(space_id)s AND t.id = k.id

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from windsock import log
 from windsock.db.database import Database
-from windsock.db.job_queue import JobQueue, repeat
+from windsock.db.job_queue import JobQueue, delete_in_batches, repeat
 from windsock.db.queries import Query, load
 from windsock.notifications.delivery import Delivery
 from windsock.notifications.queue import QUERIES, evaluate_space
@@ -67,10 +67,7 @@ class NotificationJobs:
         """Delete messages, groups and decisions of more than 90 days."""
         for space_id in await self._space_ids(RETENTION["list_all_space_ids"]):
             for query in ("delete_old_messages", "delete_old_groups", "delete_old_decisions"):
-                deleted = PURGE_BATCH
-                while deleted == PURGE_BATCH:
-                    async with self._db.tenant_transaction(space_id) as tx:
-                        deleted = await tx.execute(RETENTION[query], space_id=space_id, most=PURGE_BATCH)
+                await delete_in_batches(self._db, space_id, RETENTION[query], most=PURGE_BATCH)
 
     async def _space_ids(self, query: Query) -> list[UUID]:
         async with self._db.transaction() as tx:

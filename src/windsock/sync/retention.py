@@ -6,15 +6,13 @@ from uuid import UUID
 
 from windsock import log
 from windsock.db.database import Database
+from windsock.db.job_queue import BATCH_PAUSE, MAX_BATCHES
 from windsock.db.queries import load, read_fragments
 from windsock.sync.writer import refresh_pipelines
 
 QUERIES = load(__package__, "retention.sql", shared=read_fragments(__package__, "fingerprint_counts.sql"))
 
 BATCH = 200
-MAX_BATCHES = 500
-"""In one round; the next one goes on."""
-BATCH_PAUSE = 0.05
 
 logger = log.get(__name__)
 
