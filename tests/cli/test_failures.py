@@ -1,49 +1,18 @@
 """`windsock failures` and its commands, and `windsock clear --fingerprint`, against a server."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import orjson
 import pytest
-from click.testing import CliRunner, Result
 
 from actions.connected_fake import executions
-from conftest import SECRET_KEY
-from databases import Databases
-from live_server import LiveServer, serve_two_tenants
-from windsock.__main__ import main
+from cli.conftest import Run, json_of
+from live_server import LiveServer
 from windsock.client import Client, NotFound
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def live(make_database: Databases) -> Iterator[LiveServer]:
-    with serve_two_tenants(make_database, SECRET_KEY) as server:
-        yield server
-
-
-@pytest.fixture
-def run(live: LiveServer) -> Run:
-    def run(*arguments: object, kind: str = "editor", stdin: str | None = None) -> Result:
-        settings = {"WINDSOCK_URL": live.url, "WINDSOCK_API_KEY": live.tenants.keys[kind], "COLUMNS": "200"}
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin, env=settings)
-        assert not isinstance(result.exception, Exception), result.exception
-        return result
-
-    return run
-
-
-def printed(result: Result) -> Any:
-    assert result.exit_code == 0, result.output
-    return orjson.loads(result.stdout)
 
 
 def test_failures_without_a_command_lists_or_shows_a_group(run: Run, live: LiveServer) -> None:
     group_id = str(live.tenants.finance.fingerprint_id)
-    assert group_id in {row["id"] for row in printed(run("failures", "--json"))}
-    assert printed(run("failures", "list", "--q", "no rows", "--json")) == printed(run("failures", "--json"))
-    assert printed(run("failures", group_id, "--json"))["id"] == group_id
+    assert group_id in {row["id"] for row in json_of(run("failures", "--json"))}
+    assert json_of(run("failures", "list", "--q", "no rows", "--json")) == json_of(run("failures", "--json"))
+    assert json_of(run("failures", group_id, "--json"))["id"] == group_id
     shown = run("failures", group_id).stdout
     assert str(live.tenants.finance.task_failure_id) in shown
     assert "merge" in run("failures", "--help").stdout
@@ -53,10 +22,10 @@ def test_group_is_named_split_merged_and_has_a_runbook(run: Run, live: LiveServe
     finance = live.tenants.finance
     group_id = finance.fingerprint_id
     assert "Named Empty source." in run("failures", "name", group_id, "Empty source").stdout
-    assert printed(run("failures", "name", group_id, "--remove", "--json"))["name"] is None
+    assert json_of(run("failures", "name", group_id, "--remove", "--json"))["name"] is None
     assert "Runbook: the first load (Viewer)" in run("failures", "runbook", group_id, finance.comment_id).stdout
     assert "Unpinned" in run("failures", "runbook", group_id, "--remove").stdout
-    split = printed(run("failures", "split", group_id, "--failure", finance.task_failure_id, "--json"))
+    split = json_of(run("failures", "split", group_id, "--failure", finance.task_failure_id, "--json"))
     assert [failure["id"] for failure in split["failures"]] == [str(finance.task_failure_id)]
     merged = run("failures", "merge", split["id"], group_id)
     assert f"({group_id})" in merged.stdout
@@ -79,11 +48,11 @@ def test_clear_command_with_fingerprint_lists_confirms_and_follows_each_run(run:
         assert run(*arguments).exit_code == 2, arguments
     refused = run(*option, stdin="n\n")
     assert (refused.exit_code, "r1" in refused.stdout) == (1, True)
-    assert printed(run(*option, "--dry-run", "--json"))["status"] == "planned"
+    assert json_of(run(*option, "--dry-run", "--json"))["status"] == "planned"
     assert executions(airflow) == {}
     done = run(*option, "--reason", "it is back", "--idempotency-key", "k", stdin="y\n")
     assert "Cleared 1 of 1 runs." in done.stdout, done.output
-    again = printed(run(*option, "--reason", "it is back", "--idempotency-key", "k", "--yes", "--json"))
+    again = json_of(run(*option, "--reason", "it is back", "--idempotency-key", "k", "--yes", "--json"))
     assert [row["outcome"] for row in again["runs"]] == ["cleared"]
     assert executions(airflow) == {"load": 1, "send": 1}
     nothing = run(*option, "--yes")

@@ -1,53 +1,25 @@
 """`windsock inbox`, `windsock ack` and `windsock notifications`, against a server."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
 from uuid import uuid4
 
-import orjson
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from conftest import SECRET_KEY
-from databases import Databases
+from cli.conftest import Run, json_of
 from incident_rows import INCIDENT
-from live_server import LiveServer, serve_two_tenants
+from live_server import LiveServer
 from notifications.harness import SIGNING_SECRET, ScriptedOutbound, respond_with
-from windsock.__main__ import main
 from windsock.client import AsyncClient, Client, Forbidden
 from windsock.notifications.rule_models import RuleIn
 
-Run = Callable[..., Result]
 WEBHOOK = {
     "name": "hook", "kind": "webhook", "config": {"url": "https://hooks.example.com"},
     "secret": {"signing_secret": SIGNING_SECRET},
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def live(make_database: Databases) -> Iterator[LiveServer]:
-    with serve_two_tenants(make_database, SECRET_KEY) as server:
-        yield server
-
-
-@pytest.fixture
-def run(live: LiveServer) -> Run:
-    def run(*arguments: object, kind: str = "editor") -> Result:
-        settings = {"WINDSOCK_URL": live.url, "WINDSOCK_API_KEY": live.tenants.keys[kind], "COLUMNS": "200"}
-        result = CliRunner().invoke(main, [str(argument) for argument in arguments], env=settings)
-        assert not isinstance(result.exception, Exception), result.exception
-        return result
-
-    return run
-
-
-def printed(result: Result) -> Any:
-    assert result.exit_code == 0, result.output
-    return orjson.loads(result.stdout)
-
-
 def names(result: Result) -> list[str]:
-    return [row["pipeline"]["name"] for row in printed(result)]
+    return [row["pipeline"]["name"] for row in json_of(result)]
 
 
 def test_inbox_filters_and_hides_what_is_held_back(run: Run) -> None:
@@ -71,29 +43,29 @@ def test_ack_needs_an_editor_and_prints_the_count(run: Run) -> None:
     assert run("ack").exit_code == 2
     done = run("ack", INCIDENT, "--reason", "the disk is full", "--hours", 2)
     assert "Acknowledged 1 of 1" in done.stdout
-    (row,) = printed(run("inbox", "--state", "acknowledged", "--json"))
+    (row,) = json_of(run("inbox", "--state", "acknowledged", "--json"))
     assert row["acknowledgement_reason"] == "the disk is full"
     assert row["acknowledged_until"] is not None
-    assert printed(run("ack", INCIDENT, "--json")) == {"acknowledged": 1}
+    assert json_of(run("ack", INCIDENT, "--json")) == {"acknowledged": 1}
 
 
 def test_notification_commands_list_channels_rules_messages_and_recipients(run: Run, live: LiveServer) -> None:
     finance = live.tenants.finance
     assert str(finance.channel_id) in run("notifications", "channels").stdout
-    (channel,) = printed(run("notifications", "channels", "--json"))
+    (channel,) = json_of(run("notifications", "channels", "--json"))
     assert (channel["name"], channel["kind"]) == ("on call", "email")
     assert "those who watch the pipeline" in run("notifications", "rules").stdout
-    assert "Watchers" in {rule["name"] for rule in printed(run("notifications", "rules", "--json"))}
+    assert "Watchers" in {rule["name"] for rule in json_of(run("notifications", "rules", "--json"))}
     shown = run("notifications", "messages", "--channel", "on call", "--pipeline", "daily_report", "--attempts").stdout
     assert "daily_report failed" in shown
     assert "250 queued" in shown, "the response of the receiver"
-    (message,) = printed(run("notifications", "messages", "--status", "sent", "--since", "1h", "--json"))
+    (message,) = json_of(run("notifications", "messages", "--status", "sent", "--since", "1h", "--json"))
     assert message["id"] == str(finance.message_id)
     assert run("notifications", "messages", "--status", "dropped").stdout == "No message matches.\n"
     preview = run("notifications", "preview", "Watchers").stdout
     assert "messages in 30 days" in preview
-    assert printed(run("notifications", "preview", "Watchers", "--json"))["days"] == 30
-    decided = printed(run("notifications", "why", "daily_report", "--kind", "approval", "--json"))
+    assert json_of(run("notifications", "preview", "Watchers", "--json"))["days"] == 30
+    decided = json_of(run("notifications", "why", "daily_report", "--kind", "approval", "--json"))
     assert (decided["kind"], "Watchers" in {row["rule"]["name"] for row in decided["recipients"]}) == ("approval", True)
     assert "Watchers" in run("notifications", "why", "daily_report", kind="viewer").stdout
     assert run("notifications", "preview", "nothing").exit_code == 3
@@ -103,7 +75,7 @@ def test_notification_commands_resend_and_test(run: Run, live: LiveServer, monke
     message_id = live.tenants.finance.message_id
     assert run("notifications", "resend", message_id, kind="viewer").exit_code == 3
     assert "to on call" in run("notifications", "resend", message_id).stdout
-    assert printed(run("notifications", "resend", message_id, "--json"))["state"] == "queued"
+    assert json_of(run("notifications", "resend", message_id, "--json"))["state"] == "queued"
     with Client(live.url, live.tenants.keys["editor"], space="finance") as client:
         refused = run("notifications", "test", "on call")
         assert (refused.exit_code, "Not delivered" in refused.output) == (1, True), "there is no SMTP server"
@@ -115,7 +87,7 @@ def test_notification_commands_resend_and_test(run: Run, live: LiveServer, monke
     outbound = ScriptedOutbound(respond_with(200, b"thanks"))
     monkeypatch.setattr(live.app.state.delivery, "outbound", outbound)
     assert "Delivered." in run("notifications", "test", "hook").stdout
-    assert printed(run("notifications", "test", created.json()["id"], "--json"))["status"] == 200
+    assert json_of(run("notifications", "test", created.json()["id"], "--json"))["status"] == 200
 
 
 @pytest.mark.anyio
